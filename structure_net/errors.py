@@ -1,0 +1,39 @@
+"""The errors of the framework: one small family, each message with the value, the rule and the way out."""
+
+from __future__ import annotations
+
+
+class StructureNetError(Exception):
+    """Anything that the framework refuses or finds broken."""
+
+
+class TraceError(StructureNetError):
+    """A model cannot be traced, so that its axes are unknown."""
+
+
+class SurgeryError(StructureNetError):
+    """An edit cannot be planned or carried out; model and optimizer are untouched."""
+
+
+class PreservationError(SurgeryError):
+    """An edit that promises to keep the function did not; it was undone."""
+
+
+class JournalError(StructureNetError):
+    """A journal cannot be read, replayed or compared."""
+
+
+class CheckpointError(StructureNetError):
+    """A checkpoint cannot be written, is damaged, or does not fit the model."""
+
+
+class DatasetError(StructureNetError):
+    """A data set is unknown, missing or damaged."""
+
+
+class MissingAnalysisError(StructureNetError):
+    """A strategy needs a metric that no analyzer provides."""
+
+
+class TrainingDivergedError(StructureNetError):
+    """The loss is not finite; training stopped and the last good state is kept."""

@@ -1,0 +1,130 @@
+"""Channel groups: the axes of parameters and buffers that must change size together.
+
+A layer's output channels are an axis; whatever else has to follow when that axis changes (the bias, a BatchNorm's
+statistics, the columns of every reader, the other writers of a residual stream) is in the same group. A group counts
+in *units*: the smallest thing that can be added or dropped. A unit is one channel of a plain layer, one head of an
+attention projection, one group of a grouped convolution, a pair of channels before a gated unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Role(Enum):
+    """What a tensor does on an axis."""
+
+    WRITES = "writes"  # rows that produce the channels: weights, biases, embeddings, additive parameters
+    READS = "reads"  # columns that consume the channels
+    SCALES = "scales"  # one multiplicative entry per channel: normalisation gains, layer scale, PReLU slopes
+    SHIFTS = "shifts"  # a normalisation's bias
+    MEAN = "mean"  # a running mean
+    VARIANCE = "variance"  # a running variance
+    TABLE = "table"  # any other per-channel entry
+
+
+class Fill(Enum):
+    """What new entries must hold so that growth keeps the function."""
+
+    RANDOM = "random"  # anything: freshly initialised
+    ZERO = "zero"
+    ONE = "one"
+    MEAN = "mean"  # the mean of the old entries along the axis
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One axis of one tensor (or of one leaf layer) in a channel group.
+
+    Args:
+        tensor: The dotted name of a parameter or buffer, each tensor once; of the layer itself when ``leaf``.
+        dim: The axis of the tensor; for a leaf, 0 is its output and 1 its input.
+        role: What the tensor does there.
+        fill: What new entries must hold in order to keep the function.
+        lift: Takes a map of units, old index or ``NEW`` for each unit after the edit, to the map of this axis.
+        leaf: The axis belongs to a layer that rearranges itself (a sparse layer).
+    """
+
+    tensor: str
+    dim: int
+    role: Role
+    fill: Fill
+    lift: Callable[[Sequence[int]], tuple[int, ...]]
+    leaf: bool = False
+
+
+class Growth(Enum):
+    """How a group grows without moving the function."""
+
+    FREE = "free"  # new readers are zero
+    CENTRED = "centred"  # under LayerNorm: new writers are the mean, so that new channels are normalised to zero
+    SCALED = "scaled"  # under RMSNorm: new writers are zero
+    DOUBLING = "doubling"  # only by doubling every unit
+
+
+@dataclass(frozen=True, slots=True)
+class NormSite:
+    """A LayerNorm or RMSNorm whose constants depend on the number of channels that it sees.
+
+    Growing from n to m channels multiplies the gain's old entries by sqrt(n / m) and epsilon by n / m. A norm without
+    a gain cannot be compensated, so that its group is `Growth.DOUBLING`.
+
+    Args:
+        module: The dotted name of the module.
+        gain: The dotted name of the gain.
+        epsilon: The module's attribute that holds epsilon.
+    """
+
+    module: str
+    gain: str
+    epsilon: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeSite:
+    """An integer that a module keeps and that follows the group's size.
+
+    Args:
+        module: The dotted name of the module.
+        name: The attribute.
+        position: Its index, where the attribute is a tuple.
+        value: Takes the number of units to the attribute's value.
+    """
+
+    module: str
+    name: str
+    position: int | None
+    value: Callable[[int], int]
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelGroup:
+    """What moves when the output channels of one layer change.
+
+    Args:
+        layer: The layer that was asked for.
+        size: Its output channels.
+        granularity: Channels of the layer per unit.
+        units: The number of units; ``units * granularity`` channels can change, the rest of ``size`` is fixed.
+        channels: For each unit, the indices of its channels among the layer's outputs.
+        axes: Everything that moves, each axis once.
+        growth: How the group grows.
+        refusal: Why it does not grow by any count, where ``growth`` is `Growth.DOUBLING`.
+        norms: Normalisations over the channels, whose gain and epsilon follow the size.
+        attributes: Integers of modules that follow the size.
+        normalised: Whether any normalisation reduces over the channels, so that dropping a unit moves the others.
+    """
+
+    layer: str
+    size: int
+    granularity: int
+    units: int
+    channels: tuple[tuple[int, ...], ...]
+    axes: tuple[Axis, ...]
+    growth: Growth
+    refusal: str | None = None
+    norms: tuple[NormSite, ...] = ()
+    attributes: tuple[AttributeSite, ...] = ()
+    normalised: bool = False

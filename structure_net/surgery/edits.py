@@ -1,0 +1,186 @@
+"""Edits are values: what to change, not how.
+
+An edit can be printed, compared, hashed, stored as JSON and replayed. `structure_net.surgery.planning` turns it into
+moves, `structure_net.surgery.operating` carries them out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+ActivationName = Literal["relu", "gelu", "tanh", "silu", "elu", "leaky_relu", "sigmoid", "identity"]
+
+
+@dataclass(frozen=True, slots=True)
+class AddNeurons:
+    """Adds ``count`` output channels to ``layer``; a multiple of its group's granularity."""
+
+    layer: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveNeurons:
+    """Removes output channels of ``layer``; whole units."""
+
+    layer: str
+    indices: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SplitNeurons:
+    """Copies output channels of ``layer`` (whole units) and halves what reads them; ``noise`` breaks the symmetry.
+
+    ``noise`` is the standard deviation of what is added to one copy's incoming weights, relative to the weights' own
+    standard deviation; with noise the function is kept only approximately.
+    """
+
+    layer: str
+    indices: tuple[int, ...]
+    noise: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class MergeNeurons:
+    """Merges each pair ``(kept, dropped)``: the readers of ``dropped`` are added to those of ``kept``.
+
+    Keeps the function where the two units are equal.
+    """
+
+    layer: str
+    pairs: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ResetNeurons:
+    """Gives units fresh incoming weights, zero outgoing weights and empty optimizer state; widths stay."""
+
+    layer: str
+    indices: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DoubleWidth:
+    """Copies every unit of ``layer``'s group and halves the readers: exact where `AddNeurons` is refused."""
+
+    layer: str
+
+
+@dataclass(frozen=True, slots=True)
+class InsertLayer:
+    """Inserts ``activation`` and a linear (or convolutional) layer behind ``layer``; the identity at birth.
+
+    ``width``: the inserted layer's units; the width of ``layer`` if None. A narrower one keeps the function by a
+    bypass around it.
+    """
+
+    layer: str
+    width: int | None = None
+    activation: ActivationName = "relu"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveLayer:
+    """Removes a layer that `InsertLayer` or `AddResidualBlock` put behind ``layer``; by its name in the model."""
+
+    layer: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddResidualBlock:
+    """Adds ``x + V activation(U x)`` with ``V = 0`` behind ``layer``; ``width`` hidden units (the layer's if None)."""
+
+    layer: str
+    width: int | None = None
+    activation: ActivationName = "relu"
+
+
+@dataclass(frozen=True, slots=True)
+class AddSkipConnection:
+    """Adds a projection of ``source``'s output, zero at birth, to ``target``'s output."""
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveSkipConnection:
+    """Removes the projection that `AddSkipConnection` made."""
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddHeads:
+    """Adds ``count`` heads to the attention that ``layer`` projects for (any of its query, key, value projections)."""
+
+    layer: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveHeads:
+    """Removes heads by number."""
+
+    layer: str
+    heads: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MaskHeads:
+    """Silences heads without removing them; `ReviveHeads` brings them back as they were."""
+
+    layer: str
+    heads: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReviveHeads:
+    """Brings heads back that `MaskHeads` silenced."""
+
+    layer: str
+    heads: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AddConnections:
+    """Makes connections of a sparse layer: pairs ``(output unit, input unit)``, with weight 0 unless ``scale`` is set.
+
+    ``scale``: the standard deviation of the new weights, as a multiple of ``1 / sqrt(fan_in)`` of the unit.
+    Kernels of a sparse convolution are connected whole, one pair ``(output channel, input channel)`` each.
+    """
+
+    layer: str
+    pairs: tuple[tuple[int, int], ...]
+    scale: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveConnections:
+    """Removes connections of a sparse layer: pairs ``(output unit, input unit)``."""
+
+    layer: str
+    pairs: tuple[tuple[int, int], ...]
+
+
+Edit = (
+    AddNeurons
+    | RemoveNeurons
+    | SplitNeurons
+    | MergeNeurons
+    | ResetNeurons
+    | DoubleWidth
+    | InsertLayer
+    | RemoveLayer
+    | AddResidualBlock
+    | AddSkipConnection
+    | RemoveSkipConnection
+    | AddHeads
+    | RemoveHeads
+    | MaskHeads
+    | ReviveHeads
+    | AddConnections
+    | RemoveConnections
+)
