@@ -1,4 +1,4 @@
-"""The errors of the framework: one small family, each message with the value, the rule and the way out."""
+"""The errors of the framework: one small family that says the value, the rule and the way out."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
 """Channel groups: the axes of parameters and buffers that must change size together.
 
-A layer's output channels are an axis; whatever else has to follow when that axis changes (the bias, a BatchNorm's
-statistics, the columns of every reader, the other writers of a residual stream) is in the same group. A group counts
-in *units*: the smallest thing that can be added or dropped. A unit is one channel of a plain layer, one head of an
-attention projection, one group of a grouped convolution, a pair of channels before a gated unit.
+A layer's output channels are an axis; whatever else has to follow when that axis changes (the bias,
+a BatchNorm's statistics, the columns of every reader, the other writers of a residual stream) is in
+the same group. A group counts in *units*: the smallest thing that can be added or dropped. A unit
+is one channel of a plain layer, one head of an attention projection, one group of a grouped
+convolution, a pair of channels before a gated unit.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from enum import Enum
 class Role(Enum):
     """What a tensor does on an axis."""
 
-    WRITES = "writes"  # rows that produce the channels: weights, biases, embeddings, additive parameters
+    WRITES = (
+        "writes"  # rows that produce the channels: weights, biases, embeddings, additive parameters
+    )
     READS = "reads"  # columns that consume the channels
-    SCALES = "scales"  # one multiplicative entry per channel: normalisation gains, layer scale, PReLU slopes
+    SCALES = "scales"  # one multiplicative entry per channel: gains, layer scale, PReLU slopes
     SHIFTS = "shifts"  # a normalisation's bias
     MEAN = "mean"  # a running mean
     VARIANCE = "variance"  # a running variance
@@ -39,11 +42,13 @@ class Axis:
     """One axis of one tensor (or of one leaf layer) in a channel group.
 
     Args:
-        tensor: The dotted name of a parameter or buffer, each tensor once; of the layer itself when ``leaf``.
+        tensor: The dotted name of a parameter or buffer, each tensor once; of the layer itself when
+            ``leaf``.
         dim: The axis of the tensor; for a leaf, 0 is its output and 1 its input.
         role: What the tensor does there.
         fill: What new entries must hold in order to keep the function.
-        lift: Takes a map of units, old index or ``NEW`` for each unit after the edit, to the map of this axis.
+        lift: Takes a map of units, old index or ``NEW`` for each unit after the edit, to the map of
+            this axis.
         leaf: The axis belongs to a layer that rearranges itself (a sparse layer).
     """
 
@@ -59,7 +64,7 @@ class Growth(Enum):
     """How a group grows without moving the function."""
 
     FREE = "free"  # new readers are zero
-    CENTRED = "centred"  # under LayerNorm: new writers are the mean, so that new channels are normalised to zero
+    CENTRED = "centred"  # under LayerNorm: new writers are the mean, normalised to zero
     SCALED = "scaled"  # under RMSNorm: new writers are zero
     DOUBLING = "doubling"  # only by doubling every unit
 
@@ -68,8 +73,8 @@ class Growth(Enum):
 class NormSite:
     """A LayerNorm or RMSNorm whose constants depend on the number of channels that it sees.
 
-    Growing from n to m channels multiplies the gain's old entries by sqrt(n / m) and epsilon by n / m. A norm without
-    a gain cannot be compensated, so that its group is `Growth.DOUBLING`.
+    Growing from n to m channels multiplies the gain's old entries by sqrt(n / m) and epsilon by n /
+    m. A norm without a gain cannot be compensated, so that its group is `Growth.DOUBLING`.
 
     Args:
         module: The dotted name of the module.
@@ -107,14 +112,16 @@ class ChannelGroup:
         layer: The layer that was asked for.
         size: Its output channels.
         granularity: Channels of the layer per unit.
-        units: The number of units; ``units * granularity`` channels can change, the rest of ``size`` is fixed.
+        units: The number of units; ``units * granularity`` channels can change, the rest of
+            ``size`` is fixed.
         channels: For each unit, the indices of its channels among the layer's outputs.
         axes: Everything that moves, each axis once.
         growth: How the group grows.
         refusal: Why it does not grow by any count, where ``growth`` is `Growth.DOUBLING`.
         norms: Normalisations over the channels, whose gain and epsilon follow the size.
         attributes: Integers of modules that follow the size.
-        normalised: Whether any normalisation reduces over the channels, so that dropping a unit moves the others.
+        normalised: Whether any normalisation reduces over the channels, so that dropping a unit
+            moves the others.
     """
 
     layer: str

@@ -1,7 +1,8 @@
 """Edits are values: what to change, not how.
 
-An edit can be printed, compared, hashed, stored as JSON and replayed. `structure_net.surgery.planning` turns it into
-moves, `structure_net.surgery.operating` carries them out.
+An edit can be printed, compared, hashed, stored as JSON and replayed.
+`structure_net.surgery.planning` turns it into moves, `structure_net.surgery.operating` carries them
+out.
 """
 
 from __future__ import annotations
@@ -30,10 +31,11 @@ class RemoveNeurons:
 
 @dataclass(frozen=True, slots=True)
 class SplitNeurons:
-    """Copies output channels of ``layer`` (whole units) and halves what reads them; ``noise`` breaks the symmetry.
+    """Copies output channels of ``layer`` (whole units) and halves what reads them.
 
-    ``noise`` is the standard deviation of what is added to one copy's incoming weights, relative to the weights' own
-    standard deviation; with noise the function is kept only approximately.
+    ``noise`` breaks the symmetry: the standard deviation of what is added to one copy's incoming
+    weights, relative to the weights' own standard deviation; with noise the function is kept only
+    approximately.
     """
 
     layer: str
@@ -43,7 +45,7 @@ class SplitNeurons:
 
 @dataclass(frozen=True, slots=True)
 class MergeNeurons:
-    """Merges each pair ``(kept, dropped)``: the readers of ``dropped`` are added to those of ``kept``.
+    """Merges pairs ``(kept, dropped)``: the readers of ``dropped`` are added to those of ``kept``.
 
     Keeps the function where the two units are equal.
     """
@@ -54,7 +56,10 @@ class MergeNeurons:
 
 @dataclass(frozen=True, slots=True)
 class ResetNeurons:
-    """Gives units fresh incoming weights, zero outgoing weights and empty optimizer state; widths stay."""
+    """Gives units fresh incoming and zero outgoing weights and empty optimizer state.
+
+    Widths stay.
+    """
 
     layer: str
     indices: tuple[int, ...]
@@ -62,17 +67,20 @@ class ResetNeurons:
 
 @dataclass(frozen=True, slots=True)
 class DoubleWidth:
-    """Copies every unit of ``layer``'s group and halves the readers: exact where `AddNeurons` is refused."""
+    """Copies every unit of ``layer``'s group and halves the readers.
+
+    Exact where `AddNeurons` is refused.
+    """
 
     layer: str
 
 
 @dataclass(frozen=True, slots=True)
 class InsertLayer:
-    """Inserts ``activation`` and a linear (or convolutional) layer behind ``layer``; the identity at birth.
+    """Inserts ``activation`` and a linear (or convolutional) layer: the identity at birth.
 
-    ``width``: the inserted layer's units; the width of ``layer`` if None. A narrower one keeps the function by a
-    bypass around it.
+    ``width``: the inserted layer's units; the width of ``layer`` if None. A narrower one keeps the
+    function by a bypass around it.
     """
 
     layer: str
@@ -82,14 +90,17 @@ class InsertLayer:
 
 @dataclass(frozen=True, slots=True)
 class RemoveLayer:
-    """Removes a layer that `InsertLayer` or `AddResidualBlock` put behind ``layer``; by its name in the model."""
+    """Removes a layer that `InsertLayer` or `AddResidualBlock` made; by its name in the model."""
 
     layer: str
 
 
 @dataclass(frozen=True, slots=True)
 class AddResidualBlock:
-    """Adds ``x + V activation(U x)`` with ``V = 0`` behind ``layer``; ``width`` hidden units (the layer's if None)."""
+    """Adds ``x + V activation(U x)`` with ``V = 0`` behind ``layer``.
+
+    ``width``: hidden units; those of ``layer`` if None.
+    """
 
     layer: str
     width: int | None = None
@@ -114,7 +125,10 @@ class RemoveSkipConnection:
 
 @dataclass(frozen=True, slots=True)
 class AddHeads:
-    """Adds ``count`` heads to the attention that ``layer`` projects for (any of its query, key, value projections)."""
+    """Adds ``count`` heads to the attention that ``layer`` projects for.
+
+    ``layer``: any of its query, key and value projections.
+    """
 
     layer: str
     count: int
@@ -146,10 +160,11 @@ class ReviveHeads:
 
 @dataclass(frozen=True, slots=True)
 class AddConnections:
-    """Makes connections of a sparse layer: pairs ``(output unit, input unit)``, with weight 0 unless ``scale`` is set.
+    """Makes connections of a sparse layer: pairs ``(output unit, input unit)``, born with weight 0.
 
-    ``scale``: the standard deviation of the new weights, as a multiple of ``1 / sqrt(fan_in)`` of the unit.
-    Kernels of a sparse convolution are connected whole, one pair ``(output channel, input channel)`` each.
+    ``scale`` above 0: the standard deviation of the new weights, as a multiple of
+    ``1 / sqrt(fan_in)`` of the unit. Kernels of a sparse convolution are connected whole, one pair
+    ``(output channel, input channel)`` each.
     """
 
     layer: str

@@ -1,8 +1,8 @@
 """The one map behind every width edit.
 
-A `Reindex` says where each channel after an edit comes from: an old index, or `NEW`. Growing appends `NEW`, pruning
-drops indices, splitting repeats them. Weights, gradients, masks, running statistics and optimizer moments all follow
-from the same map.
+A `Reindex` says where each channel after an edit comes from: an old index, or `NEW`. Growing
+appends `NEW`, pruning drops indices, splitting repeats them. Weights, gradients, masks, running
+statistics and optimizer moments all follow from the same map.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ class Reindex:
     def __post_init__(self) -> None:
         for index in self.source:
             if not NEW <= index < self.size:
-                raise ValueError(f"A source must be NEW (-1) or below the old size {self.size}; got {index}.")
+                raise ValueError(
+                    f"A source must be NEW (-1) or below the old size {self.size}; got {index}."
+                )
 
     @classmethod
     def identity(cls, size: int) -> Reindex:
@@ -76,13 +78,18 @@ class Reindex:
             ValueError: ``after`` does not start from as many channels as this map ends with.
         """
         if after.size != self.new_size:
-            raise ValueError(f"The second map must start from {self.new_size} channels; it starts from {after.size}.")
+            raise ValueError(
+                f"The second map must start from {self.new_size} channels; "
+                f"it starts from {after.size}."
+            )
         return Reindex(self.size, tuple(NEW if i == NEW else self.source[i] for i in after.source))
 
     def copies(self) -> Tensor:
-        """How often each channel's origin was kept; 1 for new channels. Shape ``(new_size,)``, float64."""
+        """How often each channel's origin was kept, 1 for new ones: ``(new_size,)``, float64."""
         count = Counter(self.source)
-        return torch.tensor([1.0 if i == NEW else float(count[i]) for i in self.source], dtype=torch.float64)
+        return torch.tensor(
+            [1.0 if i == NEW else float(count[i]) for i in self.source], dtype=torch.float64
+        )
 
     def index(self) -> Tensor:
         """``source`` as a tensor. Shape ``(new_size,)``, int64."""
