@@ -1,0 +1,258 @@
+"""The picture of an evolution: accuracy and size over wall-clock time, growth events marked.
+
+What is drawn is plain data (`EvolutionCurve`), so that a picture can be made from a live run,
+from a stored one or by hand. Figures are made through matplotlib's object interface: no global
+state is changed, and no display is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's palette, which stays distinct under the common colour-vision deficiencies.
+_BLUE, _VERMILLION, _GREEN, _PURPLE, _INK, _FAINT = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#333333",
+    "#BBBBBB",
+)
+_LABELLED_MARKS = 8
+_NEAR = 0.06
+
+
+@dataclass(frozen=True, slots=True)
+class EvolutionPoint:
+    """A network at the end of one epoch.
+
+    Args:
+        seconds: Wall-clock time since the start of the run.
+        parameters: How many parameters are live.
+        connections: How many connections are live.
+        train_accuracy: Between 0 and 1; None where it was not measured.
+        validation_accuracy: Between 0 and 1; None where it was not measured.
+    """
+
+    seconds: float
+    parameters: int
+    connections: int
+    train_accuracy: float | None = None
+    validation_accuracy: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GrowthMark:
+    """An edit of the architecture: when it happened (seconds) and a few words on what it did."""
+
+    seconds: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """An accuracy (between 0 and 1) to compare with, drawn as a level line with its name."""
+
+    name: str
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
+class EvolutionCurve:
+    """Everything that the picture shows.
+
+    Args:
+        points: In order of time.
+        marks: The edits, in order of time.
+        references: What the accuracy is compared with.
+        title: Stands above the picture.
+    """
+
+    points: tuple[EvolutionPoint, ...]
+    marks: tuple[GrowthMark, ...] = ()
+    references: tuple[Reference, ...] = ()
+    title: str = ""
+
+
+def plot_evolution(curve: EvolutionCurve, *, axes: tuple[Axes, Axes] | None = None) -> Figure:
+    """Draws accuracy (above) and size (below) over seconds, with the growth events marked in both.
+
+    Args:
+        curve: What to draw.
+        axes: Two axes of a figure of yours, for accuracy and for size; a new figure if None.
+
+    Returns:
+        The figure that holds the two axes.
+
+    Raises:
+        ValueError: There is no point, or the points are not in order of time.
+    """
+    _check(curve)
+    figure, (accuracy, size) = _new_figure() if axes is None else (_figure_of(axes[0]), axes)
+    _draw_accuracy(accuracy, curve)
+    _draw_size(size, curve)
+    _draw_marks(accuracy, size, curve.marks)
+    if curve.title:
+        figure.suptitle(curve.title, x=0.01, ha="left", fontsize=12, fontweight="bold", color=_INK)
+    return figure
+
+
+def _check(curve: EvolutionCurve) -> None:
+    times = [point.seconds for point in curve.points]
+    if not times:
+        raise ValueError("A picture needs at least one point; got none. Train for one epoch first.")
+    if times != sorted(times):
+        raise ValueError(f"The points must be in order of time; got seconds {times}.")
+
+
+def _new_figure() -> tuple[Figure, tuple[Axes, Axes]]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.0, 6.2), dpi=150, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    accuracy, size = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    return figure, (accuracy, size)
+
+
+def _figure_of(axes: Axes) -> Figure:
+    figure = axes.get_figure(root=True)
+    if figure is None:
+        raise ValueError("The axes belong to no figure; make them with `figure.subplots(2, 1)`.")
+    return figure
+
+
+def _draw_accuracy(axes: Axes, curve: EvolutionCurve) -> None:
+    _frame(axes, "accuracy")
+    train = [(p.seconds, p.train_accuracy) for p in curve.points if p.train_accuracy is not None]
+    held = [
+        (p.seconds, p.validation_accuracy)
+        for p in curve.points
+        if p.validation_accuracy is not None
+    ]
+    ends: list[_End] = []
+    for pairs, name, colour, style, marker in (
+        (train, "training", _VERMILLION, "--", "s"),
+        (held, "validation", _BLUE, "-", "o"),
+    ):
+        if pairs:
+            times, values = zip(*pairs, strict=True)
+            axes.plot(
+                times, values, style, marker=marker, color=colour, label=name, lw=1.8, markersize=4
+            )
+            ends.append(_End(times[-1], values[-1], f"{values[-1]:.3f}", colour))
+    for reference, colour in zip(curve.references, _cycle(len(curve.references)), strict=True):
+        label = f"{reference.name} ({reference.accuracy:.3f})"
+        axes.axhline(reference.accuracy, color=colour, lw=1.4, ls=(0, (1, 1.5)), label=label)
+    _limit_accuracy(axes, curve)
+    _name_ends(axes, ends)
+    if train or held or curve.references:
+        axes.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none", fontsize=9)
+
+
+def _cycle(count: int) -> list[str]:
+    colours = (_GREEN, _PURPLE, _INK)
+    return [colours[index % len(colours)] for index in range(count)]
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    time: float
+    value: float
+    text: str
+    colour: str
+
+
+def _name_ends(axes: Axes, ends: Sequence[_End]) -> None:
+    """Writes each curve's last value beside it; values that lie close together are moved apart."""
+    low, high = axes.get_ylim()
+    ordered = sorted(ends, key=lambda end: end.value)
+    for index, end in enumerate(ordered):
+        neighbours = (ordered[index - 1 : index] or []) + ordered[index + 1 : index + 2]
+        near = [n for n in neighbours if abs(n.value - end.value) < _NEAR * (high - low)]
+        shift = (6 if index else -6) if near else 0
+        axes.annotate(
+            end.text,
+            (end.time, end.value),
+            xytext=(5, shift),
+            textcoords="offset points",
+            va="center",
+            color=end.colour,
+            fontsize=9,
+            annotation_clip=False,
+        )
+
+
+def _limit_accuracy(axes: Axes, curve: EvolutionCurve) -> None:
+    values = [reference.accuracy for reference in curve.references]
+    for point in curve.points:
+        values += [v for v in (point.train_accuracy, point.validation_accuracy) if v is not None]
+    low = min(values, default=0.0)
+    axes.set_ylim(max(0.0, low - 0.08), 1.02)
+
+
+def _draw_size(axes: Axes, curve: EvolutionCurve) -> None:
+    from matplotlib.ticker import StrMethodFormatter
+
+    _frame(axes, "live count")
+    ends: list[_End] = []
+    for counts, name, colour, style in (
+        ([p.parameters for p in curve.points], "parameters", _PURPLE, "--"),
+        ([p.connections for p in curve.points], "connections", _GREEN, "-"),
+    ):
+        times, steps = _steps(curve, counts)
+        axes.plot(times, steps, style, color=colour, label=name, lw=1.8)
+        axes.plot([p.seconds for p in curve.points], counts, "o", color=colour, markersize=2.5)
+        ends.append(_End(times[-1], counts[-1], f"{counts[-1]:,}", colour))
+    axes.set_ylim(0, 1.12 * max(p.parameters for p in curve.points))
+    _name_ends(axes, ends)
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.set_xlabel("wall-clock time (seconds)", color=_INK)
+    axes.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none", fontsize=9)
+
+
+def _steps(curve: EvolutionCurve, counts: Sequence[int]) -> tuple[list[float], list[int]]:
+    """A count jumps when the network is edited, which is before the epoch that reports it."""
+    times, steps = [curve.points[0].seconds], [counts[0]]
+    for before, point, count in zip(curve.points, curve.points[1:], counts[1:], strict=False):
+        edits = [m.seconds for m in curve.marks if before.seconds <= m.seconds <= point.seconds]
+        jump = edits[-1] if edits else before.seconds
+        times += [jump, jump, point.seconds]
+        steps += [steps[-1], count, count]
+    return times, steps
+
+
+def _draw_marks(accuracy: Axes, size: Axes, marks: Sequence[GrowthMark]) -> None:
+    for index, mark in enumerate(marks):
+        for axes in (accuracy, size):
+            axes.axvline(mark.seconds, color=_FAINT, lw=1.0, zorder=0)
+        if len(marks) <= _LABELLED_MARKS:
+            _name_mark(accuracy, mark, raised=index % 2 == 1)
+
+
+def _name_mark(axes: Axes, mark: GrowthMark, *, raised: bool) -> None:
+    axes.annotate(
+        mark.label,
+        (mark.seconds, 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(0, 15 if raised else 3),
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        fontsize=8,
+        color=_INK,
+    )
+
+
+def _frame(axes: Axes, label: str) -> None:
+    axes.set_ylabel(label, color=_INK)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#EEEEEE", lw=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=_INK)

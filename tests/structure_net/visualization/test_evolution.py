@@ -1,0 +1,92 @@
+"""The picture of an evolution shows what it was given and changes nothing else."""
+
+from __future__ import annotations
+
+import matplotlib
+import pytest
+from matplotlib.figure import Figure
+
+from structure_net.visualization import (
+    EvolutionCurve,
+    EvolutionPoint,
+    GrowthMark,
+    Reference,
+    plot_evolution,
+)
+
+POINTS = (
+    EvolutionPoint(1.0, 110, 100, 0.50, 0.48),
+    EvolutionPoint(2.0, 110, 100, 0.60, 0.57),
+    EvolutionPoint(3.0, 165, 150, 0.80, 0.70),
+)
+MARKS = (GrowthMark(2.25, "+50 connections"),)
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def line(figure: Figure, panel: int, label: str) -> tuple[list[float], list[float]]:
+    (found,) = [x for x in figure.axes[panel].get_lines() if x.get_label() == label]
+    return [float(x) for x in found.get_xdata()], [float(y) for y in found.get_ydata()]
+
+
+def test_the_accuracies_are_drawn_over_seconds() -> None:
+    figure = plot_evolution(EvolutionCurve(POINTS))
+    assert line(figure, 0, "training") == ([1.0, 2.0, 3.0], [0.50, 0.60, 0.80])
+    assert line(figure, 0, "validation") == ([1.0, 2.0, 3.0], [0.48, 0.57, 0.70])
+
+
+def test_a_count_jumps_at_the_edit_and_not_at_the_epoch_that_reports_it() -> None:
+    times, counts = line(plot_evolution(EvolutionCurve(POINTS, MARKS)), 1, "connections")
+    jump = [t for t, a, b in zip(times, counts, counts[1:], strict=False) if a != b]
+    assert jump == [2.25]
+
+
+def test_every_edit_is_marked_in_both_panels_and_named() -> None:
+    figure = plot_evolution(EvolutionCurve(POINTS, MARKS))
+    for axes in figure.axes:
+        assert 2.25 in [float(x.get_xdata()[0]) for x in axes.get_lines()]
+    assert "+50 connections" in texts(figure)
+
+
+def test_many_edits_are_marked_without_names() -> None:
+    marks = tuple(GrowthMark(1.0 + index / 100, f"edit {index}") for index in range(50))
+    assert not any(
+        text.startswith("edit") for text in texts(plot_evolution(EvolutionCurve(POINTS, marks)))
+    )
+
+
+def test_references_stand_in_the_legend_with_their_value() -> None:
+    curve = EvolutionCurve(POINTS, references=(Reference("start network", 0.4),))
+    legend = plot_evolution(curve).axes[0].get_legend()
+    assert legend is not None
+    assert "start network (0.400)" in [text.get_text() for text in legend.get_texts()]
+
+
+def test_a_run_without_accuracies_shows_its_size() -> None:
+    figure = plot_evolution(
+        EvolutionCurve((EvolutionPoint(1.0, 11, 10), EvolutionPoint(2.0, 11, 10)))
+    )
+    assert line(figure, 1, "parameters")[1][-1] == 11
+
+
+def test_the_picture_can_be_drawn_into_axes_of_the_caller() -> None:
+    mine = Figure()
+    first, second = mine.subplots(2, 1)
+    assert plot_evolution(EvolutionCurve(POINTS), axes=(first, second)) is mine
+
+
+def test_no_global_state_of_matplotlib_is_changed() -> None:
+    before = dict(matplotlib.rcParams)
+    plot_evolution(EvolutionCurve(POINTS, MARKS, title="a title"))
+    assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [((), "at least one point"), (POINTS[::-1], "in order of time")],
+)
+def test_what_cannot_be_drawn_is_refused(points: tuple[EvolutionPoint, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        plot_evolution(EvolutionCurve(points))
