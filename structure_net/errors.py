@@ -37,3 +37,7 @@ class MissingAnalysisError(StructureNetError):
 
 class TrainingDivergedError(StructureNetError):
     """The loss is not finite; training stopped and the last good state is kept."""
+
+
+class RunError(StructureNetError):
+    """A run cannot start, or its folder exists already, is missing or is damaged."""
