@@ -1,0 +1,193 @@
+"""The report of a run: Markdown, made from plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from structure_net.runs.request import RunRequest
+from structure_net.runs.summary import IterationSummary, Score, Status, percent
+
+
+@dataclass(frozen=True, slots=True)
+class ReportFacts:
+    """Everything that the report says.
+
+    Args:
+        name: The run folder's name.
+        request: What was asked for.
+        command: The command line, word by word.
+        architecture: Widths of the start network.
+        start_connections: Live connections of the start network.
+        dataset: The data set's descriptor.
+        versions: Package names and versions.
+        status: How the run ended.
+        reason: Why it ended early; empty otherwise.
+        iterations: What happened, in order.
+        scores: The evolved network, then what it is compared with.
+    """
+
+    name: str
+    request: RunRequest
+    command: Sequence[str]
+    architecture: tuple[int, ...]
+    start_connections: int
+    dataset: Mapping[str, object]
+    versions: Mapping[str, str]
+    status: Status
+    reason: str
+    iterations: tuple[IterationSummary, ...]
+    scores: tuple[Score, ...]
+
+
+def render_report(facts: ReportFacts) -> str:
+    """The report as Markdown: outcome, picture, iterations, edits, what was asked, how to go on."""
+    sections = [
+        f"# {facts.name}",
+        _outcome(facts),
+        "![Accuracy and size over time](evolution.png)" if facts.iterations else "",
+        _iterations(facts),
+        _edits(facts.iterations),
+        _comparison(facts.scores),
+        _asked(facts),
+        _going_on(facts),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _outcome(facts: ReportFacts) -> str:
+    done, asked = len(facts.iterations), facts.request.iterations
+    head = {
+        "finished": f"Finished: {asked} of {asked} iterations.",
+        "running": f"Running: {done} of {asked} iterations so far.",
+        "interrupted": f"Interrupted after {done} of {asked} iterations; it can be resumed.",
+        "stopped": f"Stopped after {done} of {asked} iterations: {facts.reason}",
+    }[facts.status]
+    if not facts.iterations:
+        return head
+    last = facts.iterations[-1]
+    grown = (
+        f"The network went from {facts.start_connections:,} to {last.connections:,} connections "
+        f"({_widths(facts.architecture)} to {_widths(last.architecture)}); "
+        f"validation accuracy {percent(last.validation_accuracy)}"
+    )
+    test = facts.scores[0].test_accuracy if facts.scores else None
+    return f"{head} {grown}{'' if test is None else f', test accuracy {percent(test)}'}."
+
+
+def _iterations(facts: ReportFacts) -> str:
+    if not facts.iterations:
+        return ""
+    rows = [
+        (
+            s.iteration,
+            _widths(s.architecture),
+            f"{s.connections:,}",
+            f"{s.parameters:,}",
+            f"{s.density:.2%}",
+            percent(s.train_accuracy),
+            percent(s.validation_accuracy),
+            f"{s.seconds:.1f}",
+            s.label or "no edits",
+        )
+        for s in facts.iterations
+    ]
+    head = "iteration|widths|connections|parameters|density|train|validation|seconds|edits"
+    return "## Iterations\n\n" + _table(head.split("|"), rows)
+
+
+def _edits(iterations: Sequence[IterationSummary]) -> str:
+    rows = [
+        (s.iteration, n.component, n.text, n.reason, "yes" if n.accepted else "taken back")
+        for s in iterations
+        for n in s.edits
+    ]
+    if not rows:
+        return ""
+    return "## Edits and why\n\n" + _table(["iteration", "by", "edit", "why", "stands"], rows)
+
+
+def _comparison(scores: Sequence[Score]) -> str:
+    if not scores:
+        return ""
+    return "## Final numbers\n\n" + _table(SCORE_COLUMNS, [score_row(s) for s in scores])
+
+
+SCORE_COLUMNS = (
+    "network",
+    "epochs",
+    "connections",
+    "parameters",
+    "train",
+    "validation",
+    "test",
+    "test loss",
+    "seconds",
+)
+
+
+def score_row(score: Score) -> tuple[str, ...]:
+    """A score as text, one cell for each of `SCORE_COLUMNS`."""
+    return (
+        score.name,
+        str(score.epochs),
+        f"{score.connections:,}",
+        f"{score.parameters:,}",
+        percent(score.train_accuracy),
+        percent(score.validation_accuracy),
+        percent(score.test_accuracy),
+        f"{score.test_loss:.3f}",
+        f"{score.seconds:.1f}",
+    )
+
+
+def _asked(facts: ReportFacts) -> str:
+    request = facts.request
+    pipeline = request.pipeline
+    rows: list[tuple[object, ...]] = [
+        ("data set", _said(facts.dataset)),
+        ("start architecture", _widths(facts.architecture)),
+        ("density at birth", f"{request.density:g}"),
+        ("iterations x epochs", f"{request.iterations} x {request.epochs}"),
+        ("batch size", request.batch_size),
+        ("learning rate", f"{request.learning_rate:g}" if pipeline is None else "the pipeline's"),
+        ("seed", request.seed),
+        ("device", request.device),
+        ("system", "standard" if pipeline is None else f"{pipeline.file}:{pipeline.name}"),
+        ("versions", _said(facts.versions)),
+    ]
+    command = f"```\n{' '.join(facts.command)}\n```"
+    return f"## What was asked\n\n{command}\n\n{_table(['', 'value'], rows)}"
+
+
+def _said(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
+
+
+def _going_on(facts: ReportFacts) -> str:
+    lines = ["## Going on", "", "```"]
+    if facts.status != "finished":
+        lines.append(f"structure-net resume {facts.name}    # carry on where it stopped")
+    lines += [
+        f"structure-net show {facts.name}      # this report's numbers in the terminal",
+        f"structure-net replay {facts.name}    # rebuild the network from the journal and check it",
+        "```",
+        "",
+        "`run.json` holds what was asked, `journal.json` every edit, `history.json` every epoch, "
+        "`checkpoint.safetensors` the network, its optimizer and all that a resumed run needs.",
+    ]
+    return "\n".join(lines)
+
+
+def _table(head: Iterable[str], rows: Iterable[Sequence[object]]) -> str:
+    names = list(head)
+    lines = [_row(names), _row(["---"] * len(names))]
+    return "\n".join(lines + [_row([str(cell) for cell in row]) for row in rows])
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def _widths(architecture: Sequence[int]) -> str:
+    return "-".join(str(width) for width in architecture)
