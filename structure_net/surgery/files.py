@@ -1,0 +1,100 @@
+"""Files that are written whole or not at all.
+
+A file is written inside a hidden folder beside its target, flushed to the disk and renamed onto the
+target, so that whoever reads the target sees the old file or the new one. A process that is killed
+leaves at most the hidden folder, which the next write to the same target clears away.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Yields a path to write to; on a clean exit that file takes the place of ``path`` at once.
+
+    The new file has the permissions that the process's umask gives. A ``path`` that is a symbolic
+    link stays one: the file that it points to is replaced. After an exception ``path`` is as it was
+    and nothing else is left.
+
+    Args:
+        path: The target. Its folder must exist.
+
+    Raises:
+        OSError: The folder does not exist or is not writable, the disk is full, or another process
+            is writing to ``path`` at the same time (``BlockingIOError``).
+    """
+    target = Path(os.path.realpath(path))
+    workplace = target.with_name(f".{target.name}.partial")
+    workplace.mkdir(exist_ok=True)
+    with _locked(workplace):
+        try:
+            _clear(workplace)
+            draft = workplace / target.name
+            yield draft
+            _flush(draft)
+            draft.chmod(0o666 & ~_umask())
+            draft.replace(target)
+        finally:
+            shutil.rmtree(workplace, ignore_errors=True)
+        _flush_folder(target.parent)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes ``text`` as UTF-8, whole or not at all; see `replacing`."""
+    with replacing(path) as draft:
+        draft.write_text(text, encoding="utf-8")
+
+
+def _clear(folder: Path) -> None:
+    for leftover in folder.iterdir():
+        leftover.unlink()
+
+
+def _umask() -> int:
+    current = os.umask(0o077)
+    os.umask(current)
+    return current
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    # A rename is durable only once its folder is; systems that cannot open a folder (Windows) flush
+    # it themselves.
+    with suppress(PermissionError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    lock = _lock_function()
+    if lock is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        lock(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock_function() -> Callable[[int], None] | None:
+    try:
+        import fcntl
+    except ImportError:  # Windows has no flock; there, two writers of one file are not told apart
+        return None
+    return lambda descriptor: fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
