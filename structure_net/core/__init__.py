@@ -1,0 +1,51 @@
+"""Sparse layers, the networks made of them, their initialisation and their health."""
+
+from structure_net.core.activations import ACTIVATIONS, activation_gain, make_activation
+from structure_net.core.allocation import (
+    Allocation,
+    connection_counts,
+    erdos_renyi,
+    erdos_renyi_kernel,
+    layer_densities,
+    uniform,
+)
+from structure_net.core.changes import TensorChange, assign
+from structure_net.core.drawing import random_lines, random_pattern
+from structure_net.core.layers import ExtremaAwareSparseLayer, SparseConv2d, StandardSparseLayer
+from structure_net.core.network_factory import StandardNetwork, create_standard_network
+from structure_net.core.sparsity import SparseLayer, SparsePattern
+from structure_net.core.statistics import (
+    LayerStats,
+    NetworkStats,
+    Spread,
+    network_stats,
+    sparse_layers,
+)
+
+__all__ = [
+    "ACTIVATIONS",
+    "Allocation",
+    "ExtremaAwareSparseLayer",
+    "LayerStats",
+    "NetworkStats",
+    "SparseConv2d",
+    "SparseLayer",
+    "SparsePattern",
+    "Spread",
+    "StandardNetwork",
+    "StandardSparseLayer",
+    "TensorChange",
+    "activation_gain",
+    "assign",
+    "connection_counts",
+    "create_standard_network",
+    "erdos_renyi",
+    "erdos_renyi_kernel",
+    "layer_densities",
+    "make_activation",
+    "network_stats",
+    "random_lines",
+    "random_pattern",
+    "sparse_layers",
+    "uniform",
+]

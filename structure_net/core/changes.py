@@ -1,11 +1,12 @@
-"""What an edit does to one tensor, as a value: its new data, and how old state follows."""
+"""What an edit does to one tensor, as a value: its new data, and how its state follows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +24,29 @@ class TensorChange:
     tensor: str
     data: Tensor
     carry: Callable[[Tensor], Tensor]
+
+    def within(self, module: str) -> TensorChange:
+        """The same change, named from one module further up: ``module.tensor``."""
+        return replace(self, tensor=f"{module}.{self.tensor}")
+
+
+def assign(module: nn.Module, changes: Iterable[TensorChange]) -> None:
+    """Writes changes into ``module``: parameters stay the same objects, their gradients follow.
+
+    Optimizers are not told; `structure_net.surgery` carries their state as well.
+
+    Args:
+        module: The module that the names are relative to.
+        changes: What to write.
+
+    Raises:
+        AttributeError: ``module`` has no tensor of that name.
+    """
+    with torch.no_grad():
+        for change in changes:
+            owner, _, name = change.tensor.rpartition(".")
+            tensor = getattr(module.get_submodule(owner), name)
+            gradient = None if tensor.grad is None else change.carry(tensor.grad)
+            tensor.grad = None
+            tensor.data = change.data
+            tensor.grad = gradient

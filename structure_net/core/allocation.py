@@ -1,0 +1,174 @@
+r"""How many connections each layer gets, for a density of the whole network.
+
+`uniform` gives every layer the same density. `erdos_renyi` gives a layer of ``n`` outputs and ``m``
+inputs the density :math:`\varepsilon (n + m) / (n m)`, which favours small layers;
+`erdos_renyi_kernel` counts the kernel of a convolution among the dimensions, :math:`\varepsilon (n
++ m + k_1 + k_2) / (n m k_1 k_2)`. In each, :math:`\varepsilon` is solved so that the network has
+the density asked for, with no layer beyond 1.
+
+References:
+    Mocanu et al., "Scalable training of artificial neural networks with adaptive sparse
+    connectivity inspired by network science", Nature Communications 2018. Evci et al., "Rigging the
+    lottery: making all tickets winners", ICML 2020.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+Allocation = Literal["uniform", "erdos_renyi", "erdos_renyi_kernel"]
+Shape = tuple[int, ...]
+
+
+def uniform(shapes: Sequence[Shape], density: float) -> tuple[float, ...]:
+    """The same density for every layer.
+
+    Args:
+        shapes: ``(outputs, inputs, *kernel)`` of each layer.
+        density: The fraction of all weights that exist, in (0, 1].
+
+    Returns:
+        A density per layer.
+    """
+    _check(shapes, density)
+    return (density,) * len(shapes)
+
+
+def erdos_renyi(shapes: Sequence[Shape], density: float) -> tuple[float, ...]:
+    """Densities proportional to ``(outputs + inputs) / (outputs * inputs)``, none beyond 1.
+
+    Args:
+        shapes: ``(outputs, inputs, *kernel)`` of each layer.
+        density: The fraction of all weights that exist, in (0, 1].
+
+    Returns:
+        A density per layer, whose mean over all weights is ``density``.
+    """
+    _check(shapes, density)
+    return _solved(shapes, [(n + m) * math.prod(k) for n, m, *k in shapes], density)
+
+
+def erdos_renyi_kernel(shapes: Sequence[Shape], density: float) -> tuple[float, ...]:
+    """Densities proportional to the sum over the product of all of a layer's dimensions, none
+    beyond 1.
+
+    Equal to `erdos_renyi` for linear layers.
+
+    Args:
+        shapes: ``(outputs, inputs, *kernel)`` of each layer.
+        density: The fraction of all weights that exist, in (0, 1].
+
+    Returns:
+        A density per layer, whose mean over all weights is ``density``.
+    """
+    _check(shapes, density)
+    return _solved(shapes, [sum(shape) for shape in shapes], density)
+
+
+def layer_densities(
+    shapes: Sequence[Shape], density: float, allocation: Allocation
+) -> tuple[float, ...]:
+    """The densities that the rule named ``allocation`` gives.
+
+    Raises:
+        ValueError: The rule is unknown, or ``density`` is not in (0, 1].
+    """
+    rules = {
+        "uniform": uniform,
+        "erdos_renyi": erdos_renyi,
+        "erdos_renyi_kernel": erdos_renyi_kernel,
+    }
+    if allocation not in rules:
+        raise ValueError(
+            f"allocation must be one of {', '.join(get_args(Allocation))}; got {allocation!r}."
+        )
+    return rules[allocation](shapes, density)
+
+
+def connection_counts(
+    shapes: Sequence[tuple[int, int]], density: float, allocation: Allocation
+) -> tuple[int, ...]:
+    """How many connections each fully connected layer gets: whole numbers that add up exactly.
+
+    The rule's counts are raised where a unit would be left without a connection: to ``max(outputs,
+    inputs)`` per layer if the whole budget allows it, else to ``outputs`` (every unit hears
+    something), else not at all. The other layers pay for it in proportion.
+
+    Args:
+        shapes: ``(outputs, inputs)`` of each layer.
+        density: The fraction of all connections that exist, in (0, 1].
+        allocation: The rule.
+
+    Returns:
+        A count per layer, from 1 to ``outputs * inputs``; they sum to ``round(density * total)``,
+        or to one per layer if that is more.
+    """
+    sizes = [n * m for n, m in shapes]
+    densities = layer_densities(shapes, density, allocation)
+    budget = max(round(density * sum(sizes)), len(shapes))
+    floors = _floors(shapes, budget)
+    wanted = [d * size for d, size in zip(densities, sizes, strict=True)]
+    return _rounded(_clamped(wanted, floors, sizes, budget), floors, sizes, budget)
+
+
+def _floors(shapes: Sequence[tuple[int, int]], budget: int) -> list[int]:
+    for floors in ([max(shape) for shape in shapes], [shape[0] for shape in shapes]):
+        if sum(floors) <= budget:
+            return floors
+    return [1] * len(shapes)
+
+
+def _check(shapes: Sequence[Shape], density: float) -> None:
+    if not 0 < density <= 1:
+        raise ValueError(f"density must be in (0, 1]; got {density}.")
+    for shape in shapes:
+        if len(shape) < 2 or min(shape) < 1:
+            raise ValueError(
+                f"A layer's shape must be (outputs, inputs, *kernel), all positive; got {shape}."
+            )
+
+
+def _solved(shapes: Sequence[Shape], wanted: Sequence[float], density: float) -> tuple[float, ...]:
+    sizes = [math.prod(shape) for shape in shapes]
+    counts = _clamped(wanted, [0] * len(sizes), sizes, density * sum(sizes))
+    return tuple(count / size for count, size in zip(counts, sizes, strict=True))
+
+
+def _clamped(
+    wanted: Sequence[float], low: Sequence[int], high: Sequence[int], budget: float
+) -> list[float]:
+    r"""``min(max(s * wanted, low), high)`` with the one ``s`` that makes the sum ``budget``.
+
+    The sum is piecewise linear and non-decreasing in ``s``: between two neighbouring breakpoints
+    the free entries share what the clamped ones leave.
+    """
+
+    def at(scale: float) -> list[float]:
+        return [min(max(scale * w, lo), hi) for w, lo, hi in zip(wanted, low, high, strict=True)]
+
+    breaks = sorted({bound[i] / w for i, w in enumerate(wanted) for bound in (low, high)})
+    below = max((s for s in breaks if sum(at(s)) <= budget), default=0.0)
+    free = [i for i, w in enumerate(wanted) if low[i] / w <= below < high[i] / w]
+    fixed = sum(value for i, value in enumerate(at(below)) if i not in free)
+    if not free:
+        return at(below)
+    return at((budget - fixed) / sum(wanted[i] for i in free))
+
+
+def _rounded(
+    counts: Sequence[float], low: Sequence[int], high: Sequence[int], budget: int
+) -> tuple[int, ...]:
+    """Whole numbers within the bounds that sum to ``budget``: large remainders go up first."""
+    whole = [
+        min(max(math.floor(c + 1e-9), lo), hi) for c, lo, hi in zip(counts, low, high, strict=True)
+    ]
+    by_remainder = sorted(range(len(whole)), key=lambda i: whole[i] - counts[i])
+    while (missing := budget - sum(whole)) != 0:
+        step = 1 if missing > 0 else -1
+        order = by_remainder if step > 0 else by_remainder[::-1]
+        movable = [i for i in order if low[i] <= whole[i] + step <= high[i]]
+        for i in movable[: abs(missing)]:
+            whole[i] += step
+    return tuple(whole)

@@ -1,0 +1,361 @@
+"""The sparse layers: linear, convolution, and a linear layer that watches its activations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from structure_net.core.activations import make_activation
+from structure_net.core.changes import TensorChange
+from structure_net.core.masking import MaskedLayer, gathered, resolved_pattern
+from structure_net.core.sparsity import Newborn, SparsePattern
+
+_BOUNDED: Final = frozenset({"tanh", "sigmoid"})
+
+
+class StandardSparseLayer(MaskedLayer):
+    r"""A linear layer some of whose connections exist: :math:`y = W x + b` with ``W`` zero off the
+    pattern.
+
+    Args:
+        in_features: The number of input units.
+        out_features: The number of output units.
+        density: The fraction of connections that exist, in (0, 1]; their number is exact, and no
+            unit is left without one where the number allows it (`random_pattern`). 1 if neither
+            this nor ``pattern`` is given.
+        pattern: The connections, instead of a density.
+        bias: Whether a bias is added; it starts at 0.
+        generator: What pattern and weights are drawn with; torch's default generator if None.
+
+    Shape:
+        ``(*, in_features)`` to ``(*, out_features)``.
+
+    Raises:
+        ValueError: ``density`` is not in (0, 1], or ``pattern`` is given too or has another shape.
+    """
+
+    channel_dim: ClassVar[int] = -1
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        density: float | None = None,
+        pattern: SparsePattern | None = None,
+        bias: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        pattern = resolved_pattern((out_features, in_features), density, pattern, generator)
+        super().__init__(pattern, (), bias=bias)
+        self.reset_parameters(generator)
+
+    @property
+    def in_features(self) -> int:
+        """The number of input units."""
+        return self.in_channels
+
+    @property
+    def out_features(self) -> int:
+        """The number of output units."""
+        return self.out_channels
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Maps ``(*, in_features)`` to ``(*, out_features)``."""
+        return F.linear(inputs, self.dense_weight(), self.bias)
+
+    def branch(self, pattern: SparsePattern) -> StandardSparseLayer:
+        """A layer like this one on ``pattern``, with zero weights and without a bias."""
+        return _linear_branch(self, pattern)
+
+    def extra_repr(self) -> str:
+        """Sizes, density and bias, as `print` shows them."""
+        return _linear_repr(self)
+
+
+class SparseConv2d(MaskedLayer):
+    r"""A convolution some of whose kernels exist: a connection is the whole kernel from one channel
+    to another.
+
+    Args:
+        in_channels: The number of input channels.
+        out_channels: The number of output channels.
+        kernel_size: The kernel's height and width, or one number for both.
+        stride: The step between positions.
+        padding: Zeros added on each side.
+        dilation: The step within the kernel.
+        density: The fraction of kernels that exist, in (0, 1]; 1 if neither this nor ``pattern`` is
+            given.
+        pattern: The pairs ``(output channel, input channel)`` that have a kernel, instead of a
+            density.
+        bias: Whether a bias is added; it starts at 0.
+        generator: What pattern and weights are drawn with; torch's default generator if None.
+
+    Shape:
+        ``(N, in_channels, H, W)`` to ``(N, out_channels, H', W')``, as `torch.nn.Conv2d` has it.
+
+    Raises:
+        ValueError: ``density`` is not in (0, 1], or ``pattern`` is given too or has another shape.
+    """
+
+    channel_dim: ClassVar[int] = 1
+
+    def __init__(  # noqa: PLR0913 - the arguments of torch.nn.Conv2d, and a pattern
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        *,
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] = 0,
+        dilation: int | tuple[int, int] = 1,
+        density: float | None = None,
+        pattern: SparsePattern | None = None,
+        bias: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        pattern = resolved_pattern((out_channels, in_channels), density, pattern, generator)
+        super().__init__(pattern, _pair(kernel_size), bias=bias)
+        self.kernel_size = _pair(kernel_size)
+        self.stride = _pair(stride)
+        self.padding = _pair(padding)
+        self.dilation = _pair(dilation)
+        self.reset_parameters(generator)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Maps ``(N, in_channels, H, W)`` to ``(N, out_channels, H', W')``."""
+        weight = self.dense_weight()
+        return F.conv2d(inputs, weight, self.bias, self.stride, self.padding, self.dilation)
+
+    def branch(self, pattern: SparsePattern) -> SparseConv2d:
+        """A layer like this one on ``pattern``, with zero weights and without a bias."""
+        layer = SparseConv2d(
+            self.in_channels,
+            self.out_channels,
+            self.kernel_size,
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+            pattern=pattern,
+            bias=False,
+            generator=torch.Generator(),
+        )
+        layer.gain = self.gain
+        nn.init.zeros_(layer.weight)
+        return layer.to(self.weight)
+
+    def extra_repr(self) -> str:
+        """Sizes, geometry, density and bias, as `print` shows them."""
+        return (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "
+            f"stride={self.stride}, padding={self.padding}, "
+            f"dilation={self.dilation}, density={self.density:.4g}, "
+            f"bias={self.bias is not None}"
+        )
+
+
+class ExtremaAwareSparseLayer(MaskedLayer):
+    r"""A sparse linear layer that keeps running statistics of its units' activations while it
+    trains.
+
+    In training mode each batch updates, per unit, the extrema, mean and mean square of
+    ``activation(y)``; the output itself stays ``y``. With ``momentum`` a statistic ``s`` follows
+    its batch value ``v`` by :math:`s \leftarrow (1 - m) s + m v`, starting at the first value.
+    Without, extrema and means are those of all batches since `reset_statistics`.
+
+    Args:
+        in_features: The number of input units.
+        out_features: The number of output units.
+        activation: The name of the activation that stands behind the layer in the network.
+        momentum: ``m``, in (0, 1]; None for exact statistics since the last reset.
+        density: The fraction of connections that exist, in (0, 1]; 1 if neither this nor
+            ``pattern`` is given.
+        pattern: The connections, instead of a density.
+        bias: Whether a bias is added; it starts at 0.
+        generator: What pattern and weights are drawn with; torch's default generator if None.
+
+    Shape:
+        ``(*, in_features)`` to ``(*, out_features)``.
+
+    Attributes:
+        minimum, maximum, mean, mean_square: Shape ``(out_features,)``, in the weight's dtype.
+        observed: The number of batches seen by each unit since the reset, 0 for a newborn one.
+            Shape ``(out_features,)``, int64.
+
+    Raises:
+        ValueError: ``activation`` is unknown, or ``momentum`` or ``density`` is out of range.
+    """
+
+    channel_dim: ClassVar[int] = -1
+    minimum: Tensor
+    maximum: Tensor
+    mean: Tensor
+    mean_square: Tensor
+    observed: Tensor
+
+    def __init__(  # noqa: PLR0913 - the arguments of StandardSparseLayer, and what to watch
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        activation: str = "relu",
+        momentum: float | None = 0.1,
+        density: float | None = None,
+        pattern: SparsePattern | None = None,
+        bias: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        if momentum is not None and not 0 < momentum <= 1:
+            raise ValueError(f"momentum must be None or in (0, 1]; got {momentum}.")
+        pattern = resolved_pattern((out_features, in_features), density, pattern, generator)
+        super().__init__(pattern, (), bias=bias)
+        self.reset_parameters(generator)
+        self.activation = activation
+        self.momentum = momentum
+        self._watched = (make_activation(activation),)
+        for name in _STATISTICS:
+            self.register_buffer(name, torch.zeros(out_features))
+        self.register_buffer("observed", torch.zeros(out_features, dtype=torch.int64))
+
+    @property
+    def in_features(self) -> int:
+        """The number of input units."""
+        return self.in_channels
+
+    @property
+    def out_features(self) -> int:
+        """The number of output units."""
+        return self.out_channels
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Maps ``(*, in_features)`` to ``(*, out_features)``, and observes in training mode."""
+        outputs = F.linear(inputs, self.dense_weight(), self.bias)
+        if self.training:
+            self._observe(outputs.detach())
+        return outputs
+
+    def reset_statistics(self) -> None:
+        """Forgets what was observed."""
+        for name in (*_STATISTICS, "observed"):
+            getattr(self, name).zero_()
+
+    def dead(self, threshold: float = 0.01) -> Tensor:
+        """The observed units whose activation stays below ``threshold`` in size.
+
+        Returns:
+            Shape ``(out_features,)``, bool.
+        """
+        largest = torch.maximum(self.maximum.abs(), self.minimum.abs())
+        return (largest < threshold) & (self.observed > 0)
+
+    def saturated(self, multiplier: float = 2.5, *, slope: float = 0.05) -> Tensor:
+        """The observed units that work at the end of their range.
+
+        Args:
+            multiplier: Without a bound on the activation: the unit's mean lies more than this many
+                standard deviations above the mean of the observed units' means.
+            slope: With one (tanh, sigmoid): the unit's mean derivative is below this fraction of
+                the largest possible.
+
+        Returns:
+            Shape ``(out_features,)``, bool.
+        """
+        seen = self.observed > 0
+        if self.activation in _BOUNDED:
+            return (self._mean_slope() < slope) & seen
+        means = self.mean[seen]
+        if len(means) < 2:
+            return torch.zeros_like(seen)
+        return (self.mean > means.mean() + multiplier * means.std()) & seen
+
+    def reindexed(
+        self,
+        dim: int,
+        source: Sequence[int] | Tensor,
+        *,
+        new: Newborn,
+        scale: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> tuple[TensorChange, ...]:
+        """See `SparseLayer.reindexed`; statistics follow the outputs, new units are unobserved."""
+        changes = super().reindexed(dim, source, new=new, scale=scale, generator=generator)
+        if dim == 1:
+            return changes
+        index = self._index(0, source)
+        names = (*_STATISTICS, "observed")
+        followed = (
+            TensorChange(
+                name, gathered(getattr(self, name), 0, index), lambda s: gathered(s, 0, index)
+            )
+            for name in names
+        )
+        return (*changes, *followed)
+
+    def branch(self, pattern: SparsePattern) -> StandardSparseLayer:
+        """A plain layer like this one on ``pattern``, with zero weights and without a bias."""
+        return _linear_branch(self, pattern)
+
+    def extra_repr(self) -> str:
+        """Sizes, density, bias and what is watched, as `print` shows them."""
+        return f"{_linear_repr(self)}, activation={self.activation!r}, momentum={self.momentum}"
+
+    def _observe(self, outputs: Tensor) -> None:
+        rows = self._watched[0](outputs).reshape(-1, self.out_channels).to(self.mean.dtype)
+        if rows.shape[0] == 0:
+            return
+        first = self.observed == 0
+        smallest, largest = rows.aminmax(dim=0)
+        mean, square = rows.mean(0), rows.square().mean(0)
+        with torch.no_grad():
+            self.observed += 1
+            if self.momentum is None:
+                smallest = torch.minimum(self.minimum, smallest).where(~first, smallest)
+                largest = torch.maximum(self.maximum, largest).where(~first, largest)
+                rate = self.observed.to(mean.dtype).reciprocal()
+                self.minimum.copy_(smallest)
+                self.maximum.copy_(largest)
+            else:
+                rate = torch.where(first, 1.0, self.momentum).to(mean.dtype)
+                self.minimum.lerp_(smallest, rate)
+                self.maximum.lerp_(largest, rate)
+            self.mean.lerp_(mean, rate)
+            self.mean_square.lerp_(square, rate)
+
+    def _mean_slope(self) -> Tensor:
+        """The mean derivative of a bounded activation, over its largest possible value."""
+        if self.activation == "tanh":
+            return 1 - self.mean_square
+        return 4 * (self.mean - self.mean_square)
+
+
+_STATISTICS: Final = ("minimum", "maximum", "mean", "mean_square")
+
+
+def _linear_branch(
+    layer: StandardSparseLayer | ExtremaAwareSparseLayer, pattern: SparsePattern
+) -> StandardSparseLayer:
+    branch = StandardSparseLayer(
+        layer.in_features,
+        layer.out_features,
+        pattern=pattern,
+        bias=False,
+        generator=torch.Generator(),
+    )
+    branch.gain = layer.gain
+    nn.init.zeros_(branch.weight)
+    return branch.to(layer.weight)
+
+
+def _linear_repr(layer: StandardSparseLayer | ExtremaAwareSparseLayer) -> str:
+    return (
+        f"in_features={layer.in_features}, out_features={layer.out_features}, "
+        f"density={layer.density:.4g}, bias={layer.bias is not None}"
+    )
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[1])

@@ -1,0 +1,267 @@
+"""Which connections of a layer exist: patterns as values, and the interface of every sparse layer.
+
+A pattern lists live connections as pairs ``(output unit, input unit)``, sorted by output and then
+by input. A sparse layer holds weights on a pattern and describes its own rearrangement as
+`TensorChange` values, so that whoever edits it needs to know nothing of how it stores them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+from structure_net.core.changes import TensorChange
+
+Pairs = Sequence[tuple[int, int]] | Tensor
+Newborn = Literal["fresh", "silent", "empty"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SparsePattern:
+    """The live connections of a layer with ``shape = (outputs, inputs)``.
+
+    Args:
+        rows: The output unit of each connection. Shape ``(n,)``, int64.
+        columns: Its input unit. Shape ``(n,)``, int64, on the device of ``rows``.
+        shape: The numbers of output and of input units.
+
+    Raises:
+        ValueError: The pairs are out of range, repeated, or not sorted by row and then by column.
+    """
+
+    rows: Tensor
+    columns: Tensor
+    shape: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        for name, index in (("rows", self.rows), ("columns", self.columns)):
+            if index.dtype != torch.int64 or index.dim() != 1:
+                raise ValueError(
+                    f"{name} must be a vector of int64; got {index.dtype}, {tuple(index.shape)}."
+                )
+        if len(self.rows) != len(self.columns):
+            raise ValueError(
+                f"rows and columns must be equally long; got {len(self.rows)} and "
+                f"{len(self.columns)}."
+            )
+        _check_shape(self.shape)
+        _check_range(self.rows, self.columns, self.shape)
+        keys = self.rows * self.shape[1] + self.columns
+        if len(keys) > 1 and not bool((keys[1:] > keys[:-1]).all()):
+            raise ValueError(
+                "The pairs of a pattern must be distinct and sorted by row, then by column; "
+                "`SparsePattern.from_pairs` sorts them."
+            )
+
+    @classmethod
+    def from_mask(cls, mask: Tensor) -> Self:
+        """The pattern of the non-zero entries of ``mask``, shape ``(outputs, inputs)``."""
+        rows, columns = mask.nonzero(as_tuple=True)
+        return cls(rows, columns, (mask.shape[0], mask.shape[1]))
+
+    @classmethod
+    def from_pairs(cls, pairs: Pairs, shape: tuple[int, int]) -> Self:
+        """The pattern of ``pairs``, in any order.
+
+        Raises:
+            ValueError: A pair is out of range or repeated.
+        """
+        rows, columns = pair_indices(pairs, shape)
+        order = torch.argsort(rows * shape[1] + columns)
+        return cls(rows[order], columns[order], shape)
+
+    @classmethod
+    def full(cls, shape: tuple[int, int]) -> Self:
+        """Every output connected to every input."""
+        return cls.from_mask(torch.ones(shape, dtype=torch.bool))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SparsePattern):
+            return NotImplemented
+        return (
+            self.shape == other.shape
+            and torch.equal(self.rows.cpu(), other.rows.cpu())
+            and torch.equal(self.columns.cpu(), other.columns.cpu())
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.shape, tuple(self.rows.tolist()), tuple(self.columns.tolist())))
+
+    def __repr__(self) -> str:
+        return f"SparsePattern(connections={len(self)}, shape={self.shape})"
+
+    @property
+    def density(self) -> float:
+        """The fraction of possible connections that exist, in [0, 1]."""
+        return len(self) / (self.shape[0] * self.shape[1])
+
+    @property
+    def pairs(self) -> tuple[tuple[int, int], ...]:
+        """The connections as pairs ``(output unit, input unit)``."""
+        return tuple(zip(self.rows.tolist(), self.columns.tolist(), strict=True))
+
+    def fan_in(self) -> Tensor:
+        """Connections into each output unit. Shape ``(outputs,)``, int64."""
+        return torch.bincount(self.rows, minlength=self.shape[0])
+
+    def fan_out(self) -> Tensor:
+        """Connections out of each input unit. Shape ``(inputs,)``, int64."""
+        return torch.bincount(self.columns, minlength=self.shape[1])
+
+    def mask(self) -> Tensor:
+        """The pattern as a matrix. Shape ``(outputs, inputs)``, bool."""
+        mask = torch.zeros(self.shape, dtype=torch.bool, device=self.rows.device)
+        mask[self.rows, self.columns] = True
+        return mask
+
+
+class SparseLayer(nn.Module, ABC):
+    """A layer whose units are connected by a pattern, and which rearranges itself.
+
+    The three methods in the past participle are pure: they return what would change, with names
+        relative to the layer,
+    and change nothing. Once the changes are written, `settle` makes the layer's own bookkeeping
+    agree with its tensors. Units are features of a linear layer and channels of a convolution; one
+    connection of a convolution is a whole kernel. `structure_net.testing.check_sparse_layer` checks
+    a layer of one's own against these promises.
+    """
+
+    channel_dim: ClassVar[int]
+    bias: nn.Parameter | None
+
+    @property
+    @abstractmethod
+    def in_channels(self) -> int:
+        """The number of input units."""
+
+    @property
+    @abstractmethod
+    def out_channels(self) -> int:
+        """The number of output units."""
+
+    @property
+    @abstractmethod
+    def pattern(self) -> SparsePattern:
+        """The live connections, sorted by row and then by column."""
+
+    @property
+    @abstractmethod
+    def live_weights(self) -> Tensor:
+        """The weights of the live connections, in the pattern's order. Shape ``(n, *kernel)``."""
+
+    @abstractmethod
+    def dense_weight(self) -> Tensor:
+        """The weights with zeros off the pattern. Shape ``(outputs, inputs, *kernel)``."""
+
+    @property
+    def connections(self) -> int:
+        """The number of live weights: a kernel of a convolution counts each of its entries."""
+        return self.live_weights.numel()
+
+    @property
+    def density(self) -> float:
+        """The fraction of possible connections that exist, in [0, 1]."""
+        return self.pattern.density
+
+    @abstractmethod
+    def reindexed(
+        self,
+        dim: int,
+        source: Sequence[int] | Tensor,
+        *,
+        new: Newborn,
+        scale: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> tuple[TensorChange, ...]:
+        """The layer after its outputs (``dim`` 0) or inputs (``dim`` 1) follow an index map.
+
+        Args:
+            dim: 0 for output units, 1 for input units.
+            source: For each unit after the edit, the old index it comes from, or -1 for a new one.
+            new: How new units are connected. ``"fresh"``: at random at the layer's density, at
+                least one connection each, with freshly drawn weights. ``"silent"``: the same with
+                weight 0. ``"empty"``: not at all.
+            scale: What entries along ``dim`` are multiplied with, the bias included where ``dim``
+                is 0. Shape ``(len(source),)``.
+            generator: What new connections are drawn with; torch's default generator if None.
+
+        Returns:
+            The changes. Their ``carry`` gives new entries zero and copies their origin's value.
+
+        Raises:
+            SurgeryError: No unit would be left, or a source is out of range.
+        """
+
+    @abstractmethod
+    def connected(self, pairs: Pairs, values: Tensor | None = None) -> tuple[TensorChange, ...]:
+        """The layer with ``pairs`` as further live connections.
+
+        Args:
+            pairs: Pairs ``(output unit, input unit)``.
+            values: Their weights, shape ``(n,)`` or ``(n, *kernel)``; zeros if None.
+
+        Raises:
+            SurgeryError: A pair is out of range, repeated, or connected already.
+        """
+
+    @abstractmethod
+    def disconnected(self, pairs: Pairs) -> tuple[TensorChange, ...]:
+        """The layer without the live connections ``pairs``.
+
+        Raises:
+            SurgeryError: A pair is not connected, or no connection would be left.
+        """
+
+    @abstractmethod
+    def branch(self, pattern: SparsePattern) -> SparseLayer:
+        """A layer like this one on ``pattern``, with zero weights and without a bias."""
+
+    @abstractmethod
+    def settle(self) -> None:
+        """Makes bookkeeping agree with the tensors, after changes were written."""
+
+
+def pair_indices(pairs: Pairs, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """``pairs`` as two index vectors.
+
+    Returns:
+        Rows and columns, shape ``(n,)`` each, int64, in the given order.
+
+    Raises:
+        ValueError: A pair is out of range or repeated, or ``pairs`` is not a list of pairs.
+    """
+    table = torch.as_tensor(pairs, dtype=torch.int64)
+    if table.numel() == 0:
+        table = table.reshape(0, 2)
+    if table.dim() != 2 or table.shape[1] != 2:
+        raise ValueError(
+            f"pairs must be (output unit, input unit) pairs; got shape {tuple(table.shape)}."
+        )
+    rows, columns = table[:, 0].contiguous(), table[:, 1].contiguous()
+    _check_range(rows, columns, shape)
+    keys, counts = (rows * shape[1] + columns).unique(return_counts=True)
+    if len(keys) != len(rows):
+        repeated = int(keys[counts > 1][0])
+        raise ValueError(f"A pair may be given once; {divmod(repeated, shape[1])} is repeated.")
+    return rows, columns
+
+
+def _check_shape(shape: tuple[int, int]) -> None:
+    if len(shape) != 2 or min(shape) < 1:
+        raise ValueError(f"A pattern needs at least one output and one input; got shape {shape}.")
+
+
+def _check_range(rows: Tensor, columns: Tensor, shape: tuple[int, int]) -> None:
+    outside = (rows < 0) | (rows >= shape[0]) | (columns < 0) | (columns >= shape[1])
+    if bool(outside.any()):
+        first = int(outside.nonzero()[0])
+        pair = (int(rows[first]), int(columns[first]))
+        raise ValueError(f"A pair must lie in a layer of shape {shape}; got {pair}.")
