@@ -135,3 +135,5 @@ class ChannelGroup:
     norms: tuple[NormSite, ...] = ()
     attributes: tuple[AttributeSite, ...] = ()
     normalised: bool = False
+    doubling_refusal: str | None = None
+    heads: bool = False
