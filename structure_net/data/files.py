@@ -1,0 +1,143 @@
+"""Where the files of data sets lie, whether they are whole, and how they are downloaded."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import BinaryIO
+
+from structure_net.errors import DatasetError
+
+_BLOCK = 1 << 20
+_TIMEOUT_SECONDS = 30
+
+
+def default_data_dir() -> Path:
+    """The folder that is read where none is named: STRUCTURE_NET_DATA, or the user's cache."""
+    named = os.environ.get("STRUCTURE_NET_DATA")
+    return Path(named).expanduser() if named else _cache_dir() / "structure-net" / "data"
+
+
+def _cache_dir() -> Path:
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A published file.
+
+    Args:
+        name: The file's name.
+        md5: What its bytes sum up to, as published.
+        address: Where it is downloaded from; None where it is published nowhere in this form.
+    """
+
+    name: str
+    md5: str
+    address: str | None
+
+
+def md5_of(blocks: Iterable[bytes | memoryview]) -> str:
+    """The md5 of bytes, as 32 hexadecimal digits: it finds damage, it is no proof of origin."""
+    digest = hashlib.md5(usedforsecurity=False)
+    for block in blocks:
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def read_verified(path: Path, md5: str) -> bytes:
+    """The bytes of ``path``.
+
+    Raises:
+        DatasetError: They cannot be read, or do not sum up to ``md5``.
+    """
+    content = read_bytes(path)
+    found = md5_of([content])
+    if found != md5:
+        raise DatasetError(
+            f"{path} is damaged: its md5 is {found}, the published file's is {md5}. "
+            "Delete it and put a whole copy there, or download it with --download (download=True)."
+        )
+    return content
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of ``path``; a `DatasetError` where the system refuses."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def locate(name: str, folders: Sequence[Path]) -> Path | None:
+    """The first of ``folders`` that holds a file ``name``; None if none does."""
+    return next((folder / name for folder in folders if (folder / name).is_file()), None)
+
+
+def missing(dataset: str, file: RemoteFile, folders: Sequence[Path]) -> DatasetError:
+    """The error that says which file is missing, where it was looked for and what to do."""
+    looked = ", ".join(str(folder) for folder in folders)
+    download = ", or download it with --download (download=True)" if file.address else ""
+    return DatasetError(
+        f"The data set '{dataset}' needs {file.name} (md5 {file.md5}), which is in none of: "
+        f"{looked}. Name the folder that holds it with --data-dir or STRUCTURE_NET_DATA{download}."
+    )
+
+
+def download(file: RemoteFile, folder: Path) -> Path:
+    """Brings ``file`` into ``folder``, whole or not at all.
+
+    Raises:
+        DatasetError: The address does not answer, what it sends is not the published file, or the
+            folder cannot be written.
+    """
+    if file.address is None:
+        raise DatasetError(f"{file.name} has no public address; put it into {folder} by hand.")
+    target = folder / file.name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=folder, prefix=f".{file.name}.")
+    except OSError as error:
+        raise DatasetError(f"{folder} cannot be written: {error.strerror or error}.") from error
+    part = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            found = _save(file.address, stream)
+        if found != file.md5:
+            raise DatasetError(
+                f"{file.address} sent another file: its md5 is {found}, expected {file.md5}. "
+                "Nothing was kept; try again later."
+            )
+        part.replace(target)
+    except (OSError, HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        raise DatasetError(
+            f"{file.name} cannot be downloaded from {file.address}: {reason}. "
+            f"Bring it into {folder} by another way (md5 {file.md5})."
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+    return target
+
+
+def _save(address: str, stream: BinaryIO) -> str:
+    """Writes what ``address`` sends to ``stream``, down to the disk; returns its md5."""
+    digest = hashlib.md5(usedforsecurity=False)
+    with urllib.request.urlopen(address, timeout=_TIMEOUT_SECONDS) as answer:
+        while block := answer.read(_BLOCK):
+            digest.update(block)
+            stream.write(block)
+    stream.flush()
+    os.fsync(stream.fileno())
+    return digest.hexdigest()

@@ -1,0 +1,70 @@
+"""Zero mean and unit deviation, by the statistics of what is trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from structure_net.data.datasets import Scaling
+
+_CHUNK = 4096  # samples that are held in float64 at a time
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Normalisation:
+    """``(x - mean) / deviation``.
+
+    Args:
+        mean: A shape that broadcasts over one sample, float64.
+        deviation: The same shape, positive.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    @classmethod
+    def fit(cls, samples: Tensor, scaling: Scaling) -> Normalisation:
+        """The statistics of ``samples``, accumulated in float64.
+
+        Args:
+            samples: Shape ``(n, ...)`` with ``n >= 1``, any real dtype.
+            scaling: Over what they are taken; ``"none"`` gives mean 0 and deviation 1.
+
+        Returns:
+            The normalisation. What does not vary is divided by 1.
+        """
+        if scaling == "none":
+            return cls(torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64))
+        dims = _reduced(samples.dim(), scaling)
+        mean = _mean(samples, dims, torch.zeros((), dtype=torch.float64), power=1)
+        variance = _mean(samples, dims, mean, power=2)
+        deviation = variance.sqrt()
+        return cls(mean[0], torch.where(deviation > 0, deviation, 1.0)[0])
+
+    def __call__(self, samples: Tensor) -> Tensor:
+        """``samples`` normalised: the same shape, float32."""
+        mean = self.mean.to(torch.float32)
+        deviation = self.deviation.to(torch.float32)
+        return samples.to(torch.float32, copy=True).sub_(mean).div_(deviation)
+
+
+def _reduced(dims: int, scaling: Scaling) -> list[int]:
+    if scaling == "feature":
+        return [0]
+    if scaling == "channel":
+        return [dim for dim in range(dims) if dim != 1]
+    return list(range(dims))
+
+
+def _mean(samples: Tensor, dims: list[int], centre: Tensor, *, power: int) -> Tensor:
+    """The mean of ``(samples - centre) ** power`` over ``dims``, which are kept as 1."""
+    parts = [
+        ((chunk.to(torch.float64) - centre) ** power).sum(dims, keepdim=True)
+        for chunk in samples.split(_CHUNK)
+    ]
+    count = 1
+    for dim in dims:
+        count *= samples.shape[dim]
+    return torch.stack(parts).sum(0) / count

@@ -1,0 +1,94 @@
+"""Data sets by name, so that another one is another word and no other code."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+
+from structure_net.data.requests import Loader, Option, Registration
+from structure_net.data.sources import california, cifar10, digits, generated, idx, mnist1d
+from structure_net.errors import DatasetError
+
+_BUILT_IN = (
+    Registration("california_housing", california.load, {}),
+    Registration("cifar10", cifar10.load, {}),
+    Registration("digits", digits.load, {}),
+    Registration("fashion_mnist", idx.load_fashion_mnist, {}),
+    Registration("mnist", idx.load_mnist, {}),
+    Registration("mnist1d", mnist1d.load, {}),
+    Registration("parity", generated.load_parity, {"bits": 10, "samples": 4096}),
+    Registration(
+        "spirals",
+        generated.load_spirals,
+        {"classes": 2, "points": 1000, "turns": 1.0, "noise": 0.02},
+    ),
+)
+_REGISTRY: dict[str, Registration] = {known.name: known for known in _BUILT_IN}
+
+
+def register_dataset(
+    name: str, loader: Loader, *, options: Mapping[str, Option] | None = None
+) -> None:
+    """Makes a data set available under ``name``.
+
+    Args:
+        name: Lower-case letters, digits and underscores.
+        loader: Takes a `DatasetRequest`, returns a `RawDataset`; a function of its argument alone.
+        options: What ``name:option=value`` may set, with the defaults.
+
+    Raises:
+        ValueError: The name is taken, or not a name.
+    """
+    if not name.isidentifier() or name != name.lower():
+        raise ValueError(
+            f"A data set's name is lower-case letters, digits and underscores; got {name!r}."
+        )
+    if name in _REGISTRY:
+        raise ValueError(f"A data set named {name!r} is registered already; choose another name.")
+    _REGISTRY[name] = Registration(name, loader, dict(options or {}))
+
+
+def available_datasets() -> tuple[str, ...]:
+    """The names that `load_dataset` knows, in alphabetical order."""
+    return tuple(sorted(_REGISTRY))
+
+
+def find(name: str) -> Registration:
+    """The data set registered under ``name``.
+
+    Raises:
+        DatasetError: There is none; the message names the nearest.
+    """
+    if name in _REGISTRY:
+        return _REGISTRY[name]
+    near = difflib.get_close_matches(name.lower(), _REGISTRY, n=1)
+    meant = f" Did you mean {near[0]!r}?" if near else ""
+    raise DatasetError(
+        f"There is no data set {name!r}.{meant} Known are {', '.join(available_datasets())}, "
+        "and the path of an .npz file."
+    )
+
+
+def parse_options(registration: Registration, text: str) -> dict[str, Option]:
+    """The registration's options with those of ``text``, as ``"bits=6,samples=100"``, set.
+
+    Raises:
+        DatasetError: An option is unknown, or its value is no number of the option's type.
+    """
+    options = dict(registration.options)
+    for item in filter(None, text.split(",")):
+        key, _, value = item.partition("=")
+        if key not in options:
+            known = ", ".join(f"{name}={default}" for name, default in options.items()) or "none"
+            raise DatasetError(
+                f"The data set '{registration.name}' has no option {key!r}; its options: {known}."
+            )
+        kind = type(options[key])
+        try:
+            options[key] = kind(value)
+        except ValueError as error:
+            raise DatasetError(
+                f"The option {key!r} of the data set '{registration.name}' must be "
+                f"{'a whole number' if kind is int else 'a number'}; got {value!r}."
+            ) from error
+    return options

@@ -1,0 +1,3 @@
+"""One module per kind of source."""
+
+__all__: list[str] = []
