@@ -1,0 +1,166 @@
+"""Steps that each change one thing of a model or an optimizer, and can take it back.
+
+A step's `apply` is atomic and computes nothing that could fail late: everything new was made
+before. So a list of steps is all or nothing: when one raises, those before it are taken back in
+reverse order, bit for bit.
+
+Tensors keep their identity. A step swaps what stands behind the Python object
+(`torch.utils.swap_tensors` does the same for a whole module), so that everyone who holds the
+parameter sees the new values, while a graph recorded before the edit keeps the old ones. Backward
+through such a graph raises with a message that says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from structure_net.errors import SurgeryError
+
+
+class Step(Protocol):
+    """One atomic change."""
+
+    def apply(self) -> None:
+        """Makes the change."""
+
+    def revert(self) -> None:
+        """Takes it back exactly."""
+
+
+class Undo:
+    """Takes an edit back, bit for bit, once."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack: ExitStack | None = stack
+
+    def undo(self) -> None:
+        """Restores every tensor, gradient, attribute, module and optimizer state that the edit
+        touched.
+
+        Raises:
+            SurgeryError: The edit was undone before.
+        """
+        if self._stack is None:
+            raise SurgeryError("This edit was undone before; an edit can be undone once.")
+        stack, self._stack = self._stack, None
+        stack.close()
+
+    def then(self, after: Undo) -> Undo:
+        """One undo for two edits in a row; both are spent."""
+        first, second = self._stack, after._stack
+        if first is None or second is None:
+            raise SurgeryError("An edit that was undone cannot be joined with another.")
+        self._stack = after._stack = None
+        joined = ExitStack()
+        joined.callback(first.close)
+        joined.callback(second.close)
+        return Undo(joined)
+
+
+def commit(steps: Iterable[Step]) -> Undo:
+    """Applies all steps, or none of them when one raises."""
+    with ExitStack() as rollback:
+        for step in steps:
+            step.apply()
+            rollback.callback(step.revert)
+        return Undo(rollback.pop_all())
+
+
+@dataclass(slots=True)
+class SwapTensor:
+    """Puts ``replacement`` behind the parameter or buffer ``tensor``, with its own gradient.
+
+    Args:
+        name: The tensor's dotted name, for the message.
+        tensor: The object that stays.
+        replacement: What it will hold; afterwards this holds what ``tensor`` held.
+    """
+
+    name: str
+    tensor: Tensor
+    replacement: Tensor
+    _release: Callable[[], None] | None = field(default=None, init=False)
+
+    def apply(self) -> None:
+        """Swaps, and makes backward through older graphs fail with a clear message."""
+        if self.tensor.requires_grad:
+            self._release = _refuse_old_graphs(self.tensor, self.name)
+        self._swap()
+
+    def revert(self) -> None:
+        """Swaps back; older graphs are whole again."""
+        self._swap()
+        if self._release is not None:
+            self._release()
+
+    def _swap(self) -> None:
+        torch._C._swap_tensor_impl(self.tensor, self.replacement)
+        for hooks in ("_backward_hooks", "_post_accumulate_grad_hooks"):
+            registered = getattr(self.tensor, hooks)
+            if registered is not None:
+                setattr(self.tensor, hooks, registered)
+
+
+def _refuse_old_graphs(tensor: Tensor, name: str) -> Callable[[], None]:
+    """Makes the node that accumulates into ``tensor`` raise; the next forward pass gets a node of
+    its own.
+    """
+    node = torch.autograd.graph.get_gradient_edge(tensor).node
+
+    def refuse(_: tuple[Tensor, ...]) -> None:
+        raise SurgeryError(
+            f"backward() runs through a graph that was recorded before an edit changed {name!r}. "
+            "Run the forward pass again after an edit, and call backward on the new loss."
+        )
+
+    return node.register_prehook(refuse).remove
+
+
+@dataclass(slots=True)
+class SetValue:
+    """Sets an attribute of a module."""
+
+    module: nn.Module
+    name: str
+    value: Any
+    _before: Any = field(default=None, init=False)
+
+    def apply(self) -> None:
+        """Sets the value."""
+        self._before = getattr(self.module, self.name)
+        setattr(self.module, self.name, self.value)
+
+    def revert(self) -> None:
+        """Sets the value from before."""
+        setattr(self.module, self.name, self._before)
+
+
+@dataclass(slots=True)
+class Settle:
+    """Lets a layer that rearranged itself bring its attributes up to date."""
+
+    module: nn.Module
+    settle: Callable[[], None]
+    _before: dict[str, Any] = field(default_factory=dict, init=False)
+
+    def apply(self) -> None:
+        """Calls ``settle``; when that raises, the module is as before."""
+        self._before = {
+            key: dict(value) if isinstance(value, dict) else value
+            for key, value in vars(self.module).items()
+        }
+        with ExitStack() as rollback:
+            rollback.callback(self.revert)
+            self.settle()
+            rollback.pop_all()
+
+    def revert(self) -> None:
+        """Restores the module's attributes and registries."""
+        vars(self.module).clear()
+        vars(self.module).update(self._before)

@@ -1,0 +1,222 @@
+"""Carries moves out: everything new is computed first, then committed, all or nothing.
+
+This is the one module that writes to a model on behalf of an edit.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from structure_net.core.changes import TensorChange, assign
+from structure_net.core.sparsity import SparseLayer
+from structure_net.errors import SurgeryError
+from structure_net.surgery.committing import Settle, SetValue, Step, SwapTensor, Undo, commit
+from structure_net.surgery.moves import (
+    Connect,
+    Disconnect,
+    Move,
+    MoveAxis,
+    MoveLeaf,
+    ScaleAttribute,
+    SetAttribute,
+)
+from structure_net.surgery.optimizers import (
+    LOG,
+    Follow,
+    Record,
+    Remember,
+    ReplaceState,
+    carried_state,
+    optimizers_of,
+)
+from structure_net.surgery.tensors import changed, draws
+
+
+@torch.no_grad()
+def operate(
+    model: nn.Module,
+    moves: Sequence[Move],
+    optimizer: Optimizer | Iterable[Optimizer] | None = None,
+    *,
+    seed: int = 0,
+) -> Undo:
+    """Carries out ``moves`` in place, on tensors, gradients, attributes and optimizer state.
+
+    Args:
+        model: The model that the moves were planned for.
+        moves: What `plan` returned.
+        optimizer: The optimizers of the model; others follow at their next step.
+        seed: Decides what fresh weights hold; the same seed, the same weights.
+
+    Returns:
+        What takes all of it back, bit for bit.
+
+    Raises:
+        SurgeryError: A move does not fit the model, or optimizer state cannot follow; nothing was
+            changed.
+    """
+    optimizers = optimizers_of(optimizer)
+    for one in optimizers:
+        LOG.catch_up(one)
+    return commit(_steps(model, moves, optimizers, seed))
+
+
+def _steps(
+    model: nn.Module, moves: Sequence[Move], optimizers: Sequence[Optimizer], seed: int
+) -> list[Step]:
+    leaves = dict(_leaf_changes(model, moves, seed))
+    changes = [*_axis_changes(model, moves, seed), *(c for cs in leaves.values() for c in cs)]
+    steps: list[Step] = []
+    record = Record()
+    for change in changes:
+        tensor = tensor_of(model, change.tensor)
+        steps += _tensor_steps(tensor, change, optimizers)
+        if isinstance(tensor, nn.Parameter):
+            record.follows.append((tensor, Follow(tensor.shape, change.carry)))
+    for name in leaves:
+        layer = model.get_submodule(name)
+        assert isinstance(layer, SparseLayer)
+        steps.append(Settle(layer, layer.settle))
+    steps += _attribute_steps(model, moves)
+    return [*steps, Remember(record, optimizers)]
+
+
+def tensor_of(model: nn.Module, name: str) -> Tensor:
+    """The parameter or buffer of a dotted name.
+
+    Raises:
+        SurgeryError: There is none.
+    """
+    owner, _, last = name.rpartition(".")
+    try:
+        tensor = getattr(model.get_submodule(owner), last)
+    except AttributeError:
+        tensor = None
+    if not isinstance(tensor, Tensor):
+        raise SurgeryError(f"The model has no parameter or buffer {name!r}; trace it again.")
+    return tensor
+
+
+def _axis_changes(model: nn.Module, moves: Sequence[Move], seed: int) -> Iterator[TensorChange]:
+    by_tensor: defaultdict[str, list[MoveAxis]] = defaultdict(list)
+    for move in moves:
+        if isinstance(move, MoveAxis):
+            by_tensor[move.tensor].append(move)
+    for name, several in by_tensor.items():
+        yield changed(name, tensor_of(model, name), several, seed)
+
+
+def _leaf_changes(
+    model: nn.Module, moves: Sequence[Move], seed: int
+) -> Iterator[tuple[str, list[TensorChange]]]:
+    by_layer: defaultdict[str, list[MoveLeaf | Connect | Disconnect]] = defaultdict(list)
+    for move in moves:
+        if isinstance(move, MoveLeaf | Connect | Disconnect):
+            by_layer[move.layer].append(move)
+    for name, several in by_layer.items():
+        yield name, _leaf(model, name, several, draws(seed, name))
+
+
+def _leaf(
+    model: nn.Module,
+    name: str,
+    moves: Sequence[MoveLeaf | Connect | Disconnect],
+    generator: torch.Generator,
+) -> list[TensorChange]:
+    """All moves of one layer as changes of its tensors; a second move is worked out on a copy
+    after the first.
+    """
+    layer = model.get_submodule(name)
+    if not isinstance(layer, SparseLayer):
+        raise SurgeryError(f"{name!r} is a {type(layer).__name__}, no sparse layer.")
+    combined: dict[str, TensorChange] = {}
+    for number, move in enumerate(moves):
+        changes = _rearranged(layer, move, generator)
+        for change in changes:
+            combined[change.tensor] = _after(combined.get(change.tensor), change)
+        if number + 1 < len(moves):
+            layer = copy.deepcopy(layer)
+            assign(layer, changes)
+            layer.settle()
+    return [change.within(name) for change in combined.values()]
+
+
+def _after(first: TensorChange | None, second: TensorChange) -> TensorChange:
+    if first is None:
+        return second
+    return TensorChange(second.tensor, second.data, lambda state: second.carry(first.carry(state)))
+
+
+def _rearranged(
+    layer: SparseLayer, move: MoveLeaf | Connect | Disconnect, generator: torch.Generator
+) -> tuple[TensorChange, ...]:
+    match move:
+        case MoveLeaf():
+            scale = None if move.scale is None else torch.tensor(move.scale, dtype=torch.float64)
+            return layer.reindexed(
+                move.dim,
+                move.source,
+                new="silent" if move.silent else "fresh",
+                scale=scale,
+                generator=generator,
+            )
+        case Connect():
+            return layer.connected(move.pairs, _connection_weights(layer, move, generator))
+        case Disconnect():
+            return layer.disconnected(move.pairs)
+
+
+def _connection_weights(layer: SparseLayer, move: Connect, generator: torch.Generator) -> Tensor:
+    """Weights of new connections: normal, ``scale / sqrt(fan_in)`` of the unit after the edit."""
+    live = layer.live_weights
+    kernel = live.shape[1:]
+    rows = torch.tensor([row for row, _ in move.pairs], dtype=torch.long)
+    fan_in = layer.pattern.fan_in().cpu() + torch.bincount(rows, minlength=layer.out_channels)
+    spread = move.scale / (fan_in[rows] * max(1, kernel.numel())).to(torch.float64).sqrt()
+    noise = torch.randn((len(rows), *kernel), generator=generator, dtype=torch.float64)
+    return (noise * spread.view(-1, *[1] * len(kernel))).to(live)
+
+
+def _tensor_steps(
+    tensor: Tensor, change: TensorChange, optimizers: Sequence[Optimizer]
+) -> Iterator[Step]:
+    replacement: Tensor = change.data
+    if isinstance(tensor, nn.Parameter):
+        replacement = nn.Parameter(change.data, requires_grad=tensor.requires_grad)
+        if tensor.grad is not None:
+            replacement.grad = change.carry(tensor.grad)
+    yield SwapTensor(change.tensor, tensor, replacement)
+    for optimizer in optimizers:
+        state: dict[str, Any] | None = optimizer.state.get(tensor)
+        if state:
+            after = carried_state(optimizer, state, tensor.shape, change.carry)
+            yield ReplaceState(optimizer, tensor, after)
+
+
+def _attribute_steps(model: nn.Module, moves: Sequence[Move]) -> Iterator[Step]:
+    tuples: dict[tuple[str, str], list[int]] = {}
+    for move in moves:
+        match move:
+            case SetAttribute(position=None):
+                yield SetValue(model.get_submodule(move.module), move.name, move.value)
+            case SetAttribute(position=int() as position):
+                module = model.get_submodule(move.module)
+                key = (move.module, move.name)
+                values = tuples.setdefault(key, list(getattr(module, move.name)))
+                values[position] = move.value
+            case ScaleAttribute():
+                module = model.get_submodule(move.module)
+                yield SetValue(module, move.name, getattr(module, move.name) * move.factor)
+            case _:
+                pass
+    for (path, name), values in tuples.items():
+        module = model.get_submodule(path)
+        kind = type(getattr(module, name))
+        yield SetValue(module, name, torch.Size(values) if kind is torch.Size else kind(values))

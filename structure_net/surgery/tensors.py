@@ -1,0 +1,146 @@
+"""What a tensor holds after an edit: the moves of its axes turned into new data. Nothing here
+writes to a model.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from structure_net.core.changes import TensorChange
+from structure_net.graph.channels import Fill, Role
+from structure_net.surgery.moves import MoveAxis
+from structure_net.surgery.reindex import NEW, Reindex
+
+# Where an entry is new on two axes, the later one decides: zeros win over draws, and a mean is
+# taken over the old entries of the finished other axis, which it then still equals.
+_ORDER: Final = (Fill.RANDOM, Fill.ONE, Fill.ZERO, Fill.MEAN)
+
+
+def draws(seed: int, name: str) -> torch.Generator:
+    """A generator that depends on the seed and a name alone, so that the order of the work does
+    not matter.
+    """
+    return torch.Generator().manual_seed((seed << 32) ^ zlib.crc32(name.encode()))
+
+
+def changed(name: str, old: Tensor, moves: Sequence[MoveAxis], seed: int = 0) -> TensorChange:
+    """``old`` after all moves of its axes.
+
+    Args:
+        name: The tensor's dotted name.
+        old: Any shape; read only.
+        moves: Moves of this tensor, at most one for each axis.
+        seed: Decides what fresh entries hold.
+
+    Returns:
+        The change, with new entries of carried state zero.
+
+    Raises:
+        ValueError: A move's source is not an index of the axis.
+    """
+    generator = draws(seed, name)
+    ordered = sorted(moves, key=lambda move: _ORDER.index(move.fill))
+    maps = [(Reindex(old.shape[move.dim], move.source), move.dim) for move in ordered]
+    data = old.detach()
+    for move, (reindex, dim) in zip(ordered, maps, strict=True):
+        data = _moved(data, move, reindex, partial(_fresh, old.detach(), dim, generator))
+    return TensorChange(name, _like(data, old), partial(_carried, maps=tuple(maps)))
+
+
+def _moved(
+    data: Tensor, move: MoveAxis, reindex: Reindex, fresh: Callable[[torch.Size], Tensor]
+) -> Tensor:
+    """One move: merge, rearrange, scale, then fill what is new and tell copies apart."""
+    source = _merged(data, move)
+    out = reindex.gather(source, move.dim, fill=1.0 if move.fill is Fill.ONE else 0.0)
+    if move.scale is not None:
+        factors = torch.tensor(move.scale, dtype=torch.float64, device=out.device)
+        out.mul_(_along(factors, move.dim, out.dim()).to(out.dtype))
+    new = torch.tensor(
+        [i for i, origin in enumerate(move.source) if origin == NEW], device=out.device
+    )
+    if len(new) and move.fill is Fill.MEAN:
+        kept = [i for i, origin in enumerate(move.source) if origin != NEW]
+        index = torch.tensor(kept, device=out.device)
+        mean = out.index_select(move.dim, index).mean(move.dim, keepdim=True)
+        out.index_copy_(
+            move.dim, new, mean.expand(_resized(out.shape, move.dim, len(new))).contiguous()
+        )
+    if len(new) and move.fill is Fill.RANDOM and out.is_floating_point():
+        out.index_copy_(move.dim, new, fresh(_resized(out.shape, move.dim, len(new))).to(out))
+    if move.noise:
+        _shake(out, move, source, fresh)
+    return out
+
+
+def _merged(data: Tensor, move: MoveAxis) -> Tensor:
+    if not move.merge:
+        return data
+    kept, dropped = torch.tensor(move.merge, device=data.device).T
+    return data.index_add(move.dim, kept, data.index_select(move.dim, dropped))
+
+
+def _shake(
+    out: Tensor, move: MoveAxis, source: Tensor, fresh: Callable[[torch.Size], Tensor]
+) -> None:
+    """Adds noise to every repeated entry but the first."""
+    seen: set[int] = set()
+    copies = [i for i, origin in enumerate(move.source) if origin in seen or seen.add(origin)]  # type: ignore[func-returns-value]
+    if copies and source.numel() > 1:
+        index = torch.tensor(copies, device=out.device)
+        unit = fresh(_resized(out.shape, move.dim, len(copies)))
+        spread = unit.square().mean().sqrt().clamp(min=torch.finfo(unit.dtype).tiny)
+        out.index_add_(move.dim, index, (unit / spread * (move.noise * source.std())).to(out))
+
+
+def _fresh(old: Tensor, dim: int, generator: torch.Generator, shape: torch.Size) -> Tensor:
+    """Entries as large as the tensor's own: normal with its root mean square, zero for vectors.
+
+    Where all entries are zero, torch's own scale for a layer of this fan-in: ``1 / sqrt(3
+    fan_in)``.
+    """
+    if old.dim() < 2:
+        return torch.zeros(shape, dtype=old.dtype)
+    size = old.square().mean(dtype=torch.float64).sqrt().item() if old.numel() else 0.0
+    fan_in = max(1, math.prod(shape) // max(1, shape[dim]))
+    scale = size if math.isfinite(size) and size > 0.0 else 1.0 / math.sqrt(3.0 * fan_in)
+    return torch.randn(shape, generator=generator, dtype=torch.float64) * scale
+
+
+def _carried(state: Tensor, *, maps: tuple[tuple[Reindex, int], ...]) -> Tensor:
+    """State of the old shape, rearranged; new entries zero."""
+    for reindex, dim in maps:
+        state = reindex.gather(state, dim)
+    return state
+
+
+def _like(data: Tensor, old: Tensor) -> Tensor:
+    """``data`` in the memory layout of ``old``, never sharing its storage."""
+    layout = torch.contiguous_format
+    for candidate in (torch.channels_last, torch.channels_last_3d):
+        fits = old.dim() == {torch.channels_last: 4, torch.channels_last_3d: 5}[candidate]
+        if fits and not old.is_contiguous() and old.is_contiguous(memory_format=candidate):
+            layout = candidate
+    return data.contiguous(memory_format=layout)
+
+
+def _along(values: Tensor, dim: int, dims: int) -> Tensor:
+    shape = [1] * dims
+    shape[dim] = -1
+    return values.view(shape)
+
+
+def _resized(shape: torch.Size, dim: int, size: int) -> torch.Size:
+    return torch.Size([*shape[:dim], size, *shape[dim + 1 :]])
+
+
+def writes(move: MoveAxis) -> bool:
+    """Whether a move's new entries decide what new units compute."""
+    return move.role is Role.WRITES

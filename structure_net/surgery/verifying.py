@@ -1,0 +1,172 @@
+"""Runs a model before and after an edit, and says whether it still computes what it did."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from structure_net.errors import PreservationError, SurgeryError
+
+# An edit that keeps the function adds exact zeros or halves exactly; sums are taken in another
+# order, and what follows amplifies that rounding. The bounds leave two to three digits for it,
+# relative to the largest output, while a wrong edit moves the first digits. Models in float64 often
+# normalise in float32 inside, so that their bound is single.
+_TOLERANCE: Final = {
+    torch.float64: 1e-6,
+    torch.float32: 1e-4,
+    torch.float16: 2e-2,
+    torch.bfloat16: 1e-1,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What a model computed on the example: its output tensors, in order."""
+
+    outputs: tuple[Tensor, ...]
+
+
+def call(model: nn.Module, example: Any) -> Any:
+    """The model on an example: a tensor, a tuple of positional or a mapping of keyword
+    arguments.
+    """
+    if isinstance(example, Mapping):
+        return model(**example)
+    if isinstance(example, tuple | list):
+        return model(*example)
+    return model(example)
+
+
+def observe(model: nn.Module, example: Any) -> Observed:
+    """Runs the example in eval mode without gradients; modes, buffers and random states are as
+    before.
+    """
+    with untouched(model), torch.no_grad():
+        model.eval()
+        return Observed(tuple(_tensors(call(model, example))))
+
+
+@contextmanager
+def untouched(model: nn.Module) -> Iterator[None]:
+    """Whatever happens inside, training modes, buffers and random states come back."""
+    modes = [(module, module.training) for module in model.modules()]
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    versions = [buffer._version for buffer, _ in buffers]
+    cpu = torch.get_rng_state()
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        for (buffer, value), version in zip(buffers, versions, strict=True):
+            if buffer._version != version:
+                with torch.no_grad():
+                    buffer.copy_(value)
+        torch.set_rng_state(cpu)
+        if cuda:
+            torch.cuda.set_rng_state_all(cuda)
+
+
+def _tensors(output: Any) -> Iterator[Tensor]:
+    for leaf in pytree.tree_leaves(output):
+        if isinstance(leaf, Tensor):
+            yield leaf
+        elif hasattr(leaf, "__dict__"):
+            yield from (v for v in vars(leaf).values() if isinstance(v, Tensor))
+
+
+def observe_after(model: nn.Module, example: Any, edit: object) -> Observed:
+    """`observe` on an edited model.
+
+    Raises:
+        SurgeryError: The model does not run any more; the message names the line of its forward.
+    """
+    try:
+        return observe(model, example)
+    except Exception as error:
+        raise SurgeryError(_unfit(edit, error)) from error
+
+
+def _unfit(edit: object, error: Exception) -> str:
+    said = str(error).strip().splitlines()
+    first = said[0] if said else type(error).__name__
+    return (
+        f"{edit} was undone: the model does not run with its new sizes. {_where(error)}: {first} "
+        "A size is written out there, or kept where the edit cannot see it; take it from the "
+        "tensors "
+        "(x.flatten(1), x.shape[-1], layer.out_features) instead."
+    )
+
+
+def _where(error: Exception) -> str:
+    """The innermost line that belongs to neither torch nor this package."""
+    ours = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [frame for frame in frames if not frame.filename.startswith(ours)]
+    if not theirs:
+        return f"{frames[-1].name}"
+    frame = theirs[-1]
+    return f"{frame.filename}, line {frame.lineno}, `{frame.line}`"
+
+
+def check_same(before: Observed, after: Observed, edit: object, *, values: bool) -> None:
+    """Compares two observations.
+
+    Args:
+        before: Before the edit.
+        after: After it.
+        edit: For the message.
+        values: Whether the edit promises to keep the function; else only the shapes must agree.
+
+    Raises:
+        PreservationError: An output has another shape, or differs by more than the dtype's rounding
+            allows.
+    """
+    shapes = [tuple(t.shape) for t in before.outputs], [tuple(t.shape) for t in after.outputs]
+    if shapes[0] != shapes[1]:
+        raise PreservationError(
+            f"{edit} was undone: the model's outputs had shapes {shapes[0]} and have {shapes[1]} "
+            "after it."
+        )
+    if not values:
+        return
+    for old, new in zip(before.outputs, after.outputs, strict=True):
+        _check_close(old, new, edit)
+
+
+def _check_close(old: Tensor, new: Tensor, edit: object) -> None:
+    if not old.is_floating_point():
+        if not torch.equal(old, new):
+            raise PreservationError(f"{edit} was undone: it changes the model's integer outputs.")
+        return
+    bound = tolerance(old) * max(1.0, _largest(old))
+    gap = _largest(torch.nan_to_num(old - new, nan=0.0, posinf=0.0, neginf=0.0))
+    if gap > bound or not torch.equal(old.isfinite(), new.isfinite()):
+        raise PreservationError(
+            f"{edit} was undone: it promises to keep the function, and the output moved by "
+            f"{gap:.3g} "
+            f"(rounding would explain {bound:.3g}). Please report the model; verify=False "
+            "applies the edit anyway."
+        )
+
+
+def _largest(tensor: Tensor) -> float:
+    finite = torch.nan_to_num(tensor, nan=0.0, posinf=0.0, neginf=0.0)
+    return finite.abs().max().item() if tensor.numel() else 0.0
+
+
+def tolerance(output: Tensor) -> float:
+    """How far rounding may move an output, relative to the larger of 1 and its largest entry."""
+    fast = output.is_cuda and torch.backends.cuda.matmul.allow_tf32
+    if fast and output.dtype in (torch.float32, torch.float64):
+        return _TOLERANCE[torch.float16]
+    return _TOLERANCE.get(output.dtype, _TOLERANCE[torch.bfloat16])

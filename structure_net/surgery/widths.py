@@ -1,0 +1,272 @@
+"""Plans of edits that change, repeat or renew the output channels of a layer: all are one index
+map of units.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from structure_net.errors import SurgeryError
+from structure_net.graph.channels import Axis, ChannelGroup, Fill, Growth, Role
+from structure_net.surgery.moves import Move, MoveAxis, MoveLeaf, ScaleAttribute, SetAttribute
+from structure_net.surgery.reindex import NEW, Reindex
+
+if TYPE_CHECKING:
+    from structure_net.graph import ChannelGraph
+
+
+def group_for_count(graph: ChannelGraph, layer: str, count: int) -> ChannelGroup:
+    """The group of ``layer`` that can take ``count`` channels more.
+
+    Raises:
+        SurgeryError: The layer is unknown or frozen, or the count is not a positive multiple of a
+            unit.
+    """
+    default = graph.group(layer)
+    if count < 1:
+        raise SurgeryError(f"count must be at least 1; got {count} for {layer!r}.")
+    fitting = [g for g in graph.groups_of(layer) if count % g.granularity == 0]
+    if not fitting:
+        raise SurgeryError(
+            f"The channels of {layer!r} come in units of {default.granularity}; got a count of "
+            f"{count}. "
+            f"Use a multiple of {default.granularity}."
+        )
+    free = [g for g in fitting if g.growth is not Growth.DOUBLING]
+    return free[0] if free else fitting[0]
+
+
+def group_for_indices(
+    graph: ChannelGraph, layer: str, indices: Sequence[int]
+) -> tuple[ChannelGroup, tuple[int, ...]]:
+    """The group of ``layer`` in which ``indices`` are whole units, and the numbers of these units,
+    in order.
+
+    Raises:
+        SurgeryError: The layer is unknown or frozen, an index is out of range or named twice, or a
+            unit is incomplete.
+    """
+    default = graph.group(layer)
+    if not indices:
+        raise SurgeryError(f"No index was given for {layer!r}; name at least one channel.")
+    for index in indices:
+        if not 0 <= index < default.size:
+            raise SurgeryError(
+                f"{layer!r} has {default.size} channels, 0 to {default.size - 1}; got index "
+                f"{index}."
+            )
+    wanted = set(indices)
+    if len(wanted) != len(indices):
+        twice = next(i for i in indices if indices.count(i) > 1)
+        raise SurgeryError(f"Each channel can be named once; {twice} is named again for {layer!r}.")
+    for group in graph.groups_of(layer):
+        units = _whole_units(group, indices)
+        if units is not None:
+            return group, units
+    raise SurgeryError(_incomplete(default, wanted))
+
+
+def _whole_units(group: ChannelGroup, indices: Sequence[int]) -> tuple[int, ...] | None:
+    wanted = set(indices)
+    owner = {channel: unit for unit, channels in enumerate(group.channels) for channel in channels}
+    if not wanted <= owner.keys():
+        return None
+    units = tuple(dict.fromkeys(owner[index] for index in indices))
+    complete = {channel for unit in units for channel in group.channels[unit]}
+    return units if complete == wanted else None
+
+
+def _incomplete(group: ChannelGroup, wanted: set[int]) -> str:
+    for channels in group.channels:
+        missing = sorted(set(channels) - wanted)
+        if missing and wanted & set(channels):
+            first = min(wanted & set(channels))
+            return (
+                f"The channels of {group.layer!r} move in units of {group.granularity}: channel "
+                f"{first} belongs to "
+                f"{tuple(channels)}. Name the whole unit; {tuple(missing)} missing."
+            )
+    fixed = min(wanted - {c for channels in group.channels for c in channels})
+    return f"Channel {fixed} of {group.layer!r} is fixed; it belongs to no unit that can change."
+
+
+def grow(group: ChannelGroup, units: int) -> tuple[Move, ...]:
+    """``units`` new units behind the old ones.
+
+    Raises:
+        SurgeryError: The group grows only by doubling.
+    """
+    if group.growth is Growth.DOUBLING:
+        reason = group.refusal or "it grows only by doubling."
+        raise SurgeryError(
+            f"{group.layer!r} cannot grow by a count: {reason.rstrip('.')}. "
+            f"DoubleWidth({group.layer!r}) keeps the function."
+        )
+    return rearrange(group, Reindex.grow(group.units, units))
+
+
+def drop(group: ChannelGroup, units: Sequence[int]) -> tuple[Move, ...]:
+    """The group without ``units``.
+
+    Raises:
+        SurgeryError: No unit would be left.
+    """
+    if len(units) >= group.units:
+        raise SurgeryError(
+            f"Removing {len(units)} of {group.units} units would leave {group.layer!r} empty; "
+            "keep at least one."
+        )
+    return rearrange(group, Reindex.drop(group.units, units))
+
+
+def split(group: ChannelGroup, units: Sequence[int], noise: float) -> tuple[Move, ...]:
+    """A copy of each of ``units`` behind the old ones; what reads a unit is divided among its
+    copies.
+
+    Raises:
+        SurgeryError: A normalisation over the channels would see the copies, or the noise is
+            negative.
+    """
+    if not (noise >= 0.0 and math.isfinite(noise)):
+        raise SurgeryError(f"noise must be at least 0 and finite; got {noise}.")
+    if group.normalised:
+        raise SurgeryError(
+            f"A normalisation reduces over the channels of {group.layer!r}, so that copies of "
+            "single units would move "
+            f"the others. Use AddNeurons, or DoubleWidth({group.layer!r}), which copies all of "
+            "them."
+        )
+    return _repeat(group, Reindex.split(group.units, units), noise)
+
+
+def double(group: ChannelGroup) -> tuple[Move, ...]:
+    """A copy of every unit; exact under normalisations too, since mean and variance stay.
+
+    Raises:
+        SurgeryError: Copies would change the function.
+    """
+    if group.doubling_refusal is not None:
+        raise SurgeryError(f"{group.layer!r} cannot be doubled: {group.doubling_refusal}")
+    every = tuple(range(group.units))
+    return _repeat(group, Reindex.split(group.units, every), 0.0)
+
+
+def merge(group: ChannelGroup, pairs: Sequence[tuple[int, int]]) -> tuple[Move, ...]:
+    """Each pair ``(kept, dropped)`` of units as one: readers of ``dropped`` are added to those of
+    ``kept``.
+    """
+    gone = [dropped for _, dropped in pairs]
+    kept = {keep for keep, _ in pairs}
+    if len(set(gone)) != len(gone) or kept & set(gone):
+        raise SurgeryError(
+            "A unit can be dropped once, and not be kept as well; chain merges instead."
+        )
+    moves = []
+    for move, axis in _moved(group, Reindex.drop(group.units, gone)):
+        if axis.role is not Role.READS or isinstance(move, MoveLeaf):
+            moves.append(move)
+            continue
+        channels = tuple(
+            pair for keep, dropped in pairs for pair in _paired(axis, group.units, keep, dropped)
+        )
+        moves.append(_with_merge(move, channels))
+    return (*moves, *_following(group, group.units - len(gone), rescaled=True))
+
+
+def reset(group: ChannelGroup, units: Sequence[int]) -> tuple[Move, ...]:
+    """Units with fresh incoming weights, zero outgoing ones and empty optimizer state; widths stay.
+
+    Raises:
+        SurgeryError: The group grows only by doubling, so that there are no silent units.
+    """
+    if group.growth is Growth.DOUBLING:
+        reason = (group.refusal or "it grows only by doubling").rstrip(".")
+        raise SurgeryError(f"Units of {group.layer!r} cannot be reset: {reason}.")
+    renewed = set(units)
+    source = tuple(NEW if unit in renewed else unit for unit in range(group.units))
+    return tuple(move for move, _ in _moved(group, Reindex(group.units, source)))
+
+
+def rearrange(group: ChannelGroup, units: Reindex) -> tuple[Move, ...]:
+    """Moves of all axes of a group that follow a map of its units, and what depends on their
+    number.
+    """
+    moves = [move for move, _ in _moved(group, units)]
+    return (*moves, *_following(group, units.new_size, rescaled=True))
+
+
+def _repeat(group: ChannelGroup, units: Reindex, noise: float) -> tuple[Move, ...]:
+    """A map that repeats units: readers are divided by the number of copies."""
+    moves: list[Move] = []
+    for axis in group.axes:
+        source = axis.lift(units.source)
+        readers = axis.role is Role.READS
+        scale = _shares(source) if readers else None
+        if axis.leaf:
+            moves.append(MoveLeaf(axis.tensor, axis.dim, source, readers, scale))
+        else:
+            own = noise if axis.role is Role.WRITES else 0.0
+            moves.append(MoveAxis(axis.tensor, axis.dim, axis.role, source, axis.fill, scale, own))
+    return (*moves, *_following(group, units.new_size, rescaled=False))
+
+
+def _shares(source: Sequence[int]) -> tuple[float, ...]:
+    count: dict[int, int] = {}
+    for origin in source:
+        count[origin] = count.get(origin, 0) + 1
+    return tuple(1.0 / count[origin] for origin in source)
+
+
+def _moved(group: ChannelGroup, units: Reindex) -> list[tuple[Move, Axis]]:
+    gains = {norm.gain for norm in group.norms}
+    factor = math.sqrt(group.units / units.new_size)
+    moves: list[tuple[Move, Axis]] = []
+    for axis in group.axes:
+        source = axis.lift(units.source)
+        if axis.leaf:
+            moves.append((_leaf(group, axis, source), axis))
+            continue
+        scale = None
+        if axis.tensor in gains and units.new_size != group.units:
+            scale = tuple(1.0 if origin == NEW else factor for origin in source)
+        moves.append((MoveAxis(axis.tensor, axis.dim, axis.role, source, axis.fill, scale), axis))
+    return moves
+
+
+def _leaf(group: ChannelGroup, axis: Axis, source: tuple[int, ...]) -> MoveLeaf:
+    if NEW in source and axis.fill is Fill.MEAN:
+        raise SurgeryError(
+            f"{group.layer!r} cannot grow by a count: the sparse layer {axis.tensor!r} writes "
+            "into a normalised "
+            "stream, where new units must be the mean of all others. "
+            f"DoubleWidth({group.layer!r}) keeps the function."
+        )
+    return MoveLeaf(axis.tensor, axis.dim, source, axis.fill is Fill.ZERO)
+
+
+def _paired(axis: Axis, units: int, keep: int, dropped: int) -> list[tuple[int, int]]:
+    """The axis entries of two units, side by side."""
+    alone = axis.lift((keep,)), axis.lift((dropped,))
+    assert units > max(keep, dropped)
+    return [pair for pair in zip(*alone, strict=True) if pair[0] != pair[1]]
+
+
+def _with_merge(move: Move, pairs: tuple[tuple[int, int], ...]) -> Move:
+    assert isinstance(move, MoveAxis)
+    return MoveAxis(
+        move.tensor, move.dim, move.role, move.source, move.fill, move.scale, move.noise, pairs
+    )
+
+
+def _following(group: ChannelGroup, units: int, *, rescaled: bool) -> list[Move]:
+    """Integers that follow the number of units, and the epsilon of normalisations."""
+    moves: list[Move] = [
+        SetAttribute(site.module, site.name, site.position, site.value(units))
+        for site in group.attributes
+    ]
+    if rescaled and units != group.units:
+        ratio = group.units / units
+        moves += [ScaleAttribute(norm.module, norm.epsilon, ratio) for norm in group.norms]
+    return moves
