@@ -152,6 +152,20 @@ def journal_from_json(text: str | bytes, *, source: str) -> list[Entry]:
         record = JournalRecord.model_validate_json(text)
     except ValidationError as error:
         raise JournalError(f"{source}: {first_problem(error)}") from error
+    return journal_from_record(record)
+
+
+def journal_to_data(entries: Iterable[Entry]) -> dict[str, Any]:
+    """Entries as the JSON data of a journal."""
+    return {
+        "format": JOURNAL_FORMAT,
+        "version": JOURNAL_VERSION,
+        "entries": [entry_to_data(entry) for entry in entries],
+    }
+
+
+def journal_from_record(record: JournalRecord) -> list[Entry]:
+    """The entries of a stored journal."""
     return [_entry(item) for item in record.entries]
 
 

@@ -1,0 +1,399 @@
+"""Checkpoints: a network whose architecture changed and all that its training needs, in one file.
+
+The file is a safetensors file; see `structure_net.surgery.containers`. It holds every tensor of the
+network and its optimizer once, and as JSON the journal, the history, the states of schedulers and
+of random number generators, and the recipe of a network of ours. Gradients are not in it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from structure_net.core.network_factory import StandardNetwork
+from structure_net.errors import CheckpointError, JournalError
+from structure_net.surgery.containers import (
+    apart,
+    describe_tensor,
+    opened,
+    storable,
+    tensor_problem,
+    write_container,
+)
+from structure_net.surgery.examples import example_state, restored_example
+from structure_net.surgery.journal import Journal
+from structure_net.surgery.model_states import (
+    adopt_types,
+    check_fit,
+    differences,
+    fix_parameters,
+    model_state,
+    rebuilt,
+    restore_model,
+)
+from structure_net.surgery.optimizer_states import (
+    check_optimizer,
+    optimizer_state,
+    restore_optimizer_state,
+)
+from structure_net.surgery.packing import pack, unpack
+from structure_net.surgery.randomness import AnyGenerator, random_states, restore_random_states
+from structure_net.surgery.replaying import replay_undoably
+
+if TYPE_CHECKING:
+    from structure_net.surgery.checkpoint_records import CheckpointRecord, ModelRecord
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointHeader:
+    """What a checkpoint says of itself.
+
+    Args:
+        kind: The class of the network.
+        recipe: What a network of ours is made from; None for any other.
+        iteration: The iteration after which it was saved.
+        journal: The network's lineage; empty if none was given.
+        history: As it was given.
+        metadata: As it was given.
+        optimizer: The class of the optimizer and its groups' options, with parameters by name; None
+            if none was given.
+        scheduler: The class of the scheduler; None if none was given.
+        shapes: The shape of each tensor of the network.
+    """
+
+    kind: str
+    recipe: dict[str, Any] | None
+    iteration: int
+    journal: Journal
+    history: Any
+    metadata: Any
+    optimizer: dict[str, Any] | None
+    scheduler: str | None
+    shapes: dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint that was loaded.
+
+    Args:
+        header: What it says of itself.
+        model: The network, at the checkpoint's architecture, with its tensors.
+    """
+
+    header: CheckpointHeader
+    model: nn.Module
+    _states: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def journal(self) -> Journal:
+        """The network's lineage; empty if none was saved. Appending goes on with it."""
+        return self.header.journal
+
+    @property
+    def history(self) -> Any:
+        """The history as it was saved."""
+        return self.header.history
+
+    @property
+    def iteration(self) -> int:
+        """The iteration after which it was saved."""
+        return self.header.iteration
+
+    @property
+    def metadata(self) -> Any:
+        """The user's own data as they were saved."""
+        return self.header.metadata
+
+    def restore_optimizer(self, optimizer: Optimizer) -> None:
+        """Puts the saved state into an optimizer of `model`: groups, options, moments; bit for bit.
+
+        Raises:
+            CheckpointError: None was saved, or its class, groups or parameters differ.
+        """
+        restore_optimizer_state(optimizer, self.model, self._state("optimizer"))
+
+    def restore_scheduler(self, scheduler: LRScheduler) -> None:
+        """Puts the saved state into a scheduler.
+
+        Raises:
+            CheckpointError: None was saved, or its class differs.
+        """
+        saved = self._state("scheduler")
+        _check_scheduler(scheduler, saved)
+        scheduler.load_state_dict(saved["state"])
+
+    def restore_random_states(self, generators: Mapping[str, AnyGenerator] | None = None) -> None:
+        """Puts back the states of torch's, Python's and numpy's global generators.
+
+        Args:
+            generators: Generators of one's own to put back too, by the names they were saved with.
+
+        Raises:
+            CheckpointError: A generator was not saved, or was another kind.
+        """
+        restore_random_states(self._states["random"], generators or {})
+
+    def _state(self, name: str) -> Any:
+        if self._states[name] is None:
+            raise CheckpointError(
+                f"The checkpoint holds no {name}: none was given when it was saved."
+            )
+        return self._states[name]
+
+
+def save_checkpoint(  # noqa: PLR0913 - independent parts of a training run, each of them optional
+    path: str | Path,
+    model: nn.Module,
+    *,
+    optimizer: Optimizer | None = None,
+    scheduler: LRScheduler | None = None,
+    journal: Journal | None = None,
+    history: Sequence[Mapping[str, Any]] = (),
+    iteration: int = 0,
+    example: object = None,
+    generators: Mapping[str, AnyGenerator] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes a network and its training to one file, whole or not at all.
+
+    A process that is killed at any moment leaves the older file whole.
+
+    Args:
+        path: The file, by custom ``*.safetensors``. Its folder must exist.
+        model: The network; sparse patterns, masks and running statistics are in its buffers.
+        optimizer: Its optimizer, with all parameters in ``model``.
+        scheduler: The optimizer's learning rate scheduler.
+        journal: Its lineage, from which loading rebuilds the architecture.
+        history: Plain data: one dict per epoch.
+        iteration: The iteration that is done.
+        example: Inputs of the model, so that loading can trace it; see `example_state`.
+        generators: Random number generators of one's own, by name. The global ones are always kept.
+        metadata: Plain data of one's own.
+
+    Raises:
+        CheckpointError: Something cannot be stored, or the file cannot be written. An older file is
+            as it was and no other file is left.
+    """
+    from structure_net.surgery.checkpoint_records import CHECKPOINT_FORMAT, CHECKPOINT_VERSION
+    from structure_net.surgery.records import journal_to_data
+
+    state = model_state(model)
+    tensors: dict[str, Tensor] = {f"model.{name}": t for name, t in state.tensors.items()}
+    parts = {
+        "optimizer": None if optimizer is None else optimizer_state(optimizer, model),
+        "scheduler": None if scheduler is None else _scheduler_state(scheduler),
+        "random": random_states(generators or {}),
+        "example": None if example is None else example_state(example),
+        "history": list(history),
+        "metadata": dict(metadata or {}),
+        "extra": state.extra,
+    }
+    packed = {name: pack(part, name, tensors) for name, part in parts.items()}
+    stored = apart({name: storable(name, tensor) for name, tensor in tensors.items()})
+    header = {
+        "format": CHECKPOINT_FORMAT,
+        "version": CHECKPOINT_VERSION,
+        "iteration": iteration,
+        "model": {
+            "kind": state.kind,
+            "recipe": state.recipe,
+            "training": state.training,
+            "tensors": list(state.tensors),
+            "aliases": state.aliases,
+            "constants": state.constants,
+            "fixed": list(state.fixed),
+        },
+        "tensors": {name: describe_tensor(tensor) for name, tensor in stored.items()},
+        "journal": None if journal is None else journal_to_data(journal),
+        **packed,
+    }
+    write_container(path, stored, json.dumps(header, allow_nan=False))
+
+
+def read_header(path: str | Path) -> CheckpointHeader:
+    """What a checkpoint says of itself; its tensors are not read.
+
+    Raises:
+        CheckpointError: There is no such file, it is no checkpoint, or its header is damaged.
+    """
+    from structure_net.surgery.checkpoint_records import read_record
+
+    with opened(path) as (text, _):
+        return _header(read_record(text, str(path)))
+
+
+def load_checkpoint(
+    path: str | Path,
+    model: nn.Module | None = None,
+    *,
+    optimizer: Optimizer | None = None,
+    scheduler: LRScheduler | None = None,
+    example: object = None,
+) -> Checkpoint:
+    """Reads a checkpoint into a model, bit for bit. Nothing is touched before all of it is checked.
+
+    Random number generators are left alone: see `Checkpoint.restore_random_states`.
+
+    Args:
+        path: The file.
+        model: At the final architecture, or at the start architecture, on which the journal's edits
+            are carried out first. If None, a network of ours is built from the file alone.
+        optimizer: An optimizer of ``model`` to restore too. One that is made after the load gets
+            its state by `Checkpoint.restore_optimizer`.
+        scheduler: A scheduler to restore too.
+        example: Inputs of the model, if the checkpoint was saved without.
+
+    Returns:
+        The checkpoint; its ``model`` is ``model`` if that was given.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, no checkpoint or of a newer version, or it
+            does not fit what was given. Model, optimizer and scheduler are as they were.
+    """
+    if model is None and optimizer is not None:
+        raise CheckpointError(
+            "An optimizer needs the model it was made for: give the model too, or make the "
+            "optimizer for load_checkpoint(path).model and call restore_optimizer."
+        )
+    record, tensors = _read(path)
+    network = rebuilt(record.model.kind, record.model.recipe) if model is None else model
+    checkpoint = Checkpoint(_header(record), network, _states(record, tensors))
+    named = {name: tensors[f"model.{name}"] for name in record.model.tensors}
+    inputs = _inputs(example, record, tensors, network)
+    with _reached(checkpoint, named, record.model, inputs, optimizer) as undo:
+        if model is None:
+            adopt_types(network, named)
+        check_fit(network, named, record.model.aliases)
+        _check_training(checkpoint, optimizer, scheduler)
+        undo.pop_all()
+    extra = unpack(record.extra, tensors)
+    restore_model(network, named, record.model.aliases, extra, record.model.constants)
+    if model is None:
+        fix_parameters(network, record.model.fixed)
+        network.train(record.model.training)
+    if optimizer is not None:
+        checkpoint.restore_optimizer(optimizer)
+    if scheduler is not None:
+        checkpoint.restore_scheduler(scheduler)
+    return checkpoint
+
+
+def _read(path: str | Path) -> tuple[CheckpointRecord, dict[str, Tensor]]:
+    from structure_net.surgery.checkpoint_records import read_record
+
+    with opened(path) as (text, read_tensors):
+        record = read_record(text, str(path))
+        tensors = read_tensors()
+    if set(tensors) != set(record.tensors):
+        raise CheckpointError(f"'{path}' is damaged: its header lists other tensors than it holds.")
+    for name, wanted in record.tensors.items():
+        problem = tensor_problem(tensors[name], wanted.dtype, wanted.shape, wanted.crc32)
+        if problem:
+            raise CheckpointError(f"'{path}' is damaged: tensor '{name}' {problem}.")
+    return record, tensors
+
+
+def _header(record: CheckpointRecord) -> CheckpointHeader:
+    from structure_net.surgery.records import journal_from_record
+
+    optimizer, scheduler = record.optimizer, record.scheduler
+    return CheckpointHeader(
+        kind=record.model.kind,
+        recipe=record.model.recipe,
+        iteration=record.iteration,
+        journal=Journal(() if record.journal is None else journal_from_record(record.journal)),
+        history=unpack(record.history, None),
+        metadata=unpack(record.metadata, None),
+        optimizer=optimizer and {key: unpack(optimizer[key], None) for key in ("class", "groups")},
+        scheduler=None if scheduler is None else str(scheduler["class"]),
+        shapes={name: record.tensors[f"model.{name}"].shape for name in record.model.tensors},
+    )
+
+
+def _states(record: CheckpointRecord, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    return {
+        name: unpack(getattr(record, name), tensors)
+        for name in ("optimizer", "scheduler", "random")
+    }
+
+
+def _inputs(
+    given: object, record: CheckpointRecord, tensors: Mapping[str, Tensor], network: nn.Module
+) -> object:
+    """Inputs to trace with: those given, those saved, or what a network of ours takes."""
+    if given is not None:
+        return given
+    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    if record.example is not None:
+        return restored_example(unpack(record.example, tensors), device)
+    if isinstance(network, StandardNetwork):
+        dtype = next(network.parameters()).dtype
+        return torch.zeros(2, network.architecture[0], dtype=dtype, device=device)
+    return None
+
+
+def _reached(
+    checkpoint: Checkpoint,
+    named: Mapping[str, Tensor],
+    stored: ModelRecord,
+    example: object,
+    optimizer: Optimizer | None,
+) -> ExitStack:
+    """Brings the model to the checkpoint's architecture; closing what is returned takes it back."""
+    model, journal = checkpoint.model, checkpoint.journal
+    before = differences(model, named, stored.aliases)
+    if not before:
+        return ExitStack()
+    problem = f"The checkpoint does not fit the model: {_first(before)}."
+    if not journal.edits:
+        raise CheckpointError(f"{problem} It holds no edits: build the model as it was saved.")
+    if example is None:
+        raise CheckpointError(f"{problem} To carry out the journal's edits first, give example=.")
+    try:
+        undo = replay_undoably(model, journal, example, optimizer=optimizer)
+    except JournalError as error:
+        raise CheckpointError(f"{problem} Its journal does not lead there: {error}") from error
+    after = differences(model, named, stored.aliases)
+    if after:
+        undo.close()
+        raise CheckpointError(
+            f"After the journal's edits the checkpoint does not fit the model: {_first(after)}. "
+            "The journal is not complete, or the model was not at the start architecture."
+        )
+    return undo
+
+
+def _first(lines: Sequence[str]) -> str:
+    more = f" (and {len(lines) - 3} more)" if len(lines) > 3 else ""
+    return "; ".join(lines[:3]) + more
+
+
+def _check_training(
+    checkpoint: Checkpoint, optimizer: Optimizer | None, scheduler: LRScheduler | None
+) -> None:
+    if optimizer is not None:
+        check_optimizer(optimizer, checkpoint.model, checkpoint._state("optimizer"))
+    if scheduler is not None:
+        _check_scheduler(scheduler, checkpoint._state("scheduler"))
+
+
+def _scheduler_state(scheduler: LRScheduler) -> dict[str, Any]:
+    return {"class": type(scheduler).__name__, "state": scheduler.state_dict()}
+
+
+def _check_scheduler(scheduler: LRScheduler, saved: Mapping[str, Any]) -> None:
+    kind = type(scheduler).__name__
+    if kind != saved["class"]:
+        raise CheckpointError(
+            f"The checkpoint holds the state of a {saved['class']}; got a {kind}."
+        )

@@ -1,0 +1,208 @@
+"""What a network looks like at a point of its lineage, and how two lineages differ.
+
+Two entries count as the same step when they do the same to an architecture: an edit with its seed,
+or a change by hand. Words, times and measurements do not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from structure_net.core.statistics import network_stats
+from structure_net.surgery.entries import (
+    OPAQUE,
+    START,
+    EditEntry,
+    Entry,
+    EventEntry,
+    WidthChange,
+)
+from structure_net.surgery.journal import Journal
+
+
+def architecture(model: nn.Module) -> dict[str, Any]:
+    """The layers of ``model`` with weights, as JSON data for the events `START` and `OPAQUE`.
+
+    Returns:
+        ``"layers"``: for each layer its kind, inputs, outputs (in units: features, channels),
+        connections and parameters, in the order of the modules. ``"parameters"`` and
+        ``"connections"``: the whole network's.
+    """
+    stats = network_stats(model)
+    layers = {
+        layer["name"]: {
+            "kind": layer["kind"],
+            "inputs": layer["inputs"],
+            "outputs": layer["outputs"],
+            "connections": layer["connections"],
+            "parameters": layer["parameters"],
+        }
+        for layer in stats["layers"]
+    }
+    return {
+        "layers": layers,
+        "parameters": stats["total_parameters"],
+        "connections": stats["total_connections"],
+    }
+
+
+def widths(described: Mapping[str, Any]) -> dict[str, int]:
+    """The outputs of each layer in what `architecture` returned."""
+    return {name: layer["outputs"] for name, layer in described.get("layers", {}).items()}
+
+
+def width_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[WidthChange, ...]:
+    """The layers whose outputs differ, that were born or that are gone.
+
+    Args:
+        before: What `architecture` returned before an edit.
+        after: What it returned after.
+    """
+    old, new = widths(before), widths(after)
+    return tuple(
+        WidthChange(name, old.get(name), new.get(name))
+        for name in dict.fromkeys([*old, *new])
+        if old.get(name) != new.get(name)
+    )
+
+
+def final_widths(journal: Iterable[Entry]) -> dict[str, int]:
+    """The outputs of each layer at the end of a journal, as far as its entries tell."""
+    current: dict[str, int] = {}
+    for entry in journal:
+        if isinstance(entry, EditEntry):
+            for change in entry.changes:
+                if change.after is None:
+                    current.pop(change.layer, None)
+                else:
+                    current[change.layer] = change.after
+        elif entry.kind == START:
+            current = widths(entry.detail)
+        elif entry.kind == OPAQUE:
+            current = widths(entry.detail.get("after", {})) or current
+    return current
+
+
+@dataclass(frozen=True, slots=True)
+class JournalDiff:
+    """How two lineages differ; `str` puts them side by side.
+
+    Args:
+        common: The first steps, which both took.
+        left: What only the first did then.
+        right: What only the second did then.
+        left_widths: The outputs of each layer at the end of the first.
+        right_widths: The outputs of each layer at the end of the second.
+        names: What to call the two.
+    """
+
+    common: tuple[Entry, ...]
+    left: tuple[Entry, ...]
+    right: tuple[Entry, ...]
+    left_widths: Mapping[str, int] = field(default_factory=dict)
+    right_widths: Mapping[str, int] = field(default_factory=dict)
+    names: tuple[str, str] = ("left", "right")
+
+    @property
+    def same(self) -> bool:
+        """Whether both took the same steps."""
+        return not self.left and not self.right
+
+    def __str__(self) -> str:
+        return "\n".join([*_step_lines(self), "", *_width_lines(self)])
+
+
+def diff(a: Journal, b: Journal, *, names: tuple[str, str] = ("left", "right")) -> JournalDiff:
+    """Compares two lineages step by step.
+
+    Args:
+        a: The first journal.
+        b: The second journal.
+        names: What to call them.
+
+    Returns:
+        The steps that both took from the start, then those of each. Only edits and changes by hand
+        are steps; a start architecture is one where the two journals start differently.
+    """
+    left, right = _steps(a), _steps(b)
+    shared = 0
+    for one, other in zip(left, right, strict=False):
+        if not _same(one, other):
+            break
+        shared += 1
+    return JournalDiff(
+        common=tuple(left[:shared]),
+        left=tuple(left[shared:]),
+        right=tuple(right[shared:]),
+        left_widths=final_widths(a),
+        right_widths=final_widths(b),
+        names=names,
+    )
+
+
+def _steps(journal: Iterable[Entry]) -> list[Entry]:
+    return [e for e in journal if isinstance(e, EditEntry) or e.kind in (START, OPAQUE)]
+
+
+def _same(one: Entry, other: Entry) -> bool:
+    if isinstance(one, EditEntry) and isinstance(other, EditEntry):
+        return (one.edit, one.seed) == (other.edit, other.seed)
+    if isinstance(one, EventEntry) and isinstance(other, EventEntry):
+        return (one.kind, one.detail) == (other.kind, other.detail)
+    return False
+
+
+def describe(entry: Entry) -> str:
+    """One line that says what an entry is."""
+    if isinstance(entry, EditEntry):
+        return f"{entry.iteration}: {_short(entry.edit)}"
+    if entry.kind == START:
+        return f"{entry.iteration}: start {_chain(widths(entry.detail))}"
+    if entry.kind == OPAQUE:
+        return f"{entry.iteration}: changed by hand by {entry.component or 'the user'}"
+    return f"{entry.iteration}: {entry.kind}"
+
+
+def _short(edit: object) -> str:
+    text = repr(edit)
+    return text if len(text) <= 60 else f"{text[:56]}...)"
+
+
+def _chain(outputs: Mapping[str, int]) -> str:
+    return "-".join(str(width) for width in outputs.values())
+
+
+def _step_lines(comparison: JournalDiff) -> list[str]:
+    steps = f"{len(comparison.common)} common step{'' if len(comparison.common) == 1 else 's'}"
+    if comparison.same:
+        return [f"{steps}; no difference.", *(f"  {describe(e)}" for e in comparison.common)]
+    left = [describe(entry) for entry in comparison.left]
+    right = [describe(entry) for entry in comparison.right]
+    rows = [
+        (left[n] if n < len(left) else "", right[n] if n < len(right) else "")
+        for n in range(max(len(left), len(right)))
+    ]
+    common = [f"  {describe(entry)}" for entry in comparison.common]
+    return [f"{steps}.", *common, "", *_table([comparison.names, *rows])]
+
+
+def _width_lines(comparison: JournalDiff) -> list[str]:
+    left, right = comparison.left_widths, comparison.right_widths
+    rows = [
+        (name, str(left.get(name, "-")), str(right.get(name, "-")))
+        for name in dict.fromkeys([*left, *right])
+    ]
+    return _table([("layer", *comparison.names), *rows]) if rows else []
+
+
+def _table(rows: list[tuple[str, ...]]) -> list[str]:
+    spans = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(cell.ljust(span) for cell, span in zip(row, spans, strict=True)).rstrip()
+        for row in rows
+    ]
+    return [lines[0], "  ".join("-" * span for span in spans), *lines[1:]]
