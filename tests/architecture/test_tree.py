@@ -1,0 +1,126 @@
+"""What stands in the tree: nothing of one machine, no public name without a word on it."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "structure_net"
+
+# In pieces, so that this file does not find itself.
+OF_ONE_MACHINE = re.compile(
+    "|".join(
+        (
+            r"(?<![\w.~])/" + r"(work|home|root|Users|mnt|farm)/\w",
+            r"/opt/" + "pypi",
+            r"/tmp/" + "brief",
+            r"file:" + "///",
+            r"(?<![\w.])(127\.0\.0\.1|localhost):\d+" + r"/simple",
+        )
+    )
+)
+
+
+def tracked() -> list[Path]:
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    listing = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    return [ROOT / line for line in listing.stdout.splitlines()]
+
+
+def packages() -> list[str]:
+    folders = sorted(path.parent for path in PACKAGE.rglob("__init__.py"))
+    return [".".join(folder.relative_to(ROOT).parts) for folder in folders]
+
+
+def public_names() -> list[tuple[str, str]]:
+    return [
+        (package, name)
+        for package in packages()
+        for name in getattr(importlib.import_module(package), "__all__", ())
+    ]
+
+
+def test_nothing_in_the_tree_names_a_machine() -> None:
+    found = []
+    for path in tracked():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (UnicodeDecodeError, FileNotFoundError):
+            continue
+        found += [f"{path.relative_to(ROOT)}: {hit[0]}" for hit in OF_ONE_MACHINE.finditer(text)]
+    assert not found
+
+
+@pytest.mark.parametrize("package", packages())
+def test_a_package_holds_re_exports_only(package: str) -> None:
+    path = ROOT.joinpath(*package.split(".")) / "__init__.py"
+    allowed = (ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign, ast.Expr)
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    assigned = [
+        target.id
+        for node in body
+        for target in (
+            node.targets
+            if isinstance(node, ast.Assign)
+            else [node.target]
+            if isinstance(node, ast.AnnAssign)
+            else []
+        )
+        if isinstance(target, ast.Name)
+    ]
+    assert all(isinstance(node, allowed) for node in body)
+    assert set(assigned) <= {"__all__", "__version__"}
+
+
+@pytest.mark.parametrize("package", packages())
+def test_all_lists_every_name_that_a_package_re_exports(package: str) -> None:
+    module = importlib.import_module(package)
+    path = ROOT.joinpath(*package.split(".")) / "__init__.py"
+    imported = {
+        alias.asname or alias.name
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ImportFrom) and node.module != "__future__"
+        for alias in node.names
+    }
+    listed = getattr(module, "__all__", ())
+    assert imported - {"__version__"} <= set(listed)
+    assert sorted(set(listed)) == sorted(listed)
+    assert all(hasattr(module, name) for name in listed)
+
+
+@pytest.mark.parametrize(("package", "name"), public_names(), ids=".".join)
+def test_everything_public_says_what_it_is(package: str, name: str) -> None:
+    value = getattr(importlib.import_module(package), name)
+    if not isinstance(value, ModuleType) and not callable(value):
+        return  # a constant is explained where it stands
+    if not isinstance(value, type) and not inspect.isroutine(value) and not inspect.ismodule(value):
+        return  # an alias of a type has no docstring of its own
+    text = inspect.getdoc(value) or ""
+    generated = re.match(rf"{re.escape(name)}\(.*\)$", text, re.DOTALL)
+    assert text
+    assert not generated, "a dataclass shows its signature where its docstring should stand"
+
+
+def test_no_file_of_the_package_holds_two_things() -> None:
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for path in PACKAGE.rglob("*.py")
+        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 400
+    }
+    assert not long
