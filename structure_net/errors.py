@@ -41,3 +41,7 @@ class TrainingDivergedError(StructureNetError):
 
 class RunError(StructureNetError):
     """A run cannot start, or its folder exists already, is missing or is damaged."""
+
+
+class InitialisationError(StructureNetError):
+    """A layer's weights cannot be scaled as asked: its output is constant or not finite."""

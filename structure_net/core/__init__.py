@@ -12,7 +12,9 @@ from structure_net.core.allocation import (
 from structure_net.core.changes import TensorChange, assign
 from structure_net.core.drawing import random_lines, random_pattern
 from structure_net.core.layers import ExtremaAwareSparseLayer, SparseConv2d, StandardSparseLayer
+from structure_net.core.lsuv import LayerScaling, lsuv_
 from structure_net.core.network_factory import StandardNetwork, create_standard_network
+from structure_net.core.patches import TemporaryPatchLayer
 from structure_net.core.sparsity import SparseLayer, SparsePattern
 from structure_net.core.statistics import (
     LayerStats,
@@ -21,12 +23,16 @@ from structure_net.core.statistics import (
     network_stats,
     sparse_layers,
 )
+from structure_net.core.validation import HealthProblem, NetworkHealth, validate_network
 
 __all__ = [
     "ACTIVATIONS",
     "Allocation",
     "ExtremaAwareSparseLayer",
+    "HealthProblem",
+    "LayerScaling",
     "LayerStats",
+    "NetworkHealth",
     "NetworkStats",
     "SparseConv2d",
     "SparseLayer",
@@ -34,6 +40,7 @@ __all__ = [
     "Spread",
     "StandardNetwork",
     "StandardSparseLayer",
+    "TemporaryPatchLayer",
     "TensorChange",
     "activation_gain",
     "assign",
@@ -42,10 +49,12 @@ __all__ = [
     "erdos_renyi",
     "erdos_renyi_kernel",
     "layer_densities",
+    "lsuv_",
     "make_activation",
     "network_stats",
     "random_lines",
     "random_pattern",
     "sparse_layers",
     "uniform",
+    "validate_network",
 ]

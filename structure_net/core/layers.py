@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Final
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +38,7 @@ class StandardSparseLayer(MaskedLayer):
         ValueError: ``density`` is not in (0, 1], or ``pattern`` is given too or has another shape.
     """
 
-    channel_dim: ClassVar[int] = -1
+    channel_dim = -1
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class SparseConv2d(MaskedLayer):
         ValueError: ``density`` is not in (0, 1], or ``pattern`` is given too or has another shape.
     """
 
-    channel_dim: ClassVar[int] = 1
+    channel_dim = 1
 
     def __init__(  # noqa: PLR0913 - the arguments of torch.nn.Conv2d, and a pattern
         self,
@@ -130,6 +130,14 @@ class SparseConv2d(MaskedLayer):
         """Maps ``(N, in_channels, H, W)`` to ``(N, out_channels, H', W')``."""
         weight = self.dense_weight()
         return F.conv2d(inputs, weight, self.bias, self.stride, self.padding, self.dilation)
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of the output for an input of shape ``(N, in_channels, H, W)``."""
+        geometry = zip(
+            shape[-2:], self.kernel_size, self.stride, self.padding, self.dilation, strict=True
+        )
+        positions = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in geometry)
+        return (*shape[:-3], self.out_channels, *positions)
 
     def branch(self, pattern: SparsePattern) -> SparseConv2d:
         """A layer like this one on ``pattern``, with zero weights and without a bias."""
@@ -190,7 +198,7 @@ class ExtremaAwareSparseLayer(MaskedLayer):
         ValueError: ``activation`` is unknown, or ``momentum`` or ``density`` is out of range.
     """
 
-    channel_dim: ClassVar[int] = -1
+    channel_dim = -1
     minimum: Tensor
     maximum: Tensor
     mean: Tensor

@@ -215,6 +215,10 @@ class MaskedLayer(SparseLayer):
             )
         return self._changed(weight, mask)
 
+    def off_pattern(self) -> int:
+        """How many weights off the pattern are not zero: 0 unless something else wrote them."""
+        return int((self.weight.detach() * ~self._spread(self.mask) != 0).sum())
+
     def settle(self) -> None:
         """Zeroes the weight off the pattern.
 

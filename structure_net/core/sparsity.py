@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Self
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -132,9 +132,14 @@ class SparseLayer(nn.Module, ABC):
     agree with its tensors. Units are features of a linear layer and channels of a convolution; one
     connection of a convolution is a whole kernel. `structure_net.testing.check_sparse_layer` checks
     a layer of one's own against these promises.
+
+    Attributes:
+        channel_dim: The axis of inputs and outputs that holds the units: -1 of a linear layer, 1 of
+            a convolution.
+        bias: Shape ``(outputs,)``, or None.
     """
 
-    channel_dim: ClassVar[int]
+    channel_dim: int
     bias: nn.Parameter | None
 
     @property
@@ -170,6 +175,10 @@ class SparseLayer(nn.Module, ABC):
     def density(self) -> float:
         """The fraction of possible connections that exist, in [0, 1]."""
         return self.pattern.density
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of the output for an input of ``shape``; a linear layer's unless overridden."""
+        return (*shape[:-1], self.out_channels)
 
     @abstractmethod
     def reindexed(

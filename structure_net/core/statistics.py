@@ -64,7 +64,9 @@ def network_stats(model: nn.Module) -> NetworkStats:
     connections = sum(layer["connections"] for layer in layers)
     possible = sum(layer["connections"] / layer["density"] for layer in layers)
     stored = sum(parameter.numel() for parameter in model.parameters())
-    dead = sum(_dead(module) for _, module in _outermost(model) if isinstance(module, SparseLayer))
+    dead = sum(
+        _dead(module) for _, module in outermost_modules(model) if isinstance(module, SparseLayer)
+    )
     return {
         "total_connections": connections,
         "total_parameters": stored - dead,
@@ -76,11 +78,13 @@ def network_stats(model: nn.Module) -> NetworkStats:
 
 def sparse_layers(model: nn.Module) -> dict[str, SparseLayer]:
     """The sparse layers of ``model`` by name, without the parts of other sparse layers."""
-    return {name: module for name, module in _outermost(model) if isinstance(module, SparseLayer)}
+    return {
+        name: module for name, module in outermost_modules(model) if isinstance(module, SparseLayer)
+    }
 
 
-def _outermost(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Each module once, nothing from within a sparse layer."""
+def outermost_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The modules of ``model`` by name, each once, without the parts of sparse layers."""
     seen: set[nn.Module] = set()
 
     def walk(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -92,12 +96,12 @@ def _outermost(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Mod
             for child_name, child in module.named_children():
                 yield from walk(f"{name}.{child_name}" if name else child_name, child)
 
-    yield from walk(prefix, model)
+    yield from walk("", model)
 
 
 def _layers(model: nn.Module) -> Iterator[LayerStats]:
     seen: set[Tensor] = set()
-    for name, module in _outermost(model):
+    for name, module in outermost_modules(model):
         if isinstance(module, SparseLayer):
             yield _sparse(name, module)
             continue

@@ -1,0 +1,191 @@
+"""Trial connections: trained beside a sparse layer, then merged into it or thrown away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from structure_net.core.changes import TensorChange, assign
+from structure_net.core.sparsity import (
+    Newborn,
+    Pairs,
+    SparseLayer,
+    SparsePattern,
+    pair_indices,
+)
+from structure_net.errors import SurgeryError
+
+
+class TemporaryPatchLayer(SparseLayer):
+    r"""A sparse layer with connections on trial: :math:`y = W x + P x + b`.
+
+    The trial weights ``P`` start at 0, so that the function is kept, or at random. They are
+    parameters of their own, so that they can be trained alone or compared with the layer's. To the
+    rest of the framework the two are one sparse layer with both patterns. Trial connections count
+    as live; `accept` keeps the function to rounding, `remove` gives back the layer as it is then.
+
+    Args:
+        base: The layer below. Its parameters stay the same objects.
+        pairs: The trial connections, pairs ``(output unit, input unit)`` that ``base`` lacks.
+        scale: The standard deviation of the trial weights, as a multiple of ``1 / sqrt(f)`` with
+            ``f`` the mean number of live weights into a unit of ``base``.
+        generator: What they are drawn with; torch's default generator if None.
+
+    Raises:
+        SurgeryError: A pair is out of range, repeated, or connected in ``base``.
+
+    Example:
+        >>> layer = TemporaryPatchLayer(network.layers[0], [(0, 3), (1, 4)])
+        >>> network.layers[0] = layer
+        >>> # ... train and judge ...
+        >>> network.layers[0] = layer.accept()
+    """
+
+    def __init__(
+        self,
+        base: SparseLayer,
+        pairs: Pairs,
+        *,
+        scale: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        base.connected(pairs)
+        self.channel_dim = base.channel_dim
+        self.base = base
+        self.patch = base.branch(_pattern(base, pairs))
+        if scale != 0.0:
+            self._draw(scale, generator)
+        self.train(base.training)
+
+    @property
+    def bias(self) -> nn.Parameter | None:  # type: ignore[override]  # the base's, read only
+        """The bias of the layer below. Shape ``(outputs,)``, or None."""
+        return self.base.bias
+
+    @property
+    def in_channels(self) -> int:
+        """The number of input units."""
+        return self.base.in_channels
+
+    @property
+    def out_channels(self) -> int:
+        """The number of output units."""
+        return self.base.out_channels
+
+    @property
+    def pattern(self) -> SparsePattern:
+        """The live connections of layer and trial, sorted by row and then by column."""
+        return SparsePattern.from_mask(self.base.pattern.mask() | self.patch.pattern.mask())
+
+    @property
+    def live_weights(self) -> Tensor:
+        """Their weights, in the pattern's order. Shape ``(n, *kernel)``."""
+        pattern = self.pattern
+        return self.dense_weight()[pattern.rows, pattern.columns]
+
+    def dense_weight(self) -> Tensor:
+        """The weights of layer and trial together. Shape ``(outputs, inputs, *kernel)``."""
+        return self.base.dense_weight() + self.patch.dense_weight()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """The layer's output plus the trial connections'."""
+        outputs: Tensor = self.base(inputs) + self.patch(inputs)
+        return outputs
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of the output for an input of ``shape``."""
+        return self.base.output_shape(shape)
+
+    def accept(self) -> SparseLayer:
+        """Merges the trial connections into the layer below, in place.
+
+        Returns:
+            The layer below, to be put in this one's place. This one has no trial connections any
+            more, and computes the same.
+        """
+        trial = self.patch.pattern
+        if len(trial):
+            values = self.patch.live_weights.detach()
+            assign(
+                self.base, self.base.connected(torch.stack((trial.rows, trial.columns), 1), values)
+            )
+            self.base.settle()
+        return self.remove()
+
+    def remove(self) -> SparseLayer:
+        """Throws the trial connections away, in place.
+
+        Returns:
+            The layer below, to be put in this one's place.
+        """
+        self.patch = self.base.branch(_pattern(self.base, ()))
+        return self.base
+
+    def reindexed(
+        self,
+        dim: int,
+        source: Sequence[int] | Tensor,
+        *,
+        new: Newborn,
+        scale: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> tuple[TensorChange, ...]:
+        """See `SparseLayer.reindexed`; new units get no trial connections."""
+        base = self.base.reindexed(dim, source, new=new, scale=scale, generator=generator)
+        patch = self.patch.reindexed(dim, source, new="empty", scale=scale)
+        return (*_within("base", base), *_within("patch", patch))
+
+    def connected(self, pairs: Pairs, values: Tensor | None = None) -> tuple[TensorChange, ...]:
+        """See `SparseLayer.connected`; the layer below gets the connections."""
+        self.patch.connected(pairs)
+        return _within("base", self.base.connected(pairs, values))
+
+    def disconnected(self, pairs: Pairs) -> tuple[TensorChange, ...]:
+        """See `SparseLayer.disconnected`; each connection is taken from where it is."""
+        try:
+            rows, columns = pair_indices(pairs, (self.out_channels, self.in_channels))
+        except ValueError as error:
+            raise SurgeryError(str(error)) from error
+        trial = self.patch.pattern.mask().cpu()[rows, columns]
+        table = torch.stack((rows, columns), 1)
+        changes: tuple[TensorChange, ...] = ()
+        if not bool(trial.all()):
+            changes = _within("base", self.base.disconnected(table[~trial]))
+        if bool(trial.any()):
+            changes += _within("patch", self.patch.disconnected(table[trial]))
+        return changes
+
+    def branch(self, pattern: SparsePattern) -> SparseLayer:
+        """A layer like the one below on ``pattern``, with zero weights and without a bias."""
+        return self.base.branch(pattern)
+
+    def settle(self) -> None:
+        """Settles layer and trial."""
+        self.base.settle()
+        self.patch.settle()
+
+    def extra_repr(self) -> str:
+        """The number of trial connections, as `print` shows it."""
+        return f"trial_connections={len(self.patch.pattern)}"
+
+    def _draw(self, scale: float, generator: torch.Generator | None) -> None:
+        trial = self.patch.pattern
+        pairs = torch.stack((trial.rows, trial.columns), 1)
+        fan_in = max(self.base.connections / self.base.out_channels, 1.0)
+        shape = self.patch.live_weights.shape
+        device = generator.device if generator is not None else torch.device("cpu")
+        values = torch.randn(shape, generator=generator, device=device) * scale / fan_in**0.5
+        empty = self.base.branch(_pattern(self.base, ()))
+        assign(empty, empty.connected(pairs, values))
+        self.patch = empty
+
+
+def _pattern(base: SparseLayer, pairs: Pairs) -> SparsePattern:
+    return SparsePattern.from_pairs(pairs, (base.out_channels, base.in_channels))
+
+
+def _within(name: str, changes: Sequence[TensorChange]) -> tuple[TensorChange, ...]:
+    return tuple(change.within(name) for change in changes)

@@ -1,0 +1,282 @@
+"""Which units lie on a live path from an input to an output, found by running the model once.
+
+Each linear, convolutional or sparse layer hands on its output as a leaf of the autograd graph.
+Where the next one starts, the graph behind its input shows which leaves it reads and through
+which operations. Operations that keep channels apart (activations, normalisation, pooling,
+sums, flattening of single positions) make a link from unit to unit; behind any other operation,
+and between layers of different widths, every unit counts as connected to every other. So what is
+reported dead is dead, and where the model mixes channels in other ways dead units may be missed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from structure_net.core.sparsity import SparseLayer
+from structure_net.core.statistics import outermost_modules
+
+_PLAIN: Final = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+WEIGHTED: Final = (SparseLayer, *_PLAIN)
+
+_CHANNELWISE: Final = frozenset(
+    {
+        "Abs",
+        "AccumulateGrad",
+        "AdaptiveAvgPool2D",
+        "Add",
+        "Alias",
+        "AvgPool2D",
+        "Clamp",
+        "Clone",
+        "CudnnBatchNorm",
+        "Div",
+        "Elu",
+        "Exp",
+        "Gelu",
+        "Hardsigmoid",
+        "Hardswish",
+        "Hardtanh",
+        "LeakyRelu",
+        "MaxPool2DWithIndices",
+        "Mish",
+        "Mul",
+        "NativeBatchNorm",
+        "NativeDropout",
+        "Neg",
+        "Pow",
+        "Relu",
+        "ReshapeAlias",
+        "Selu",
+        "Sigmoid",
+        "Silu",
+        "Softplus",
+        "Sub",
+        "Tanh",
+        "ToCopy",
+        "UnsafeView",
+        "View",
+    }
+)
+
+_INPUT: Final = ""
+
+Source = tuple[str, bool]
+
+
+@dataclass(slots=True)
+class _Node:
+    """A layer as the walk sees it: its live matrix, and where its input comes from."""
+
+    matrix: Tensor
+    sources: set[Source] = field(default_factory=set)
+    opaque: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What one layer's units are part of.
+
+    Args:
+        connected: The units with a live connection into them. Shape ``(outputs,)``, bool.
+        fed: The units that some input of the model reaches. Shape ``(outputs,)``, bool.
+        read: The units that a live connection, or an output of the model, reads. Shape
+            ``(outputs,)``, bool.
+        used: The units from which some output of the model is reached. Shape ``(outputs,)``, bool.
+        final: Whether the layer's units are outputs of the model.
+    """
+
+    connected: Tensor
+    fed: Tensor
+    read: Tensor
+    used: Tensor
+    final: bool
+
+
+def reachable(
+    model: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]
+) -> dict[str, Reach]:
+    """Finds the live paths through the layers that run.
+
+    Args:
+        model: The model; it runs once in evaluation mode, and is left as it was.
+        arguments: The positional inputs of an example.
+        named: The inputs by keyword.
+
+    Returns:
+        For each layer that ran, in order of execution, what its units are part of.
+    """
+    nodes, finals = _traced(model, arguments, named)
+    fed = _forward(nodes)
+    read, used = _backward(nodes, finals)
+    last = {name for name, _ in finals}
+    return {
+        name: Reach(node.matrix.any(1), fed[name], read[name], used[name], name in last)
+        for name, node in nodes.items()
+    }
+
+
+def _traced(
+    model: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]
+) -> tuple[dict[str, _Node], set[Source]]:
+    nodes: dict[str, _Node] = {}
+    leaves: dict[int, str] = {}
+    kept: list[Tensor] = []
+
+    def marked(tensor: Tensor, name: str) -> Tensor:
+        leaf = tensor.detach().requires_grad_()
+        leaves[id(leaf)] = name
+        kept.append(leaf)
+        return leaf.clone()
+
+    def before(name: str) -> Any:
+        def hook(layer: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+            node = nodes.setdefault(name, _Node(_matrix(layer)))
+            tensor = inputs[0] if inputs else next(iter(keywords.values()))
+            found, alien = _behind(tensor, leaves)
+            node.sources |= found
+            node.opaque |= alien or tensor.shape[_channel_dim(layer)] != node.matrix.shape[1]
+
+        return hook
+
+    def after(name: str) -> Any:
+        def hook(layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+            return marked(output, name)
+
+        return hook
+
+    handles = []
+    for name, module in outermost_modules(model):
+        if isinstance(module, SparseLayer) or (
+            isinstance(module, _PLAIN) and getattr(module, "groups", 1) == 1
+        ):
+            handles.append(module.register_forward_pre_hook(before(name), with_kwargs=True))
+            handles.append(module.register_forward_hook(after(name)))
+    try:
+        with torch.enable_grad():
+            outputs = model(
+                *(_mapped(value, marked) for value in arguments),
+                **{key: _mapped(value, marked) for key, value in named.items()},
+            )
+    finally:
+        for handle in handles:
+            handle.remove()
+    finals: set[Source] = set()
+    for tensor in _tensors(outputs):
+        finals |= _behind(tensor, leaves)[0]
+    return nodes, finals
+
+
+def _behind(tensor: Tensor, leaves: Mapping[int, str]) -> tuple[set[Source], bool]:
+    """The layers that ``tensor`` is computed from, and whether anything else may feed it.
+
+    Returns:
+        Names, each with whether all operations between keep channels apart; and whether an input
+        of the model, or anything of unknown origin, takes part.
+    """
+    if tensor.grad_fn is None:
+        return set(), True
+    found: dict[str, bool] = {}
+    alien = False
+    seen: set[tuple[Any, bool]] = set()
+    stack: list[tuple[Any, bool]] = [(tensor.grad_fn, True)]
+    while stack:
+        node, apart = stack.pop()
+        if (node, apart) in seen:
+            continue
+        seen.add((node, apart))
+        variable = getattr(node, "variable", None)
+        if variable is not None:
+            if id(variable) in leaves:
+                name = leaves[id(variable)]
+                found[name] = found.get(name, True) and apart
+            continue
+        apart = apart and _operation(node) in _CHANNELWISE
+        stack.extend((child, apart) for child, _ in node.next_functions if child is not None)
+        alien = alien or not node.next_functions or not apart
+    alien = alien or not found or _INPUT in found
+    return {source for source in found.items() if source[0] != _INPUT}, alien
+
+
+def _operation(node: Any) -> str:
+    return str(node.name()).removesuffix("Backward0").removesuffix("Backward1")
+
+
+def _forward(nodes: Mapping[str, _Node]) -> dict[str, Tensor]:
+    fed: dict[str, Tensor] = {}
+    for name, node in nodes.items():
+        inputs = torch.full((node.matrix.shape[1],), node.opaque or not node.sources)
+        for source, apart in node.sources:
+            behind = fed.get(source)
+            if not apart or behind is None or len(behind) != len(inputs):
+                inputs = torch.ones_like(inputs)
+            else:
+                inputs = inputs | behind
+        fed[name] = (node.matrix & inputs).any(1)
+    return fed
+
+
+def _backward(
+    nodes: Mapping[str, _Node], finals: set[Source]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The units that anything reads, and those on a path to an output."""
+    last = {name for name, _ in finals}
+    none = {name: torch.full((len(node.matrix),), name in last) for name, node in nodes.items()}
+    every = {name: torch.ones_like(units) for name, units in none.items()}
+    read = _read(nodes, every, none)
+    used, before = none, -1
+    while (total := sum(int(units.sum()) for units in used.values())) != before:
+        before, used = total, _read(nodes, used, used)
+    return read, used
+
+
+def _read(
+    nodes: Mapping[str, _Node], counted: Mapping[str, Tensor], start: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """``start`` and the units with a live connection to a unit that is ``counted``."""
+    result = dict(start)
+    for name, node in nodes.items():
+        columns = (node.matrix & counted[name][:, None]).any(0)
+        for source, apart in node.sources:
+            if apart and len(columns) == len(result[source]):
+                result[source] = result[source] | columns
+            elif bool(columns.any()):
+                result[source] = torch.ones_like(result[source])
+    return result
+
+
+def _matrix(layer: nn.Module) -> Tensor:
+    if isinstance(layer, SparseLayer):
+        return layer.pattern.mask().cpu()
+    weight: Tensor = layer.weight  # type: ignore[assignment]  # parametrized or plain
+    return torch.ones(weight.shape[0], weight.shape[1], dtype=torch.bool)
+
+
+def _channel_dim(layer: nn.Module) -> int:
+    if isinstance(layer, SparseLayer):
+        return layer.channel_dim
+    return -1 if isinstance(layer, nn.Linear) else 1
+
+
+def _mapped(value: Any, mark: Callable[[Tensor, str], Tensor]) -> Any:
+    """``value`` with its floating tensors marked as inputs of the model."""
+    if isinstance(value, Tensor):
+        return mark(value, _INPUT) if value.is_floating_point() else value
+    if isinstance(value, (tuple, list)):
+        return type(value)(_mapped(part, mark) for part in value)
+    return value
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from _tensors(part)
+    elif isinstance(value, (tuple, list)):
+        for part in value:
+            yield from _tensors(part)
