@@ -25,6 +25,7 @@ from structure_net.core.sparsity import (
     Pairs,
     SparseLayer,
     SparsePattern,
+    merge_indices,
     pair_indices,
 )
 from structure_net.errors import SurgeryError
@@ -213,6 +214,17 @@ class MaskedLayer(SparseLayer):
                 f"Disconnecting {len(rows)} pairs would leave the layer without a connection; "
                 "keep at least one."
             )
+        return self._changed(weight, mask)
+
+    def merged(self, pairs: Pairs) -> tuple[TensorChange, ...]:
+        """The layer whose readers of ``dropped`` read ``kept``. See `SparseLayer.merged`."""
+        kept, dropped = merge_indices(pairs, self.in_channels)
+        kept, dropped = kept.to(self.mask.device), dropped.to(self.mask.device)
+        weight, mask = self.weight.detach().clone(), self.mask.clone()
+        weight[:, kept] += weight[:, dropped]
+        mask[:, kept] |= mask[:, dropped]
+        weight[:, dropped] = 0
+        mask[:, dropped] = False
         return self._changed(weight, mask)
 
     def off_pattern(self) -> int:

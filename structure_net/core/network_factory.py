@@ -99,9 +99,18 @@ class StandardNetwork(nn.Module):
 
     @property
     def architecture(self) -> list[int]:
-        """The current widths: inputs, then the outputs of each layer in order."""
-        layers = [layer for stage in self.layers for layer in _widths(stage)]
-        return [layers[0][0], *[outputs for _, outputs in layers]]
+        """The current widths: inputs, then the outputs of each layer in order.
+
+        Layers that edits put behind a layer are listed where they continue the chain; projections
+        around others are not.
+        """
+        chain: list[int] = []
+        for inputs, outputs in (widths for stage in self.layers for widths in _widths(stage)):
+            if not chain:
+                chain.append(inputs)
+            if chain[-1] == inputs:
+                chain.append(outputs)
+        return chain
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Maps ``(N, *)`` to ``(N, outputs)``."""

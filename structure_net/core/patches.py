@@ -13,6 +13,7 @@ from structure_net.core.sparsity import (
     Pairs,
     SparseLayer,
     SparsePattern,
+    merge_indices,
     pair_indices,
 )
 from structure_net.errors import SurgeryError
@@ -157,6 +158,25 @@ class TemporaryPatchLayer(SparseLayer):
         if bool(trial.any()):
             changes += _within("patch", self.patch.disconnected(table[trial]))
         return changes
+
+    def merged(self, pairs: Pairs) -> tuple[TensorChange, ...]:
+        """See `SparseLayer.merged`; trial connections meet the layer's own.
+
+        Raises:
+            SurgeryError: As there, or a trial connection would double one of the layer below.
+        """
+        kept, dropped = merge_indices(pairs, self.in_channels)
+        base, patch = self.base.pattern.mask().cpu(), self.patch.pattern.mask().cpu()
+        doubled = (base[:, kept] | base[:, dropped]) & (patch[:, kept] | patch[:, dropped])
+        if bool(doubled.any()):
+            raise SurgeryError(
+                "Merging these inputs would double a connection that is on trial; accept() or "
+                "remove() the trial connections first."
+            )
+        return (
+            *_within("base", self.base.merged(pairs)),
+            *_within("patch", self.patch.merged(pairs)),
+        )
 
     def branch(self, pattern: SparsePattern) -> SparseLayer:
         """A layer like the one below on ``pattern``, with zero weights and without a bias."""

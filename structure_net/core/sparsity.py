@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from structure_net.core.changes import TensorChange
+from structure_net.errors import SurgeryError
 
 Pairs = Sequence[tuple[int, int]] | Tensor
 Newborn = Literal["fresh", "silent", "empty"]
@@ -230,6 +231,21 @@ class SparseLayer(nn.Module, ABC):
         """
 
     @abstractmethod
+    def merged(self, pairs: Pairs) -> tuple[TensorChange, ...]:
+        """The layer whose readers of some input units read others instead.
+
+        Args:
+            pairs: Pairs ``(kept, dropped)`` of input units, no unit in two of them. The weights
+                from ``dropped`` are added to those from ``kept``; nothing reads ``dropped`` then.
+
+        Returns:
+            The changes; state of connections that ``kept`` had stays, that of others is zero.
+
+        Raises:
+            SurgeryError: A unit is out of range, or is in two pairs.
+        """
+
+    @abstractmethod
     def branch(self, pattern: SparsePattern) -> SparseLayer:
         """A layer like this one on ``pattern``, with zero weights and without a bias."""
 
@@ -261,6 +277,25 @@ def pair_indices(pairs: Pairs, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
         repeated = int(keys[counts > 1][0])
         raise ValueError(f"A pair may be given once; {divmod(repeated, shape[1])} is repeated.")
     return rows, columns
+
+
+def merge_indices(pairs: Pairs, inputs: int) -> tuple[Tensor, Tensor]:
+    """Pairs ``(kept, dropped)`` of input units as two index vectors.
+
+    Returns:
+        Shape ``(n,)`` each, int64.
+
+    Raises:
+        SurgeryError: A unit is out of range, or is in two pairs.
+    """
+    table = torch.as_tensor(pairs, dtype=torch.int64).reshape(-1, 2)
+    units = table.flatten()
+    if len(units.unique()) != len(units) or bool(((units < 0) | (units >= inputs)).any()):
+        raise SurgeryError(
+            f"Units to merge must be below the layer's {inputs} inputs, each in one pair; got "
+            f"{table.tolist()}."
+        )
+    return table[:, 0], table[:, 1]
 
 
 def _check_shape(shape: tuple[int, int]) -> None:
