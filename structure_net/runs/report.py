@@ -148,9 +148,10 @@ def _asked(facts: ReportFacts) -> str:
         ("data set", _said(facts.dataset)),
         ("start architecture", _widths(facts.architecture)),
         ("density at birth", f"{request.density:g}"),
-        ("iterations x epochs", f"{request.iterations} x {request.epochs}"),
+        ("iterations", request.iterations),
+        ("epochs in each", _or_own(request.epochs)),
         ("batch size", request.batch_size),
-        ("learning rate", f"{request.learning_rate:g}" if pipeline is None else "the pipeline's"),
+        ("learning rate", _or_own(request.learning_rate)),
         ("seed", request.seed),
         ("device", request.device),
         ("system", "standard" if pipeline is None else f"{pipeline.file}:{pipeline.name}"),
@@ -158,6 +159,10 @@ def _asked(facts: ReportFacts) -> str:
     ]
     command = f"```\n{' '.join(facts.command)}\n```"
     return f"## What was asked\n\n{command}\n\n{_table(['', 'value'], rows)}"
+
+
+def _or_own(value: float | None) -> str:
+    return "the pipeline's own" if value is None else f"{value:g}"
 
 
 def _said(values: Mapping[str, object]) -> str:

@@ -29,12 +29,13 @@ class RunRequest:
         architecture: Widths from input to output; chosen from the data set if None.
         density: The fraction of connections that exist at birth, in (0, 1].
         iterations: Rounds of looking, editing and training; at least 1.
-        epochs: Epochs per iteration; at least 1.
+        epochs: Epochs per iteration; at least 1. None if a pipeline decides, as for the next.
         batch_size: Samples per step; at least 1.
         learning_rate: Of the standard trainer; positive.
         seed: Decides the split, the first weights, the samples' order and the new connections.
         device: Where the network lives, such as ``cpu`` or ``cuda``.
         pipeline: A pipeline of the user's own; the standard system if None.
+        baseline: Whether the start network, and the final architecture anew, are trained too.
 
     Raises:
         RunError: A value is out of its range.
@@ -46,17 +47,18 @@ class RunRequest:
     architecture: tuple[int, ...] | None = None
     density: float = 0.02
     iterations: int = 5
-    epochs: int = 3
+    epochs: int | None = 3
     batch_size: int = 64
-    learning_rate: float = 0.01
+    learning_rate: float | None = 0.01
     seed: int = 0
     device: str = "cpu"
     pipeline: PipelineSource | None = None
+    baseline: bool = False
 
     def __post_init__(self) -> None:
         for name in ("iterations", "epochs", "batch_size"):
             value = getattr(self, name)
-            if value < 1:
+            if value is not None and value < 1:
                 raise RunError(f"{name} must be at least 1; got {value}.")
         if self.seed < 0:
             raise RunError(f"seed must not be negative; got {self.seed}.")
@@ -65,15 +67,16 @@ class RunRequest:
                 f"density must be in (0, 1], the fraction of connections that exist; "
                 f"got {self.density}."
             )
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise RunError(f"learning_rate must be positive; got {self.learning_rate}.")
+        rate = self.learning_rate
+        if rate is not None and not (math.isfinite(rate) and rate > 0):
+            raise RunError(f"learning_rate must be positive; got {rate}.")
         if self.architecture is not None:
             _check_widths(self.architecture)
 
     @property
-    def total_epochs(self) -> int:
-        """All epochs of the run."""
-        return self.iterations * self.epochs
+    def total_epochs(self) -> int | None:
+        """All epochs of the run; None if a pipeline of the user's own decides."""
+        return None if self.epochs is None else self.iterations * self.epochs
 
 
 def fitted_architecture(

@@ -1,0 +1,229 @@
+"""The commands of ``structure-net``, their flags and their exit codes.
+
+Exit codes: 0 all went well; 1 `replay` found that something disagrees; 2 the input or the run
+cannot be used, said in one line on standard error; 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from structure_net.cli import commands
+from structure_net.cli.console import fail
+from structure_net.cli.parsing import device_of, pipeline_of, training_of, widths_of
+from structure_net.errors import StructureNetError
+from structure_net.runs import RunRequest
+
+# The common ancestor of every complaint about a command line, which typer exports under no name.
+_UsageError: Any = typer.BadParameter.__base__
+
+app = typer.Typer(
+    name="structure-net",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="Grow, prune and rewire networks while they train.",
+    epilog="Start with **structure-net demo**. Every command explains itself with --help.",
+)
+
+Run = Annotated[str, typer.Argument(metavar="RUN", help="The folder of a run.")]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="One JSON document on standard output; words to standard error."),
+]
+DataDir = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DATA", help="Where data sets lie. [default: STRUCTURE_NET_DATA, if it is set]"
+    ),
+]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code.
+
+    Args:
+        arguments: The words after the program's name; ``sys.argv`` is read if None.
+    """
+    words = None if arguments is None else list(arguments)
+    try:
+        code = app(words, standalone_mode=False, prog_name="structure-net")
+    except _UsageError as error:
+        fail(error.format_message())
+        return 2
+    except (StructureNetError, OSError) as error:
+        fail(str(error))
+        return 2
+    except KeyboardInterrupt:
+        fail("stopped by Ctrl-C.")
+        return 130
+    return code if isinstance(code, int) else 0
+
+
+_EVOLVE_HELP = """Evolves a sparse network on a data set.
+
+Each iteration looks at the network, edits it, trains it, saves it, and prints one line: the sizes,
+the accuracies, the time, and the edits with the reason for each. Everything is written to one
+folder, whose path is printed last. A run that was stopped goes on with `structure-net resume RUN`.
+
+Examples:
+
+    structure-net evolve
+
+    structure-net evolve --dataset mnist --data-dir DATA --architecture 784,256,128,10 \\
+        --density 0.02 --iterations 5 --epochs 3 --seed 0 --out runs/mnist
+
+    structure-net evolve --dataset mine.npz --system pipeline.py:system --baseline
+
+    structure-net evolve --dataset spirals --dry-run
+"""
+
+
+@app.command(help=_EVOLVE_HELP)
+def evolve(  # noqa: PLR0913, PLR0917 - one argument for each flag
+    dataset: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="digits, mnist, fashion_mnist, cifar10, parity, spirals, or the path of a "
+            "`.npz` file with x and y.",
+        ),
+    ] = "digits",
+    data_dir: DataDir = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch the data set if it is not there.")
+    ] = False,
+    architecture: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WIDTHS",
+            help="From input to output, such as 784,256,128,10. [default: by data]",
+        ),
+    ] = None,
+    density: Annotated[
+        float, typer.Option(help="The fraction of connections that exist at birth, in (0, 1].")
+    ] = 0.02,
+    iterations: Annotated[int, typer.Option(help="Rounds of looking, editing and training.")] = 5,
+    epochs: Annotated[
+        int | None, typer.Option(help="Epochs of training in each iteration. [default: 3]")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Samples in each step.")] = 64,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Of the standard trainer. [default: 0.01]")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(help="Decides the split, the weights, the order and the new connections.")
+    ] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "cpu",
+    system: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.py:NAME",
+            help="A pipeline of your own: a ComposableEvolutionSystem, or a function that returns "
+            "one. It brings its own trainer, so --epochs and --learning-rate are refused.",
+        ),
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="The folder to make. [default: runs/DATASET-DATE-TIME]"),
+    ] = None,
+    baseline: Annotated[
+        bool,
+        typer.Option(
+            "--baseline",
+            help="Also train the start network, and the final architecture from scratch, for as "
+            "many epochs, and compare the three.",
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print what would be edited first; write nothing."),
+    ] = False,
+    json: Json = False,
+) -> int:
+    """Evolves a network; see ``structure-net evolve --help``."""
+    request = RunRequest(
+        dataset=dataset,
+        data_dir=data_dir,
+        download=download,
+        architecture=widths_of(architecture),
+        density=density,
+        iterations=iterations,
+        batch_size=batch_size,
+        seed=seed,
+        device=device_of(device),
+        baseline=baseline,
+        **training_of(pipeline_of(system), epochs=epochs, learning_rate=learning_rate),
+    )
+    if dry_run:
+        return commands.dry_run(request, as_json=json)
+    return commands.evolve(request, out=out, as_json=json)
+
+
+@app.command()
+def demo(
+    out: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="The folder to make. [default: runs/demo-DATE-TIME]"),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Another seed, another network.")] = 0,
+    json: Json = False,
+) -> int:
+    """Evolves a 2 %-dense network on handwritten digits, in under two minutes.
+
+    The digits come with the package: nothing is downloaded. The start network and the final
+    architecture from scratch are trained as well, for comparison.
+    """
+    return commands.demo(seed=seed, out=out, as_json=json)
+
+
+@app.command()
+def resume(
+    run: Run,
+    iterations: Annotated[
+        int | None,
+        typer.Option(help="Iterations in all, to go on beyond what was asked for at first."),
+    ] = None,
+    data_dir: DataDir = None,
+    baseline: Annotated[
+        bool, typer.Option("--baseline", help="Compare at the end, as `evolve --baseline` does.")
+    ] = False,
+    json: Json = False,
+) -> int:
+    """Goes on with a run that was stopped, from its last finished iteration.
+
+    A resumed run ends as it would have ended without the stop: with the same weights, bit for bit,
+    on the same machine.
+    """
+    return commands.resume(
+        run, iterations=iterations, data_dir=data_dir, baseline=baseline, as_json=json
+    )
+
+
+@app.command()
+def show(run: Run, json: Json = False) -> int:
+    """Prints what was asked of a run and what happened in it."""
+    return commands.show(run, as_json=json)
+
+
+@app.command()
+def replay(run: Run, json: Json = False) -> int:
+    """Rebuilds a run's network from its journal, loads its tensors, and says whether all agrees.
+
+    The exit code is 0 if it does and 1 if it does not.
+    """
+    return commands.replay(run, as_json=json)
+
+
+@app.command()
+def diff(
+    run_a: Annotated[str, typer.Argument(metavar="RUN_A", help="The folder of a run.")],
+    run_b: Annotated[str, typer.Argument(metavar="RUN_B", help="The folder of another run.")],
+    json: Json = False,
+) -> int:
+    """Compares two lineages: what they share, then what each did by itself."""
+    return commands.diff(run_a, run_b, as_json=json)

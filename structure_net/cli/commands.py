@@ -1,0 +1,215 @@
+"""What each command does, between the flags and the library."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from structure_net.cli.console import emit, fail, iteration_table, people, plain_table, score_table
+from structure_net.cli.progress import live_display
+from structure_net.errors import StructureNetError
+from structure_net.runs import RunFolder, RunRequest, free_folder, known_folder
+
+if TYPE_CHECKING:
+    from structure_net.runs.preparing import Prepared
+    from structure_net.runs.state import RunState
+
+INVALID = 2
+_MARKS = {True: "agrees", False: "DIFFERS", None: "?"}
+INTERRUPTED = 130
+DEMO = RunRequest(dataset="digits", density=0.02, iterations=5, epochs=4, baseline=True)
+
+
+def evolve(request: RunRequest, *, out: str | None, as_json: bool) -> int:
+    """Evolves a network in a new run folder."""
+    from structure_net.runs.comparing import trainers_of
+    from structure_net.runs.execution import begin
+    from structure_net.runs.preparing import prepare
+
+    folder = free_folder(_default_name(request.dataset) if out is None else out)
+    prepared = prepare(request)
+    if request.baseline:
+        trainers_of(prepared.system)
+    state = begin(folder, prepared, command=["structure-net", *sys.argv[1:]])
+    return _carry_on(folder, prepared, state, as_json=as_json)
+
+
+def demo(*, seed: int, out: str | None, as_json: bool) -> int:
+    """Evolves the demonstration's network."""
+    return evolve(
+        replace(DEMO, seed=seed), out=_default_name("demo") if out is None else out, as_json=as_json
+    )
+
+
+def resume(
+    run: str,
+    *,
+    iterations: int | None,
+    data_dir: str | None,
+    baseline: bool,
+    as_json: bool,
+) -> int:
+    """Goes on with a run."""
+    from structure_net.runs.restoring import resumed
+
+    folder = known_folder(run)
+    prepared, state = resumed(folder, iterations=iterations, data_dir=data_dir, baseline=baseline)
+    return _carry_on(folder, prepared, state, as_json=as_json)
+
+
+def _carry_on(folder: RunFolder, prepared: Prepared, state: RunState, *, as_json: bool) -> int:
+    from structure_net.runs.execution import carry_on
+
+    console = people(quiet=as_json)
+    try:
+        with live_display(console) as watcher:
+            watcher.began(
+                _headline(prepared, state),
+                epochs=prepared.request.total_epochs,
+                done=len(state.context.history),
+            )
+            reached = carry_on(folder, prepared, state, watcher)
+    except KeyboardInterrupt:
+        fail(f"interrupted; go on with: structure-net resume {folder.name}")
+        return INTERRUPTED
+    except (StructureNetError, OSError) as error:
+        fail(f"{error} What was reached before is kept in {folder.name}.")
+        return INVALID
+    if as_json:
+        emit({"run": folder.name, **_outcome(reached)})
+    else:
+        console.print(f"report: {folder.report}", soft_wrap=True, markup=False)
+        console.print(folder.name, soft_wrap=True, markup=False)
+    return 0
+
+
+def _outcome(state: RunState) -> dict[str, Any]:
+    return {
+        "iterations": [asdict(summary) for summary in state.iterations],
+        "scores": [asdict(score) for score in state.scores],
+    }
+
+
+def _headline(prepared: Prepared, state: RunState) -> str:
+    network = state.context.network
+    from structure_net.core import network_stats
+
+    stats = network_stats(network)
+    sizes = prepared.dataset.descriptor.sizes
+    verb = "resumes" if state.iterations else "starts"
+    widths = "-".join(str(layer["outputs"]) for layer in stats["layers"])
+    return (
+        f"{prepared.request.dataset} ({sizes['train']:,} samples to train on): "
+        f"{stats['layers'][0]['inputs']}-{widths} {verb} with "
+        f"{stats['total_connections']:,} connections ({stats['density']:.2%})"
+    )
+
+
+def dry_run(request: RunRequest, *, as_json: bool) -> int:
+    """Prints what would be edited first, and writes nothing."""
+    from structure_net.runs.foreseeing import foresee
+
+    foreseen = foresee(request)
+    if as_json:
+        emit({"edits": [asdict(edit) for edit in foreseen]})
+        return 0
+    console = people(quiet=False)
+    if not foreseen:
+        console.print("Nothing would be edited.")
+        return 0
+    rows = [(e.component, e.edit, e.reason, e.change) for e in foreseen]
+    console.print(plain_table(("by", "edit", "why", "what changes"), rows))
+    console.print("Nothing was written.")
+    return 0
+
+
+def show(run: str, *, as_json: bool) -> int:
+    """Prints what was asked of a run and what happened in it."""
+    folder = known_folder(run)
+    record, history = folder.read_run(), folder.read_history()
+    if as_json:
+        document = {"run": record.model_dump(mode="json"), **history.model_dump(mode="json")}
+        emit({**document, "folder": folder.name})
+        return 0
+    console = people(quiet=False)
+    widths = "-".join(str(width) for width in record.architecture)
+    console.print(
+        f"{folder.name}: {history.status}, {len(history.iterations)} of "
+        f"{record.request.iterations} iterations. {history.reason}".rstrip(),
+        soft_wrap=True,
+        markup=False,
+    )
+    console.print(
+        f"{record.request.dataset}, {widths}, {record.start_connections:,} connections at birth, "
+        f"seed {record.request.seed}, since {record.created}",
+        soft_wrap=True,
+        markup=False,
+    )
+    if history.iterations:
+        console.print(iteration_table(history.iterations))
+    if history.scores:
+        console.print(score_table(history.scores))
+    return 0
+
+
+def replay(run: str, *, as_json: bool) -> int:
+    """Rebuilds a run's network and says whether all agrees; 1 if it does not."""
+    from structure_net.runs.verifying import verify
+
+    folder = known_folder(run)
+    findings = verify(folder)
+    agrees = all(finding.agrees is not False for finding in findings)
+    if as_json:
+        emit({"agrees": agrees, "findings": [asdict(finding) for finding in findings]})
+        return 0 if agrees else 1
+    console = people(quiet=False)
+    for finding in findings:
+        mark = _MARKS[finding.agrees]
+        console.print(f"{mark:<8} {finding.what}: {finding.detail}", soft_wrap=True, markup=False)
+    console.print("All agrees." if agrees else "Not everything agrees.")
+    return 0 if agrees else 1
+
+
+def diff(run_a: str, run_b: str, *, as_json: bool) -> int:
+    """Compares two lineages."""
+    from structure_net.surgery.journal import Journal
+    from structure_net.surgery.lineage import diff as compare_journals
+
+    first, second = known_folder(run_a), known_folder(run_b)
+    found = compare_journals(
+        Journal.load(first.journal), Journal.load(second.journal), names=(run_a, run_b)
+    )
+    if as_json:
+        emit(_diff_document(found, (run_a, run_b)))
+    else:
+        people(quiet=False).print(str(found), soft_wrap=True, markup=False)
+    return 0
+
+
+def _diff_document(found: Any, names: Sequence[str]) -> dict[str, Any]:
+    import json
+
+    from structure_net.surgery.journal import Journal
+
+    def steps(entries: Sequence[Any]) -> Any:
+        return json.loads(Journal(entries).to_json())["entries"]
+
+    return {
+        "runs": list(names),
+        "same": found.same,
+        "common": steps(found.common),
+        "only_a": steps(found.left),
+        "only_b": steps(found.right),
+        "widths_a": dict(found.left_widths),
+        "widths_b": dict(found.right_widths),
+    }
+
+
+def _default_name(what: str) -> str:
+    """A folder under ``runs/`` that is named after the data and the time."""
+    stem = Path(what).stem.partition(":")[0]
+    return str(Path("runs") / f"{stem}-{datetime.now().astimezone():%Y%m%d-%H%M%S}")

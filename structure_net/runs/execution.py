@@ -1,0 +1,166 @@
+"""Carrying out a run: iteration after iteration, each saved before the next begins."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from structure_net.core import network_stats
+from structure_net.data import DatasetDescriptor
+from structure_net.errors import StructureNetError
+from structure_net.evolution import Event, EventKind, NetworkContext
+from structure_net.runs.comparing import compare
+from structure_net.runs.folder import RunFolder, new_files
+from structure_net.runs.picture import curve_of, write_picture
+from structure_net.runs.preparing import Prepared
+from structure_net.runs.report import ReportFacts, render_report
+from structure_net.runs.state import RunState, save_state, write_history
+from structure_net.runs.summarising import summarise
+from structure_net.runs.summary import Status
+from structure_net.runs.watching import Watcher
+from structure_net.surgery.files import write_text
+
+
+def begin(folder: RunFolder, prepared: Prepared, *, command: Sequence[str]) -> RunState:
+    """Makes the run folder with what was asked and the network at birth, or nothing at all.
+
+    Args:
+        folder: From `free_folder`.
+        prepared: What the run is made of.
+        command: The command line, word by word, for the record.
+
+    Raises:
+        StructureNetError: The checkpoint cannot be written; no folder is left.
+        OSError: A file cannot be written; no folder is left.
+    """
+    from structure_net.runs.records import RunRecord
+
+    state = RunState(fresh_context(prepared))
+    record = RunRecord(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=tuple(command),
+        request=prepared.request,
+        architecture=tuple(prepared.network.architecture),
+        start_connections=network_stats(prepared.network)["total_connections"],
+        dataset=_plain(prepared.dataset.descriptor),
+        versions=_versions(),
+    )
+    with new_files(folder):
+        folder.write_run(record)
+        save_state(folder, state)
+    return state
+
+
+def fresh_context(prepared: Prepared) -> NetworkContext:
+    """The context of a run that has not begun."""
+    return NetworkContext(
+        prepared.network,
+        prepared.train,
+        prepared.request.device,
+        loss=prepared.loss,
+        validation_loader=prepared.validation,
+        seed=prepared.request.seed,
+    ).with_example()
+
+
+def carry_on(folder: RunFolder, prepared: Prepared, state: RunState, watcher: Watcher) -> RunState:
+    """Evolves until all iterations are done, saving after each, then compares and reports.
+
+    Whatever stops it, the folder is left whole: with the last finished iteration, its report and
+    its picture.
+
+    Raises:
+        KeyboardInterrupt: It was stopped by Ctrl-C.
+        StructureNetError: Training diverged, or an edit was refused.
+        OSError: A file cannot be written.
+    """
+    reached = state
+    try:
+        while reached.context.iteration < prepared.request.iterations:
+            reached = _one_iteration(prepared, reached, watcher)
+            save_state(folder, reached)
+            watcher.iteration(reached.iterations[-1], of=prepared.request.iterations)
+        reached = replace(reached, scores=compare(prepared, reached, watcher))
+    except KeyboardInterrupt:
+        _conclude(folder, reached, status="interrupted")
+        raise
+    except StructureNetError as error:
+        _conclude(folder, reached, status="stopped", reason=str(error))
+        raise
+    _conclude(folder, reached, status="finished")
+    watcher.scored(reached.scores)
+    return reached
+
+
+def _one_iteration(prepared: Prepared, state: RunState, watcher: Watcher) -> RunState:
+    began = time.perf_counter()
+    history = state.context.history
+    before = history.last.elapsed if history.last else 0.0
+    edited: list[float] = []
+
+    def observe(event: Event) -> None:
+        if event.kind is EventKind.EPOCH_FINISHED:
+            record = event.detail["record"]
+            watcher.epoch(record.epoch, record.metrics)
+        elif event.kind in (EventKind.EDITED, EventKind.GREW_BY_HAND):
+            edited.append(before + time.perf_counter() - began)
+
+    context = prepared.system.evolve_network(state.context, 1, on_event=observe)
+    summary = summarise(
+        context,
+        state.context.iteration,
+        seconds=time.perf_counter() - began,
+        edited_at=edited[-1] if edited else None,
+    )
+    return RunState(context, (*state.iterations, summary))
+
+
+def _conclude(folder: RunFolder, state: RunState, *, status: Status, reason: str = "") -> None:
+    write_history(folder, state, status=status, reason=reason)
+    write_report(folder, state, status=status, reason=reason)
+
+
+def write_report(folder: RunFolder, state: RunState, *, status: Status, reason: str = "") -> None:
+    """Writes ``report.md`` and ``evolution.png`` from ``run.json`` and the state."""
+    record = folder.read_run()
+    facts = ReportFacts(
+        name=folder.name,
+        request=record.request,
+        command=record.command,
+        architecture=record.architecture,
+        start_connections=record.start_connections,
+        dataset=record.dataset,
+        versions=record.versions,
+        status=status,
+        reason=reason,
+        iterations=state.iterations,
+        scores=state.scores,
+    )
+    title = (
+        f"{record.request.dataset}: {'-'.join(map(str, record.architecture))} "
+        f"born with {record.request.density:.3g} of its connections"
+    )
+    curve = curve_of(state.context.history, state.iterations, scores=state.scores, title=title)
+    write_picture(folder, curve)
+    write_text(folder.report, render_report(facts))
+
+
+def _plain(descriptor: DatasetDescriptor) -> dict[str, Any]:
+    """The descriptor without the statistics, which follow from the rest and may be thousands."""
+    statistics = ("mean", "deviation", "target_mean", "target_deviation")
+    return {k: v for k, v in descriptor.as_dict().items() if k not in statistics}
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in ("structure-net", "torch", "numpy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # run from a source tree that is not installed
+            found[name] = "not installed"
+    return found

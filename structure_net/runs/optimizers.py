@@ -1,0 +1,47 @@
+"""An optimizer made anew for a network that was restored, of the kind that it was saved with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from structure_net.errors import RunError
+from structure_net.surgery.checkpoint import Checkpoint
+
+
+def optimizer_like(checkpoint: Checkpoint) -> Optimizer | None:
+    """The optimizer that the checkpoint was saved with, for the checkpoint's network.
+
+    Returns:
+        None if none was saved.
+
+    Raises:
+        RunError: It was no optimizer of PyTorch's own, so that it cannot be made here.
+    """
+    saved = checkpoint.header.optimizer
+    if saved is None:
+        return None
+    optimizer = _made(saved["class"], saved["groups"], checkpoint.model)
+    checkpoint.restore_optimizer(optimizer)
+    return optimizer
+
+
+def _made(name: str, groups: list[dict[str, Any]], network: nn.Module) -> Optimizer:
+    kind: Any = getattr(torch.optim, name, None)
+    if not (isinstance(kind, type) and issubclass(kind, Optimizer)):
+        raise RunError(
+            f"The run was trained with {name}, which is no optimizer of torch.optim, so that it "
+            "cannot be resumed from the command line. Load the checkpoint in Python instead."
+        )
+    parameters = dict(network.named_parameters())
+    # All other options come with the state; some kinds cannot be made without a learning rate.
+    made: Optimizer = kind(
+        [
+            {"params": [parameters[p] for p in group["params"]], "lr": group["lr"]}
+            for group in groups
+        ]
+    )
+    return made
