@@ -1,0 +1,77 @@
+"""Networks that change while they train: who looks, who decides, who learns, and in what order."""
+
+from structure_net.evolution.acceptance import Acceptance, Always, Trial, Verdict
+from structure_net.evolution.analysis import Analysis, Lazy
+from structure_net.evolution.batches import Batch, Loss
+from structure_net.evolution.context import NetworkContext, TrainingHooks
+from structure_net.evolution.events import Event, EventKind, Observer
+from structure_net.evolution.history import EpochRecord, TrainingHistory
+from structure_net.evolution.interfaces import (
+    Analyzer,
+    Component,
+    EditingStrategy,
+    GrowthStrategy,
+    Proposal,
+    Trainer,
+)
+from structure_net.evolution.observation import LayerObservation, Need, Observation, observe
+from structure_net.evolution.session import EvolutionSession
+from structure_net.evolution.system import ComposableEvolutionSystem
+from structure_net.evolution.triggers import (
+    All,
+    Any,
+    Cooldown,
+    EveryNEpochs,
+    EveryNSteps,
+    MetricAbove,
+    MetricBelow,
+    Not,
+    Plateau,
+    Progress,
+    Trigger,
+    trigger_from_dict,
+    trigger_to_dict,
+)
+
+__all__ = [
+    "Acceptance",
+    "All",
+    "Always",
+    "Analysis",
+    "Analyzer",
+    "Any",
+    "Batch",
+    "Component",
+    "ComposableEvolutionSystem",
+    "Cooldown",
+    "EditingStrategy",
+    "EpochRecord",
+    "Event",
+    "EventKind",
+    "EveryNEpochs",
+    "EveryNSteps",
+    "EvolutionSession",
+    "GrowthStrategy",
+    "LayerObservation",
+    "Lazy",
+    "Loss",
+    "MetricAbove",
+    "MetricBelow",
+    "Need",
+    "NetworkContext",
+    "Not",
+    "Observation",
+    "Observer",
+    "Plateau",
+    "Progress",
+    "Proposal",
+    "Trainer",
+    "TrainingHistory",
+    "TrainingHooks",
+    "Trial",
+    "Trigger",
+    "Verdict",
+    "observe",
+    "trigger_from_dict",
+    "trigger_to_dict",
+]

@@ -1,0 +1,21 @@
+"""The parts that systems are made of, the systems themselves, and what they work on."""
+
+from structure_net.evolution.components.analyzers import (
+    NetworkStatsAnalyzer,
+    StandardExtremaAnalyzer,
+)
+from structure_net.evolution.components.presets import create_standard_evolution_system
+from structure_net.evolution.components.strategies import ExtremaGrowthStrategy
+from structure_net.evolution.components.trainers import StandardNetworkTrainer
+from structure_net.evolution.context import NetworkContext
+from structure_net.evolution.system import ComposableEvolutionSystem
+
+__all__ = [
+    "ComposableEvolutionSystem",
+    "ExtremaGrowthStrategy",
+    "NetworkContext",
+    "NetworkStatsAnalyzer",
+    "StandardExtremaAnalyzer",
+    "StandardNetworkTrainer",
+    "create_standard_evolution_system",
+]

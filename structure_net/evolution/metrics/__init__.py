@@ -1,0 +1,9 @@
+"""Measures of what networks do: pure functions on tensors."""
+
+from structure_net.evolution.metrics.extrema import (
+    dead_units,
+    overactive_units,
+    saturated_units,
+)
+
+__all__ = ["dead_units", "overactive_units", "saturated_units"]

@@ -1,0 +1,5 @@
+"""Strategies: they read an analysis and say which edits they want."""
+
+from structure_net.evolution.components.strategies.extrema import ExtremaGrowthStrategy
+
+__all__ = ["ExtremaGrowthStrategy"]

@@ -1,0 +1,108 @@
+"""Batches: what a loader yields, how it reaches a device, and how a network is called with it.
+
+A batch is a pair ``(inputs, targets)``. Inputs are a tensor, a tuple of positional arguments or a
+mapping of keyword arguments; that is all the framework needs to know of a model's signature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Batch = tuple[Any, Any]
+Loss = Callable[[Any, Any], Tensor]
+
+
+def to_device(value: Any, device: torch.device | str) -> Any:
+    """``value`` with every tensor in it on ``device``, in tuples, lists and mappings too."""
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=True)
+    if isinstance(value, Mapping):
+        return {name: to_device(item, device) for name, item in value.items()}
+    if isinstance(value, tuple | list):
+        return type(value)(to_device(item, device) for item in value)
+    return value
+
+
+def forward(network: nn.Module, inputs: Any) -> Any:
+    """The network's output: a tensor is one argument, a tuple several, a mapping keywords."""
+    if isinstance(inputs, Tensor):
+        return network(inputs)
+    if isinstance(inputs, Mapping):
+        return network(**inputs)
+    if isinstance(inputs, tuple | list):
+        return network(*inputs)
+    raise TypeError(
+        f"Inputs must be a tensor, a tuple or a mapping; got {type(inputs).__name__}."
+        " Let the loader yield (inputs, targets) with inputs of one of these kinds."
+    )
+
+
+def batches(
+    loader: Iterable[Batch], device: torch.device | str, limit: int | None = None
+) -> Iterator[Batch]:
+    """The first ``limit`` batches of a loader (all if None), on ``device``.
+
+    Raises:
+        TypeError: The loader yields something else than pairs ``(inputs, targets)``.
+    """
+    for batch in islice(loader, limit):
+        if not isinstance(batch, tuple | list) or len(batch) != 2:
+            raise TypeError(
+                f"A loader must yield pairs (inputs, targets); got {type(batch).__name__}"
+                f"{f' of length {len(batch)}' if isinstance(batch, tuple | list) else ''}."
+            )
+        yield to_device(batch[0], device), to_device(batch[1], device)
+
+
+def example_of(inputs: Any, rows: int = 2) -> Any:
+    """The first ``rows`` samples of ``inputs``, enough to trace a network with.
+
+    The batch axis is the first one of every tensor; tensors of another length are kept whole.
+    """
+    length = _length(inputs)
+    return _head(inputs, rows, length)
+
+
+def _length(inputs: Any) -> int | None:
+    if isinstance(inputs, Tensor):
+        return len(inputs) if inputs.dim() else None
+    values = inputs.values() if isinstance(inputs, Mapping) else inputs
+    return next((len(value) for value in values if isinstance(value, Tensor) and value.dim()), None)
+
+
+def _head(value: Any, rows: int, length: int | None) -> Any:
+    if isinstance(value, Tensor):
+        return value[:rows].clone() if value.dim() and len(value) == length else value
+    if isinstance(value, Mapping):
+        return {name: _head(item, rows, length) for name, item in value.items()}
+    if isinstance(value, tuple | list):
+        return tuple(_head(item, rows, length) for item in value)
+    return value
+
+
+def batch_length(targets: Any) -> int:
+    """How many samples ``targets`` belong to: the length of the (first) tensor, 1 for a scalar."""
+    if isinstance(targets, Tensor):
+        return len(targets) if targets.dim() else 1
+    values = targets.values() if isinstance(targets, Mapping) else targets
+    if isinstance(values, Iterable):
+        return next((batch_length(value) for value in values), 0)
+    return 1
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside, each module's own mode afterwards."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

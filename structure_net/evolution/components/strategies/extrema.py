@@ -1,0 +1,203 @@
+"""Growth at dead and saturated units: connections into the former, out of the latter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Final
+
+import torch
+from torch import Tensor
+
+from structure_net.core.sparsity import SparseLayer
+from structure_net.core.statistics import network_stats
+from structure_net.evolution.context import NetworkContext
+from structure_net.evolution.editing import derived_seed
+from structure_net.evolution.interfaces import EditingStrategy, Proposal
+from structure_net.surgery.edits import AddConnections, AddNeurons, InsertLayer, ResetNeurons
+
+_REVIVAL_SCALE: Final = 2.0
+
+
+class ExtremaGrowthStrategy(EditingStrategy):
+    """Gives dead units a second chance, relieves saturated ones, and deepens where both abound.
+
+    In sparse layers:
+
+    - A **dead** unit gets ``patch_size`` revival connections from inputs that it does not read yet,
+      drawn in proportion to their activity, so that none comes from an input that is always 0.
+      Their weights are random and not 0: a unit that never fires has no gradient that could wake
+      it.
+    - A **saturated** unit gets ``patch_size`` relief connections to units of the next layer that do
+      not read it yet. Their weights are 0, so that the function stays and the gradient decides.
+
+    In dense layers every connection exists already. There a dead unit is reset (fresh incoming
+    weights, outgoing weights 0), and a layer with saturated units gets as many new ones beside
+    them, where its width can be edited.
+
+    If ``add_layer_on_extrema``, the layer with the largest share of dead and saturated units gets a
+    new layer behind it, the identity at birth, where that share is above ``extrema_threshold``; one
+    per growth, while the network has fewer than ``max_layers`` layers with weights.
+
+    Args:
+        extrema_threshold: Between 0 and 1.
+        patch_size: Connections per unit.
+        add_layer_on_extrema: Whether layers are added.
+        max_layers: Layers with weights, the head included.
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+
+    requires: ClassVar[frozenset[str]] = frozenset(
+        {
+            "extrema_dead",
+            "extrema_saturated",
+            "extrema_ratio",
+            "extrema_readers",
+            "extrema_input_activity",
+        }
+    )
+
+    def __init__(
+        self,
+        extrema_threshold: float = 0.3,
+        patch_size: int = 20,
+        *,
+        add_layer_on_extrema: bool = False,
+        max_layers: int = 10,
+    ) -> None:
+        if not 0 <= extrema_threshold <= 1:
+            raise ValueError(f"extrema_threshold must be in [0, 1]; got {extrema_threshold}.")
+        if patch_size < 1:
+            raise ValueError(f"patch_size must be 1 or more; got {patch_size}.")
+        if max_layers < 1:
+            raise ValueError(f"max_layers must be 1 or more; got {max_layers}.")
+        self.extrema_threshold = extrema_threshold
+        self.patch_size = patch_size
+        self.add_layer_on_extrema = add_layer_on_extrema
+        self.max_layers = max_layers
+
+    def propose(self, context: NetworkContext, analysis: Any) -> list[Proposal]:
+        """Connections first, then units of dense layers, then at most one layer."""
+        revivals = dict(self._revivals(context, analysis))
+        return [
+            *revivals.values(),
+            *self._reliefs(context, analysis, revivals),
+            *self._dense(context, analysis),
+            *self._deeper(context, analysis),
+        ]
+
+    def _revivals(self, context: NetworkContext, analysis: Any) -> Iterator[tuple[str, Proposal]]:
+        for name, dead in analysis["extrema_dead"].items():
+            layer = _sparse(context, name)
+            if layer is None or not dead:
+                continue
+            activity = analysis["extrema_input_activity"].get(name, torch.ones(layer.in_channels))
+            weight = activity.expand(len(dead), -1)
+            free = ~layer.pattern.mask().cpu()[list(dead)]
+            generator = _generator(context, "revival", name)
+            chosen = _drawn(weight * free, self.patch_size, generator)
+            pairs = tuple((dead[row], column) for row, column in chosen)
+            if pairs:
+                reason = f"revive {_units(dead)} of {layer.out_channels}"
+                yield name, Proposal(AddConnections(name, pairs, scale=_REVIVAL_SCALE), reason)
+
+    def _reliefs(
+        self, context: NetworkContext, analysis: Any, revivals: Mapping[str, Proposal]
+    ) -> Iterator[Proposal]:
+        wanted = {name: units for name, units in analysis["extrema_saturated"].items() if units}
+        for reader, sources in _by_reader(wanted, analysis["extrema_readers"]).items():
+            layer = _sparse(context, reader)
+            if layer is None:
+                continue
+            saturated = sorted({unit for name in sources for unit in wanted[name]})
+            taken = layer.pattern.mask().cpu()
+            if reader in revivals and isinstance(revivals[reader].edit, AddConnections):
+                for pair in revivals[reader].edit.pairs:
+                    taken[pair] = True
+            free = ~taken[:, saturated].T
+            generator = _generator(context, "relief", reader)
+            chosen = _drawn(free.double(), self.patch_size, generator)
+            pairs = tuple(sorted((column, saturated[row]) for row, column in chosen))
+            if pairs:
+                reason = f"relieve {_units(saturated, 'saturated')} of {', '.join(sources)}"
+                yield Proposal(AddConnections(reader, pairs), reason)
+
+    def _dense(self, context: NetworkContext, analysis: Any) -> Iterator[Proposal]:
+        extreme = [name for name, ratio in analysis["extrema_ratio"].items() if ratio > 0]
+        dense = [name for name in extreme if _sparse(context, name) is None]
+        editable = _editable(context) if dense else {}
+        for name in dense:
+            if name not in editable:
+                continue
+            dead, saturated = analysis["extrema_dead"][name], analysis["extrema_saturated"][name]
+            units, step = editable[name].size, editable[name].granularity
+            if dead and step == 1:
+                yield Proposal(ResetNeurons(name, dead), f"reset {_units(dead)} of {units}")
+            if saturated:
+                count = -(-len(saturated) // step) * step
+                reason = f"relieve {_units(saturated, 'saturated')} of {units}"
+                yield Proposal(AddNeurons(name, count), reason)
+
+    def _deeper(self, context: NetworkContext, analysis: Any) -> Iterator[Proposal]:
+        ratios = analysis["extrema_ratio"]
+        if not self.add_layer_on_extrema or not ratios:
+            return
+        name = max(ratios, key=ratios.__getitem__)
+        if ratios[name] <= self.extrema_threshold:
+            return
+        if len(network_stats(context.network)["layers"]) >= self.max_layers:
+            return
+        if name in _editable(context):
+            share = f"{ratios[name]:.0%} dead or saturated, above {self.extrema_threshold:.0%}"
+            yield Proposal(InsertLayer(name), share)
+
+
+def _sparse(context: NetworkContext, name: str) -> SparseLayer | None:
+    layer = context.network.get_submodule(name)
+    return layer if isinstance(layer, SparseLayer) else None
+
+
+def _editable(context: NetworkContext) -> Mapping[str, Any]:
+    """The layers whose width can be edited; tracing is left to the nets that need it."""
+    from structure_net.graph import graph_of
+
+    return graph_of(context.network, context.with_example().example).editable
+
+
+def _by_reader(
+    wanted: Mapping[str, tuple[int, ...]], readers: Mapping[str, tuple[str, ...]]
+) -> dict[str, list[str]]:
+    """The layers with wanted units that each reader reads."""
+    found: dict[str, list[str]] = {}
+    for name in wanted:
+        for reader in readers.get(name, ()):
+            found.setdefault(reader, []).append(name)
+    return found
+
+
+def _generator(context: NetworkContext, *purpose: str) -> torch.Generator:
+    seed = derived_seed(context.seed, context.iteration, len(context.journal), *purpose)
+    return torch.Generator().manual_seed(seed)
+
+
+def _drawn(weight: Tensor, count: int, generator: torch.Generator) -> list[tuple[int, int]]:
+    """Up to ``count`` entries of each row, without replacement, in proportion to ``weight``.
+
+    An exponential race: the entries with the smallest :math:`E_j / w_j` win (Efraimidis and
+    Spirakis 2006). Entries of weight 0 never do.
+
+    Returns:
+        Pairs (row, column), sorted.
+    """
+    uniform = torch.rand(weight.shape, generator=generator, dtype=torch.float64)
+    rank = -torch.log1p(-uniform) / weight.double()
+    rank[weight == 0] = torch.inf
+    times, columns = rank.topk(min(count, weight.size(1)), largest=False)
+    rows = torch.arange(len(weight)).unsqueeze(1).expand_as(columns)
+    won = torch.isfinite(times)
+    return sorted(zip(rows[won].tolist(), columns[won].tolist(), strict=True))
+
+
+def _units(units: tuple[int, ...] | list[int], kind: str = "dead") -> str:
+    return f"{len(units)} {kind} unit{'' if len(units) == 1 else 's'}"

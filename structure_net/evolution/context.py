@@ -1,0 +1,123 @@
+"""What a component sees of a run: a network, its data, and what happened to it so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, Self, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from structure_net.evolution.batches import Batch, Loss, batches, example_of
+from structure_net.evolution.events import Event
+from structure_net.evolution.history import TrainingHistory
+from structure_net.evolution.observation import Observation
+from structure_net.surgery.journal import Journal
+
+
+class TrainingHooks(Protocol):
+    """What a trainer tells while it trains, so that growth can happen in the middle of it."""
+
+    def training(self, context: NetworkContext) -> None:
+        """The context is about to be trained, with the optimizer that it holds."""
+
+    def after_step(self, loss: Tensor | None = None) -> Sequence[Event]:
+        """The optimizer took a step; returns what was done to the network in answer."""
+
+    def after_epoch(self, metrics: Mapping[str, float], *, more: bool = True) -> Sequence[Event]:
+        """An epoch is over; ``more`` says whether this trainer goes on."""
+
+
+@runtime_checkable
+class HasEpochs(Protocol):
+    """A loader whose order is a function of the epoch."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Fixes the order of the next iteration."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkContext:
+    """A network with what is needed to judge, to edit and to train it.
+
+    The value is immutable; network, optimizer, history and journal in it are not. Whoever holds
+    the context owns them: `fork` before you change what another still holds.
+
+    Args:
+        network: Any module.
+        data_loader: Training batches, pairs ``(inputs, targets)``; iterated anew for every epoch.
+        device: Where batches go; the network must be there.
+        loss: Takes output and targets to a scalar.
+        validation_loader: Held-out batches.
+        optimizer: Lives on through edits; a trainer makes one where there is none.
+        iteration: Iterations of evolution so far.
+        history: The epochs so far.
+        journal: The edits and events so far.
+        seed: What every random choice of components and edits follows from, together with the
+            iteration and the place of the choice.
+        example: Inputs to trace the network with; the first samples of the loader if None.
+        observation: What the analyzers asked to be measured; set by the system.
+        hooks: What a trainer calls while it trains; set by the system.
+    """
+
+    network: nn.Module
+    data_loader: Iterable[Batch]
+    device: torch.device | str = "cpu"
+    loss: Loss = nn.functional.cross_entropy
+    validation_loader: Iterable[Batch] | None = None
+    optimizer: Optimizer | None = None
+    iteration: int = 0
+    history: TrainingHistory = field(default_factory=TrainingHistory)
+    journal: Journal = field(default_factory=Journal)
+    seed: int = 0
+    example: Any = None
+    observation: Observation | None = None
+    hooks: TrainingHooks | None = None
+
+    def fork(self) -> Self:
+        """A context whose network, optimizer, history and journal are its own.
+
+        Network and optimizer are copied in one step, so that the copied optimizer holds the copied
+        parameters. Loaders are shared. Hooks stay behind.
+        """
+        network, optimizer = deepcopy((self.network, self.optimizer))
+        return replace(
+            self,
+            network=network,
+            optimizer=optimizer,
+            history=self.history.fork(),
+            journal=self.journal.fork(),
+            hooks=None,
+        )
+
+    def train_batches(
+        self, limit: int | None = None, *, epoch: int | None = None
+    ) -> Iterator[Batch]:
+        """Training batches on the device, in the order of ``epoch`` where the loader has orders.
+
+        Args:
+            limit: At most so many; all if None.
+            epoch: The epoch, counted from 0; the one that comes next if None.
+        """
+        if isinstance(self.data_loader, HasEpochs):
+            self.data_loader.set_epoch(len(self.history) if epoch is None else epoch)
+        return batches(self.data_loader, self.device, limit)
+
+    def held_out_batches(self, limit: int | None = None) -> Iterator[Batch]:
+        """Validation batches on the device; none without a validation loader."""
+        return batches(self.validation_loader or (), self.device, limit)
+
+    def with_example(self) -> Self:
+        """This context with an `example`, taken from the loader where there is none.
+
+        Raises:
+            ValueError: The loader is empty.
+        """
+        if self.example is not None:
+            return self
+        for inputs, _ in self.train_batches(1):
+            return replace(self, example=example_of(inputs))
+        raise ValueError("The loader gave no batch to trace the network with; pass `example`.")

@@ -1,0 +1,98 @@
+"""The roles of a component. A component of one's own defines the abstract methods, nothing else."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from structure_net.evolution.context import NetworkContext
+from structure_net.evolution.editing import carry_out
+from structure_net.evolution.observation import Need
+from structure_net.surgery.edits import Edit
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """An edit that a strategy wants, and why in a few words."""
+
+    edit: Edit
+    reason: str = ""
+
+
+class Component(ABC):  # noqa: B024 - the roles below have the abstract methods
+    """What `ComposableEvolutionSystem.add_component` takes."""
+
+
+class Analyzer(Component):
+    """Looks at a network and changes nothing.
+
+    ``needs`` is what the shared pass over a few batches must measure; it is there in
+    ``context.observation`` when `analyze` is called. ``max_batches`` is how many batches are
+    enough; the pass sees as many as the most demanding analyzer asks for.
+    """
+
+    needs: ClassVar[frozenset[Need]] = frozenset()
+    max_batches: int = 10
+
+    @abstractmethod
+    def analyze(self, context: NetworkContext) -> Mapping[str, Any]:
+        """What was found, by keys that no other analyzer uses; a value may be `Lazy`."""
+
+
+class GrowthStrategy(Component):
+    """Decides whether to change the architecture, and changes it.
+
+    ``requires`` names the keys of the analysis without which the strategy cannot decide.
+    """
+
+    requires: ClassVar[frozenset[str]] = frozenset()
+
+    @abstractmethod
+    def should_grow(self, context: NetworkContext, analysis: Any) -> bool:
+        """Whether `grow` has something to do; changes nothing."""
+
+    @abstractmethod
+    def grow(self, context: NetworkContext, analysis: Any) -> NetworkContext:
+        """The context after growth; ``context.network`` may be edited in place."""
+
+
+class EditingStrategy(GrowthStrategy):
+    """A strategy that only has to say which edits it wants, in which order.
+
+    `propose` is pure and deterministic: no tensor is written, so that it can be tested on a dict.
+    """
+
+    @abstractmethod
+    def propose(self, context: NetworkContext, analysis: Any) -> Sequence[Edit | Proposal]:
+        """The edits; each is carried out on the network that the ones before it left."""
+
+    def proposals(self, context: NetworkContext, analysis: Any) -> tuple[Proposal, ...]:
+        """What `propose` says, each edit with its reason."""
+        proposed = self.propose(context, analysis)
+        return tuple(p if isinstance(p, Proposal) else Proposal(p) for p in proposed)
+
+    def should_grow(self, context: NetworkContext, analysis: Any) -> bool:
+        """Whether there is any proposal."""
+        return bool(self.propose(context, analysis))
+
+    def grow(self, context: NetworkContext, analysis: Any) -> NetworkContext:
+        """Carries the proposals out, all or none, and enters them in the journal.
+
+        Raises:
+            SurgeryError: An edit was refused; the network is as it was.
+        """
+        wanted = [(p.edit, p.reason) for p in self.proposals(context, analysis)]
+        return carry_out(context, wanted, component=type(self).__name__)
+
+
+class Trainer(Component):
+    """Improves the weights and leaves the architecture alone.
+
+    One that trains in steps tells ``context.hooks``, where they are set, of each step and epoch.
+    """
+
+    @abstractmethod
+    def train(self, context: NetworkContext) -> NetworkContext:
+        """The context after training."""

@@ -1,0 +1,88 @@
+"""How well a network does on batches: mean loss, and accuracy where targets are classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from structure_net.errors import StructureNetError
+from structure_net.evolution.batches import batch_length, evaluating, forward
+from structure_net.evolution.context import NetworkContext
+
+
+@dataclass(slots=True)
+class Tally:
+    """Losses and hits of several batches; read in one go, since reading one waits for the device.
+
+    Each batch counts by its number of samples.
+    """
+
+    losses: list[Tensor] = field(default_factory=list)
+    hits: list[Tensor] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+
+    def add(self, loss: Tensor, output: Any, targets: Any) -> None:
+        """Notes one batch."""
+        self.losses.append(loss.detach())
+        self.lengths.append(batch_length(targets))
+        if is_classification(output, targets):
+            self.hits.append((output.detach().argmax(1) == targets).sum())
+
+    def read(self) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Losses, hits (None if targets are no classes) and lengths: float64, CPU, one a batch."""
+        losses = torch.stack(self.losses).to("cpu", torch.float64)
+        whole = len(self.hits) == len(self.losses)
+        hits = torch.stack(self.hits).to("cpu", torch.float64) if whole else None
+        return losses, hits, torch.tensor(self.lengths, dtype=torch.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Mean loss, and the fraction of samples whose largest output is their class."""
+
+    loss: float
+    accuracy: float | None
+
+
+def is_classification(output: Any, targets: Any) -> bool:
+    """Whether ``output`` holds scores, shape ``(N, C)``, and ``targets`` the classes."""
+    return (
+        isinstance(output, Tensor)
+        and isinstance(targets, Tensor)
+        and output.dim() == 2
+        and targets.dim() == 1
+        and targets.dtype == torch.int64
+    )
+
+
+@torch.no_grad()
+def held_out(context: NetworkContext, limit: int | None = None) -> Score:
+    """The network's score on validation batches, in evaluation mode; modes are put back.
+
+    Args:
+        context: Its network is judged with its loss.
+        limit: At most so many batches; all if None.
+
+    Raises:
+        StructureNetError: There is no validation batch.
+    """
+    tally = Tally()
+    with evaluating(context.network), precision(context.device):
+        for inputs, targets in context.held_out_batches(limit):
+            output = forward(context.network, inputs)
+            tally.add(context.loss(output, targets), output, targets)
+    if not tally.losses:
+        raise StructureNetError("The validation_loader gave no batch. Give it some data.")
+    losses, hits, lengths = tally.read()
+    samples = float(lengths.sum())
+    accuracy = None if hits is None else float(hits.sum()) / samples
+    return Score(float(losses @ lengths) / samples, accuracy)
+
+
+def precision(device: torch.device | str) -> torch.autocast:
+    """Mixed precision (bfloat16) on CUDA; full precision elsewhere."""
+    kind = torch.device(device).type
+    return torch.autocast(kind, dtype=torch.bfloat16, enabled=kind == "cuda")

@@ -1,0 +1,254 @@
+"""One look at a network for all analyzers: a pass over a few batches, reduced as it goes.
+
+Analyzers say what they need (`Need`); the pass collects it once. Per unit and layer it keeps
+running sums and extrema, never an activation, so that memory does not depend on the number of
+batches. The network runs in evaluation mode and is left as it was: parameters, buffers, modes,
+gradients and hooks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from structure_net.evolution.activations import ActivationTracker
+from structure_net.evolution.batches import Batch, Loss, batch_length, evaluating, forward
+
+
+class Need(Enum):
+    """What an analyzer wants to be measured."""
+
+    ACTIVATIONS = "activations"
+    """Per unit: extrema, moments, firing rate, slope; per input: moments."""
+
+    GRADIENTS = "gradients"
+    """Per unit: mean and second moment of the loss's gradient; costs a backward pass a batch."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerObservation:
+    r"""What the units of one layer did over the batches seen.
+
+    Values are taken after the activation that follows the layer, at every sample and position
+    (pixel, token). With :math:`n` values :math:`y_i` of a unit:
+
+    Args:
+        layer: The layer's name.
+        units: The number of units ``C``; channels of a convolution.
+        activation: The activation's function name, None if none follows.
+        count: ``n``.
+        minimum: Shape ``(C,)``, float64 like all that follow.
+        maximum: Shape ``(C,)``.
+        mean: :math:`\sum y_i / n`. Shape ``(C,)``.
+        second_moment: :math:`\sum y_i^2 / n`. Shape ``(C,)``.
+        firing_rate: The fraction of values above 0. Shape ``(C,)``.
+        slope: The mean derivative of a bounded activation, relative to its largest one, so
+            between 0 (saturated) and 1 (linear). Shape ``(C,)``; None for the others.
+        input_mean: Mean of each input unit. Shape ``(inputs,)``; None for embeddings.
+        input_second_moment: Second moment of each input unit. Shape ``(inputs,)``.
+        gradient_mean: Mean over the values of the gradient of the batch's loss, where asked for.
+        gradient_second_moment: Its second moment, where asked for.
+        readers: Layers whose inputs are this layer's units, one by one.
+    """
+
+    layer: str
+    units: int
+    activation: str | None
+    count: int
+    minimum: Tensor
+    maximum: Tensor
+    mean: Tensor
+    second_moment: Tensor
+    firing_rate: Tensor
+    slope: Tensor | None = None
+    input_mean: Tensor | None = None
+    input_second_moment: Tensor | None = None
+    gradient_mean: Tensor | None = None
+    gradient_second_moment: Tensor | None = None
+    readers: tuple[str, ...] = ()
+
+    @property
+    def variance(self) -> Tensor:
+        r""":math:`\sum y_i^2 / n - (\sum y_i / n)^2`, at least 0. Shape ``(C,)``."""
+        return (self.second_moment - self.mean.square()).clamp_min(0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observation:
+    """What one pass saw.
+
+    Args:
+        layers: By name, in order of first execution.
+        batches: Batches seen.
+        samples: Samples seen: the length of the targets (or of the first tensor among them).
+    """
+
+    layers: Mapping[str, LayerObservation] = field(default_factory=dict)
+    batches: int = 0
+    samples: int = 0
+
+
+def observe(
+    network: nn.Module,
+    data: Iterable[Batch],
+    *,
+    needs: Set[Need] = frozenset({Need.ACTIVATIONS}),
+    loss: Loss | None = None,
+) -> Observation:
+    """Runs ``network`` over ``data`` and reduces what its units do.
+
+    Args:
+        network: Any module; it is left as it was.
+        data: Pairs ``(inputs, targets)`` on the network's device.
+        needs: What to measure; nothing is run when empty.
+        loss: Takes output and targets to a scalar; needed for `Need.GRADIENTS`.
+
+    Raises:
+        ValueError: Gradients are asked for without a loss, or there is no batch.
+    """
+    if not needs:
+        return Observation()
+    gradients = Need.GRADIENTS in needs
+    if gradients and loss is None:
+        raise ValueError("Need.GRADIENTS takes the gradient of a loss; got loss=None. Pass one.")
+    collector = _Collector(gradients)
+    seen = samples = 0
+    with (
+        evaluating(network),
+        torch.set_grad_enabled(gradients),
+        ActivationTracker(network, collector.output, collector.input) as tracker,
+    ):
+        for inputs, targets in data:
+            output = forward(network, inputs)
+            tracker.finish_pass()
+            if loss is not None and gradients:
+                collector.backward(loss(output, targets))
+            seen += 1
+            samples += batch_length(targets)
+    if not seen:
+        raise ValueError("The loader gave no batch to observe; pass one that does.")
+    layers = {name: collector.result(name, tuple(tracker.readers[name])) for name in tracker.order}
+    return Observation(layers, seen, samples)
+
+
+class _Sums:
+    """Running sums and extrema of one layer's values, in float64 where the device has it."""
+
+    def __init__(self, size: int, device: torch.device) -> None:
+        precise = torch.float32 if device.type == "mps" else torch.float64
+        self.count = 0
+        self.activation: str | None = None
+        zeros = torch.zeros(4, size, dtype=precise, device=device)
+        self.total, self.square, self.fired, self.slope = zeros.unbind()
+        self.least = torch.full_like(self.total, torch.inf)
+        self.most = torch.full_like(self.total, -torch.inf)
+
+    def add(self, values: Tensor, axis: int, activation: str | None) -> None:
+        flat = _by_unit(values, axis)
+        self.count += len(flat)
+        self.activation = activation
+        least, most = torch.aminmax(flat, dim=0)
+        torch.minimum(self.least, least.to(self.least), out=self.least)
+        torch.maximum(self.most, most.to(self.most), out=self.most)
+        self.total += flat.sum(0)
+        self.square += torch.linalg.vector_norm(flat, dim=0).square()
+        self.fired += (flat > 0).sum(0)
+        if (slope := _slope(flat, activation)) is not None:
+            self.slope += slope.sum(0)
+
+
+class _Collector:
+    """Gathers what the tracker reports."""
+
+    def __init__(self, gradients: bool) -> None:
+        self._gradients = gradients
+        self._outputs: dict[str, _Sums] = {}
+        self._inputs: dict[str, _Sums] = {}
+        self._gradient_sums: dict[str, _Sums] = {}
+        self._held: list[tuple[str, Tensor, int]] = []
+
+    def output(self, layer: str, values: Tensor, axis: int, activation: str | None) -> None:
+        sums = self._of(self._outputs, layer, values, axis)
+        with torch.no_grad():
+            sums.add(values, axis, activation)
+        if self._gradients and values.requires_grad:
+            self._held.append((layer, values, axis))
+
+    def input(self, layer: str, values: Tensor, axis: int) -> None:
+        with torch.no_grad():
+            flat = _by_unit(values, axis)
+            sums = self._of(self._inputs, layer, values, axis)
+            sums.count += len(flat)
+            sums.total += flat.sum(0)
+            sums.square += torch.linalg.vector_norm(flat, dim=0).square()
+
+    def backward(self, loss: Tensor) -> None:
+        """Reduces the gradients of one batch; parameters' own gradients are not touched."""
+        held, self._held = self._held, []
+        if not held:
+            return
+        found = torch.autograd.grad(loss, [values for _, values, _ in held], allow_unused=True)
+        for (layer, values, axis), gradient in zip(held, found, strict=True):
+            full = torch.zeros_like(values) if gradient is None else gradient
+            self._of(self._gradient_sums, layer, values, axis).add(full.detach(), axis, None)
+
+    @staticmethod
+    def _of(table: dict[str, _Sums], layer: str, values: Tensor, axis: int) -> _Sums:
+        if layer not in table:
+            table[layer] = _Sums(values.size(axis), values.device)
+        return table[layer]
+
+    def result(self, layer: str, readers: tuple[str, ...]) -> LayerObservation:
+        sums = self._outputs[layer]
+        inputs, gradients = self._inputs.get(layer), self._gradient_sums.get(layer)
+        return LayerObservation(
+            layer=layer,
+            units=len(sums.total),
+            activation=sums.activation,
+            count=sums.count,
+            minimum=_final(sums.least),
+            maximum=_final(sums.most),
+            mean=_final(sums.total / sums.count),
+            second_moment=_final(sums.square / sums.count),
+            firing_rate=_final(sums.fired / sums.count),
+            slope=_final(sums.slope / sums.count) if sums.activation in _SLOPES else None,
+            input_mean=_final(inputs.total / inputs.count) if inputs else None,
+            input_second_moment=_final(inputs.square / inputs.count) if inputs else None,
+            gradient_mean=_final(gradients.total / gradients.count) if gradients else None,
+            gradient_second_moment=_final(gradients.square / gradients.count)
+            if gradients
+            else None,
+            readers=readers,
+        )
+
+
+def _final(values: Tensor) -> Tensor:
+    return values.to("cpu", torch.float64)
+
+
+def _by_unit(values: Tensor, axis: int) -> Tensor:
+    """``values`` as a matrix (position, unit), at least in float32."""
+    moved = values.detach().movedim(axis, -1)
+    flat = moved.reshape(-1, moved.size(-1))
+    return flat.float() if flat.dtype in {torch.float16, torch.bfloat16} else flat
+
+
+_SLOPES: Final[Mapping[str, Any]] = {
+    "tanh": lambda y: 1 - y.square(),
+    "sigmoid": lambda y: 4 * y * (1 - y),
+    "expit": lambda y: 4 * y * (1 - y),
+    "softsign": lambda y: (1 - y.abs()).square(),
+    "hardtanh": lambda y: ((y > y.new_tensor(-1)) & (y < 1)).to(y),
+    "hardsigmoid": lambda y: ((y > 0) & (y < 1)).to(y),
+}
+"""The derivative from the output, relative to the largest; ``hardtanh`` between -1 and 1."""
+
+
+def _slope(values: Tensor, activation: str | None) -> Tensor | None:
+    rule = _SLOPES.get(activation or "")
+    return None if rule is None else rule(values)

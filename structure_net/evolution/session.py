@@ -1,0 +1,319 @@
+"""A network under evolution: where growth is decided, judged, carried out and noted.
+
+A session drives the strategies of a system from inside a training loop: ours, or one that the user
+owns (`ComposableEvolutionSystem.attach`). Then the loop says when a step or an epoch is over, and
+the network may be another one afterwards: same object, same parameters, other shapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from structure_net.core.statistics import network_stats
+from structure_net.errors import StructureNetError
+from structure_net.evolution.acceptance import Acceptance, Always
+from structure_net.evolution.analysis import Analysis
+from structure_net.evolution.context import NetworkContext
+from structure_net.evolution.editing import uninterrupted
+from structure_net.evolution.events import Event, EventKind, Observer
+from structure_net.evolution.history import EpochRecord
+from structure_net.evolution.interfaces import Analyzer, EditingStrategy, GrowthStrategy
+from structure_net.evolution.observation import observe
+from structure_net.evolution.triggers import Progress, Trigger
+from structure_net.surgery.entries import OPAQUE, REJECTED, START, EditEntry, EventEntry
+from structure_net.surgery.lineage import architecture
+
+GREW = "grew"
+"""The kind of the journal's event behind each growth: when, and what triggered it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A strategy with its when and its whether.
+
+    Args:
+        strategy: Says where and how much.
+        when: Says when; None: at every iteration (every epoch of a loop that the user owns).
+        whether: Says whether it is kept.
+    """
+
+    strategy: GrowthStrategy
+    when: Trigger | None = None
+    whether: Acceptance = field(default_factory=Always)
+
+    @property
+    def name(self) -> str:
+        """The strategy's class name, which stands in the journal."""
+        return type(self.strategy).__name__
+
+
+class EvolutionSession:
+    """Strategies at work on one network; made by `ComposableEvolutionSystem`.
+
+    Args:
+        context: What evolves; the session edits its network in place.
+        analyzers: Look at the network before a strategy decides.
+        rules: The strategies, asked in order.
+        observer: Is told of every event.
+        own_loop: The user owns the training loop, so that strategies without a trigger are asked
+            after every epoch.
+    """
+
+    def __init__(
+        self,
+        context: NetworkContext,
+        analyzers: Sequence[Analyzer],
+        rules: Sequence[Rule],
+        *,
+        observer: Observer | None = None,
+        own_loop: bool = False,
+    ) -> None:
+        self._context = context if own_loop else replace(context, hooks=self)
+        self._analyzers = tuple(analyzers)
+        self._rules = tuple(rules)
+        self._observer = observer
+        self._own_loop = own_loop
+        self._in_steps = tuple(r for r in rules if r.when is not None and r.when.in_steps)
+        self._step = context.history.step
+        self._clock = perf_counter()
+        self._growth = _last_growth(context)
+        if not len(context.journal):
+            detail = {"architecture": architecture(context.network)}
+            context.journal.append(EventEntry(START, context.iteration, detail=detail))
+
+    @property
+    def context(self) -> NetworkContext:
+        """The network as it stands, with its history and journal."""
+        return self._context
+
+    def training(self, context: NetworkContext) -> None:
+        """A trainer works on ``context`` from here on; see `TrainingHooks.training`."""
+        self._context = replace(context, hooks=self)
+
+    def after_step(self, loss: Tensor | None = None) -> Sequence[Event]:
+        """The optimizer took a step; step triggers are asked.
+
+        Args:
+            loss: The step's loss. Where it is not finite nothing grows: a network that diverges
+                is the trainer's to stop.
+
+        Returns:
+            What was done. If it is not empty, the network changed: what was computed with it
+            before (a kept output, a loss whose ``backward`` is to come) belongs to the old one.
+        """
+        self._step += 1
+        if not self._in_steps:
+            return ()
+        due = self._due(self._in_steps)
+        if not due or (loss is not None and not bool(torch.isfinite(loss.detach()).all())):
+            return ()
+        return self._decide(due)
+
+    def after_epoch(self, metrics: Mapping[str, float], *, more: bool = True) -> Sequence[Event]:
+        """An epoch is over: it is recorded, and the strategies of the epoch are asked.
+
+        Args:
+            metrics: What was measured, by name. Triggers read ``validation_loss`` by default.
+            more: Whether training goes on; if not, growth waits for the next iteration.
+
+        Returns:
+            What was done, the record first.
+        """
+        record = self._record(metrics)
+        self._context.history.append(record)
+        event = self._emit(EventKind.EPOCH_FINISHED, record=record)
+        if not more:
+            return (event,)
+        return (event, *self._decide(self._due(self._between_epochs())))
+
+    def iterate(self) -> Sequence[Event]:
+        """The growth of one iteration: analyze, then ask each strategy whose time has come."""
+        due = self._due([r for r in self._rules if r not in self._in_steps])
+        if not self._rules and self._analyzers:
+            self.analyze()
+        return self._decide(due)
+
+    def analyze(self) -> Analysis:
+        """What the analyzers say of the network now, after one shared pass over a few batches.
+
+        Raises:
+            StructureNetError: Two analyzers provide the same key.
+        """
+        context = self._observed()
+        found: dict[str, Mapping[str, Any]] = {}
+        for number, analyzer in enumerate(self._analyzers):
+            name = type(analyzer).__name__
+            label = name if name not in found else f"{name} (component {number})"
+            found[label] = analyzer.analyze(context)
+        self._context = replace(context, observation=context.observation)
+        analysis = Analysis.merged(found)
+        self._emit(EventKind.ANALYZED, analysis=analysis)
+        return analysis
+
+    def proposals(self) -> list[tuple[str, Any]]:
+        """What each editing strategy would do now, as pairs (strategy's name, proposal)."""
+        wanted: list[tuple[str, Any]] = []
+        rules = [rule for rule in self._rules if isinstance(rule.strategy, EditingStrategy)]
+        analysis = self.analyze()
+        for rule in rules:
+            assert isinstance(rule.strategy, EditingStrategy)
+            read = analysis.read_by(rule.name)
+            read.require(rule.strategy.requires)
+            found = rule.strategy.proposals(self._context, read)
+            wanted += [(rule.name, proposal) for proposal in found]
+        return wanted
+
+    def advance(self) -> NetworkContext:
+        """Ends an iteration."""
+        self._context = replace(self._context, iteration=self._context.iteration + 1)
+        return self._context
+
+    def _observed(self) -> NetworkContext:
+        """The context with what all analyzers need, from one pass."""
+        context = self._context.with_example()
+        needs = frozenset(need for analyzer in self._analyzers for need in analyzer.needs)
+        if not needs:
+            return replace(context, observation=None)
+        limit = max(analyzer.max_batches for analyzer in self._analyzers if analyzer.needs)
+        seen = observe(
+            context.network, context.train_batches(limit), needs=needs, loss=context.loss
+        )
+        return replace(context, observation=seen)
+
+    def _between_epochs(self) -> list[Rule]:
+        return [
+            rule
+            for rule in self._rules
+            if rule not in self._in_steps and (rule.when is not None or self._own_loop)
+        ]
+
+    def _due(self, rules: Sequence[Rule]) -> list[tuple[Rule, str]]:
+        epoch, step = self._growth
+        progress = Progress(self._context.history, self._step, epoch, step)
+        asked = ((rule, rule.when.due(progress) if rule.when else "") for rule in rules)
+        return [(rule, reason) for rule, reason in asked if reason is not None]
+
+    def _decide(self, due: Sequence[tuple[Rule, str]]) -> Sequence[Event]:
+        events: list[Event] = []
+        analysis: Analysis | None = None
+        for rule, trigger in due:
+            if analysis is None:
+                analysis = self.analyze()
+            read = analysis.read_by(rule.name)
+            read.require(rule.strategy.requires)
+            if not rule.strategy.should_grow(self._context, read):
+                continue
+            grown = self._grow(rule, trigger, read)
+            events += grown
+            if any(event.kind is not EventKind.REJECTED for event in grown):
+                analysis = None
+        return events
+
+    def _grow(self, rule: Rule, trigger: str, analysis: Analysis) -> list[Event]:
+        def grow(context: NetworkContext) -> NetworkContext:
+            return rule.strategy.grow(context, analysis)
+
+        verdict = rule.whether.judge(self._context, grow)
+        if not verdict.accepted:
+            return [self._reject(rule, trigger, analysis, verdict.measured)]
+        before, entries = architecture(self._context.network), len(self._context.journal)
+        with uninterrupted():
+            grown = grow(self._context)
+            self._take(rule, grown)
+            return self._note(rule, trigger, before, entries)
+
+    def _take(self, rule: Rule, grown: NetworkContext) -> None:
+        """Goes on with what a strategy returned."""
+        if not isinstance(grown, NetworkContext):
+            raise TypeError(
+                f"{rule.name}.grow must return a NetworkContext; got {type(grown).__name__}."
+                " Return the context that it was given, or dataclasses.replace(context, ...)."
+            )
+        if self._own_loop and grown.network is not self._context.network:
+            raise StructureNetError(
+                f"{rule.name} returned another network, which the loop that owns this one would"
+                " not see. Edit `context.network` in place, or use evolve_network."
+            )
+        if grown.optimizer is not None and not _covers(grown.optimizer, grown.network):
+            # Parameters were replaced by hand: the optimizer would train what is no longer there.
+            grown = replace(grown, optimizer=None)
+        self._context = grown
+
+    def _note(self, rule: Rule, trigger: str, before: Any, entries: int) -> list[Event]:
+        context = self._context
+        new = [e for e in context.journal[entries:] if isinstance(e, EditEntry)]
+        after = architecture(context.network)
+        events = [
+            self._emit(
+                EventKind.EDITED,
+                rule.name,
+                edit=entry.edit,
+                reason=entry.reason,
+                trigger=trigger,
+                seed=entry.seed,
+                changes=entry.changes,
+            )
+            for entry in new
+        ]
+        if not new and before != after:
+            detail = {"before": before, "after": after}
+            context.journal.append(EventEntry(OPAQUE, context.iteration, rule.name, detail))
+            events.append(self._emit(EventKind.GREW_BY_HAND, rule.name, trigger=trigger, **detail))
+        if events:
+            self._growth = (context.history.epoch, self._step)
+            detail = {"epoch": context.history.epoch, "step": self._step, "trigger": trigger}
+            context.journal.append(EventEntry(GREW, context.iteration, rule.name, detail))
+        return events
+
+    def _reject(
+        self, rule: Rule, trigger: str, analysis: Analysis, measured: Mapping[str, Any]
+    ) -> Event:
+        edits, reasons = [], []
+        if isinstance(rule.strategy, EditingStrategy):
+            for proposal in rule.strategy.proposals(self._context, analysis):
+                edits.append(proposal.edit)
+                reasons.append(proposal.reason)
+        detail = {"trigger": trigger, "edits": [str(e) for e in edits], **measured}
+        entry = EventEntry(REJECTED, self._context.iteration, rule.name, detail)
+        self._context.journal.append(entry)
+        said = {"edits": tuple(edits), "reasons": tuple(reasons), "trigger": trigger}
+        return self._emit(EventKind.REJECTED, rule.name, **said, **measured)
+
+    def _record(self, metrics: Mapping[str, float]) -> EpochRecord:
+        history, now = self._context.history, perf_counter()
+        seconds, self._clock = now - self._clock, now
+        stats = network_stats(self._context.network)
+        return EpochRecord(
+            epoch=history.epoch + 1,
+            iteration=self._context.iteration,
+            step=self._step,
+            metrics={name: float(value) for name, value in metrics.items()},
+            parameters=stats["total_parameters"],
+            connections=stats["total_connections"],
+            seconds=seconds,
+            elapsed=(history.last.elapsed if history.last else 0.0) + seconds,
+        )
+
+    def _emit(self, kind: EventKind, component: str = "", **detail: Any) -> Event:
+        event = Event(kind, self._context.iteration, component, detail)
+        if self._observer is not None:
+            self._observer(event)
+        return event
+
+
+def _last_growth(context: NetworkContext) -> tuple[int, int]:
+    """The epoch and step of the last growth that the journal knows."""
+    grown = context.journal.events(GREW)
+    return (grown[-1].detail["epoch"], grown[-1].detail["step"]) if grown else (0, 0)
+
+
+def _covers(optimizer: torch.optim.Optimizer, network: nn.Module) -> bool:
+    """Whether the optimizer holds nothing that the network no longer has."""
+    own = {id(parameter) for parameter in network.parameters()}
+    return all(id(p) in own for group in optimizer.param_groups for p in group["params"])

@@ -1,0 +1,238 @@
+"""The loop: analyzers look, strategies decide, surgery edits, trainers learn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from time import perf_counter
+from typing import Any, Self
+
+from torch import nn
+from torch.optim import Optimizer
+
+from structure_net.core.statistics import network_stats
+from structure_net.errors import TrainingDivergedError
+from structure_net.evolution.acceptance import Acceptance, Always
+from structure_net.evolution.analysis import Analysis
+from structure_net.evolution.batches import Batch, Loss
+from structure_net.evolution.context import NetworkContext
+from structure_net.evolution.events import Event, EventKind, Observer
+from structure_net.evolution.interfaces import Analyzer, Component, GrowthStrategy, Trainer
+from structure_net.evolution.session import EvolutionSession, Rule
+from structure_net.evolution.triggers import Trigger
+
+
+class ComposableEvolutionSystem:
+    """Components, run role by role in the order in which they were added.
+
+    ::
+
+        for each iteration:
+            analysis = the merge of what all analyzers say
+            for each strategy whose trigger is due:
+                if it should grow, and its acceptance policy agrees: grow, and analyze anew
+            for each trainer:
+                train
+
+    Any role may be empty. Strategies with a step trigger are asked within training instead.
+
+    Args:
+        components: The first components.
+        on_event: Is told of everything that happens in every run of this system.
+    """
+
+    def __init__(
+        self, components: Iterable[Component] = (), *, on_event: Observer | None = None
+    ) -> None:
+        self._components: list[Component] = []
+        self._rules: list[Rule] = []
+        self._on_event = on_event
+        for component in components:
+            self.add_component(component)
+
+    @property
+    def components(self) -> tuple[Component, ...]:
+        """All components in the order in which they were added."""
+        return tuple(self._components)
+
+    def add_component(
+        self,
+        component: Component,
+        *,
+        when: Trigger | None = None,
+        whether: Acceptance | None = None,
+    ) -> Self:
+        """Adds an analyzer, a strategy or a trainer.
+
+        Args:
+            component: What to add.
+            when: Of a strategy: when it is asked; None: at every iteration.
+            whether: Of a strategy: which growth is kept; None: all.
+
+        Raises:
+            TypeError: It is none of the three, or ``when`` or ``whether`` stand with another role.
+        """
+        if not isinstance(component, Analyzer | GrowthStrategy | Trainer):
+            raise TypeError(
+                "A component is an Analyzer, a GrowthStrategy or a Trainer;"
+                f" got {component!r:.80}. Derive its class from one of them, and pass an instance."
+            )
+        if isinstance(component, GrowthStrategy):
+            self._rules.append(Rule(component, when, whether or Always()))
+        elif when is not None or whether is not None:
+            raise TypeError(
+                "`when` and `whether` belong to a strategy;"
+                f" {type(component).__name__} is none. Leave them out."
+            )
+        self._components.append(component)
+        return self
+
+    def evolve_network(
+        self,
+        context: NetworkContext,
+        num_iterations: int,
+        *,
+        on_event: Observer | None = None,
+    ) -> NetworkContext:
+        """Evolves a copy; ``context`` and everything in it stay as they are.
+
+        ``evolve_network(context, a + b)`` equals
+        ``evolve_network(evolve_network(context, a), b)``.
+
+        Args:
+            context: Where to start, possibly what an earlier call returned.
+            num_iterations: How many times to analyze, grow and train.
+            on_event: Is told of what happens in this call.
+
+        Returns:
+            The evolved copy, with its optimizer, history and journal.
+
+        Raises:
+            ValueError: ``num_iterations`` is negative.
+            MissingAnalysisError: A strategy needs what no analyzer provides.
+            SurgeryError: A strategy proposed an edit that is refused.
+            TrainingDivergedError: The loss is not finite.
+        """
+        if num_iterations < 0:
+            raise ValueError(f"num_iterations must be 0 or more; got {num_iterations}.")
+        observer = _both(self._on_event, on_event)
+        context = context.fork()
+        context.network.to(context.device)
+        session = self._session(context, observer)
+        try:
+            for _ in range(num_iterations):
+                self._iterate(session, observer, num_iterations)
+        except KeyboardInterrupt:
+            _tell(observer, EventKind.INTERRUPTED, session, context=_rested(session.context))
+            raise
+        except TrainingDivergedError as error:
+            detail = {"context": _rested(session.context), "message": str(error)}
+            _tell(observer, EventKind.DIVERGED, session, **detail)
+            raise
+        return _rested(session.context)
+
+    def _iterate(
+        self, session: EvolutionSession, observer: Observer | None, iterations: int
+    ) -> None:
+        start = perf_counter()
+        _tell(observer, EventKind.ITERATION_STARTED, session, iterations=iterations)
+        session.iterate()
+        for trainer in self._trainers:
+            session.training(trainer.train(session.context))
+        number, context = session.context.iteration, _rested(session.advance())
+        if observer is not None:
+            stats, seconds = network_stats(context.network), perf_counter() - start
+            detail = {"context": context, "stats": stats, "seconds": seconds}
+            observer(Event(EventKind.ITERATION_FINISHED, number, detail=detail))
+
+    def analyze(self, context: NetworkContext) -> Analysis:
+        """What the analyzers say of the network now; nothing is changed."""
+        return self._session(_reading(context), None).analyze()
+
+    def propose(self, context: NetworkContext) -> tuple[tuple[str, str, Any], ...]:
+        """What the editing strategies would do now; nothing is changed.
+
+        Triggers and acceptance policies are not asked, and each strategy sees the network as it
+        stands.
+
+        Returns:
+            Triples of the strategy's class name, its reason and the edit.
+        """
+        found = self._session(_reading(context), None).proposals()
+        return tuple((name, proposal.reason, proposal.edit) for name, proposal in found)
+
+    def attach(
+        self,
+        model: nn.Module,
+        *,
+        optimizer: Optimizer | None = None,
+        example: Any = None,
+        data_loader: Iterable[Batch] | None = None,
+        validation_loader: Iterable[Batch] | None = None,
+        loss: Loss | None = None,
+    ) -> EvolutionSession:
+        """Lets the strategies work inside a training loop that the user owns.
+
+        The model is edited in place; its parameters keep their identity. Trainers of the system
+        take no part.
+
+        Args:
+            model: Is edited in place.
+            optimizer: Follows at once; one that is not given follows at its next step.
+            example: Inputs to trace the model with; taken from ``data_loader`` if None.
+            data_loader: What analyzers look at; needed where one looks at activations.
+            validation_loader: What a `Trial` judges by.
+            loss: Takes output and targets to a scalar; cross-entropy if None.
+        """
+        device = next((parameter.device for parameter in model.parameters()), "cpu")
+        context = NetworkContext(
+            model,
+            () if data_loader is None else data_loader,
+            device,
+            validation_loader=validation_loader,
+            optimizer=optimizer,
+            example=example,
+        )
+        context = context if loss is None else replace(context, loss=loss)
+        return EvolutionSession(
+            context, self._analyzers, self._rules, observer=self._on_event, own_loop=True
+        )
+
+    def _session(self, context: NetworkContext, observer: Observer | None) -> EvolutionSession:
+        return EvolutionSession(context, self._analyzers, self._rules, observer=observer)
+
+    @property
+    def _analyzers(self) -> list[Analyzer]:
+        return [component for component in self._components if isinstance(component, Analyzer)]
+
+    @property
+    def _trainers(self) -> list[Trainer]:
+        return [component for component in self._components if isinstance(component, Trainer)]
+
+
+def _rested(context: NetworkContext) -> NetworkContext:
+    """The context as it is handed out: without what belongs to the run."""
+    return replace(context, hooks=None, observation=None)
+
+
+def _reading(context: NetworkContext) -> NetworkContext:
+    """The context with a journal of its own, since a session begins an empty one."""
+    return replace(context, journal=context.journal.fork())
+
+
+def _both(first: Observer | None, second: Observer | None) -> Observer | None:
+    if first is None or second is None:
+        return first or second
+
+    def both(event: Event) -> None:
+        first(event)
+        second(event)
+
+    return both
+
+
+def _tell(
+    observer: Observer | None, kind: EventKind, session: EvolutionSession, **detail: Any
+) -> None:
+    if observer is not None:
+        observer(Event(kind, session.context.iteration, detail=detail))
