@@ -10,8 +10,10 @@ convolution, a pair of channels before a gated unit.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+
+from structure_net.graph.sizes import Var
 
 
 class Role(Enum):
@@ -122,6 +124,7 @@ class ChannelGroup:
         attributes: Integers of modules that follow the size.
         normalised: Whether any normalisation reduces over the channels, so that dropping a unit
             moves the others.
+        variable: What changes in the sizes of the graph that the group belongs to.
     """
 
     layer: str
@@ -137,3 +140,4 @@ class ChannelGroup:
     normalised: bool = False
     doubling_refusal: str | None = None
     heads: bool = False
+    variable: Var | None = field(default=None, repr=False, compare=False)

@@ -1,0 +1,52 @@
+"""Where normalisations over the channels keep their gain and epsilon."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from structure_net.graph.channels import NormSite, Role
+from structure_net.graph.ledger import Ledger, Norm
+
+
+def norm_sites(
+    ledger: Ledger, model: nn.Module
+) -> tuple[dict[int, NormSite], dict[int, str | None]]:
+    """What has to follow the size of each normalisation.
+
+    Returns:
+        The sites by the index of the normalisation, and for every one None or why it has no site.
+    """
+    sites: dict[int, NormSite] = {}
+    obstacles: dict[int, str | None] = {}
+    for index, norm in enumerate(ledger.norms):
+        found = _site(ledger, norm, model, bare=index in ledger.bare_norms)
+        obstacles[index] = found if isinstance(found, str) else None
+        if isinstance(found, NormSite):
+            sites[index] = found
+    for gain in {site.gain for site in sites.values()}:
+        shared = [index for index, site in sites.items() if site.gain == gain]
+        if len({sites[index] for index in shared}) > 1:
+            obstacles.update(dict.fromkeys(shared, "shares its gain with another one"))
+    return sites, obstacles
+
+
+def _site(ledger: Ledger, norm: Norm, model: nn.Module, *, bare: bool) -> NormSite | str:
+    """The site, or why there is none."""
+    if norm.gain is None or bare:
+        return "has no gain that could follow the size"
+    if any(use.role is not Role.SCALES for use in ledger.uses.get((norm.gain, 0), ())):
+        return "has a gain that does something else as well"
+    name = _epsilon(model.get_submodule(norm.epsilon_module), norm.epsilon)
+    if name is None:
+        return "keeps its epsilon where it cannot be changed"
+    return NormSite(norm.epsilon_module, norm.gain, name)
+
+
+def _epsilon(module: nn.Module, value: float | None) -> str | None:
+    """The attribute of a module that holds epsilon."""
+    if isinstance(module, (nn.LayerNorm, nn.RMSNorm)):
+        return "eps"
+    found = [
+        name for name, held in vars(module).items() if isinstance(held, float) and held == value
+    ]
+    return found[0] if len(found) == 1 else None

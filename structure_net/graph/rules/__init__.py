@@ -1,0 +1,32 @@
+"""What each ATen operation does with the axes of its operands."""
+
+from structure_net.graph.rules import (
+    attention,
+    convolution,
+    elementwise,
+    embedding,
+    linear,
+    normalisation,
+    recurrent,
+    reduction,
+    shape,
+)
+from structure_net.graph.rules.call import Call, Operand
+from structure_net.graph.rules.registry import RULES, rule, unknown
+
+__all__ = [
+    "RULES",
+    "Call",
+    "Operand",
+    "attention",
+    "convolution",
+    "elementwise",
+    "embedding",
+    "linear",
+    "normalisation",
+    "recurrent",
+    "reduction",
+    "rule",
+    "shape",
+    "unknown",
+]

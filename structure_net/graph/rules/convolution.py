@@ -1,0 +1,81 @@
+"""Convolutions: plain, grouped, depthwise, transposed."""
+
+from __future__ import annotations
+
+from structure_net.graph.channels import Role
+from structure_net.graph.ledger import Axes, Dim
+from structure_net.graph.rules.call import Call, Operand
+from structure_net.graph.rules.linear import add_bias
+from structure_net.graph.rules.registry import rule, unknown
+from structure_net.graph.sizes import ONE, Expr, Prod, axis
+
+SPACE = "over the space of which it works"
+
+
+def _space(call: Call, weight: Operand) -> tuple[Dim, ...]:
+    """The kernel's axes are fixed, and so is the space that comes out."""
+    for dim in weight.axes[2:]:
+        call.freeze(dim.expr, "whose kernel it is")
+    return tuple(
+        call.fixed(size, SPACE) for size in call.shape[len(call.shape) - weight.dims + 2 :]
+    )
+
+
+def _groups(call: Call, count: int) -> Expr:
+    groups = axis(count)
+    if groups is not ONE:
+        call.attribute("groups", groups)
+    return groups
+
+
+@rule(
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "convolution",
+)
+def convolution(call: Call) -> Axes | list[Axes]:
+    """A convolution with ``groups``: each group of outputs reads its own group of inputs.
+
+    The weight's shape is (out, in / groups, ...), or (in, out / groups, ...) where it is transposed.
+    """
+    x, weight = call.tensor("input"), call.tensor("weight")
+    transposed = "transpose" in call.operation or bool(call["transposed"])
+    if not all(dim.origins for dim in weight.axes[:2] if call.wide(dim.expr)):
+        return unknown(call)
+    channel = x.dims - weight.dims + 1
+    groups = _groups(call, call["groups"] or 1)
+    reads, writes = (0, 1) if transposed else (1, 0)
+    out = (_transposed if transposed else _plain)(call, weight, x.expr(channel), groups)
+    if call.wide(weight.expr(reads)) and not _one_each(call, weight, transposed=transposed):
+        call.use(weight.axes[reads], Role.READS, x)
+    call.use(weight.axes[writes], Role.WRITES)
+    add_bias(call, call["bias"], out)
+    call.layer(weight, "transposed convolution" if transposed else "convolution", out.expr)
+    space = _space(call, weight)
+    return (*(Dim(d.expr) for d in x.axes[:channel]), out, *space)
+
+
+def _one_each(call: Call, weight: Operand, *, transposed: bool) -> bool:
+    return transposed and weight.shape[0] == (call["groups"] or 1)
+
+
+def _plain(call: Call, weight: Operand, channels: Expr, groups: Expr) -> Dim:
+    call.unify(channels, Prod((groups, weight.expr(1))))
+    if groups is ONE:
+        return Dim(weight.expr(0))
+    call.unify(weight.expr(0), Prod((groups, axis(weight.shape[0] // call["groups"]))))
+    return Dim(weight.expr(0))
+
+
+def _transposed(call: Call, weight: Operand, channels: Expr, groups: Expr) -> Dim:
+    call.unify(channels, weight.expr(0))
+    if groups is ONE:
+        return Dim(weight.expr(1))
+    call.unify(weight.expr(0), Prod((groups, axis(weight.shape[0] // call["groups"]))))
+    if weight.shape[0] == call["groups"]:
+        call.use(weight.axes[0], Role.WRITES)
+    return Dim(Prod((groups, weight.expr(1))))

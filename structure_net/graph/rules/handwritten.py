@@ -1,0 +1,151 @@
+"""Normalisations over the channels that are written out: ``x * rsqrt(mean(x^2) + eps)`` and its relatives.
+
+A mean over the channels is no reader that could be zeroed, so it fixes them, unless the steps behind it add up to a
+normalisation, which is a recipe of its own. `recognise` follows the stages from step to step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from structure_net.graph.channels import Role
+from structure_net.graph.ledger import Axes, Dim, Tag
+from structure_net.graph.rules.call import SIZE_ONE, Call, Operand
+from structure_net.graph.rules.elementwise import COPIES, broadcast
+from structure_net.graph.sizes import freeze, leaves
+
+PENDING = ("mean", "centred", "power", "shifted", "root", "inverse")
+
+
+def recognise(call: Call) -> Axes | None:
+    """The axes of a step that belongs to a normalisation, with ``call.tag`` set; None where it is any other step."""
+    tensors = call.operands
+    if call.operation in COPIES and tensors:
+        return None
+    if len(tensors) == 1:
+        return _one(call, tensors[0])
+    if len(tensors) == 2 and call.operation in ("mul", "div", "sub", "add"):
+        return _two(call, tensors[0], tensors[1])
+    return None
+
+
+def abandon(call: Call) -> None:
+    """Fixes the channels behind a stage that is used for something else; a normalised result then has no gain."""
+    for operand in call.operands:
+        tag = operand.tag
+        if tag is None or call.operation in COPIES:
+            continue
+        if tag.stage in PENDING:
+            freeze(tag.expr, "operation 'mean', which mixes the channels")
+        elif tag.stage == "normalised" and tag.norm is not None:
+            call.ledger.bare_norms.add(tag.norm)
+
+
+def _one(call: Call, x: Operand) -> Axes | None:
+    operation, tag = call.operation, x.tag
+    stage = None if tag is None else tag.stage
+    if operation == "square" or (operation == "pow" and call["exponent"] == 2):
+        source, centred = (tag.source, True) if tag and stage == "centred" else (x.step, False)
+        expr = tag.expr if tag and stage == "centred" else x.expr(-1) if x.dims else None
+        call.tag = None if expr is None else Tag("square", source, expr, centred)
+    elif operation in ("mean", "var"):
+        return _moment(call, x)
+    elif tag is not None and stage == "power" and operation == "add":
+        call.tag = replace(tag, stage="shifted", epsilon=(float(call["other"]), call.module))
+    elif tag is not None and stage == "shifted" and operation in ("sqrt", "rsqrt", "pow"):
+        power = {"sqrt": 0.5, "rsqrt": -0.5}.get(operation, call["exponent"])
+        call.tag = {0.5: replace(tag, stage="root"), -0.5: replace(tag, stage="inverse")}.get(power)
+    elif tag is not None and stage == "root" and operation == "reciprocal":
+        call.tag = replace(tag, stage="inverse")
+    return None if call.tag is None else broadcast(call, (x,))
+
+
+def _moment(call: Call, x: Operand) -> Axes | None:
+    """A mean, a mean square or a variance over one axis that could change."""
+    dims = call["dim"]
+    if not call["keepdim"] or not isinstance(dims, (list, tuple)) or len(dims) != 1:
+        return None
+    dim = call.dim(dims[0], x.dims)
+    expr = x.expr(dim)
+    if not leaves(expr) or any(origin for d in x.axes for origin in d.origins):
+        return None
+    tag = x.tag
+    if call.operation == "var":
+        biased = call["correction"] == 0 or call["unbiased"] is False
+        call.tag = Tag("power", x.step, expr, centred=True) if biased else None
+    elif tag is not None and tag.stage == "square" and tag.expr == expr:
+        call.tag = replace(tag, stage="power")
+    elif tag is None:
+        call.tag = Tag("mean", x.step, expr)
+    if call.tag is None:
+        return None
+    return tuple(SIZE_ONE if i == dim else Dim(d.expr) for i, d in enumerate(x.axes))
+
+
+def _two(call: Call, first: Operand, second: Operand) -> Axes | None:
+    for x, other in ((first, second), (second, first)):
+        axes = _centre(call, x, other) or _square(call, x, other) or _normalise(call, x, other)
+        axes = axes or _gain(call, x, other)
+        if axes is not None:
+            return axes
+    return None
+
+
+def _centre(call: Call, x: Operand, mean: Operand) -> Axes | None:
+    tag = mean.tag
+    if call.operation != "sub" or tag is None or tag.stage != "mean" or tag.source != x.step:
+        return None
+    if call.operands[0] is not x or call["alpha"] not in (None, 1):
+        return None
+    call.tag = replace(tag, stage="centred", centred=True)
+    return broadcast(call, (x, mean))
+
+
+def _square(call: Call, x: Operand, other: Operand) -> Axes | None:
+    if call.operation != "mul" or x.step != other.step or not x.dims:
+        return None
+    tag = x.tag
+    if tag is not None and tag.stage == "centred":
+        call.tag = Tag("square", tag.source, tag.expr, centred=True)
+    else:
+        call.tag = Tag("square", x.step, x.expr(-1))
+    return broadcast(call, (x, other))
+
+
+def _normalise(call: Call, x: Operand, factor: Operand) -> Axes | None:
+    tag = factor.tag
+    stage = {"mul": "inverse", "div": "root"}.get(call.operation)
+    if tag is None or tag.stage != stage or tag.epsilon is None:
+        return None
+    if stage == "root" and call.operands[0] is not x:
+        return None
+    own = x.tag
+    centred = own is not None and own.stage == "centred" and own.source == tag.source
+    plain = x.step == tag.source and not tag.centred
+    if not (plain or (centred and tag.centred)):
+        return None
+    kind = "layer" if tag.centred else "rms"
+    value, module = tag.epsilon
+    index = call.norm(kind, tag.expr, tag.source, epsilon=value, epsilon_module=module)
+    call.tag = replace(tag, stage="normalised", norm=index)
+    return broadcast(call, (x, factor))
+
+
+def _gain(call: Call, x: Operand, table: Operand) -> Axes | None:
+    """``normalised * gain``, then ``+ bias``."""
+    tag = x.tag
+    if tag is None or tag.norm is None or not table.dims:
+        return None
+    norm, origins = call.ledger.norms[tag.norm], table.axes[-1].origins
+    if table.name is None or not origins or call.operation not in ("mul", "add"):
+        return None
+    axes = broadcast(call, (x, table))
+    if call.operation == "mul" and tag.stage == "normalised" and norm.gain in (None, table.name):
+        norm.gain = table.name
+        call.use_all(table, Role.SCALES)
+        call.tag = replace(tag, stage="gained")
+    elif call.operation == "add" and tag.stage == "gained":
+        call.use_all(table, Role.SHIFTS)
+    else:
+        return None
+    return axes

@@ -1,0 +1,80 @@
+"""Normalisations: per channel, within groups of channels, or over the channels."""
+
+from __future__ import annotations
+
+from structure_net.graph.channels import Role
+from structure_net.graph.ledger import Axes, Dim
+from structure_net.graph.rules.call import Call, Operand
+from structure_net.graph.rules.registry import rule
+from structure_net.graph.sizes import Expr, Prod, axis
+
+PER_CHANNEL = (
+    ("weight", Role.SCALES),
+    ("bias", Role.SHIFTS),
+    ("running_mean", Role.MEAN),
+    ("running_var", Role.VARIANCE),
+)
+
+
+def _plain(operand: Operand) -> Axes:
+    return tuple(Dim(dim.expr) for dim in operand.axes)
+
+
+def _per_channel(call: Call, channels: Expr) -> None:
+    for name, role in PER_CHANNEL:
+        table = call[name]
+        if isinstance(table, Operand):
+            call.unify(channels, table.expr(0))
+            call.use_all(table, role)
+
+
+@rule("batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm", "instance_norm")
+def batch_norm(call: Call) -> Axes:
+    """Statistics of each channel by itself."""
+    x = call.operands[0]
+    if x.dims > 1:
+        _per_channel(call, x.expr(1))
+    return _plain(x)
+
+
+@rule("group_norm")
+def group_norm(call: Call) -> Axes:
+    """Statistics of each group of channels: groups can come and go, a group's own channels cannot."""
+    x, count = call.tensor("input"), call["num_groups"]
+    groups = axis(count, given=True)
+    inside = call.fixed(x.shape[1] // count, "which normalises inside a group of channels").expr
+    call.unify(x.expr(1), Prod((groups, inside)))
+    call.attribute("num_groups", groups)
+    _per_channel(call, x.expr(1))
+    return _plain(x)
+
+
+@rule("layer_norm", "rms_norm")
+def layer_norm(call: Call) -> Axes:
+    """Statistics over the last axis, which is the channels' own; over several axes, all of them are fixed."""
+    x, gain, bias = call.tensor("input"), call["weight"], call["bias"]
+    count = len(call["normalized_shape"])
+    for role, table in ((Role.SCALES, gain), (Role.SHIFTS, bias)):
+        if isinstance(table, Operand):
+            for i in range(1, count + 1):
+                call.unify(x.expr(-i), table.expr(-i))
+            call.use_all(table, role)
+    if count > 1:
+        for dim in x.axes[-count:]:
+            call.freeze(dim.expr, "which normalises over several axes at once")
+    elif call.wide(x.expr(-1)):
+        kind = "layer" if call.operation == "layer_norm" else "rms"
+        name = gain.name if isinstance(gain, Operand) else None
+        call.norm(
+            kind, x.expr(-1), x.step, gain=name, epsilon=call["eps"], epsilon_module=call.module
+        )
+    return _plain(x)
+
+
+@rule("softmax", "_softmax", "log_softmax", "_log_softmax", "softmin", "_safe_softmax")
+def softmax(call: Call) -> Axes:
+    """Entries of one axis depend on all others of it."""
+    x = call.operands[0]
+    call.freeze(x.expr(call["dim"]), "which mixes the channels")
+    call.use_all(x, Role.TABLE)
+    return _plain(x)

@@ -1,0 +1,186 @@
+"""From a model and an example to a ledger: the model is exported once, and the rules walk over its operations.
+
+`torch.export` sees nearly every model that users bring. The export runs in evaluation mode, without gradients and with
+the attention fast path off, so that operations are the ones that train; the model is as it was afterwards.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from structure_net.core.sparsity import SparseLayer
+from structure_net.errors import TraceError
+from structure_net.graph.ledger import Ledger
+from structure_net.graph.walk import walk
+
+Example = Tensor | tuple[Any, ...] | list[Any] | Mapping[str, Any]
+
+
+def ledger_of(model: nn.Module, example: Example) -> Ledger:
+    """Exports ``model`` and walks over its operations.
+
+    Args:
+        model: Any module that `torch.export` can trace; it is not changed.
+        example: A tensor, a tuple of positional inputs or a mapping of named ones.
+
+    Raises:
+        TraceError: The model is wrapped, or cannot be exported; the message says where and what to do.
+    """
+    refuse_wrapped(model)
+    args, kwargs = inputs_of(example)
+    program = _export(model, args, kwargs)
+    return walk(program, model)
+
+
+def inputs_of(example: Example) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Positional and named inputs of an example."""
+    if isinstance(example, Mapping):
+        return (), dict(example)
+    if isinstance(example, (tuple, list)):
+        return tuple(example), {}
+    return (example,), {}
+
+
+def refuse_wrapped(model: nn.Module) -> None:
+    """Refuses models that hide the module to be traced, and names the way out.
+
+    Raises:
+        TraceError: The model is compiled, scripted, or wrapped for several devices.
+    """
+    name = type(model).__name__
+    if name == "OptimizedModule":
+        raise TraceError(
+            "A compiled model cannot be traced; pass `model._orig_mod` and compile again afterwards."
+        )
+    if name in ("DistributedDataParallel", "DataParallel", "FullyShardedDataParallel"):
+        raise TraceError(
+            f"A model inside {name} cannot be traced; pass `model.module` and wrap it again afterwards."
+        )
+    if isinstance(model, torch.jit.ScriptModule):
+        raise TraceError(
+            "A scripted model cannot be traced; pass the `nn.Module` that it was made from."
+        )
+
+
+def _export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    from torch.export import export
+
+    with ExitStack() as stack:
+        for context in (
+            _evaluation(model),
+            _leaves(model),
+            _same_random_state(),
+            _plain_attention(),
+        ):
+            stack.enter_context(context)
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        try:
+            return export(model, args, kwargs, strict=False)
+        except Exception as error:
+            raise TraceError(_explanation(model, error)) from error
+
+
+def _explanation(model: nn.Module, error: Exception) -> str:
+    message = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
+    where = _own_line(error)
+    return (
+        f"{type(model).__name__} cannot be traced: {type(error).__name__}: {message[:300]}{where}. The forward must run"
+        " on the example in evaluation mode without branching on values of tensors; where it does, pass a submodule"
+        " or replace the branch (torch.where, torch.cond)."
+    )
+
+
+def _own_line(error: Exception) -> str:
+    """The last line of code outside of torch that the error went through."""
+    trace, found = error.__traceback__, ""
+    while trace is not None:
+        path = trace.tb_frame.f_code.co_filename
+        if f"{torch.__name__}/" not in path and __package__.replace(".", "/") not in path:
+            found = f" (at {path}, line {trace.tb_lineno})"
+        trace = trace.tb_next
+    return found
+
+
+@contextmanager
+def _evaluation(model: nn.Module) -> Iterator[None]:
+    """Every submodule in evaluation mode, and each in its own mode again afterwards; attributes of recurrent layers too."""
+    modules = list(model.modules())
+    modes = [module.training for module in modules]
+    flat = [(m, list(m._flat_weights)) for m in modules if isinstance(m, nn.RNNBase)]
+    try:
+        for module in modules:
+            module.training = False
+        yield
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.training = mode
+        for module, weights in flat:
+            module._flat_weights = weights
+
+
+@contextmanager
+def _leaves(model: nn.Module) -> Iterator[None]:
+    """Sparse layers as one operation each."""
+    layers = {name: m for name, m in model.named_modules() if isinstance(m, SparseLayer)}
+    inner = [name for name in layers if any(name.startswith(f"{other}.") for other in layers)]
+    if layers:
+        _register_leaf()
+    try:
+        for name, layer in layers.items():
+            if name not in inner:
+                layer.__dict__["forward"] = _leaf_forward(layer, name)
+        yield
+    finally:
+        for layer in layers.values():
+            layer.__dict__.pop("forward", None)
+
+
+def _leaf_forward(layer: SparseLayer, name: str) -> Any:
+    def forward(x: Tensor) -> Tensor:
+        shape = list(layer.output_shape(tuple(x.shape)))
+        return torch.ops.structure_net.leaf(x, name, shape, layer.channel_dim)
+
+    return forward
+
+
+def _register_leaf() -> None:
+    """Registers the operation that stands for a layer which rearranges itself; once."""
+    if hasattr(torch.ops.structure_net, "leaf"):
+        return
+
+    def leaf(x: Tensor, layer: str, shape: list[int], channel: int) -> Tensor:
+        return x.new_empty(shape)
+
+    operation = torch.library.custom_op(
+        "structure_net::leaf",
+        leaf,
+        mutates_args=(),
+        schema="(Tensor x, str layer, int[] shape, int channel) -> Tensor",
+    )
+    operation.register_fake(leaf)
+
+
+@contextmanager
+def _same_random_state() -> Iterator[None]:
+    """Random numbers go on as if nothing had run."""
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        yield
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Attention as it trains: the fused inference kernels of `nn.MultiheadAttention` are off."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
