@@ -208,7 +208,7 @@ def _indexed(call: Invocation) -> Iterator[Claim]:
 def _walk(
     index: Sequence[Any], operand: Sequence[Dimension], result: Sequence[Dimension]
 ) -> Iterator[tuple[Dimension, Dimension | None, Any]]:
-    """Each indexed axis, the axis of the result that comes from it, and its entry in the index."""
+    """Each indexed axis, the result's axis that comes from it, and its entry in the index."""
     taken = sum(1 for entry in index if entry is not None and entry is not ...)
     read = write = 0
     for entry in index:
@@ -254,6 +254,11 @@ def _prefix(axis: Dimension, count: int) -> Term:
     return Dimension(axis.source, axis.output, axis.dim, axis.size, prefix=int(count))
 
 
+def _rearranged(call: Invocation) -> Iterator[Claim]:
+    """A sparse layer, which follows its own sizes."""
+    return iter(())
+
+
 def _fixed(axes: Sequence[Dimension]) -> Iterator[Claim]:
     return ((axis, Constant(axis.size)) for axis in axes)
 
@@ -268,6 +273,7 @@ _RULES: Final[dict[str, Callable[[Invocation], Iterator[Claim]]]] = {
     **dict.fromkeys(("repeat", "tile"), _repeated),
     **dict.fromkeys(("split", "split_with_sizes"), _split),
     **dict.fromkeys(("__getitem__", "__setitem__"), _indexed),
+    "leaf": _rearranged,
     "arange": _counted,
     "unflatten": _unflattened,
     "chunk": _chunked,

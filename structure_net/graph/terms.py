@@ -1,7 +1,7 @@
 """Where an integer comes from, as a value: an axis, an attribute, a literal, or arithmetic on them.
 
-While a model runs, sizes travel through Python as integers: ``x.shape[-1]``, ``self.heads``, ``64``.
-A `Term` says how such an integer was made, so that it can be computed for sizes that the model does
+While a model runs, sizes travel through Python as integers: ``x.shape[-1]``, ``self.heads``, 64. A
+`Term` says how such an integer was made, so that it can be computed for sizes that the model does
 not have yet.
 """
 
