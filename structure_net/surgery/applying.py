@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 from torch.optim import Optimizer
 
+from structure_net.core.sparsity import SparseLayer
 from structure_net.errors import SurgeryError
 from structure_net.graph.channels import ChannelGroup
 from structure_net.surgery.committing import Undo
+from structure_net.surgery.depths import DEPTH_EDITS, observed_layers, planned_depth
 from structure_net.surgery.edits import (
     AddConnections,
     AddNeurons,
+    AddResidualBlock,
+    AddSkipConnection,
     DoubleWidth,
     Edit,
+    InsertLayer,
     RemoveConnections,
     SplitNeurons,
 )
-from structure_net.surgery.moves import Move, MoveAxis
+from structure_net.surgery.graft_steps import built_grafts
+from structure_net.surgery.grafts import InsertedLayer, current_name
+from structure_net.surgery.moves import (
+    AddGraft,
+    Connect,
+    Disconnect,
+    Move,
+    MoveAxis,
+    MoveLeaf,
+    RemoveGraft,
+)
 from structure_net.surgery.operating import operate, tensor_of
+from structure_net.surgery.optimizers import optimizers_of
 from structure_net.surgery.planning import plan, planned_width
+from structure_net.surgery.sites import sites
 from structure_net.surgery.verifying import check_same, observe, observe_after
 
 if TYPE_CHECKING:
@@ -100,7 +118,7 @@ def apply(
     change: Edit,
     example: Any,
     *,
-    optimizer: Optimizer | None = None,
+    optimizer: Optimizer | Iterable[Optimizer] | None = None,
     seed: int = 0,
     verify: bool = True,
 ) -> Applied:
@@ -109,8 +127,9 @@ def apply(
     Args:
         model: Any module that `torch.export` can trace.
         change: The edit.
-        example: Inputs of the model: a tensor, a tuple, or a mapping of keyword arguments.
-        optimizer: The model's optimizer; others follow at their next step.
+        example: Inputs of the model: a tensor, a tuple, or a mapping of keyword arguments. Edits of
+            connections take None as well.
+        optimizer: The model's optimizers; others follow at their next step.
         seed: Decides what new weights hold.
         verify: Whether the example runs before and after the edit, and the edit is undone where it
             broke its promise.
@@ -123,31 +142,88 @@ def apply(
         PreservationError: The edit promises to keep the function and did not.
     """
     refuse_wrapped(model)
-    moves, graph, group, units = _planned(model, change, example)
+    optimizers = optimizers_of(optimizer)
     before = observe(model, example) if verify and example is not None else None
-    changes = described(model, moves)
+    changes: list[Change] = []
     with ExitStack() as rollback:
-        undo = operate(model, moves, optimizer, seed=seed)
-        rollback.callback(undo.undo)
-        if before is not None:
-            after = observe_after(model, example, change)
-            check_same(before, after, change, values=promises(change))
-        if graph is not None and group is not None:
-            graph.resized(group, units)
-        rollback.pop_all()
-    return Applied(change, changes, undo)
+        for part in parts(model, change):
+            planned = planned_on(model, part, example)
+            grafts = new_grafts(planned.moves)
+            changes += described(model, planned.moves, seed)
+            rollback.callback(operate(model, planned.moves, optimizers, seed=seed).undo)
+            if before is not None:
+                after = observe_after(model, example, part, grafts)
+                check_same(before, after, part, values=promises(part))
+            planned.follow(rollback)
+        return Applied(change, _joined(changes), Undo(rollback.pop_all()))
 
 
-def _planned(
-    model: nn.Module, change: Edit, example: Any
-) -> tuple[tuple[Move, ...], ChannelGraph | None, ChannelGroup | None, int]:
-    if isinstance(change, AddConnections | RemoveConnections):
-        return plan(change, None), None, None, 0
+def _joined(changes: Iterable[Change]) -> tuple[Change, ...]:
+    """One entry for each tensor: as it was before all parts, and as it is after them."""
+    merged: dict[str, Change] = {}
+    for one in changes:
+        first = merged.get(one.tensor)
+        merged[one.tensor] = (
+            one if first is None else replace(one, before=first.before, role=first.role)
+        )
+    return tuple(merged.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The moves of an edit, and how the graph follows where the edit changes a width."""
+
+    moves: tuple[Move, ...]
+    graph: ChannelGraph | None = None
+    group: ChannelGroup | None = None
+    units: int = 0
+
+    def follow(self, rollback: ExitStack) -> None:
+        """Brings the graph up to date, and back on undo."""
+        if self.graph is not None and self.group is not None:
+            layer, before = self.group.layer, self.group.units
+            self.graph.resized(self.group, self.units)
+            rollback.callback(self._shrink_back, layer, before)
+
+    def _shrink_back(self, layer: str, before: int) -> None:
+        assert self.graph is not None
+        for group in self.graph.groups_of(layer):
+            if self.group is not None and group.granularity == self.group.granularity:
+                self.graph.resized(group, before)
+                return
+
+
+def planned_on(model: nn.Module, change: Edit, example: Any) -> Planned:
+    """`plan`, with all that it needs taken from the model and the example.
+
+    Raises:
+        SurgeryError: The edit cannot be planned.
+    """
+    if isinstance(change, DEPTH_EDITS):
+        return Planned(planned_depth(change, model, sites(model, example, observed_layers(change))))
+    renamed = replace(change, layer=current_name(model, change.layer))
+    if isinstance(renamed, AddConnections | RemoveConnections):
+        return Planned(plan(renamed, None))
     from structure_net.graph import graph_of
 
     graph = graph_of(model, example)
-    moves, group, units = planned_width(change, graph)
-    return moves, graph, group, units
+    moves, group, units = planned_width(renamed, graph)
+    return Planned(moves, graph, group, units)
+
+
+def parts(model: nn.Module, change: Edit) -> Iterator[Edit]:
+    """A wider inserted layer is inserted first, and grown then; other edits are one part."""
+    if not isinstance(change, InsertLayer) or change.width is None:
+        yield change
+        return
+    before = {name for name, _ in model.named_modules()}
+    yield change
+    for name, module in model.named_modules():
+        if name not in before and isinstance(module, InsertedLayer):
+            width = next(iter(module.linear.parameters())).shape[0]
+            if width < change.width:
+                yield AddNeurons(f"{name}.linear", change.width - width)
+            return
 
 
 def edit(
@@ -155,7 +231,7 @@ def edit(
     change: Edit,
     example: Any,
     *,
-    optimizer: Optimizer | None = None,
+    optimizer: Optimizer | Iterable[Optimizer] | None = None,
     seed: int = 0,
     verify: bool = True,
 ) -> nn.Module:
@@ -164,18 +240,22 @@ def edit(
     return model
 
 
-def preview(model: nn.Module, change: Edit, example: Any) -> Preview:
+def preview(model: nn.Module, change: Edit, example: Any, *, seed: int = 0) -> Preview:
     """What `apply` would change; nothing is touched.
 
     Raises:
         SurgeryError: The edit cannot be planned.
     """
     refuse_wrapped(model)
-    moves, *_ = _planned(model, change, example)
-    return Preview(change, described(model, moves))
+    return Preview(change, described(model, planned_on(model, change, example).moves, seed))
 
 
-def described(model: nn.Module, moves: tuple[Move, ...]) -> tuple[Change, ...]:
+def new_grafts(moves: Iterable[Move]) -> tuple[str, ...]:
+    """The dotted names that the moves' grafts will have."""
+    return tuple(f"{m.layer}.grafts.{m.name}" for m in moves if isinstance(m, AddGraft))
+
+
+def described(model: nn.Module, moves: tuple[Move, ...], seed: int = 0) -> tuple[Change, ...]:
     """The moves as changes of tensors, in the order of the plan."""
     shapes: dict[str, tuple[list[int], list[int], list[str]]] = {}
     for move in moves:
@@ -184,23 +264,54 @@ def described(model: nn.Module, moves: tuple[Move, ...]) -> tuple[Change, ...]:
             _, after, roles = shapes.setdefault(move.tensor, (old, list(old), []))
             after[move.dim] = len(move.source)
             roles.append(move.role.value)
-    return tuple(
-        Change(name, tuple(before), tuple(after), ", ".join(roles))
-        for name, (before, after, roles) in shapes.items()
-    )
+    kept = [Change(n, tuple(b), tuple(a), ", ".join(r)) for n, (b, a, r) in shapes.items()]
+    kept += _leaves(model, moves)
+    for name, graft in built_grafts(model, moves, seed).items():
+        kept += [
+            Change(f"{name}.{n}", None, tuple(p.shape), "new") for n, p in graft.named_parameters()
+        ]
+    for move in moves:
+        if isinstance(move, RemoveGraft):
+            name = f"{move.layer}.grafts.{move.name}"
+            graft = model.get_submodule(name)
+            kept += [
+                Change(f"{name}.{n}", tuple(p.shape), None, "removed")
+                for n, p in graft.named_parameters()
+            ]
+    return tuple(kept)
+
+
+def _leaves(model: nn.Module, moves: tuple[Move, ...]) -> list[Change]:
+    """Sparse layers, each as one line: the shape is (outputs, inputs)."""
+    sizes: dict[str, tuple[list[int], list[int], list[str]]] = {}
+    for move in moves:
+        if not isinstance(move, MoveLeaf | Connect | Disconnect):
+            continue
+        layer = model.get_submodule(move.layer)
+        assert isinstance(layer, SparseLayer)
+        old = [layer.out_channels, layer.in_channels]
+        _, after, roles = sizes.setdefault(move.layer, (old, list(old), []))
+        if isinstance(move, MoveLeaf):
+            after[move.dim] = len(move.source)
+            roles.append("writes" if move.dim == 0 else "reads")
+        else:
+            word = "more" if isinstance(move, Connect) else "fewer"
+            roles.append(f"{len(move.pairs)} connections {word}")
+    return [Change(n, tuple(b), tuple(a), ", ".join(r)) for n, (b, a, r) in sizes.items()]
+
+
+_KEEPING = (AddNeurons, DoubleWidth, InsertLayer, AddResidualBlock, AddSkipConnection)
 
 
 def promises(change: Edit) -> bool:
     """Whether an edit promises to keep the function."""
     match change:
-        case AddNeurons() | DoubleWidth():
-            return True
         case SplitNeurons():
             return change.noise == 0.0
         case AddConnections():
             return change.scale == 0.0
         case _:
-            return False
+            return isinstance(change, _KEEPING)
 
 
 def refuse_wrapped(model: nn.Module) -> None:
@@ -214,8 +325,7 @@ def refuse_wrapped(model: nn.Module) -> None:
     if isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
         raise SurgeryError(
             f"The model is wrapped in {type(model).__name__}, which keeps its own view of the "
-            "parameters; edit "
-            "`model.module` on every rank with the same seed, then wrap it again."
+            "parameters; edit `model.module` on every rank with the same seed, then wrap it again."
         )
     for name, module in model.named_modules():
         if module._compiled_call_impl is not None or hasattr(module, "_orig_mod"):

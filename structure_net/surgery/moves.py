@@ -8,8 +8,11 @@ and made without touching a model.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from structure_net.graph.channels import Fill, Role
+from structure_net.surgery.edits import ActivationName
+from structure_net.surgery.sites import Site
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +91,73 @@ class SetAttribute:
 
 @dataclass(frozen=True, slots=True)
 class ScaleAttribute:
-    """Multiplies an attribute of a module (a normalisation's epsilon) by ``factor``."""
+    """Multiplies a normalisation's epsilon by ``factor``.
+
+    Args:
+        module: The dotted name of the module.
+        name: The attribute. None in it stands for the machine epsilon of ``gain``'s dtype.
+        gain: The dotted name of the gain.
+        factor: What it is multiplied by.
+    """
 
     module: str
     name: str
+    gain: str
     factor: float
 
 
-Move = MoveAxis | MoveLeaf | Connect | Disconnect | SetAttribute | ScaleAttribute
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A module that is the identity at birth.
+
+    Args:
+        kind: ``"exact"``: the activation, then the identity matrix, in front of the same idempotent
+            activation; ``"partial"``: an activation that begins as the identity, then the identity
+            matrix; ``"residual"``: a branch whose last map is zero.
+        site: Where it stands.
+        width: Its units.
+        activation: Its activation.
+    """
+
+    kind: Literal["exact", "partial", "residual"]
+    site: Site
+    width: int
+    activation: ActivationName
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """One end of a skip connection. The target's end makes the carrier, the source's shares it."""
+
+    end: Literal["source", "target"]
+    source: Site
+    target: Site
+
+
+@dataclass(frozen=True, slots=True)
+class AddGraft:
+    """Puts a module that is the identity at birth behind what stands at ``layer``."""
+
+    layer: str
+    name: str
+    graft: Block | Skip
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveGraft:
+    """Takes the module out again that stands under ``name`` behind ``layer``."""
+
+    layer: str
+    name: str
+
+
+Move = (
+    MoveAxis
+    | MoveLeaf
+    | Connect
+    | Disconnect
+    | SetAttribute
+    | ScaleAttribute
+    | AddGraft
+    | RemoveGraft
+)

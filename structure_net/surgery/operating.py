@@ -18,6 +18,7 @@ from structure_net.core.changes import TensorChange, assign
 from structure_net.core.sparsity import SparseLayer
 from structure_net.errors import SurgeryError
 from structure_net.surgery.committing import Settle, SetValue, Step, SwapTensor, Undo, commit
+from structure_net.surgery.graft_steps import built_grafts, graft_steps
 from structure_net.surgery.moves import (
     Connect,
     Disconnect,
@@ -85,6 +86,7 @@ def _steps(
         assert isinstance(layer, SparseLayer)
         steps.append(Settle(layer, layer.settle))
     steps += _attribute_steps(model, moves)
+    steps += graft_steps(model, moves, built_grafts(model, moves, seed), optimizers, record)
     return [*steps, Remember(record, optimizers)]
 
 
@@ -213,7 +215,10 @@ def _attribute_steps(model: nn.Module, moves: Sequence[Move]) -> Iterator[Step]:
                 values[position] = move.value
             case ScaleAttribute():
                 module = model.get_submodule(move.module)
-                yield SetValue(module, move.name, getattr(module, move.name) * move.factor)
+                epsilon = getattr(module, move.name)
+                if epsilon is None:
+                    epsilon = torch.finfo(tensor_of(model, move.gain).dtype).eps
+                yield SetValue(module, move.name, epsilon * move.factor)
             case _:
                 pass
     for (path, name), values in tuples.items():

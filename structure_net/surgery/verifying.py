@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -84,16 +85,36 @@ def _tensors(output: Any) -> Iterator[Tensor]:
             yield from (v for v in vars(leaf).values() if isinstance(v, Tensor))
 
 
-def observe_after(model: nn.Module, example: Any, edit: object) -> Observed:
+def observe_after(
+    model: nn.Module, example: Any, edit: object, grafts: Iterable[str] = ()
+) -> Observed:
     """`observe` on an edited model.
 
     Raises:
-        SurgeryError: The model does not run any more; the message names the line of its forward.
+        SurgeryError: The model does not run any more; the message names the line of its forward. Or
+            one of the new ``grafts`` does not take part.
     """
-    try:
-        return observe(model, example)
-    except Exception as error:
-        raise SurgeryError(_unfit(edit, error)) from error
+    ran: set[str] = set()
+    with ExitStack() as hooks:
+        for name in grafts:
+            note = partial(_note_run, ran, name)
+            hooks.callback(model.get_submodule(name).register_forward_pre_hook(note).remove)
+        try:
+            after = observe(model, example)
+        except Exception as error:
+            raise SurgeryError(_unfit(edit, error)) from error
+    for name in grafts:
+        if name not in ran:
+            raise SurgeryError(
+                f"{edit} was undone: the new module {name!r} would not run, because the model "
+                "reads the layer's "
+                "weights instead of calling the layer. Put it behind the module around the layer."
+            )
+    return after
+
+
+def _note_run(ran: set[str], name: str, *_: Any) -> None:
+    ran.add(name)
 
 
 def _unfit(edit: object, error: Exception) -> str:

@@ -164,7 +164,8 @@ def merge(group: ChannelGroup, pairs: Sequence[tuple[int, int]]) -> tuple[Move, 
             "A unit can be dropped once, and not be kept as well; chain merges instead."
         )
     moves = []
-    for move, axis in _moved(group, Reindex.drop(group.units, gone)):
+    after = Reindex.drop(group.units, gone)
+    for move, axis in _moved(group, after):
         if axis.role is not Role.READS or isinstance(move, MoveLeaf):
             moves.append(move)
             continue
@@ -172,7 +173,7 @@ def merge(group: ChannelGroup, pairs: Sequence[tuple[int, int]]) -> tuple[Move, 
             pair for keep, dropped in pairs for pair in _paired(axis, group.units, keep, dropped)
         )
         moves.append(_with_merge(move, channels))
-    return (*moves, *_following(group, group.units - len(gone), rescaled=True))
+    return (*moves, *_following(group, after, rescaled=True))
 
 
 def reset(group: ChannelGroup, units: Sequence[int]) -> tuple[Move, ...]:
@@ -194,7 +195,7 @@ def rearrange(group: ChannelGroup, units: Reindex) -> tuple[Move, ...]:
     number.
     """
     moves = [move for move, _ in _moved(group, units)]
-    return (*moves, *_following(group, units.new_size, rescaled=True))
+    return (*moves, *_following(group, units, rescaled=True))
 
 
 def _repeat(group: ChannelGroup, units: Reindex, noise: float) -> tuple[Move, ...]:
@@ -209,7 +210,7 @@ def _repeat(group: ChannelGroup, units: Reindex, noise: float) -> tuple[Move, ..
         else:
             own = noise if axis.role is Role.WRITES else 0.0
             moves.append(MoveAxis(axis.tensor, axis.dim, axis.role, source, axis.fill, scale, own))
-    return (*moves, *_following(group, units.new_size, rescaled=False))
+    return (*moves, *_following(group, units, rescaled=False))
 
 
 def _shares(source: Sequence[int]) -> tuple[float, ...]:
@@ -221,7 +222,6 @@ def _shares(source: Sequence[int]) -> tuple[float, ...]:
 
 def _moved(group: ChannelGroup, units: Reindex) -> list[tuple[Move, Axis]]:
     gains = {norm.gain for norm in group.norms}
-    factor = math.sqrt(group.units / units.new_size)
     moves: list[tuple[Move, Axis]] = []
     for axis in group.axes:
         source = axis.lift(units.source)
@@ -230,9 +230,15 @@ def _moved(group: ChannelGroup, units: Reindex) -> list[tuple[Move, Axis]]:
             continue
         scale = None
         if axis.tensor in gains and units.new_size != group.units:
+            factor = math.sqrt(_shrinkage(group, axis, len(source)))
             scale = tuple(1.0 if origin == NEW else factor for origin in source)
         moves.append((MoveAxis(axis.tensor, axis.dim, axis.role, source, axis.fill, scale), axis))
     return moves
+
+
+def _shrinkage(group: ChannelGroup, axis: Axis, size: int) -> float:
+    """The axis' size before the edit, over its size after it."""
+    return len(axis.lift(tuple(range(group.units)))) / size
 
 
 def _leaf(group: ChannelGroup, axis: Axis, source: tuple[int, ...]) -> MoveLeaf:
@@ -260,13 +266,15 @@ def _with_merge(move: Move, pairs: tuple[tuple[int, int], ...]) -> Move:
     )
 
 
-def _following(group: ChannelGroup, units: int, *, rescaled: bool) -> list[Move]:
+def _following(group: ChannelGroup, units: Reindex, *, rescaled: bool) -> list[Move]:
     """Integers that follow the number of units, and the epsilon of normalisations."""
     moves: list[Move] = [
-        SetAttribute(site.module, site.name, site.position, site.value(units))
+        SetAttribute(site.module, site.name, site.position, site.value(units.new_size))
         for site in group.attributes
     ]
-    if rescaled and units != group.units:
-        ratio = group.units / units
-        moves += [ScaleAttribute(norm.module, norm.epsilon, ratio) for norm in group.norms]
+    gains = {axis.tensor: axis for axis in group.axes}
+    for norm in group.norms if rescaled and units.new_size != group.units else ():
+        axis = gains[norm.gain]
+        ratio = _shrinkage(group, axis, len(axis.lift(units.source)))
+        moves.append(ScaleAttribute(norm.module, norm.epsilon, norm.gain, ratio))
     return moves
