@@ -6,13 +6,14 @@ cannot be used, said in one line on standard error; 130 stopped by Ctrl-C.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
 from structure_net.cli import commands
-from structure_net.cli.console import fail
+from structure_net.cli.console import fail, said_of
 from structure_net.cli.parsing import device_of, pipeline_of, training_of, widths_of
 from structure_net.errors import StructureNetError
 from structure_net.runs import RunRequest
@@ -49,19 +50,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: The words after the program's name; ``sys.argv`` is read if None.
     """
-    words = None if arguments is None else list(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        code = app(words, standalone_mode=False, prog_name="structure-net")
+        code = app(words, standalone_mode=False, prog_name="structure-net", obj=words)
     except _UsageError as error:
         fail(error.format_message())
         return 2
-    except (StructureNetError, OSError) as error:
+    except StructureNetError as error:
         fail(str(error))
+        return 2
+    except OSError as error:
+        fail(said_of(error))
         return 2
     except KeyboardInterrupt:
         fail("stopped by Ctrl-C.")
         return 130
     return code if isinstance(code, int) else 0
+
+
+def _typed(context: typer.Context) -> tuple[str, ...]:
+    """The command line, word by word."""
+    return ("structure-net", *context.obj)
 
 
 _EVOLVE_HELP = """Evolves a sparse network on a data set.
@@ -85,6 +94,7 @@ Examples:
 
 @app.command(help=_EVOLVE_HELP)
 def evolve(  # noqa: PLR0913, PLR0917 - one argument for each flag
+    context: typer.Context,
     dataset: Annotated[
         str,
         typer.Option(
@@ -161,11 +171,12 @@ def evolve(  # noqa: PLR0913, PLR0917 - one argument for each flag
     )
     if dry_run:
         return commands.dry_run(request, as_json=json)
-    return commands.evolve(request, out=out, as_json=json)
+    return commands.evolve(request, _typed(context), out=out, as_json=json)
 
 
 @app.command()
 def demo(
+    context: typer.Context,
     out: Annotated[
         str | None,
         typer.Option(metavar="RUN", help="The folder to make. [default: runs/demo-DATE-TIME]"),
@@ -178,7 +189,7 @@ def demo(
     The digits come with the package: nothing is downloaded. The start network and the final
     architecture from scratch are trained as well, for comparison.
     """
-    return commands.demo(seed=seed, out=out, as_json=json)
+    return commands.demo(_typed(context), seed=seed, out=out, as_json=json)
 
 
 @app.command()

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from structure_net.cli.console import emit, fail, iteration_table, people, plain_table, score_table
+from structure_net.cli.console import (
+    emit,
+    fail,
+    iteration_table,
+    people,
+    plain_table,
+    said_of,
+    score_table,
+)
 from structure_net.cli.progress import live_display
 from structure_net.errors import StructureNetError
 from structure_net.runs import RunFolder, RunRequest, free_folder, known_folder
@@ -24,7 +31,7 @@ INTERRUPTED = 130
 DEMO = RunRequest(dataset="digits", density=0.02, iterations=5, epochs=4, baseline=True)
 
 
-def evolve(request: RunRequest, *, out: str | None, as_json: bool) -> int:
+def evolve(request: RunRequest, command: Sequence[str], *, out: str | None, as_json: bool) -> int:
     """Evolves a network in a new run folder."""
     from structure_net.runs.comparing import trainers_of
     from structure_net.runs.execution import begin
@@ -34,14 +41,17 @@ def evolve(request: RunRequest, *, out: str | None, as_json: bool) -> int:
     prepared = prepare(request)
     if request.baseline:
         trainers_of(prepared.system)
-    state = begin(folder, prepared, command=["structure-net", *sys.argv[1:]])
+    state = begin(folder, prepared, command=command)
     return _carry_on(folder, prepared, state, as_json=as_json)
 
 
-def demo(*, seed: int, out: str | None, as_json: bool) -> int:
+def demo(command: Sequence[str], *, seed: int, out: str | None, as_json: bool) -> int:
     """Evolves the demonstration's network."""
     return evolve(
-        replace(DEMO, seed=seed), out=_default_name("demo") if out is None else out, as_json=as_json
+        replace(DEMO, seed=seed),
+        command,
+        out=_default_name("demo") if out is None else out,
+        as_json=as_json,
     )
 
 
@@ -77,7 +87,8 @@ def _carry_on(folder: RunFolder, prepared: Prepared, state: RunState, *, as_json
         fail(f"interrupted; go on with: structure-net resume {folder.name}")
         return INTERRUPTED
     except (StructureNetError, OSError) as error:
-        fail(f"{error} What was reached before is kept in {folder.name}.")
+        said = said_of(error) if isinstance(error, OSError) else str(error)
+        fail(f"{said} What was reached before is kept in {folder.name}.")
         return INVALID
     if as_json:
         emit({"run": folder.name, **_outcome(reached)})

@@ -34,6 +34,12 @@ def fail(message: str) -> None:
     sys.stderr.write(f"structure-net: {' '.join(message.split())}\n")
 
 
+def said_of(error: OSError) -> str:
+    """What the operating system refused, as a sentence."""
+    place = f"{error.filename}: " if error.filename else ""
+    return f"{place}{error.strerror or error}."
+
+
 def score_table(scores: Sequence[Score]) -> Table:
     """Networks side by side."""
     table = _table(SCORE_COLUMNS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -14,6 +15,7 @@ from structure_net.core import network_stats
 from structure_net.data import DatasetDescriptor
 from structure_net.errors import StructureNetError
 from structure_net.evolution import Event, EventKind, NetworkContext
+from structure_net.evolution.editing import uninterrupted
 from structure_net.runs.comparing import compare
 from structure_net.runs.folder import RunFolder, new_files
 from structure_net.runs.picture import curve_of, write_picture
@@ -82,15 +84,19 @@ def carry_on(folder: RunFolder, prepared: Prepared, state: RunState, watcher: Wa
     reached = state
     try:
         while reached.context.iteration < prepared.request.iterations:
-            reached = _one_iteration(prepared, reached, watcher)
-            save_state(folder, reached)
+            following = _one_iteration(prepared, reached, watcher)
+            with uninterrupted():
+                save_state(folder, following)
+                reached = following
             watcher.iteration(reached.iterations[-1], of=prepared.request.iterations)
         reached = replace(reached, scores=compare(prepared, reached, watcher))
     except KeyboardInterrupt:
         _conclude(folder, reached, status="interrupted")
         raise
     except StructureNetError as error:
-        _conclude(folder, reached, status="stopped", reason=str(error))
+        # Where the disk is full, what is on it already must do.
+        with suppress(OSError):
+            _conclude(folder, reached, status="stopped", reason=str(error))
         raise
     _conclude(folder, reached, status="finished")
     watcher.scored(reached.scores)
@@ -121,8 +127,9 @@ def _one_iteration(prepared: Prepared, state: RunState, watcher: Watcher) -> Run
 
 
 def _conclude(folder: RunFolder, state: RunState, *, status: Status, reason: str = "") -> None:
-    write_history(folder, state, status=status, reason=reason)
-    write_report(folder, state, status=status, reason=reason)
+    with uninterrupted():
+        write_history(folder, state, status=status, reason=reason)
+        write_report(folder, state, status=status, reason=reason)
 
 
 def write_report(folder: RunFolder, state: RunState, *, status: Status, reason: str = "") -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -30,7 +30,7 @@ def optimizer_like(checkpoint: Checkpoint) -> Optimizer | None:
 
 
 def _made(name: str, groups: list[dict[str, Any]], network: nn.Module) -> Optimizer:
-    kind: Any = getattr(torch.optim, name, None)
+    kind = getattr(torch.optim, name, None)
     if not (isinstance(kind, type) and issubclass(kind, Optimizer)):
         raise RunError(
             f"The run was trained with {name}, which is no optimizer of torch.optim, so that it "
@@ -38,7 +38,7 @@ def _made(name: str, groups: list[dict[str, Any]], network: nn.Module) -> Optimi
         )
     parameters = dict(network.named_parameters())
     # All other options come with the state; some kinds cannot be made without a learning rate.
-    made: Optimizer = kind(
+    made: Optimizer = cast("Any", kind)(
         [
             {"params": [parameters[p] for p in group["params"]], "lr": group["lr"]}
             for group in groups

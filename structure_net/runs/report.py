@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -145,7 +146,7 @@ def _asked(facts: ReportFacts) -> str:
     request = facts.request
     pipeline = request.pipeline
     rows: list[tuple[object, ...]] = [
-        ("data set", _said(facts.dataset)),
+        ("data set", _data(facts.dataset)),
         ("start architecture", _widths(facts.architecture)),
         ("density at birth", f"{request.density:g}"),
         ("iterations", request.iterations),
@@ -157,12 +158,19 @@ def _asked(facts: ReportFacts) -> str:
         ("system", "standard" if pipeline is None else f"{pipeline.file}:{pipeline.name}"),
         ("versions", _said(facts.versions)),
     ]
-    command = f"```\n{' '.join(facts.command)}\n```"
+    command = f"```\n{shlex.join(facts.command)}\n```"
     return f"## What was asked\n\n{command}\n\n{_table(['', 'value'], rows)}"
 
 
 def _or_own(value: float | None) -> str:
     return "the pipeline's own" if value is None else f"{value:g}"
+
+
+def _data(descriptor: Mapping[str, object]) -> str:
+    sizes = descriptor.get("sizes")
+    counts = sizes if isinstance(sizes, Mapping) else {}
+    said = ", ".join(f"{count:,} {split}" for split, count in counts.items())
+    return f"{descriptor.get('name')} ({said} samples; md5 {descriptor.get('checksum')})"
 
 
 def _said(values: Mapping[str, object]) -> str:
