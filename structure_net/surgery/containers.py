@@ -1,8 +1,8 @@
 """One safetensors file that holds tensors and a JSON header, and knows when it is damaged.
 
-The header stands in the file's metadata together with its SHA-256; it lists every tensor's type,
-shape and CRC-32. Reading runs no code that comes from the file. The same bytes are an ordinary
-safetensors file to any other program.
+The header stands in the file's metadata and ends with its own SHA-256; it lists every tensor's
+type, shape and CRC-32. Reading runs no code that comes from the file. The same bytes are an
+ordinary safetensors file to any other program.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from structure_net.errors import CheckpointError
 from structure_net.surgery.files import replacing
 
 _HEADER: Final = "structure_net"
-_DIGEST: Final = "sha256"
 _LARGEST_HEADER: Final = 90_000_000  # safetensors refuses to read headers of 100 MB
 _DTYPES: Final = frozenset(
     {
@@ -97,7 +96,7 @@ def write_container(path: str | Path, tensors: Mapping[str, Tensor], header: str
     Args:
         path: The file; an older one is replaced in one step.
         tensors: As `storable` returns them, none sharing memory with another.
-        header: JSON.
+        header: The JSON of an object.
 
     Raises:
         CheckpointError: The file cannot be written (its folder is missing, the disk is full,
@@ -108,10 +107,9 @@ def write_container(path: str | Path, tensors: Mapping[str, Tensor], header: str
             f"The checkpoint's header (history, journal, metadata) has {len(header):,} characters; "
             f"the largest that can be read back has {_LARGEST_HEADER:,}. Keep the history apart."
         )
-    digest = hashlib.sha256(header.encode()).hexdigest()
     try:
         with replacing(path) as draft:
-            save_file(dict(tensors), draft, {"format": "pt", _HEADER: header, _DIGEST: digest})
+            save_file(dict(tensors), draft, {_HEADER: _sealed(header)})
     except BlockingIOError as error:
         raise CheckpointError(f"Another process is writing the checkpoint '{path}'.") from error
     except (OSError, SafetensorError) as error:
@@ -153,15 +151,24 @@ def tensor_problem(tensor: Tensor, dtype: str, shape: tuple[int, ...], crc32: in
 
 
 def _checked_header(metadata: Mapping[str, str], path: str | Path) -> str:
-    if _HEADER not in metadata or _DIGEST not in metadata:
+    if _HEADER not in metadata:
         raise CheckpointError(
             f"'{path}' is a safetensors file, but no checkpoint of ours: its metadata lacks "
             f"'{_HEADER}'. Load its tensors with safetensors.torch.load_file."
         )
-    header = metadata[_HEADER]
-    if hashlib.sha256(header.encode()).hexdigest() != metadata[_DIGEST]:
+    sealed = metadata[_HEADER]
+    header = sealed[: -len(_seal(""))] + "}"
+    if _sealed(header) != sealed:
         raise CheckpointError(f"'{path}' is damaged: its header does not agree with its checksum.")
     return header
+
+
+def _sealed(header: str) -> str:
+    return header[:-1] + _seal(header)
+
+
+def _seal(header: str) -> str:
+    return f', "sha256": "{hashlib.sha256(header.encode()).hexdigest()}"}}'
 
 
 def _read_all(file: Any) -> dict[str, Tensor]:
