@@ -84,8 +84,8 @@ class EvolutionSession:
         self._clock = perf_counter()
         self._growth = _last_growth(context)
         if not len(context.journal):
-            detail = {"architecture": architecture(context.network)}
-            context.journal.append(EventEntry(START, context.iteration, detail=detail))
+            born = architecture(context.network)
+            context.journal.append(EventEntry(START, context.iteration, detail=born))
 
     @property
     def context(self) -> NetworkContext:

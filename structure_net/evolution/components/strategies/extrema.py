@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sized
 from typing import Any, ClassVar, Final
 
 import torch
@@ -14,6 +14,8 @@ from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.editing import derived_seed
 from structure_net.evolution.interfaces import EditingStrategy, Proposal
 from structure_net.surgery.edits import AddConnections, AddNeurons, InsertLayer, ResetNeurons
+
+Pairs = tuple[tuple[int, int], ...]
 
 _REVIVAL_SCALE: Final = 2.0
 
@@ -79,32 +81,33 @@ class ExtremaGrowthStrategy(EditingStrategy):
 
     def propose(self, context: NetworkContext, analysis: Any) -> list[Proposal]:
         """Connections first, then units of dense layers, then at most one layer."""
-        revivals = dict(self._revivals(context, analysis))
+        revivals = self._revivals(context, analysis)
         return [
-            *revivals.values(),
+            *(_revival(name, pairs, context) for name, pairs in revivals.items()),
             *self._reliefs(context, analysis, revivals),
             *self._dense(context, analysis),
             *self._deeper(context, analysis),
         ]
 
-    def _revivals(self, context: NetworkContext, analysis: Any) -> Iterator[tuple[str, Proposal]]:
+    def _revivals(self, context: NetworkContext, analysis: Any) -> dict[str, Pairs]:
+        """New connections into the dead units of each sparse layer."""
+        found: dict[str, Pairs] = {}
         for name, dead in analysis["extrema_dead"].items():
             layer = _sparse(context, name)
             if layer is None or not dead:
                 continue
             activity = analysis["extrema_input_activity"].get(name, torch.ones(layer.in_channels))
-            weight = activity.expand(len(dead), -1)
             free = ~layer.pattern.mask().cpu()[list(dead)]
             generator = _generator(context, "revival", name)
-            chosen = _drawn(weight * free, self.patch_size, generator)
-            pairs = tuple((dead[row], column) for row, column in chosen)
-            if pairs:
-                reason = f"revive {_units(dead)} of {layer.out_channels}"
-                yield name, Proposal(AddConnections(name, pairs, scale=_REVIVAL_SCALE), reason)
+            chosen = _drawn(activity * free, self.patch_size, generator)
+            if chosen:
+                found[name] = tuple((dead[row], column) for row, column in chosen)
+        return found
 
     def _reliefs(
-        self, context: NetworkContext, analysis: Any, revivals: Mapping[str, Proposal]
+        self, context: NetworkContext, analysis: Any, revivals: Mapping[str, Pairs]
     ) -> Iterator[Proposal]:
+        """New connections out of saturated units, for each sparse layer that reads some."""
         wanted = {name: units for name, units in analysis["extrema_saturated"].items() if units}
         for reader, sources in _by_reader(wanted, analysis["extrema_readers"]).items():
             layer = _sparse(context, reader)
@@ -112,12 +115,10 @@ class ExtremaGrowthStrategy(EditingStrategy):
                 continue
             saturated = sorted({unit for name in sources for unit in wanted[name]})
             taken = layer.pattern.mask().cpu()
-            if reader in revivals and isinstance(revivals[reader].edit, AddConnections):
-                for pair in revivals[reader].edit.pairs:
-                    taken[pair] = True
-            free = ~taken[:, saturated].T
+            for pair in revivals.get(reader, ()):
+                taken[pair] = True
             generator = _generator(context, "relief", reader)
-            chosen = _drawn(free.double(), self.patch_size, generator)
+            chosen = _drawn((~taken[:, saturated].T).double(), self.patch_size, generator)
             pairs = tuple(sorted((column, saturated[row]) for row, column in chosen))
             if pairs:
                 reason = f"relieve {_units(saturated, 'saturated')} of {', '.join(sources)}"
@@ -151,6 +152,14 @@ class ExtremaGrowthStrategy(EditingStrategy):
         if name in _editable(context):
             share = f"{ratios[name]:.0%} dead or saturated, above {self.extrema_threshold:.0%}"
             yield Proposal(InsertLayer(name), share)
+
+
+def _revival(name: str, pairs: Pairs, context: NetworkContext) -> Proposal:
+    units = len({unit for unit, _ in pairs})
+    layer = _sparse(context, name)
+    assert layer is not None
+    reason = f"revive {units} dead {_noun(units)} of {layer.out_channels}"
+    return Proposal(AddConnections(name, pairs, scale=_REVIVAL_SCALE), reason)
 
 
 def _sparse(context: NetworkContext, name: str) -> SparseLayer | None:
@@ -199,5 +208,9 @@ def _drawn(weight: Tensor, count: int, generator: torch.Generator) -> list[tuple
     return sorted(zip(rows[won].tolist(), columns[won].tolist(), strict=True))
 
 
-def _units(units: tuple[int, ...] | list[int], kind: str = "dead") -> str:
-    return f"{len(units)} {kind} unit{'' if len(units) == 1 else 's'}"
+def _units(units: Sized, kind: str = "dead") -> str:
+    return f"{len(units)} {kind} {_noun(len(units))}"
+
+
+def _noun(count: int) -> str:
+    return "unit" if count == 1 else "units"

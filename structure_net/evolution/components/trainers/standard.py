@@ -25,7 +25,7 @@ OptimizerName = Literal["adam", "adamw", "sgd"]
 OptimizerFactory = Callable[[Iterable[nn.Parameter], float], Optimizer]
 ScheduleFactory = Callable[[Optimizer, int], LRScheduler]
 
-_FRESH_RATE: Final = 3e-3
+_FRESH_RATE: Final = 1e-2
 _CHECK_EVERY: Final = 64
 _RESTING: Final = 0.01
 """The cosine ends at this fraction of the learning rate."""
@@ -43,7 +43,7 @@ class StandardNetworkTrainer(Trainer):
     Args:
         epochs: Epochs per call.
         learning_rate: Where each call's schedule starts. None: the rate of the optimizer that the
-            context brings, 0.003 for a new one.
+            context brings, 0.01 for a new one.
         optimizer: What is made where the context has none: Adam, AdamW or SGD with momentum .9,
             or a function of parameters and learning rate.
         schedule: Over the steps of one call: cosine to 1 %, constant, or a function of optimizer
