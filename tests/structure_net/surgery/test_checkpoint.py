@@ -76,7 +76,7 @@ def train(
         optimizer.zero_grad()
         loss = model(torch.randn(16, 6)).square().mean()
         loss.backward()
-        return float(loss)
+        return loss.item()
 
     for _ in range(steps):
         optimizer.step(closure)
