@@ -15,7 +15,7 @@ Task = Literal["classification", "regression"]
 Scaling = Literal["channel", "feature", "whole", "none"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class TensorSplit:
     """One split of a data set, whole in memory.
 
@@ -39,6 +39,12 @@ class TensorSplit:
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def __repr__(self) -> str:
+        return (
+            f"TensorSplit({len(self)} samples, inputs {tuple(self.inputs.shape[1:])}, "
+            f"targets {tuple(self.targets.shape[1:])} {self.targets.dtype})"
+        )
 
     def select(self, index: Tensor) -> Self:
         """The samples at ``index`` (shape ``(m,)``, int64), copied."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import BinaryIO
+from urllib.error import HTTPError
 
 from structure_net.errors import DatasetError
 
@@ -121,6 +122,8 @@ def download(file: RemoteFile, folder: Path) -> Path:
             )
         part.replace(target)
     except (OSError, HTTPException) as error:
+        if isinstance(error, HTTPError):
+            error.close()
         reason = getattr(error, "reason", None) or error
         raise DatasetError(
             f"{file.name} cannot be downloaded from {file.address}: {reason}. "

@@ -13,8 +13,8 @@ def split_indices(
 ) -> tuple[Tensor, Tensor]:
     """Which samples stay and which are held out, the same for the same arguments everywhere.
 
-    ``round(fraction * n)`` samples are held out. Stratified, each class gives its share to within
-    one sample, by largest remainder, and keeps at least one.
+    ``round(fraction * n)`` samples are held out. Stratified, each class gives its share of them to
+    within one sample, by largest remainder, and keeps at least one, even if fewer are held out.
 
     Args:
         targets: Shape ``(n,)`` of class numbers where ``stratify``; else any shape ``(n, ...)``.

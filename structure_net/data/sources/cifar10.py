@@ -108,7 +108,8 @@ def parse_pickled(content: bytes, source: str) -> tuple[NDArray[np.uint8], NDArr
     """
     try:
         batch = _ArrayUnpickler(io.BytesIO(content), encoding="bytes").load()
-        pixels, labels = batch[b"data"], np.asarray(batch[b"labels"], np.uint8)
+        pixels = np.asarray(batch[b"data"])
+        labels = np.asarray(batch[b"labels"], np.uint8)
     except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError) as error:
         raise DatasetError(f"{source} is no batch of CIFAR-10: {error}.") from error
     if pixels.dtype != np.uint8 or pixels.shape != (len(labels), _PIXELS):

@@ -53,12 +53,14 @@ Pair = tuple[NDArray[np.generic], NDArray[np.generic]]
 
 
 def _arrays(path: Path) -> dict[str, NDArray[np.generic]]:
+    if not zipfile.is_zipfile(path):
+        raise DatasetError(f"{path} is no .npz file of arrays; numpy.savez writes one.")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if "allow_pickle" in reason or "Object arrays" in reason:
+        reason = str(error) or type(error).__name__
+        if "allow_pickle" in reason:
             reason = "it holds Python objects, which are not loaded; save plain arrays of numbers"
         raise DatasetError(f"{path} is no .npz file of arrays: {reason}.") from error
 
@@ -157,6 +159,13 @@ def _scaling(x: NDArray[np.generic]) -> Scaling:
 
 def _split(pair: Pair, classes: tuple[str, ...]) -> TensorSplit:
     x, y = pair
-    kept = x if x.dtype.kind == "u" and x.dtype.itemsize == 1 else x.astype(np.float32)
-    targets = y.astype(np.int64) if classes else y.astype(np.float32).reshape(len(y), -1)
-    return TensorSplit(torch.from_numpy(np.ascontiguousarray(kept)), torch.from_numpy(targets))
+    targets = y.astype(np.int64) if classes else _exact(y).reshape(len(y), -1)
+    return TensorSplit(torch.from_numpy(_exact(x)), torch.from_numpy(targets))
+
+
+def _exact(values: NDArray[np.generic]) -> NDArray[np.generic]:
+    """The values in the smallest type that torch computes with and that loses none of them."""
+    if values.dtype == np.uint8:
+        return np.ascontiguousarray(values)
+    small = values.dtype.itemsize <= 2 or values.dtype == np.float32
+    return np.ascontiguousarray(values, dtype=np.float32 if small else np.float64)
