@@ -63,6 +63,14 @@ class MoveLeaf:
 
 
 @dataclass(frozen=True, slots=True)
+class MergeLeaf:
+    """Adds the connections out of input ``dropped`` to those of ``kept``, for each pair."""
+
+    layer: str
+    pairs: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Connect:
     """Makes connections of a sparse layer; see `AddConnections`."""
 
@@ -154,6 +162,7 @@ class RemoveGraft:
 Move = (
     MoveAxis
     | MoveLeaf
+    | MergeLeaf
     | Connect
     | Disconnect
     | SetAttribute

@@ -22,6 +22,7 @@ from structure_net.surgery.graft_steps import built_grafts, graft_steps
 from structure_net.surgery.moves import (
     Connect,
     Disconnect,
+    MergeLeaf,
     Move,
     MoveAxis,
     MoveLeaf,
@@ -38,6 +39,8 @@ from structure_net.surgery.optimizers import (
     optimizers_of,
 )
 from structure_net.surgery.tensors import changed, draws
+
+LeafMove = MoveLeaf | MergeLeaf | Connect | Disconnect
 
 
 @torch.no_grad()
@@ -118,9 +121,9 @@ def _axis_changes(model: nn.Module, moves: Sequence[Move], seed: int) -> Iterato
 def _leaf_changes(
     model: nn.Module, moves: Sequence[Move], seed: int
 ) -> Iterator[tuple[str, list[TensorChange]]]:
-    by_layer: defaultdict[str, list[MoveLeaf | Connect | Disconnect]] = defaultdict(list)
+    by_layer: defaultdict[str, list[LeafMove]] = defaultdict(list)
     for move in moves:
-        if isinstance(move, MoveLeaf | Connect | Disconnect):
+        if isinstance(move, LeafMove):
             by_layer[move.layer].append(move)
     for name, several in by_layer.items():
         yield name, _leaf(model, name, several, draws(seed, name))
@@ -129,7 +132,7 @@ def _leaf_changes(
 def _leaf(
     model: nn.Module,
     name: str,
-    moves: Sequence[MoveLeaf | Connect | Disconnect],
+    moves: Sequence[LeafMove],
     generator: torch.Generator,
 ) -> list[TensorChange]:
     """All moves of one layer as changes of its tensors; a second move is worked out on a copy
@@ -157,7 +160,7 @@ def _after(first: TensorChange | None, second: TensorChange) -> TensorChange:
 
 
 def _rearranged(
-    layer: SparseLayer, move: MoveLeaf | Connect | Disconnect, generator: torch.Generator
+    layer: SparseLayer, move: LeafMove, generator: torch.Generator
 ) -> tuple[TensorChange, ...]:
     match move:
         case MoveLeaf():
@@ -169,6 +172,8 @@ def _rearranged(
                 scale=scale,
                 generator=generator,
             )
+        case MergeLeaf():
+            return layer.merged(move.pairs)
         case Connect():
             return layer.connected(move.pairs, _connection_weights(layer, move, generator))
         case Disconnect():

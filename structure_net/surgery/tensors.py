@@ -4,8 +4,8 @@ writes to a model.
 
 from __future__ import annotations
 
+import hashlib
 import math
-import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
@@ -27,7 +27,8 @@ def draws(seed: int, name: str) -> torch.Generator:
     """A generator that depends on the seed and a name alone, so that the order of the work does
     not matter.
     """
-    return torch.Generator().manual_seed((seed << 32) ^ zlib.crc32(name.encode()))
+    digest = hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest) >> 1)
 
 
 def changed(name: str, old: Tensor, moves: Sequence[MoveAxis], seed: int = 0) -> TensorChange:

@@ -6,11 +6,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from structure_net.errors import SurgeryError
 from structure_net.graph.channels import Axis, ChannelGroup, Fill, Growth, Role
-from structure_net.surgery.moves import Move, MoveAxis, MoveLeaf, ScaleAttribute, SetAttribute
+from structure_net.surgery.moves import (
+    MergeLeaf,
+    Move,
+    MoveAxis,
+    MoveLeaf,
+    ScaleAttribute,
+    SetAttribute,
+)
 from structure_net.surgery.reindex import NEW, Reindex
 
 if TYPE_CHECKING:
@@ -163,16 +171,21 @@ def merge(group: ChannelGroup, pairs: Sequence[tuple[int, int]]) -> tuple[Move, 
         raise SurgeryError(
             "A unit can be dropped once, and not be kept as well; chain merges instead."
         )
-    moves = []
+    moves: list[Move] = []
     after = Reindex.drop(group.units, gone)
-    for move, axis in _moved(group, after):
-        if axis.role is not Role.READS or isinstance(move, MoveLeaf):
-            moves.append(move)
-            continue
-        channels = tuple(
-            pair for keep, dropped in pairs for pair in _paired(axis, group.units, keep, dropped)
-        )
-        moves.append(_with_merge(move, channels))
+    for moved, axis in _moved(group, after):
+        move = moved
+        if axis.role is Role.READS:
+            channels = tuple(
+                pair
+                for keep, dropped in pairs
+                for pair in _paired(axis, group.units, keep, dropped)
+            )
+            if isinstance(move, MoveAxis):
+                move = replace(move, merge=channels)
+            else:
+                moves.append(MergeLeaf(axis.tensor, channels))
+        moves.append(move)
     return (*moves, *_following(group, after, rescaled=True))
 
 
@@ -257,13 +270,6 @@ def _paired(axis: Axis, units: int, keep: int, dropped: int) -> list[tuple[int, 
     alone = axis.lift((keep,)), axis.lift((dropped,))
     assert units > max(keep, dropped)
     return [pair for pair in zip(*alone, strict=True) if pair[0] != pair[1]]
-
-
-def _with_merge(move: Move, pairs: tuple[tuple[int, int], ...]) -> Move:
-    assert isinstance(move, MoveAxis)
-    return MoveAxis(
-        move.tensor, move.dim, move.role, move.source, move.fill, move.scale, move.noise, pairs
-    )
 
 
 def _following(group: ChannelGroup, units: Reindex, *, rescaled: bool) -> list[Move]:
