@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from structure_net.core import random_lines, random_pattern
+
+
+@given(st.integers(1, 12), st.integers(1, 12), st.data())
+def test_a_random_pattern_is_exact_and_leaves_no_unit_out(
+    rows: int, columns: int, data: st.DataObject
+) -> None:
+    count = data.draw(st.integers(1, rows * columns))
+    seed = data.draw(st.integers(0, 100))
+    pattern = random_pattern((rows, columns), count, torch.Generator().manual_seed(seed))
+    assert len(pattern) == count
+    assert int((pattern.fan_in() > 0).sum()) >= min(rows, count)
+    assert int((pattern.fan_out() > 0).sum()) >= min(columns, count)
+
+
+@given(st.integers(0, 6), st.integers(1, 8), st.integers(0, 60))
+def test_every_new_unit_gets_a_connection(lines: int, width: int, count: int) -> None:
+    mask = random_lines(lines, width, count, torch.Generator().manual_seed(count))
+    assert mask.shape == (lines, width)
+    assert bool(mask.any(1).all())
+    assert int(mask.sum()) == min(max(count, lines), lines * width)
+
+
+def test_equal_seeds_draw_equal_patterns() -> None:
+    first, second, other = (
+        random_pattern((30, 40), 200, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)
+    )
+    assert first == second
+    assert first != other
+
+
+@pytest.mark.parametrize("count", [12, 20, 30])
+def test_every_place_is_equally_likely(count: int) -> None:
+    """Each cell's frequency over 1000 draws is within 5 standard errors of ``count / cells``."""
+    generator, draws, shape = torch.Generator().manual_seed(0), 1000, (5, 7)
+    total = sum(
+        random_pattern(shape, count, generator).mask().to(torch.float64) for _ in range(draws)
+    )
+    expected = count / 35
+    error = (expected * (1 - expected) / draws) ** 0.5
+    assert float((total / draws - expected).abs().max()) < 5 * error
+
+
+@pytest.mark.parametrize("count", [0, 7])
+def test_an_impossible_count_is_refused(count: int) -> None:
+    with pytest.raises(ValueError, match=r"count must be in \[1, 6\]"):
+        random_pattern((2, 3), count)
