@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +22,7 @@ class Tally:
     """
 
     losses: list[Tensor] = field(default_factory=list)
-    hits: list[Tensor] = field(default_factory=list)
+    classes: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
 
     def add(self, loss: Tensor, output: Any, targets: Any) -> None:
@@ -29,14 +30,17 @@ class Tally:
         self.losses.append(loss.detach())
         self.lengths.append(batch_length(targets))
         if is_classification(output, targets):
-            self.hits.append((output.detach().argmax(1) == targets).sum())
+            self.classes.append((output.detach().argmax(1), targets))
 
     def read(self) -> tuple[Tensor, Tensor | None, Tensor]:
         """Losses, hits (None if targets are no classes) and lengths: float64, CPU, one a batch."""
         losses = torch.stack(self.losses).to("cpu", torch.float64)
-        whole = len(self.hits) == len(self.losses)
-        hits = torch.stack(self.hits).to("cpu", torch.float64) if whole else None
-        return losses, hits, torch.tensor(self.lengths, dtype=torch.float64)
+        lengths = torch.tensor(self.lengths, dtype=torch.float64)
+        if len(self.classes) < len(self.losses):
+            return losses, None, lengths
+        found, right = (torch.cat(classes) for classes in zip(*self.classes, strict=True))
+        hits = torch.stack([part.sum() for part in (found == right).split(self.lengths)])
+        return losses, hits.to("cpu", torch.float64), lengths
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,8 @@ def held_out(context: NetworkContext, limit: int | None = None) -> Score:
     return Score(float(losses @ lengths) / samples, accuracy)
 
 
-def precision(device: torch.device | str) -> torch.autocast:
-    """Mixed precision (bfloat16) on CUDA; full precision elsewhere."""
-    kind = torch.device(device).type
-    return torch.autocast(kind, dtype=torch.bfloat16, enabled=kind == "cuda")
+def precision(device: torch.device | str) -> AbstractContextManager[object]:
+    """Mixed precision (bfloat16) on CUDA, full precision elsewhere; can be entered repeatedly."""
+    if torch.device(device).type != "cuda":
+        return nullcontext()
+    return torch.autocast("cuda", dtype=torch.bfloat16)

@@ -125,6 +125,7 @@ class _Run:
         self._context = context
         self._hooks = hooks
         self._optimizer = optimizer
+        self._precision = precision(context.device)
         self._length = _length(context.data_loader)
         steps = trainer.epochs * (self._length or 1)
         self._scheduler = trainer.scheduler(optimizer, steps)
@@ -170,7 +171,7 @@ class _Run:
     def _step(self, tally: Tally, inputs: Any, targets: Any) -> None:
         network, optimizer = self._context.network, self._optimizer
         optimizer.zero_grad(set_to_none=True)
-        with precision(self._context.device):
+        with self._precision:
             output = forward(network, inputs)
             loss = self._context.loss(output, targets)
         loss.backward()
