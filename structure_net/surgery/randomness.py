@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 
 from structure_net.errors import CheckpointError
 
-AnyGenerator = torch.Generator | np.random.Generator | random.Random
+# A string, since `numpy.random` takes 30 ms to import and is needed by few programs.
+AnyGenerator: TypeAlias = "torch.Generator | np.random.Generator | random.Random"
 
 
 def random_states(generators: Mapping[str, AnyGenerator]) -> dict[str, Any]:
