@@ -11,6 +11,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import torch
 from torch import nn
@@ -211,7 +212,7 @@ def requirements(
 ) -> Requirements:
     """Brings what was recorded together with the axes of the traced program.
 
-    Axes that one attribute gives are unified: they can only move together.
+    Axes that the code takes for one size are unified: they can only move together.
 
     Args:
         model: The model that was traced.
@@ -221,7 +222,7 @@ def requirements(
     """
     resolver = _Resolver(nodes, tensors)
     wanted = list(dict.fromkeys(resolver.requirements(record)))
-    _unify_shared(wanted)
+    _unify_equal(wanted)
     definitions = [(a, resolver.resolve(term)) for a, term in declared(model)]
     return Requirements(wanted, definitions, integers(model))
 
@@ -280,16 +281,23 @@ class _Resolver:
         return f"'{call.function}' of '{module}'" if module else f"'{call.function}'"
 
 
-def _unify_shared(wanted: Sequence[Requirement]) -> None:
+def _unify_equal(wanted: Sequence[Requirement]) -> None:
+    """Unifies axes that the code calls one size: two axes, or all that one attribute gives."""
     first: dict[Attribute, Expr] = {}
     for requirement in wanted:
-        sides = requirement.left, requirement.right
-        for one, two in (sides, sides[::-1]):
-            if not (requirement.equality and isinstance(one, Attribute)):
-                continue
-            if isinstance(two, Measure) and two.prefix is None:
+        if not requirement.equality:
+            continue
+        left, right = requirement.left, requirement.right
+        if _whole(left) and _whole(right):
+            unify(left.expr, right.expr, f"{requirement.place}, which takes one size for another")
+        for one, two in ((left, right), (right, left)):
+            if isinstance(one, Attribute) and _whole(two):
                 expr = first.setdefault(one, two.expr)
                 unify(expr, two.expr, f"attribute {one}, which gives sizes that cannot be one")
+
+
+def _whole(term: Term) -> TypeGuard[Measure]:
+    return isinstance(term, Measure) and term.prefix is None
 
 
 def _indexed(wanted: Sequence[Requirement]) -> dict[Var, list[Requirement]]:

@@ -186,11 +186,21 @@ def _convolved_back(call: Invocation) -> Iterator[Claim]:
 
 
 def _attended(call: Invocation) -> Iterator[Claim]:
-    """`multi_head_attention_forward`: the width of a head is under the softmax's scale and stays."""
+    """`multi_head_attention_forward`: heads times their width is the width of the stream.
+
+    The width of a head is in the softmax's scale and stays.
+    """
     width, heads = call.argument(3, "embed_dim_to_check"), call.argument(4, "num_heads")
     channels = call.operand(0, "query")[-1]
     yield channels, term_of(width)
     yield channels, Combined("*", term_of(heads), Constant(channels.size // heads))
+    for axis in call.operand(11, "out_proj_weight"):
+        yield axis, channels
+    for name in ("q_proj_weight", "k_proj_weight", "v_proj_weight"):
+        for axis in call.operand(len(call.args), name)[:1]:
+            yield axis, channels
+    for axis in call.operand(5, "in_proj_weight")[:1]:
+        yield axis, Combined("*", Constant(3), channels)
 
 
 def _indexed(call: Invocation) -> Iterator[Claim]:
