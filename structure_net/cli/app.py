@@ -83,10 +83,10 @@ Examples:
 
     structure-net evolve
 
-    structure-net evolve --dataset mnist --data-dir DATA --architecture 784,256,128,10 \\
-        --density 0.02 --iterations 5 --epochs 3 --seed 0 --out runs/mnist
+    structure-net evolve --dataset mnist --data-dir DATA --out runs/mnist \\
+        --architecture 784,256,128,10 --density 0.02 --iterations 5
 
-    structure-net evolve --dataset mine.npz --system pipeline.py:system --baseline
+    structure-net evolve --dataset mine.npz --system pipeline.py:system
 
     structure-net evolve --dataset spirals --dry-run
 """

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import torch
+
 from structure_net.core import network_stats
 from structure_net.data import DatasetDescriptor
 from structure_net.errors import StructureNetError
@@ -26,6 +28,7 @@ from structure_net.runs.summarising import summarise
 from structure_net.runs.summary import Status
 from structure_net.runs.watching import Watcher
 from structure_net.surgery.files import write_text
+from structure_net.visualization import EvolutionPoint
 
 
 def begin(folder: RunFolder, prepared: Prepared, *, command: Sequence[str]) -> RunState:
@@ -43,12 +46,14 @@ def begin(folder: RunFolder, prepared: Prepared, *, command: Sequence[str]) -> R
     from structure_net.runs.records import RunRecord
 
     state = RunState(fresh_context(prepared))
+    stats = network_stats(prepared.network)
     record = RunRecord(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=tuple(command),
         request=prepared.request,
         architecture=tuple(prepared.network.architecture),
-        start_connections=network_stats(prepared.network)["total_connections"],
+        start_connections=stats["total_connections"],
+        start_parameters=stats["total_parameters"],
         dataset=_plain(prepared.dataset.descriptor),
         versions=_versions(),
     )
@@ -82,6 +87,7 @@ def carry_on(folder: RunFolder, prepared: Prepared, state: RunState, watcher: Wa
         OSError: A file cannot be written.
     """
     reached = state
+    warm_up()
     try:
         while reached.context.iteration < prepared.request.iterations:
             following = _one_iteration(prepared, reached, watcher)
@@ -101,6 +107,13 @@ def carry_on(folder: RunFolder, prepared: Prepared, state: RunState, watcher: Wa
     _conclude(folder, reached, status="finished")
     watcher.scored(reached.scores)
     return reached
+
+
+def warm_up() -> None:
+    """Takes one step of an optimizer, so that what PyTorch loads then is in nobody's seconds."""
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    parameter.sum().backward()
+    torch.optim.Adam([parameter]).step()
 
 
 def _one_iteration(prepared: Prepared, state: RunState, watcher: Watcher) -> RunState:
@@ -150,10 +163,10 @@ def write_report(folder: RunFolder, state: RunState, *, status: Status, reason: 
     )
     title = (
         f"{record.request.dataset}: {'-'.join(map(str, record.architecture))} "
-        f"born with {record.request.density:.3g} of its connections"
+        f"born with {100 * record.request.density:.3g} % of its connections"
     )
-    curve = curve_of(state.context.history, state.iterations, scores=state.scores, title=title)
-    write_picture(folder, curve)
+    birth = EvolutionPoint(0.0, record.start_parameters, record.start_connections)
+    write_picture(folder, curve_of(birth, state, title=title))
     write_text(folder.report, render_report(facts))
 
 

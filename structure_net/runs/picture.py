@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from structure_net.evolution import TrainingHistory
 from structure_net.runs.folder import RunFolder
-from structure_net.runs.summary import IterationSummary, Score
+from structure_net.runs.state import RunState
 from structure_net.surgery.files import replacing
 from structure_net.visualization import (
     EvolutionCurve,
@@ -17,14 +14,14 @@ from structure_net.visualization import (
 )
 
 
-def curve_of(
-    history: TrainingHistory,
-    iterations: Sequence[IterationSummary],
-    *,
-    scores: Sequence[Score] = (),
-    title: str = "",
-) -> EvolutionCurve:
-    """What the picture of a run shows; the first score is the run's own and no reference."""
+def curve_of(birth: EvolutionPoint, state: RunState, *, title: str = "") -> EvolutionCurve:
+    """What the picture of a run shows.
+
+    Args:
+        birth: The network before the first iteration.
+        state: What happened since; its first score is the run's own and no reference.
+        title: Stands above the picture.
+    """
     points = tuple(
         EvolutionPoint(
             seconds=record.elapsed,
@@ -33,26 +30,23 @@ def curve_of(
             train_accuracy=record.metrics.get("train_accuracy"),
             validation_accuracy=record.metrics.get("validation_accuracy"),
         )
-        for record in history
+        for record in state.context.history
     )
-    marks = tuple(GrowthMark(s.edited_at, s.label) for s in iterations if s.edited_at is not None)
+    marks = tuple(
+        GrowthMark(summary.edited_at, summary.label)
+        for summary in state.iterations
+        if summary.edited_at is not None
+    )
     references = tuple(
         Reference(score.name, score.validation_accuracy)
-        for score in scores[1:]
+        for score in state.scores[1:]
         if score.validation_accuracy is not None
     )
-    return EvolutionCurve(points, marks, references, title)
+    return EvolutionCurve((birth, *points), marks, references, title)
 
 
-def write_picture(folder: RunFolder, curve: EvolutionCurve) -> bool:
-    """Writes ``evolution.png``, whole or not at all; nothing where there is no epoch to show.
-
-    Returns:
-        Whether there is a picture.
-    """
-    if not curve.points:
-        return False
+def write_picture(folder: RunFolder, curve: EvolutionCurve) -> None:
+    """Writes ``evolution.png``, whole or not at all."""
     figure = plot_evolution(curve)
     with replacing(folder.picture) as draft:
         figure.savefig(draft, format="png")
-    return True

@@ -27,6 +27,7 @@ class RunRecord(BaseModel):
     request: RunRequest
     architecture: tuple[int, ...]
     start_connections: int
+    start_parameters: int
     dataset: dict[str, JsonValue]
     versions: dict[str, str]
 

@@ -24,7 +24,8 @@ _BLUE, _VERMILLION, _GREEN, _PURPLE, _INK, _FAINT = (
     "#333333",
     "#BBBBBB",
 )
-_LABELLED_MARKS = 8
+_LABEL_ROWS = 3
+_LABEL_SIZE = 8
 _NEAR = 0.06
 
 
@@ -82,6 +83,8 @@ class EvolutionCurve:
 
 def plot_evolution(curve: EvolutionCurve, *, axes: tuple[Axes, Axes] | None = None) -> Figure:
     """Draws accuracy (above) and size (below) over seconds, with the growth events marked in both.
+
+    An event is named where there is room for its name.
 
     Args:
         curve: What to draw.
@@ -229,23 +232,34 @@ def _steps(curve: EvolutionCurve, counts: Sequence[int]) -> tuple[list[float], l
 
 
 def _draw_marks(accuracy: Axes, size: Axes, marks: Sequence[GrowthMark]) -> None:
-    for index, mark in enumerate(marks):
+    for mark in marks:
         for axes in (accuracy, size):
             axes.axvline(mark.seconds, color=_FAINT, lw=1.0, zorder=0)
-        if len(marks) <= _LABELLED_MARKS:
-            _name_mark(accuracy, mark, raised=index % 2 == 1)
+    ends = [float("-inf")] * _LABEL_ROWS
+    for mark in marks:
+        place = float(accuracy.transData.transform((mark.seconds, 0.0))[0])
+        half = _half_width(accuracy, mark.label)
+        free = [row for row, end in enumerate(ends) if end < place - half]
+        if free:
+            ends[free[0]] = place + half
+            _name_mark(accuracy, mark, row=free[0])
 
 
-def _name_mark(axes: Axes, mark: GrowthMark, *, raised: bool) -> None:
+def _half_width(axes: Axes, label: str) -> float:
+    """Half the width of a label in pixels, from the usual width of a letter."""
+    return 0.5 * len(label) * _LABEL_SIZE * 0.62 * axes.figure.dpi / 72
+
+
+def _name_mark(axes: Axes, mark: GrowthMark, *, row: int) -> None:
     axes.annotate(
         mark.label,
         (mark.seconds, 1.0),
         xycoords=("data", "axes fraction"),
-        xytext=(0, 15 if raised else 3),
+        xytext=(0, 3 + 12 * row),
         textcoords="offset points",
         ha="center",
         va="bottom",
-        fontsize=8,
+        fontsize=_LABEL_SIZE,
         color=_INK,
     )
 

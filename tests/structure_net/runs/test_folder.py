@@ -18,6 +18,7 @@ RECORD = RunRecord(
     request=RunRequest(architecture=(64, 10)),
     architecture=(64, 10),
     start_connections=20,
+    start_parameters=30,
     dataset={"name": "digits"},
     versions={"torch": "2.13.0"},
 )

@@ -50,11 +50,22 @@ def test_every_edit_is_marked_in_both_panels_and_named() -> None:
     assert "+50 connections" in texts(figure)
 
 
-def test_many_edits_are_marked_without_names() -> None:
+def test_edits_that_lie_close_are_marked_and_named_as_far_as_there_is_room() -> None:
     marks = tuple(GrowthMark(1.0 + index / 100, f"edit {index}") for index in range(50))
-    assert not any(
-        text.startswith("edit") for text in texts(plot_evolution(EvolutionCurve(POINTS, marks)))
-    )
+    figure = plot_evolution(EvolutionCurve(POINTS, marks))
+    named = [text for text in texts(figure) if text.startswith("edit")]
+    assert 0 < len(named) < len(marks)
+    lines = [float(x.get_xdata()[0]) for x in figure.axes[0].get_lines()]
+    assert all(mark.seconds in lines for mark in marks)
+
+
+def test_names_of_edits_do_not_cover_each_other() -> None:
+    marks = tuple(GrowthMark(1.0 + index / 20, f"+{index} connections") for index in range(40))
+    figure = plot_evolution(EvolutionCurve(POINTS, marks))
+    figure.canvas.draw()
+    names = [t for t in figure.axes[0].texts if t.get_text().endswith("connections")]
+    boxes = [name.get_window_extent() for name in names]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
 
 
 def test_references_stand_in_the_legend_with_their_value() -> None:
