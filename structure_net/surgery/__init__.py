@@ -1,6 +1,13 @@
 """Edits of a network that trains: what they are, how they are planned, carried out and undone."""
 
 from structure_net.surgery.applying import Applied, Change, Preview, apply, edit, preview
+from structure_net.surgery.checkpoint import (
+    Checkpoint,
+    CheckpointHeader,
+    load_checkpoint,
+    read_header,
+    save_checkpoint,
+)
 from structure_net.surgery.committing import Undo
 from structure_net.surgery.edits import (
     AddConnections,
@@ -22,9 +29,13 @@ from structure_net.surgery.edits import (
     ReviveHeads,
     SplitNeurons,
 )
+from structure_net.surgery.entries import EditEntry, EventEntry, WidthChange
+from structure_net.surgery.journal import Journal
+from structure_net.surgery.lineage import JournalDiff, architecture, diff
 from structure_net.surgery.operating import operate
 from structure_net.surgery.planning import plan
 from structure_net.surgery.reindex import NEW, Reindex
+from structure_net.surgery.replaying import replay
 
 __all__ = [
     "NEW",
@@ -35,9 +46,15 @@ __all__ = [
     "AddSkipConnection",
     "Applied",
     "Change",
+    "Checkpoint",
+    "CheckpointHeader",
     "DoubleWidth",
     "Edit",
+    "EditEntry",
+    "EventEntry",
     "InsertLayer",
+    "Journal",
+    "JournalDiff",
     "MaskHeads",
     "MergeNeurons",
     "Preview",
@@ -51,9 +68,16 @@ __all__ = [
     "ReviveHeads",
     "SplitNeurons",
     "Undo",
+    "WidthChange",
     "apply",
+    "architecture",
+    "diff",
     "edit",
+    "load_checkpoint",
     "operate",
     "plan",
     "preview",
+    "read_header",
+    "replay",
+    "save_checkpoint",
 ]

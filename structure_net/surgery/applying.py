@@ -181,16 +181,9 @@ class Planned:
     def follow(self, rollback: ExitStack) -> None:
         """Brings the graph up to date, and back on undo."""
         if self.graph is not None and self.group is not None:
-            layer, before = self.group.layer, self.group.units
+            before = self.group.units
             self.graph.resized(self.group, self.units)
-            rollback.callback(self._shrink_back, layer, before)
-
-    def _shrink_back(self, layer: str, before: int) -> None:
-        assert self.graph is not None
-        for group in self.graph.groups_of(layer):
-            if self.group is not None and group.granularity == self.group.granularity:
-                self.graph.resized(group, before)
-                return
+            rollback.callback(self.graph.resized, self.group, before)
 
 
 def planned_on(model: nn.Module, change: Edit, example: Any) -> Planned:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import torch
@@ -107,7 +108,7 @@ class Reindex:
         Returns:
             A new tensor whose axis ``dim`` has ``new_size`` entries.
         """
-        runs = self._runs()
+        runs = _runs(self.source)
         if len(runs) > _FEW_RUNS:
             return self._select(tensor, dim, fill)
         shape = list(tensor.shape)
@@ -130,15 +131,17 @@ class Reindex:
         new = (index == NEW).nonzero().flatten()
         return out.index_fill(dim, new, fill) if len(new) else out
 
-    def _runs(self) -> list[tuple[int, int]]:
-        """The map as blocks ``(first old index or NEW, length)``, which copy faster than single
-        entries.
-        """
-        index = self.index()
-        if not len(index):
-            return []
-        new = index == NEW
-        follows = torch.where(new[1:], new[:-1], (index[1:] == index[:-1] + 1) & ~new[:-1])
-        starts = [0, *(torch.nonzero(~follows).flatten() + 1).tolist()]
-        ends = [*starts[1:], len(index)]
-        return [(self.source[start], end - start) for start, end in zip(starts, ends, strict=True)]
+
+@lru_cache(maxsize=32)
+def _runs(source: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+    """A map as blocks ``(first old index or NEW, length)``, which copy faster than single
+    entries.
+    """
+    if not source:
+        return ()
+    index = torch.tensor(source)
+    new = index == NEW
+    follows = torch.where(new[1:], new[:-1], (index[1:] == index[:-1] + 1) & ~new[:-1])
+    starts = [0, *(torch.nonzero(~follows).flatten() + 1).tolist()]
+    ends = [*starts[1:], len(source)]
+    return tuple((source[start], end - start) for start, end in zip(starts, ends, strict=True))

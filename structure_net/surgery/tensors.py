@@ -109,7 +109,8 @@ def _fresh(old: Tensor, dim: int, generator: torch.Generator, shape: torch.Size)
     """
     if old.dim() < 2:
         return torch.zeros(shape, dtype=old.dtype)
-    size = old.square().mean(dtype=torch.float64).sqrt().item() if old.numel() else 0.0
+    largest = torch.linalg.vector_norm(old).item() if old.numel() else 0.0
+    size = largest / math.sqrt(max(1, old.numel()))
     fan_in = max(1, math.prod(shape) // max(1, shape[dim]))
     scale = size if math.isfinite(size) and size > 0.0 else 1.0 / math.sqrt(3.0 * fan_in)
     return torch.randn(shape, generator=generator, dtype=torch.float64) * scale
