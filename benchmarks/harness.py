@@ -1,0 +1,75 @@
+"""Ratios measured in one run: candidates take turns, so that a machine's moods hit all of them."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+Timed = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One measured number.
+
+    Args:
+        name: What was measured.
+        value: The number.
+        unit: Its unit; "x" for a ratio.
+        goal: The largest value that is good enough; None where there is no goal.
+        note: How it was measured.
+    """
+
+    name: str
+    value: float
+    unit: str
+    goal: float | None = None
+    note: str = ""
+
+
+def seconds(action: Callable[[], object]) -> float:
+    """How long ``action`` takes, once."""
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def interleaved(
+    candidates: Mapping[str, Timed], repeats: int, *, warm_ups: int = 1
+) -> dict[str, float]:
+    """The median seconds of each candidate over ``repeats`` rounds in which each has one turn.
+
+    Args:
+        candidates: Each runs once and returns the seconds that count.
+        repeats: The number of rounds that count.
+        warm_ups: Rounds before them that do not.
+    """
+    rounds = [{name: run() for name, run in candidates.items()} for _ in range(warm_ups + repeats)]
+    return {name: statistics.median(one[name] for one in rounds[warm_ups:]) for name in candidates}
+
+
+def table(figures: list[Figure]) -> str:
+    """The figures as a Markdown table, which is readable as it stands."""
+    header = ("what", "measured", "goal", "how")
+    rows = [(one.name, _shown(one.value, one.unit), _goal(one), one.note) for one in figures]
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(4)]
+    lines = [header, tuple("-" * width for width in widths), *rows]
+    return "\n".join(
+        "| "
+        + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        + " |"
+        for line in lines
+    )
+
+
+def _shown(value: float, unit: str) -> str:
+    return f"{value:.3g} {unit}"
+
+
+def _goal(figure: Figure) -> str:
+    if figure.goal is None:
+        return ""
+    met = "met" if figure.value <= figure.goal else "MISSED"
+    return f"<= {figure.goal:g} {figure.unit}: {met}"
