@@ -105,12 +105,13 @@ class Requirements:
 
     def __init__(
         self,
-        wanted: Sequence[Requirement],
-        definitions: Sequence[tuple[Attribute, Term]],
-        initial: Mapping[Attribute, int],
+        wanted: Sequence[Requirement] = (),
+        definitions: Mapping[Attribute, Term] | None = None,
+        initial: Mapping[Attribute, int] | None = None,
     ) -> None:
-        self._initial = dict(initial)
-        self._definitions = tuple(definitions)
+        self._initial = dict(initial or {})
+        self._definitions = dict(definitions or {})
+        self._last: tuple[dict[Var, int], dict[Attribute, int]] | None = None
         self._wanted = tuple(wanted)
         self._by_attribute: dict[Attribute, list[Requirement]] = {}
         self._by_variable: dict[Var, list[Requirement]] | None = None
@@ -136,16 +137,25 @@ class Requirements:
                 return complaint
         return None
 
-    def values(self, sizes: Sizes) -> dict[Attribute, int]:
-        """The value of every attribute that is not what it was at trace time.
+    def value(self, attribute: Attribute, sizes: Sizes) -> int:
+        """What ``attribute`` must be at ``sizes``, to which `objection` must not object."""
+        if self._last is None or self._last[0] != sizes:
+            self._last = dict(sizes), self._solved(sizes)
+        solved = self._last[1]
+        if attribute not in solved and attribute in self._definitions:
+            return evaluate(self._definitions[attribute], sizes, {**self._initial, **solved})
+        return solved.get(attribute, self._initial[attribute])
 
-        Args:
-            sizes: The variables that changed, with their sizes; `objection` must not object.
-        """
-        solved = self._solved(sizes)
-        known = {**self._initial, **solved}
-        defined = {a: evaluate(term, sizes, known) for a, term in self._definitions}
-        return {a: v for a, v in {**solved, **defined}.items() if v != self._initial[a]}
+    def attributes_of(self, var: Var, sizes: Sizes) -> tuple[Attribute, ...]:
+        """The attributes that follow ``var`` when it changes from what it is at ``sizes``."""
+        units = sizes.get(var, var.size)
+        found: dict[Attribute, None] = {}
+        for new in (units + 1, 2 * units):
+            changed = {**sizes, var: new}
+            moving = [*self._solved(changed), *self._definitions]
+            now = {a: self.value(a, sizes) for a in moving if a not in found}
+            found |= {a: None for a, value in now.items() if self.value(a, changed) != value}
+        return tuple(found)
 
     def _solved(self, sizes: Sizes) -> dict[Attribute, int]:
         solved: dict[Attribute, int] = {}
@@ -223,7 +233,7 @@ def requirements(
     resolver = _Resolver(nodes, tensors)
     wanted = list(dict.fromkeys(resolver.requirements(record)))
     _unify_equal(wanted)
-    definitions = [(a, resolver.resolve(term)) for a, term in declared(model)]
+    definitions = {a: resolver.resolve(term) for a, term in declared(model)}
     return Requirements(wanted, definitions, integers(model))
 
 

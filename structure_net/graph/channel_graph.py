@@ -14,6 +14,7 @@ from functools import partial
 from torch import nn
 
 from structure_net.errors import SurgeryError
+from structure_net.graph.attributes import Attribute, Requirements
 from structure_net.graph.channels import AttributeSite, Axis, ChannelGroup, Growth, NormSite, Role
 from structure_net.graph.ledger import Ledger, Origin
 from structure_net.graph.naming import NamedLayer, named_layers
@@ -252,15 +253,11 @@ class ChannelGraph:
         )
 
     def _attributes(self, var: Var) -> tuple[AttributeSite, ...]:
-        sites = []
-        for (module, name, position), expr in self.structure.ledger.attributes.items():
-            if var in leaves(expr):
-                sites.append(
-                    AttributeSite(
-                        module, name, position, partial(_value, expr, var, dict(self.sizes))
-                    )
-                )
-        return tuple(sites)
+        needs, sizes = self.structure.ledger.requirements, dict(self.sizes)
+        return tuple(
+            AttributeSite(a.module, a.name, a.position, partial(_value, needs, a, var, sizes))
+            for a in needs.attributes_of(var, sizes)
+        )
 
 
 def _lifted(
@@ -269,8 +266,10 @@ def _lifted(
     return lift(expr, var, source, sizes)
 
 
-def _value(expr: Expr, var: Var, sizes: Mapping[Var, int], units: int) -> int:
-    return size_of(expr, {**sizes, var: units})
+def _value(
+    needs: Requirements, attribute: Attribute, var: Var, sizes: Mapping[Var, int], units: int
+) -> int:
+    return needs.value(attribute, {**sizes, var: units})
 
 
 def _preference(group: ChannelGroup) -> tuple[bool, bool, int, int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from structure_net.graph.attributes import Requirements
 from structure_net.graph.channels import Role
 from structure_net.graph.sizes import Expr, Var
 
@@ -140,12 +141,13 @@ class Ledger:
         uses: What each axis does.
         layers: The weights that write, in order of execution.
         norms: Normalisations over an axis.
+        copies: The step that a copy holds the values of.
         in_place: Steps that write into their first input.
         heads: Variables that count attention heads.
         steps: The program.
         bare_norms: Indices of normalisations whose result is used without a gain.
         parameter_steps: The name of the parameter or buffer that a step supplies.
-        attributes: (module, attribute, position) with the size that the attribute holds.
+        requirements: What the model's own integers ask of the sizes.
     """
 
     tensors: dict[str, tuple[Expr, ...]] = field(default_factory=dict)
@@ -156,9 +158,10 @@ class Ledger:
     uses: dict[Origin, list[Use]] = field(default_factory=dict)
     layers: list[LayerRecord] = field(default_factory=list)
     norms: list[Norm] = field(default_factory=list)
+    copies: dict[int, int] = field(default_factory=dict)
     in_place: set[int] = field(default_factory=set)
     heads: list[Var] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     bare_norms: set[int] = field(default_factory=set)
     parameter_steps: dict[int, str] = field(default_factory=dict)
-    attributes: dict[tuple[str, str, int | None], Expr] = field(default_factory=dict)
+    requirements: Requirements = field(default_factory=Requirements)

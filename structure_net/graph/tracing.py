@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from structure_net.core.sparsity import SparseLayer
 from structure_net.errors import TraceError
 from structure_net.graph.ledger import Ledger
+from structure_net.graph.recording import Recording, recording
 from structure_net.graph.walk import walk
 
 Example = Tensor | tuple[Any, ...] | list[Any] | Mapping[str, Any]
@@ -34,8 +35,8 @@ def ledger_of(model: nn.Module, example: Example) -> Ledger:
     """
     refuse_wrapped(model)
     args, kwargs = inputs_of(example)
-    program = _export(model, args, kwargs)
-    return walk(program, model)
+    program, record = _export(model, args, kwargs)
+    return walk(program, model, record)
 
 
 def inputs_of(example: Example) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -68,7 +69,9 @@ def refuse_wrapped(model: nn.Module) -> None:
         )
 
 
-def _export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _export(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, Recording]:
     from torch.export import export
 
     with ExitStack() as stack:
@@ -82,8 +85,9 @@ def _export(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
         stack.enter_context(torch.no_grad())
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
+        record = stack.enter_context(recording(model))
         try:
-            return export(model, args, kwargs, strict=False)
+            return export(model, args, kwargs, strict=False), record
         except Exception as error:
             raise TraceError(_explanation(model, error)) from error
 

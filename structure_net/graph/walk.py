@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from structure_net.core.sparsity import SparseLayer
+from structure_net.graph.attributes import TracedNode, requirements
 from structure_net.graph.ledger import Axes, Dim, Ledger, Step, Tag
+from structure_net.graph.recording import Recording
 from structure_net.graph.rules import RULES, Call, Operand, unknown
 from structure_net.graph.rules.handwritten import abandon, recognise
-from structure_net.graph.sizes import axis, freeze, size_of
+from structure_net.graph.sizes import axis, freeze, leaves, size_of
 
 Value = Operand | tuple[Operand, ...] | None
 
@@ -21,10 +23,11 @@ WRAPPERS = {"wrap_with_set_grad_enabled": 1, "wrap_with_autocast": 4}
 """Operations that run a subprogram in another mode, and the position of the subprogram among their arguments."""
 
 
-def walk(program: Any, model: nn.Module) -> Ledger:
-    """The ledger of an exported program of ``model``."""
+def walk(program: Any, model: nn.Module, record: Recording) -> Ledger:
+    """The ledger of an exported program of ``model``, whose integers were recorded meanwhile."""
     walker = _Walker(program, model)
     walker.run(program.graph_module, None)
+    walker.require(record)
     walker.close()
     return walker.ledger
 
@@ -35,6 +38,7 @@ class _Walker:
     def __init__(self, program: Any, model: nn.Module) -> None:
         self.ledger = Ledger()
         self.values: dict[Any, Value] = {}
+        self.traced: list[TracedNode] = []
         self.model = model
         self.names = _canonical(model)
         for name, first in self.names.items():
@@ -128,6 +132,8 @@ class _Walker:
             module=_module(node),
         )
         outputs = self._apply(call, tensors)
+        exprs = tuple(tuple(dim.expr for dim in axes) for axes in outputs)
+        self.traced.append(TracedNode(node, exprs, _module(node)))
         steps = tuple(operand.step for operand in call.operands)
         numbers = tuple(float(v) for v in call.arguments.values() if isinstance(v, (int, float)))
         results = self._step(
@@ -191,6 +197,19 @@ class _Walker:
             freeze(dim.expr, reason)
         if value.tag is not None and value.tag.norm is not None:
             self.ledger.bare_norms.add(value.tag.norm)
+
+    def require(self, record: Recording) -> None:
+        """Fixes what the model's own integers do not allow to change."""
+        ledger = self.ledger
+        needs = requirements(self.model, record, self.traced, ledger.tensors)
+        ledger.requirements = needs
+        stored = (var for exprs in ledger.tensors.values() for e in exprs for var in leaves(e))
+        for var in dict.fromkeys(stored):
+            trials = (var.size + 1, var.size + 2, 2 * var.size, max(var.size - 1, 2))
+            found = (needs.objection({var: size}) for size in trials if not var.reasons)
+            objection = next((why for why in found if why is not None), None)
+            if objection is not None:
+                freeze(var, objection)
 
     def close(self) -> None:
         """Fixes what no operation explained."""

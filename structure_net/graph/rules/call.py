@@ -150,7 +150,7 @@ class Call:
             self.use(one.axes[i], Role.READS, two)
             self.use(two.axes[j], Role.WRITES)
         else:
-            self.freeze(one.expr(i), "which contracts the channels without a parameter")
+            self.freeze(one.expr(i), "which contracts the channels without a parameter of their own")
 
     def _trainable(self, dim: Dim) -> bool:
         names = self.ledger.trainable | self.ledger.leaves
@@ -162,8 +162,10 @@ class Call:
         return Dim(dim.expr)
 
     def layer(self, weight: Operand, kind: str, output: Expr, name: str | None = None) -> None:
-        """Notes a weight that writes ``output``."""
-        found = name or weight.name or next((o[0] for d in weight.axes for o in d.origins), None)
+        """Notes a weight that writes ``output``; a computed weight goes by the module that applies it."""
+        computed = f"{self.module}.weight" if self.module else None
+        origins = (origin[0] for dim in weight.axes for origin in dim.origins)
+        found = name or weight.name or next(origins, computed)
         if found is not None:
             self.ledger.layers.append(LayerRecord(found, kind, output, self.step, self.module))
 
@@ -171,10 +173,6 @@ class Call:
         """Notes a normalisation over ``expr``; its index."""
         self.ledger.norms.append(Norm(kind, expr, self.step, source, self.module, **rest))
         return len(self.ledger.norms) - 1
-
-    def attribute(self, name: str, expr: Expr) -> None:
-        """Notes that the innermost module keeps a size in an attribute."""
-        self.ledger.attributes.setdefault((self.module, name, None), expr)
 
     def wide(self, expr: Expr) -> bool:
         """Whether an axis holds more than the constant 1."""

@@ -21,13 +21,6 @@ def _space(call: Call, weight: Operand) -> tuple[Dim, ...]:
     )
 
 
-def _groups(call: Call, count: int) -> Expr:
-    groups = axis(count)
-    if groups is not ONE:
-        call.attribute("groups", groups)
-    return groups
-
-
 @rule(
     "conv1d",
     "conv2d",
@@ -45,9 +38,10 @@ def convolution(call: Call) -> Axes | list[Axes]:
     x, weight = call.tensor("input"), call.tensor("weight")
     transposed = "transpose" in call.operation or bool(call["transposed"])
     if not all(dim.origins for dim in weight.axes[:2] if call.wide(dim.expr)):
+        call.layer(weight, "convolution", weight.expr(0))
         return unknown(call)
     channel = x.dims - weight.dims + 1
-    groups = _groups(call, call["groups"] or 1)
+    groups = axis(call["groups"] or 1)
     reads, writes = (0, 1) if transposed else (1, 0)
     out = (_transposed if transposed else _plain)(call, weight, x.expr(channel), groups)
     if call.wide(weight.expr(reads)) and not _one_each(call, weight, transposed=transposed):

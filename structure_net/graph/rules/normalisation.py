@@ -6,7 +6,7 @@ from structure_net.graph.channels import Role
 from structure_net.graph.ledger import Axes, Dim
 from structure_net.graph.rules.call import Call, Operand
 from structure_net.graph.rules.registry import rule
-from structure_net.graph.sizes import Expr, Prod, axis
+from structure_net.graph.sizes import Expr, Prod, axis, leaves
 
 PER_CHANNEL = (
     ("weight", Role.SCALES),
@@ -44,7 +44,6 @@ def group_norm(call: Call) -> Axes:
     groups = axis(count, given=True)
     inside = call.fixed(x.shape[1] // count, "which normalises inside a group of channels").expr
     call.unify(x.expr(1), Prod((groups, inside)))
-    call.attribute("num_groups", groups)
     _per_channel(call, x.expr(1))
     return _plain(x)
 
@@ -76,5 +75,7 @@ def softmax(call: Call) -> Axes:
     """Entries of one axis depend on all others of it."""
     x = call.operands[0]
     call.freeze(x.expr(call["dim"]), "which mixes the channels")
+    if x.dims > 3 and call["dim"] in (-1, x.dims - 1):
+        call.ledger.heads += leaves(x.expr(-3))
     call.use_all(x, Role.TABLE)
     return _plain(x)

@@ -36,7 +36,6 @@ def recurrent(call: Call) -> list[Axes]:
         call.unify(state.expr(-1), hidden)
         call.use_all(state, Role.WRITES)
     call.layer(weights[0], "recurrent", output, name=None)
-    call.attribute("hidden_size", hidden)
     return _results(call, x, output, hidden)
 
 
