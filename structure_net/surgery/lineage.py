@@ -6,6 +6,7 @@ or a change by hand. Words, times and measurements do not count.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from torch import nn
 
 from structure_net.core.statistics import network_stats
+from structure_net.surgery.edits import Edit
 from structure_net.surgery.entries import (
     OPAQUE,
     START,
@@ -167,8 +169,16 @@ def describe(entry: Entry) -> str:
     return f"{entry.iteration}: {entry.kind}"
 
 
-def _short(edit: object) -> str:
-    text = repr(edit)
+def _short(edit: Edit) -> str:
+    """``edit`` as it would be written, without what stands at its default."""
+    words = []
+    for item in dataclasses.fields(edit):
+        value = getattr(edit, item.name)
+        if item.default is dataclasses.MISSING:
+            words.append(repr(value))
+        elif value != item.default:
+            words.append(f"{item.name}={value!r}")
+    text = f"{type(edit).__name__}({', '.join(words)})"
     return text if len(text) <= 60 else f"{text[:56]}...)"
 
 
