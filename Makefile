@@ -20,7 +20,7 @@ DOCS := $(VENV)/.docs-installed
 .PHONY: help demo test test-extras bench lint docs clean
 
 help: ## list the commands
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(CORE) ## evolve a sparse network on the handwritten digits
 	$(BIN)/structure-net demo $(ARGS)
@@ -49,7 +49,7 @@ clean: ## remove the environment and what was built
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v >= (3, 11) or sys.exit("Python 3.11 or newer is needed; $(PYTHON) is %d.%d. Name another: make PYTHON=python3.12 ..." % v)'
 	@echo "Making the virtual environment in $(VENV)"
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -f $(BIN)/python; exit 1; }
 
 $(CORE): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing Structure Net into $(VENV); PyTorch is large, so this takes some minutes"
