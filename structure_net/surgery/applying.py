@@ -14,16 +14,19 @@ from structure_net.core.sparsity import SparseLayer
 from structure_net.errors import SurgeryError
 from structure_net.graph.channels import ChannelGroup
 from structure_net.surgery.committing import Undo
-from structure_net.surgery.depths import DEPTH_EDITS, observed_layers, planned_depth
+from structure_net.surgery.depths import DEPTH_EDITS, observed_layers
 from structure_net.surgery.edits import (
     AddConnections,
+    AddHeads,
     AddNeurons,
     AddResidualBlock,
     AddSkipConnection,
     DoubleWidth,
     Edit,
     InsertLayer,
+    MaskHeads,
     RemoveConnections,
+    ReviveHeads,
     SplitNeurons,
 )
 from structure_net.surgery.graft_steps import built_grafts
@@ -36,6 +39,7 @@ from structure_net.surgery.moves import (
     MoveAxis,
     MoveLeaf,
     RemoveGraft,
+    SetGate,
 )
 from structure_net.surgery.operating import operate, tensor_of
 from structure_net.surgery.optimizers import optimizers_of
@@ -193,13 +197,16 @@ def planned_on(model: nn.Module, change: Edit, example: Any) -> Planned:
         SurgeryError: The edit cannot be planned.
     """
     if isinstance(change, DEPTH_EDITS):
-        return Planned(planned_depth(change, model, sites(model, example, observed_layers(change))))
+        found = sites(model, example, observed_layers(change))
+        return Planned(plan(change, None, model, found))
     renamed = replace(change, layer=current_name(model, change.layer))
     if isinstance(renamed, AddConnections | RemoveConnections):
-        return Planned(plan(renamed, None))
+        return Planned(plan(renamed))
     from structure_net.graph import graph_of
 
     graph = graph_of(model, example)
+    if isinstance(renamed, MaskHeads | ReviveHeads):
+        return Planned(plan(renamed, graph, model))
     moves, group, units = planned_width(renamed, graph)
     return Planned(moves, graph, group, units)
 
@@ -244,8 +251,10 @@ def preview(model: nn.Module, change: Edit, example: Any, *, seed: int = 0) -> P
 
 
 def new_grafts(moves: Iterable[Move]) -> tuple[str, ...]:
-    """The dotted names that the moves' grafts will have."""
-    return tuple(f"{m.layer}.grafts.{m.name}" for m in moves if isinstance(m, AddGraft))
+    """The dotted names that the moves' grafts and gates will have."""
+    grafts = [f"{m.layer}.grafts.{m.name}" for m in moves if isinstance(m, AddGraft)]
+    gates = [m.layer for m in moves if isinstance(m, SetGate) and not all(m.open)]
+    return (*grafts, *(f"{name.removesuffix('.origin')}.gates.heads" for name in gates))
 
 
 def described(model: nn.Module, moves: tuple[Move, ...], seed: int = 0) -> tuple[Change, ...]:
@@ -264,6 +273,10 @@ def described(model: nn.Module, moves: tuple[Move, ...], seed: int = 0) -> tuple
             Change(f"{name}.{n}", None, tuple(p.shape), "new") for n, p in graft.named_parameters()
         ]
     for move in moves:
+        if isinstance(move, SetGate):
+            size = len(move.open)
+            word = f"{size - round(sum(move.open))} of {size} inputs masked"
+            kept.append(Change(f"{move.layer}.heads", (size,), (size,), word))
         if isinstance(move, RemoveGraft):
             name = f"{move.layer}.grafts.{move.name}"
             graft = model.get_submodule(name)
@@ -293,7 +306,7 @@ def _leaves(model: nn.Module, moves: tuple[Move, ...]) -> list[Change]:
     return [Change(n, tuple(b), tuple(a), ", ".join(r)) for n, (b, a, r) in sizes.items()]
 
 
-_KEEPING = (AddNeurons, DoubleWidth, InsertLayer, AddResidualBlock, AddSkipConnection)
+_KEEPING = (AddNeurons, AddHeads, DoubleWidth, InsertLayer, AddResidualBlock, AddSkipConnection)
 
 
 def promises(change: Edit) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +12,12 @@ from torch.optim import Optimizer
 
 from structure_net.surgery.building import built_block, built_skip
 from structure_net.surgery.committing import Step
-from structure_net.surgery.grafts import Carrier, Grafted
-from structure_net.surgery.moves import AddGraft, Block, Move, RemoveGraft
+from structure_net.surgery.grafts import Carrier, Grafted, HeadGate
+from structure_net.surgery.moves import AddGraft, Block, Move, RemoveGraft, SetGate
 from structure_net.surgery.optimizers import JoinGroup, LeaveGroup, Record
 from structure_net.surgery.tensors import draws
+
+_Module = TypeVar("_Module", bound=nn.Module)
 
 
 def built_grafts(model: nn.Module, moves: Sequence[Move], seed: int) -> dict[str, nn.Module]:
@@ -58,6 +61,17 @@ def graft_steps(
             record.gone += list(graft.parameters())
             for optimizer in optimizers:
                 yield from (LeaveGroup(optimizer, old) for old in graft.parameters())
+
+
+def gate_steps(model: nn.Module, moves: Sequence[Move]) -> Iterator[Step]:
+    """Steps for every gate that is set, changed or taken away."""
+    for move in moves:
+        if isinstance(move, SetGate):
+            like = _like(model, move.layer)
+            values = torch.tensor(move.open, dtype=like.dtype, device=like.device)
+            images = isinstance(model.get_submodule(move.layer), nn.modules.conv._ConvNd)
+            gate = HeadGate(values, images=images)
+            yield PutGate(model, move.layer.removesuffix(".origin"), gate)
 
 
 def _joins(optimizers: Sequence[Optimizer], graft: nn.Module, near: Tensor) -> Iterator[Step]:
@@ -109,6 +123,45 @@ class PutGraft:
         del place.grafts[self.name]
         if self._wrapped is not None:
             self._wrapped.revert()
+
+
+@dataclass(slots=True)
+class PutGate:
+    """Sets the gate in front of a layer, in the place of an older one; an open gate is none."""
+
+    model: nn.Module
+    path: str
+    gate: HeadGate
+    _older: nn.Module | None = field(default=None, init=False)
+    _exchanged: Places | None = field(default=None, init=False)
+
+    def apply(self) -> None:
+        """Sets the gate."""
+        place = self.model.get_submodule(self.path)
+        if not isinstance(place, Grafted):
+            place = self._exchange(place, Grafted(place))
+        self._older = place.gates._modules.get("heads")
+        if not bool(self.gate.open.all()):
+            place.gates["heads"] = self.gate
+            return
+        place.gates.clear()
+        if not place.grafts:
+            self._exchange(place, place.origin)
+
+    def revert(self) -> None:
+        """Sets what was there before."""
+        if self._exchanged is not None:
+            self._exchanged.revert()
+        place = self.model.get_submodule(self.path)
+        if isinstance(place, Grafted):
+            place.gates.clear()
+            if self._older is not None:
+                place.gates["heads"] = self._older
+
+    def _exchange(self, old: nn.Module, new: _Module) -> _Module:
+        self._exchanged = Places(self.model, old, new)
+        self._exchanged.apply()
+        return new
 
 
 @dataclass(slots=True)

@@ -24,6 +24,9 @@ _DEPTH: Final = 4  # how deep a source may be entered again before its target ra
 class Grafted(nn.Module):
     """A layer with what grew behind it.
 
+    Whoever reads the layer's weight instead of calling it (`torch.nn.MultiheadAttention` does so
+    with its output projection) gets it with the silent inputs' columns zero.
+
     Args:
         layer: The layer; runs first, with all arguments.
     """
@@ -51,7 +54,11 @@ class Grafted(nn.Module):
             modules = self.__dict__.get("_modules", {})
             if "origin" not in modules:
                 raise
-            return getattr(modules["origin"], name)
+            value = getattr(modules["origin"], name)
+        gates: Any = modules["gates"] if name == "weight" else {}
+        for gate in gates.values():
+            value = gate(value)
+        return value
 
     def __setattr__(self, name: str, value: Any) -> None:
         layer = self.__dict__.get("_modules", {}).get("origin")
@@ -212,6 +219,29 @@ class SkipTarget(nn.Module):
             carried = _POOLS[self.spatial](carried, list(inputs.shape[2:]))
         output: Tensor = inputs + self.project(carried)
         return output
+
+
+class HeadGate(nn.Module):
+    """Silences some of the channels that a layer reads.
+
+    Args:
+        open: 1 for channels that pass, 0 for silent ones. Shape ``(channels,)``.
+        images: Whether the channels are the second axis, as of a convolution's input, instead of
+            the last.
+    """
+
+    open: Tensor
+
+    def __init__(self, open: Tensor, *, images: bool = False) -> None:
+        super().__init__()
+        self.images = images
+        self.register_buffer("open", open)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Keeps the shape."""
+        if self.images:
+            return inputs * self.open.view(-1, *[1] * (inputs.dim() - 2))
+        return inputs * self.open
 
 
 def resolved(model: nn.Module, name: str) -> str:

@@ -159,6 +159,19 @@ class RemoveGraft:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class SetGate:
+    """Lets some of a layer's inputs pass and silences others; all ones take the gate away.
+
+    Args:
+        layer: The dotted name of the layer.
+        open: 1 or 0 for each input channel.
+    """
+
+    layer: str
+    open: tuple[float, ...]
+
+
 Move = (
     MoveAxis
     | MoveLeaf
@@ -169,4 +182,5 @@ Move = (
     | ScaleAttribute
     | AddGraft
     | RemoveGraft
+    | SetGate
 )

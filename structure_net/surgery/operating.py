@@ -18,7 +18,7 @@ from structure_net.core.changes import TensorChange, assign
 from structure_net.core.sparsity import SparseLayer
 from structure_net.errors import SurgeryError
 from structure_net.surgery.committing import Settle, SetValue, Step, SwapTensor, Undo, commit
-from structure_net.surgery.graft_steps import built_grafts, graft_steps
+from structure_net.surgery.graft_steps import built_grafts, gate_steps, graft_steps
 from structure_net.surgery.moves import (
     Connect,
     Disconnect,
@@ -90,6 +90,7 @@ def _steps(
         steps.append(Settle(layer, layer.settle))
     steps += _attribute_steps(model, moves)
     steps += graft_steps(model, moves, built_grafts(model, moves, seed), optimizers, record)
+    steps += gate_steps(model, moves)
     return [*steps, Remember(record, optimizers)]
 
 

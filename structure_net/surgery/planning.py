@@ -2,44 +2,81 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeVar
+
+from torch import nn
 
 from structure_net.errors import SurgeryError
 from structure_net.graph.channels import ChannelGroup
-from structure_net.surgery import widths
+from structure_net.surgery import heads, widths
+from structure_net.surgery.depths import DEPTH_EDITS, observed_layers, planned_depth
 from structure_net.surgery.edits import (
     AddConnections,
+    AddHeads,
     AddNeurons,
     DoubleWidth,
     Edit,
+    MaskHeads,
     MergeNeurons,
     RemoveConnections,
+    RemoveHeads,
     RemoveNeurons,
     ResetNeurons,
+    ReviveHeads,
     SplitNeurons,
 )
 from structure_net.surgery.moves import Connect, Disconnect, Move
+from structure_net.surgery.sites import Site
 
 if TYPE_CHECKING:
     from structure_net.graph import ChannelGraph
 
 
-def plan(edit: Edit, graph: ChannelGraph | None) -> tuple[Move, ...]:
-    """The moves that ``edit`` needs on a model of structure ``graph``.
+def plan(
+    edit: Edit,
+    graph: ChannelGraph | None = None,
+    model: nn.Module | None = None,
+    sites: Mapping[str, Site] | None = None,
+) -> tuple[Move, ...]:
+    """The moves that ``edit`` needs. Pure: nothing is written, no random number is drawn.
+
+    Args:
+        edit: The edit.
+        graph: What `structure_net.graph.graph_of` gives; for edits of widths and heads.
+        model: The model, read only; for edits of depth and masks of heads.
+        sites: What `structure_net.surgery.sites.sites` gives; for edits that add depth.
 
     Raises:
         SurgeryError: The layer is unknown (with the nearest name) or frozen (with the reason), a
-            count or an index does not fit, the layer would be left empty, or the edit would not
-            keep what it promises.
+            count or an index does not fit, the layer would be left empty, the edit would not keep
+            what it promises, or one of the arguments that it needs is missing.
     """
-    match edit:
-        case AddConnections():
-            return (Connect(edit.layer, edit.pairs, edit.scale),)
-        case RemoveConnections():
-            return (Disconnect(edit.layer, edit.pairs),)
-        case _:
-            assert graph is not None
-            return planned_width(edit, graph)[0]
+    if isinstance(edit, AddConnections | RemoveConnections):
+        return (_rewired(edit),)
+    if isinstance(edit, DEPTH_EDITS):
+        known = _given(sites, "sites") if observed_layers(edit) else {}
+        return planned_depth(edit, _given(model, "model"), known)
+    if isinstance(edit, MaskHeads | ReviveHeads):
+        return heads.gate(_given(model, "model"), _given(graph, "graph"), edit)
+    return planned_width(edit, _given(graph, "graph"))[0]
+
+
+def _rewired(edit: AddConnections | RemoveConnections) -> Move:
+    if not edit.pairs:
+        raise SurgeryError("pairs is empty; name at least one (output unit, input unit).")
+    if isinstance(edit, AddConnections):
+        return Connect(edit.layer, edit.pairs, edit.scale)
+    return Disconnect(edit.layer, edit.pairs)
+
+
+_Value = TypeVar("_Value")
+
+
+def _given(value: _Value | None, name: str) -> _Value:
+    if value is None:
+        raise SurgeryError(f"This edit is planned with the argument {name!r}; got None.")
+    return value
 
 
 def planned_width(edit: Edit, graph: ChannelGraph) -> tuple[tuple[Move, ...], ChannelGroup, int]:
@@ -47,25 +84,33 @@ def planned_width(edit: Edit, graph: ChannelGraph) -> tuple[tuple[Move, ...], Ch
     match edit:
         case AddNeurons():
             group = widths.group_for_count(graph, edit.layer, edit.count)
-            units = edit.count // group.granularity
-            return widths.grow(group, units), group, group.units + units
+            more = edit.count // group.granularity
+            moves = widths.grow(group, more)
         case RemoveNeurons():
             group, gone = widths.group_for_indices(graph, edit.layer, edit.indices)
-            return widths.drop(group, gone), group, group.units - len(gone)
+            moves, more = widths.drop(group, gone), -len(gone)
         case SplitNeurons():
             group, several = widths.group_for_indices(graph, edit.layer, edit.indices)
-            return widths.split(group, several, edit.noise), group, group.units + len(several)
+            moves, more = widths.split(group, several, edit.noise), len(several)
         case ResetNeurons():
             group, several = widths.group_for_indices(graph, edit.layer, edit.indices)
-            return widths.reset(group, several), group, group.units
+            moves, more = widths.reset(group, several), 0
         case MergeNeurons():
             group, pairs = _pairs(edit, graph)
-            return widths.merge(group, pairs), group, group.units - len(pairs)
+            moves, more = widths.merge(group, pairs), -len({gone for _, gone in pairs})
         case DoubleWidth():
             group = graph.group(edit.layer)
-            return widths.double(group), group, 2 * group.units
+            moves, more = widths.double(group), group.units
+        case AddHeads():
+            group = heads.heads_of(graph, edit)
+            moves, more = widths.grow(group, heads.counted(edit)), edit.count
+        case RemoveHeads():
+            group = heads.heads_of(graph, edit)
+            gone = heads.units_of(group, edit.heads)
+            moves, more = widths.drop(group, gone), -len(gone)
         case _:
             raise SurgeryError(f"{type(edit).__name__} is no edit of a layer's width.")
+    return moves, group, group.units + more
 
 
 def _pairs(
