@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from structure_net.evolution import Component, components
+from structure_net.evolution.components import (
+    ExtremaGrowthStrategy,
+    NetworkStatsAnalyzer,
+    StandardExtremaAnalyzer,
+    StandardNetworkTrainer,
+)
+from structure_net.testing import check_component
+
+EXPORTED = {
+    "NetworkStatsAnalyzer": (NetworkStatsAnalyzer(), ()),
+    "StandardExtremaAnalyzer": (StandardExtremaAnalyzer(), ()),
+    "ExtremaGrowthStrategy": (ExtremaGrowthStrategy(patch_size=3), (StandardExtremaAnalyzer(),)),
+    "StandardNetworkTrainer": (StandardNetworkTrainer(epochs=2), ()),
+}
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_every_component_keeps_the_promises_of_its_role(name: str) -> None:
+    component, analyzers = EXPORTED[name]
+    check_component(component, analyzers)
+
+
+def test_a_strategy_that_adds_layers_keeps_the_promises_of_its_role() -> None:
+    strategy = ExtremaGrowthStrategy(0.2, patch_size=3, add_layer_on_extrema=True)
+    check_component(strategy, (StandardExtremaAnalyzer(),))
+
+
+def test_the_list_of_components_is_complete() -> None:
+    public = {
+        name
+        for name in components.__all__
+        if inspect.isclass(kind := getattr(components, name)) and issubclass(kind, Component)
+    }
+    assert set(EXPORTED) == public

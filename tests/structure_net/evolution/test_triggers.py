@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import pytest
+
+from structure_net.evolution import (
+    All,
+    Any,
+    Cooldown,
+    EpochRecord,
+    EveryNEpochs,
+    EveryNSteps,
+    MetricAbove,
+    MetricBelow,
+    Not,
+    Plateau,
+    Progress,
+    TrainingHistory,
+    Trigger,
+    trigger_from_dict,
+    trigger_to_dict,
+)
+
+EVERY = [
+    Plateau(2, 0.1, "train_loss", "max"),
+    Cooldown(3, 5),
+    EveryNSteps(7),
+    EveryNEpochs(2),
+    MetricAbove("train_loss", 0.5),
+    MetricBelow("train_loss", 0.5),
+    All(EveryNEpochs(2), Not(MetricAbove("x", 1.0))),
+    Any(EveryNSteps(7), Plateau()),
+    Not(EveryNEpochs(2)),
+]
+
+
+def after(losses: Sequence[float], *, growth_epoch: int = 0, step: int = 0) -> Progress:
+    records = [
+        EpochRecord(n, 0, n, {"validation_loss": loss}, 0, 0) for n, loss in enumerate(losses, 1)
+    ]
+    return Progress(TrainingHistory(records), step, growth_epoch)
+
+
+@pytest.mark.parametrize(
+    ("losses", "due"),
+    [
+        ([], False),
+        ([1.0], False),
+        ([1.0, 0.9, 0.8, 0.7], False),
+        ([1.0, 1.0, 1.0], True),
+        ([1.0, 1.2, 0.8, 0.85], False),
+        ([1.0, 1.2, 0.8, 0.85, 0.75], True),
+        ([1.0, 0.95, 0.92], True),
+        ([1.0, float("nan"), float("nan")], True),
+    ],
+)
+def test_a_plateau_is_patience_epochs_without_improvement(losses: list[float], due: bool) -> None:
+    assert (Plateau(patience=2, min_delta=0.1).due(after(losses)) is not None) == due
+
+
+def test_a_plateau_counts_from_the_last_growth() -> None:
+    losses = [1.0, 1.0, 1.0, 1.0]
+    assert Plateau(patience=3).due(after(losses)) is not None
+    assert Plateau(patience=3).due(after(losses, growth_epoch=1)) is None
+
+
+def test_a_plateau_of_a_growing_metric_is_the_mirror_image() -> None:
+    rising, flat = after([0.1, 0.2, 0.3]), after([0.3, 0.2, 0.3])
+    trigger = Plateau(patience=2, mode="max")
+    assert trigger.due(rising) is None
+    assert trigger.due(flat) is not None
+
+
+def test_every_n_counts_from_birth_and_never_fires_at_zero() -> None:
+    fired = [n for n in range(10) if EveryNSteps(3).due(after([], step=n))]
+    assert fired == [3, 6, 9]
+    fired = [n for n in range(7) if EveryNEpochs(2).due(after([1.0] * n))]
+    assert fired == [2, 4, 6]
+
+
+def test_a_cooldown_waits_for_epochs_and_for_steps() -> None:
+    trigger = Cooldown(epochs=2, steps=10)
+    assert trigger.due(after([1.0, 1.0, 1.0], growth_epoch=2, step=50)) is None
+    assert trigger.due(after([1.0, 1.0, 1.0], growth_epoch=1, step=9)) is None
+    assert trigger.due(after([1.0, 1.0, 1.0], growth_epoch=1, step=10)) is not None
+
+
+def test_thresholds_read_the_newest_epoch_and_are_silent_without_the_metric() -> None:
+    assert MetricBelow("validation_loss", 0.5).due(after([1.0, 0.4])) is not None
+    assert MetricAbove("validation_loss", 0.5).due(after([1.0, 0.4])) is None
+    assert MetricAbove("unknown", 0.5).due(after([1.0])) is None
+    assert MetricAbove("validation_loss", 0.5).due(after([])) is None
+
+
+def test_combinations_follow_logic_and_say_all_their_reasons() -> None:
+    yes, no = Cooldown(), MetricAbove("unknown", 0.0)
+    progress = after([1.0])
+    assert All(yes, yes).due(progress) == " and ".join([str(yes.due(progress))] * 2)
+    assert All(yes, no).due(progress) is None
+    assert Any(no, yes).due(progress) is not None
+    assert Any(no, no).due(progress) is None
+    assert Not(no).due(progress) is not None
+    assert Not(yes).due(progress) is None
+    assert (yes & ~no) == All(yes, Not(no))
+    assert (no | yes) == Any(no, yes)
+
+
+def test_step_triggers_are_found_within_combinations() -> None:
+    assert All(Plateau(), EveryNSteps(5)).in_steps
+    assert Not(Any(Plateau(), EveryNSteps(5))).in_steps
+    assert not All(Plateau(), Cooldown(steps=5)).in_steps
+
+
+@pytest.mark.parametrize("trigger", EVERY, ids=lambda trigger: type(trigger).__name__)
+def test_a_trigger_survives_json(trigger: Trigger) -> None:
+    assert trigger_from_dict(json.loads(json.dumps(trigger_to_dict(trigger)))) == trigger
+
+
+@pytest.mark.parametrize(
+    ("stored", "message"),
+    [
+        ({"kind": "Sometimes"}, "kind must be one of All, Any"),
+        ({"kind": "EveryNSteps"}, "must have the fields n; got none"),
+        ({"kind": "EveryNSteps", "n": 0}, "n must be 1 or more; got 0"),
+        ({"kind": "All", "triggers": []}, "at least one trigger"),
+        ({"kind": "Not", "trigger": 3}, "must hold triggers"),
+    ],
+)
+def test_a_damaged_trigger_is_refused(stored: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        trigger_from_dict(stored)
+
+
+def test_a_trigger_of_ones_own_is_not_stored_silently() -> None:
+    class Mine(Trigger):
+        def due(self, progress: Progress) -> str | None:
+            return None
+
+    with pytest.raises(TypeError, match="Mine"):
+        trigger_to_dict(Mine())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Plateau(patience=0),
+        lambda: Plateau(min_delta=-1.0),
+        lambda: Plateau(mode="up"),  # type: ignore[arg-type]
+        lambda: Cooldown(epochs=-1),
+        lambda: EveryNEpochs(0),
+        All,
+    ],
+)
+def test_impossible_triggers_are_refused(make: object) -> None:
+    with pytest.raises(ValueError, match="got"):
+        make()  # type: ignore[operator]
