@@ -66,7 +66,7 @@ class StandardSparseLayer(MaskedLayer):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Maps ``(*, in_features)`` to ``(*, out_features)``."""
-        return F.linear(inputs, self.dense_weight(), self.bias)
+        return F.linear(inputs, self.product_weight(), self.bias)
 
     def branch(self, pattern: SparsePattern) -> StandardSparseLayer:
         """A layer like this one on ``pattern``, with zero weights and without a bias."""
@@ -128,7 +128,7 @@ class SparseConv2d(MaskedLayer):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Maps ``(N, in_channels, H, W)`` to ``(N, out_channels, H', W')``."""
-        weight = self.dense_weight()
+        weight = self.product_weight()
         return F.conv2d(inputs, weight, self.bias, self.stride, self.padding, self.dilation)
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -190,7 +190,8 @@ class ExtremaAwareSparseLayer(MaskedLayer):
         ``(*, in_features)`` to ``(*, out_features)``.
 
     Attributes:
-        minimum, maximum, mean, mean_square: Shape ``(out_features,)``, in the weight's dtype.
+        statistics: Minimum, maximum, mean and mean square of each unit, also to be had by name.
+            Shape ``(4, out_features)``, in the weight's dtype.
         observed: The number of batches seen by each unit since the reset, 0 for a newborn one.
             Shape ``(out_features,)``, int64.
 
@@ -199,10 +200,7 @@ class ExtremaAwareSparseLayer(MaskedLayer):
     """
 
     channel_dim = -1
-    minimum: Tensor
-    maximum: Tensor
-    mean: Tensor
-    mean_square: Tensor
+    statistics: Tensor
     observed: Tensor
 
     def __init__(  # noqa: PLR0913 - the arguments of StandardSparseLayer, and what to watch
@@ -225,8 +223,7 @@ class ExtremaAwareSparseLayer(MaskedLayer):
         self.activation = activation
         self.momentum = momentum
         self._watched = (make_activation(activation),)
-        for name in _STATISTICS:
-            self.register_buffer(name, torch.zeros(out_features))
+        self.register_buffer("statistics", torch.zeros(4, out_features))
         self.register_buffer("observed", torch.zeros(out_features, dtype=torch.int64))
 
     @property
@@ -239,17 +236,37 @@ class ExtremaAwareSparseLayer(MaskedLayer):
         """The number of output units."""
         return self.out_channels
 
+    @property
+    def minimum(self) -> Tensor:
+        """The smallest activation of each unit. Shape ``(out_features,)``."""
+        return self.statistics[0]
+
+    @property
+    def maximum(self) -> Tensor:
+        """The largest activation of each unit. Shape ``(out_features,)``."""
+        return self.statistics[1]
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean activation of each unit. Shape ``(out_features,)``."""
+        return self.statistics[2]
+
+    @property
+    def mean_square(self) -> Tensor:
+        """The mean square of each unit's activation. Shape ``(out_features,)``."""
+        return self.statistics[3]
+
     def forward(self, inputs: Tensor) -> Tensor:
         """Maps ``(*, in_features)`` to ``(*, out_features)``, and observes in training mode."""
-        outputs = F.linear(inputs, self.dense_weight(), self.bias)
+        outputs = F.linear(inputs, self.product_weight(), self.bias)
         if self.training:
             self._observe(outputs.detach())
         return outputs
 
     def reset_statistics(self) -> None:
         """Forgets what was observed."""
-        for name in (*_STATISTICS, "observed"):
-            getattr(self, name).zero_()
+        self.statistics.zero_()
+        self.observed.zero_()
 
     def dead(self, threshold: float = 0.01) -> Tensor:
         """The observed units whose activation stays below ``threshold`` in size.
@@ -294,14 +311,19 @@ class ExtremaAwareSparseLayer(MaskedLayer):
         if dim == 1:
             return changes
         index = self._index(0, source)
-        names = (*_STATISTICS, "observed")
-        followed = (
+        return (
+            *changes,
             TensorChange(
-                name, gathered(getattr(self, name), 0, index), lambda s: gathered(s, 0, index)
-            )
-            for name in names
+                "statistics",
+                gathered(self.statistics, 1, index),
+                lambda state: gathered(state, 1, index),
+            ),
+            TensorChange(
+                "observed",
+                gathered(self.observed, 0, index),
+                lambda state: gathered(state, 0, index),
+            ),
         )
-        return (*changes, *followed)
 
     def branch(self, pattern: SparsePattern) -> StandardSparseLayer:
         """A plain layer like this one on ``pattern``, with zero weights and without a bias."""
@@ -311,36 +333,36 @@ class ExtremaAwareSparseLayer(MaskedLayer):
         """Sizes, density, bias and what is watched, as `print` shows them."""
         return f"{_linear_repr(self)}, activation={self.activation!r}, momentum={self.momentum}"
 
+    @torch.no_grad()
     def _observe(self, outputs: Tensor) -> None:
-        rows = self._watched[0](outputs).reshape(-1, self.out_channels).to(self.mean.dtype)
+        rows = self._watched[0](outputs).reshape(-1, self.out_channels).to(self.statistics.dtype)
         if rows.shape[0] == 0:
             return
-        first = self.observed == 0
         smallest, largest = rows.aminmax(dim=0)
-        mean, square = rows.mean(0), rows.square().mean(0)
-        with torch.no_grad():
-            self.observed += 1
-            if self.momentum is None:
-                smallest = torch.minimum(self.minimum, smallest).where(~first, smallest)
-                largest = torch.maximum(self.maximum, largest).where(~first, largest)
-                rate = self.observed.to(mean.dtype).reciprocal()
-                self.minimum.copy_(smallest)
-                self.maximum.copy_(largest)
-            else:
-                rate = torch.where(first, 1.0, self.momentum).to(mean.dtype)
-                self.minimum.lerp_(smallest, rate)
-                self.maximum.lerp_(largest, rate)
-            self.mean.lerp_(mean, rate)
-            self.mean_square.lerp_(square, rate)
+        means = rows.sum(0), (rows * rows).sum(0)
+        batch = torch.stack((smallest, largest, *means))
+        batch[2:] /= rows.shape[0]
+        if self.momentum is not None:
+            rate = torch.where(self.observed == 0, 1.0, self.momentum).to(batch.dtype)
+            self.statistics.lerp_(batch, rate)
+        else:
+            self._accumulate(batch)
+        self.observed += 1
+
+    def _accumulate(self, batch: Tensor) -> None:
+        """Takes one batch into extrema and means of all since the reset."""
+        known, old = self.observed > 0, self.statistics
+        smallest = torch.where(known, torch.minimum(old[0], batch[0]), batch[0])
+        largest = torch.where(known, torch.maximum(old[1], batch[1]), batch[1])
+        old[2:].lerp_(batch[2:], (self.observed + 1).to(batch.dtype).reciprocal())
+        old[0].copy_(smallest)
+        old[1].copy_(largest)
 
     def _mean_slope(self) -> Tensor:
         """The mean derivative of a bounded activation, over its largest possible value."""
         if self.activation == "tanh":
             return 1 - self.mean_square
         return 4 * (self.mean - self.mean_square)
-
-
-_STATISTICS: Final = ("minimum", "maximum", "mean", "mean_square")
 
 
 def _linear_branch(

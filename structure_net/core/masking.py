@@ -32,29 +32,26 @@ from structure_net.errors import SurgeryError
 
 RELU_GAIN: Final = math.sqrt(2.0)
 
-# Below this many weights a product with the mask costs less than a custom backward (12 against 65
-# microseconds); above it, the copy that the product makes falls out of the cache (1024 x 1024: 38 %
-# of a step against 6 %).
-PRODUCT_LIMIT: Final = 2**18
+# Up to this many weights a product with the mask costs less than a custom backward (12 against 40
+# microseconds); beyond, the copy that it makes falls out of the cache (12 % of a step against 3 %).
+PRODUCT_LIMIT: Final = 2**16
 
 
 class _MaskedGradient(torch.autograd.Function):
-    """The identity whose gradient is masked: for a weight that is zero off the mask already."""
+    """The identity whose gradient is masked: for a weight that is zero off the mask already.
 
-    generate_vmap_rule = True
+    The gradient is masked in place, so that its result may feed one product only, whose backward
+    makes a gradient of its own.
+    """
 
     @staticmethod
-    def forward(weight: Tensor, mask: Tensor) -> Tensor:
+    def forward(ctx: Any, weight: Tensor, mask: Tensor) -> Tensor:
+        ctx.mask = mask
         return weight.view_as(weight)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(inputs[1])
-
-    @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (mask,) = ctx.saved_tensors
-        return gradients[0] * mask, None
+        return gradients[0].mul_(ctx.mask), None
 
 
 class MaskedLayer(SparseLayer):
@@ -76,7 +73,7 @@ class MaskedLayer(SparseLayer):
         self.bias = nn.Parameter(torch.zeros(pattern.shape[0])) if bias else None
         self.register_buffer("mask", mask)
         self.gain = RELU_GAIN
-        self._factor: tuple[Tensor, int, Tensor | None] | None = None
+        self._factor: tuple[Tensor, int, int, torch.dtype, Tensor | None] | None = None
 
     @property
     def in_channels(self) -> int:
@@ -110,17 +107,11 @@ class MaskedLayer(SparseLayer):
 
     def dense_weight(self) -> Tensor:
         """The weight, with a masked gradient. Shape ``(outputs, inputs, *kernel)``."""
-        if not (torch.is_grad_enabled() and self.weight.requires_grad):
-            return self.weight
-        if torch.compiler.is_compiling():
-            return self.weight * self._spread(self.mask)
-        factor = self._gradient_factor()
-        if factor is None:
-            return self.weight
-        if self.weight.numel() <= PRODUCT_LIMIT:
-            return self.weight * factor
-        masked: Tensor = _MaskedGradient.apply(self.weight, factor)  # type: ignore[no-untyped-call]
-        return masked
+        return self._masked_weight(single=False)
+
+    def product_weight(self) -> Tensor:
+        """`dense_weight` at the least cost, for one use as the weight of a product."""
+        return self._masked_weight(single=True)
 
     def reset_parameters(
         self, generator: torch.Generator | None = None, *, gain: float = RELU_GAIN
@@ -265,25 +256,38 @@ class MaskedLayer(SparseLayer):
         dims = self.weight.dim() - 2
         return mask[(...,) + (None,) * dims] if dims else mask
 
-    def _gradient_factor(self) -> Tensor | None:
-        """The mask in the weight's dtype, made once per mask; None where every connection exists.
+    def _masked_weight(self, *, single: bool) -> Tensor:
+        weight = self.weight
+        if not (torch.is_grad_enabled() and weight.requires_grad):
+            return weight
+        if torch.compiler.is_compiling():
+            return weight * self._spread(self.mask)
+        factor = self._gradient_factor(weight.dtype)
+        if factor is None:
+            return weight
+        if not single or weight.numel() <= PRODUCT_LIMIT or _transforming():
+            return weight * factor
+        masked: Tensor = _MaskedGradient.apply(weight, factor)  # type: ignore[no-untyped-call]
+        return masked
+
+    def _gradient_factor(self, dtype: torch.dtype) -> Tensor | None:
+        """The mask in ``dtype``, made once per mask; None where every connection exists.
 
         A product with a float mask is eight times as fast as one with a bool mask. The old mask is
         kept so that its memory, by which it is known, cannot be reused.
         """
-        version = 0 if self.mask.is_inference() else self.mask._version
-        made = self._factor
-        if (
-            made is None
-            or made[0].data_ptr() != self.mask.data_ptr()
-            or made[1] != version
-            or made[0].shape != self.mask.shape
-            or (made[2] is not None and made[2].dtype != self.weight.dtype)
-        ):
-            full = bool(self.mask.all())
-            factor = None if full else self._spread(self.mask).to(self.weight.dtype)
-            made = self._factor = (self.mask.detach(), version, factor)
-        return made[2]
+        mask, made = self.mask, self._factor
+        try:
+            version = mask._version
+        except RuntimeError:  # made under torch.inference_mode, and never written since
+            version = 0
+        known = made is not None and made[1:4] == (version, mask.data_ptr(), dtype)
+        if made is not None and known and made[0].shape == mask.shape:
+            return made[4]
+        full = bool(mask.all())
+        factor = None if full else self._spread(mask).to(dtype)
+        self._factor = (mask.detach(), version, mask.data_ptr(), dtype, factor)
+        return factor
 
     def _drawn(self, mask: Tensor, fan_in: Tensor, generator: torch.Generator | None) -> Tensor:
         """Fresh weights on ``mask``. Shape ``(*mask.shape, *kernel)``."""
@@ -343,6 +347,11 @@ class MaskedLayer(SparseLayer):
             TensorChange("weight", weight, lambda state: state * alive.to(state)),
             TensorChange("mask", mask, lambda state: state.clone()),
         )
+
+
+def _transforming() -> bool:
+    """Whether a transform of `torch.func` is active, under which plain functions cannot run."""
+    return bool(torch._C._are_functorch_transforms_active())
 
 
 def resolved_pattern(
