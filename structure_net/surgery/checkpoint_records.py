@@ -69,6 +69,14 @@ def read_record(text: str, source: str) -> CheckpointRecord:
             unknown or of the wrong type.
     """
     try:
+        return CheckpointRecord.model_validate_json(text)
+    except ValidationError as error:
+        _check_version(text, source)
+        raise CheckpointError(f"{source}: {first_problem(error)}") from error
+
+
+def _check_version(text: str, source: str) -> None:
+    try:
         data = json.loads(text)
     except json.JSONDecodeError as error:
         raise CheckpointError(f"{source}: the header is no JSON; the file is damaged.") from error
@@ -82,10 +90,6 @@ def read_record(text: str, source: str) -> CheckpointRecord:
             f"{source}: it has version {version!r}; this program reads up to {CHECKPOINT_VERSION}. "
             "Update structure-net."
         )
-    try:
-        return CheckpointRecord.model_validate_json(text)
-    except ValidationError as error:
-        raise CheckpointError(f"{source}: {first_problem(error)}") from error
 
 
 def checkpoint_schema() -> dict[str, Any]:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from numbers import Integral, Real
 from typing import Any, Final
 
@@ -101,6 +102,8 @@ class EventEntry:
 
 Entry = EditEntry | EventEntry
 
+_SCALARS: Final = frozenset({int, str, bool, type(None)})
+
 
 def plain(value: object, place: str = "value") -> Any:
     """``value`` as JSON data: see `EventEntry` for what becomes of which.
@@ -148,10 +151,25 @@ def _number(value: object, place: str) -> bool | int | float | str:
 def _plain_edit(edit: Edit) -> Edit:
     """``edit`` with Python's own numbers and tuples, equal to what is read back from JSON."""
     values = {item.name: getattr(edit, item.name) for item in dataclasses.fields(edit)}
+    if all(_is_plain(value) for value in values.values()):
+        return edit
     for name, value in values.items():
         if isinstance(value, Real) and not math.isfinite(value):
             raise ValueError(f"'{name}' of an edit must be finite; got {value} in {edit}.")
     return type(edit)(**{name: _tuples(plain(value, name)) for name, value in values.items()})
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether ``value`` is a scalar of Python's own, or a tuple or tuple of tuples of such."""
+    # An edit may name a hundred thousand connections, so that this runs at the speed of C.
+    if type(value) is float:
+        return math.isfinite(value)
+    if type(value) is not tuple:
+        return type(value) in _SCALARS
+    kinds = set(map(type, value))
+    if kinds == {tuple}:
+        kinds = set(map(type, chain.from_iterable(value)))
+    return kinds <= _SCALARS
 
 
 def _tuples(value: Any) -> Any:

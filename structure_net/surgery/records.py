@@ -108,7 +108,7 @@ _EDIT: Final[TypeAdapter[Record]] = TypeAdapter(EditRecord)
 
 def edit_to_data(edit: Edit) -> dict[str, Any]:
     """``edit`` as JSON data, with its class under ``"type"``."""
-    return {"type": type(edit).__name__, **dataclasses.asdict(edit)}
+    return {"type": type(edit).__name__, **_fields(edit)}
 
 
 def edit_from_data(data: object, *, source: str = "edit") -> Edit:
@@ -126,12 +126,18 @@ def edit_from_data(data: object, *, source: str = "edit") -> Edit:
 def entry_to_data(entry: Entry) -> dict[str, Any]:
     """One entry of a journal as JSON data."""
     if isinstance(entry, EventEntry):
-        return {"type": "event", **dataclasses.asdict(entry)}
+        return {"type": "event", **_fields(entry)}
     return {
         "type": "edit",
-        **dataclasses.asdict(entry),
+        **_fields(entry),
         "edit": edit_to_data(entry.edit),
+        "changes": [_fields(change) for change in entry.changes],
     }
+
+
+def _fields(value: Edit | Entry | WidthChange) -> dict[str, Any]:
+    # Unlike `dataclasses.asdict` this copies nothing, which long lists of connections would feel.
+    return {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
 
 
 def journal_to_json(entries: Iterable[Entry]) -> str:
@@ -147,10 +153,10 @@ def journal_from_json(text: str | bytes, *, source: str) -> list[Entry]:
     Raises:
         JournalError: See `structure_net.surgery.journal.Journal.from_json`.
     """
-    _check_version(text, source)
     try:
         record = JournalRecord.model_validate_json(text)
     except ValidationError as error:
+        _check_version(text, source)
         raise JournalError(f"{source}: {first_problem(error)}") from error
     return journal_from_record(record)
 
