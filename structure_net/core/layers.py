@@ -338,9 +338,8 @@ class ExtremaAwareSparseLayer(MaskedLayer):
         rows = self._watched[0](outputs).reshape(-1, self.out_channels).to(self.statistics.dtype)
         if rows.shape[0] == 0:
             return
-        smallest, largest = rows.aminmax(dim=0)
-        means = rows.sum(0), (rows * rows).sum(0)
-        batch = torch.stack((smallest, largest, *means))
+        # Not aminmax, which is ten times as slow along the first axis.
+        batch = torch.stack((rows.amin(0), rows.amax(0), rows.sum(0), (rows * rows).sum(0)))
         batch[2:] /= rows.shape[0]
         if self.momentum is not None:
             rate = torch.where(self.observed == 0, 1.0, self.momentum).to(batch.dtype)

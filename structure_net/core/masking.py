@@ -98,12 +98,12 @@ class MaskedLayer(SparseLayer):
     @property
     def connections(self) -> int:
         """The number of live weights: a kernel of a convolution counts each of its entries."""
-        return int(self.mask.sum()) * self._kernel_size
+        return int(self.mask.count_nonzero()) * self._kernel_size
 
     @property
     def density(self) -> float:
         """The fraction of possible connections that exist, in [0, 1]."""
-        return int(self.mask.sum()) / self.mask.numel()
+        return int(self.mask.count_nonzero()) / self.mask.numel()
 
     def dense_weight(self) -> Tensor:
         """The weight, with a masked gradient. Shape ``(outputs, inputs, *kernel)``."""
@@ -156,10 +156,11 @@ class MaskedLayer(SparseLayer):
         if scale is not None:
             weight = weight * _along(scale.to(weight), dim, weight.dim())
         if len(born) and new != "empty":
-            mask = mask.index_copy(dim, born, self._lines(dim, len(born), generator))
-        if len(born) and new == "fresh":
-            drawn = self._drawn(mask, mask.sum(1), generator)
-            weight = weight.index_copy(dim, born, drawn.index_select(dim, born))
+            lines = self._lines(dim, len(born), generator)
+            mask.index_copy_(dim, born, lines)
+            if new == "fresh":
+                fan_in = lines.sum(1) if dim == 0 else mask.sum(1)
+                weight.index_copy_(dim, born, self._drawn(lines, fan_in, generator))
         changes = [
             TensorChange("weight", weight, lambda state: gathered(state, dim, index)),
             TensorChange("mask", mask, lambda state: gathered(state, dim, index)),
@@ -290,7 +291,7 @@ class MaskedLayer(SparseLayer):
         return factor
 
     def _drawn(self, mask: Tensor, fan_in: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Fresh weights on ``mask``. Shape ``(*mask.shape, *kernel)``."""
+        """Fresh weights on ``mask``, whose rows have ``fan_in``: ``(*mask.shape, *kernel)``."""
         kernel = self.weight.shape[2:]
         deviation = self.gain * (fan_in.clamp(min=1) * self._kernel_size).to(torch.float64).rsqrt()
         live = mask.nonzero()
@@ -381,7 +382,7 @@ def gathered(tensor: Tensor, dim: int, index: Tensor) -> Tensor:
     """``tensor`` along ``dim`` at ``index`` (shape ``(m,)``, int64); zero where it is negative."""
     index = index.to(tensor.device)
     born = (index < 0).nonzero().flatten()
-    return tensor.index_select(dim, index.clamp(min=0)).index_fill(dim, born, 0)
+    return tensor.index_select(dim, index.clamp(min=0)).index_fill_(dim, born, 0)
 
 
 def _along(vector: Tensor, dim: int, dims: int) -> Tensor:

@@ -64,8 +64,10 @@ def network_stats(model: nn.Module) -> NetworkStats:
     connections = sum(layer["connections"] for layer in layers)
     possible = sum(layer["connections"] / layer["density"] for layer in layers)
     stored = sum(parameter.numel() for parameter in model.parameters())
+    live = {row["name"]: row["parameters"] for row in layers}
     dead = sum(
-        _dead(module) for _, module in outermost_modules(model) if isinstance(module, SparseLayer)
+        sum(parameter.numel() for parameter in layer.parameters()) - live[name]
+        for name, layer in sparse_layers(model).items()
     )
     return {
         "total_connections": connections,
@@ -114,16 +116,16 @@ def _layers(model: nn.Module) -> Iterator[LayerStats]:
 
 
 def _sparse(name: str, layer: SparseLayer) -> LayerStats:
-    pattern = layer.pattern
-    kernel = layer.connections // max(len(pattern), 1)
+    pattern, connections = layer.pattern, layer.connections
+    kernel = connections // max(len(pattern), 1)
     bias = 0 if layer.bias is None else layer.bias.numel()
     return {
         "name": name,
         "kind": type(layer).__name__,
         "inputs": layer.in_channels,
         "outputs": layer.out_channels,
-        "connections": layer.connections,
-        "parameters": layer.connections + bias,
+        "connections": connections,
+        "parameters": connections + bias,
         "density": pattern.density,
         "fan_in": _spread(pattern.fan_in() * kernel),
         "fan_out": _spread(pattern.fan_out() * kernel),
@@ -149,12 +151,6 @@ def _dense(
         "fan_in": {"min": fan_in, "mean": float(fan_in), "max": fan_in},
         "fan_out": {"min": fan_out, "mean": float(fan_out), "max": fan_out},
     }
-
-
-def _dead(layer: SparseLayer) -> int:
-    """The entries that the layer's parameters hold off the pattern."""
-    bias = 0 if layer.bias is None else layer.bias.numel()
-    return sum(p.numel() for p in layer.parameters()) - layer.connections - bias
 
 
 def _spread(counts: Tensor) -> Spread:
