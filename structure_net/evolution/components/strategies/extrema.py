@@ -10,10 +10,12 @@ from torch import Tensor
 
 from structure_net.core.sparsity import SparseLayer
 from structure_net.core.statistics import network_stats
+from structure_net.errors import SurgeryError, TraceError
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.editing import derived_seed
 from structure_net.evolution.interfaces import EditingStrategy, Proposal
-from structure_net.surgery.edits import AddConnections, AddNeurons, InsertLayer, ResetNeurons
+from structure_net.surgery import preview
+from structure_net.surgery.edits import AddConnections, AddNeurons, Edit, InsertLayer, ResetNeurons
 
 Pairs = tuple[tuple[int, int], ...]
 
@@ -149,7 +151,7 @@ class ExtremaGrowthStrategy(EditingStrategy):
             return
         if len(network_stats(context.network)["layers"]) >= self.max_layers:
             return
-        if name in _editable(context):
+        if _possible(context, InsertLayer(name)):
             share = f"{ratios[name]:.0%} dead or saturated, above {self.extrema_threshold:.0%}"
             yield Proposal(InsertLayer(name), share)
 
@@ -167,11 +169,26 @@ def _sparse(context: NetworkContext, name: str) -> SparseLayer | None:
     return layer if isinstance(layer, SparseLayer) else None
 
 
+def _possible(context: NetworkContext, edit: Edit) -> bool:
+    """Whether surgery would carry the edit out."""
+    try:
+        preview(context.network, edit, context.with_example().example)
+    except SurgeryError:
+        return False
+    return True
+
+
 def _editable(context: NetworkContext) -> Mapping[str, Any]:
-    """The layers whose width can be edited; tracing is left to the nets that need it."""
+    """The layers whose width can be edited, none where the network cannot be traced.
+
+    Tracing takes a second, so that it is left to networks with dense layers.
+    """
     from structure_net.graph import graph_of
 
-    return graph_of(context.network, context.with_example().example).editable
+    try:
+        return graph_of(context.network, context.with_example().example).editable
+    except TraceError:
+        return {}
 
 
 def _by_reader(

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from structure_net.errors import StructureNetError
+from structure_net.evolution import Always, NetworkContext, Trial
+from structure_net.evolution.measuring import held_out
+
+
+def improve(context: NetworkContext) -> NetworkContext:
+    """What a good growth amounts to: the network does better afterwards."""
+    optimizer = torch.optim.Adam(context.network.parameters(), lr=0.01)
+    for _ in range(30):
+        for inputs, targets in context.data_loader:
+            optimizer.zero_grad()
+            context.loss(context.network(inputs), targets).backward()
+            optimizer.step()
+    return context
+
+
+def spoil(context: NetworkContext) -> NetworkContext:
+    with torch.no_grad():
+        for parameter in context.network.parameters():
+            parameter.mul_(30.0)
+    return context
+
+
+def test_a_trial_keeps_what_pays_and_rejects_what_does_not(context: NetworkContext) -> None:
+    good = Trial(batches=3).judge(context, improve)
+    bad = Trial(batches=3).judge(context, spoil)
+    assert good.accepted
+    assert not bad.accepted
+    assert good.measured["held_out_loss"] <= good.measured["held_out_loss_without"]
+    # The fork that does not grow is the same in both.
+    assert good.measured["held_out_loss_without"] == bad.measured["held_out_loss_without"]
+
+
+def test_a_growth_that_does_nothing_is_neither_gain_nor_loss(context: NetworkContext) -> None:
+    verdict = Trial(batches=2).judge(context, lambda fork: fork)
+    assert verdict.accepted
+    assert verdict.measured["held_out_loss"] == verdict.measured["held_out_loss_without"]
+    assert not Trial(batches=2, min_gain=0.01).judge(context, lambda fork: fork).accepted
+
+
+def test_a_trial_with_dropout_gives_both_forks_the_same_noise(context: NetworkContext) -> None:
+    network = nn.Sequential(nn.Linear(12, 8), nn.Dropout(0.5), nn.Linear(8, 3))
+    context = replace(context, network=network)
+    state = torch.get_rng_state()
+    verdict = Trial(batches=2).judge(context, lambda fork: fork)
+    assert verdict.measured["held_out_loss"] == verdict.measured["held_out_loss_without"]
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_trial_needs_held_out_data(context: NetworkContext) -> None:
+    with pytest.raises(StructureNetError, match="no validation_loader"):
+        Trial().judge(replace(context, validation_loader=None), improve)
+    with pytest.raises(StructureNetError, match="gave no batch"):
+        held_out(replace(context, validation_loader=[]))
+    with pytest.raises(ValueError, match="batches must be 1 or more; got 0"):
+        Trial(batches=0)
+
+
+def test_always_does_not_even_try(context: NetworkContext) -> None:
+    def never(fork: NetworkContext) -> NetworkContext:
+        raise AssertionError
+
+    assert Always().judge(context, never).accepted
+
+
+def test_the_held_out_score_weighs_batches_by_their_length(context: NetworkContext) -> None:
+    inputs = torch.cat([x for x, _ in context.validation_loader or ()])
+    targets = torch.cat([y for _, y in context.validation_loader or ()])
+    uneven = [(inputs[:7], targets[:7]), (inputs[7:], targets[7:])]
+    score = held_out(replace(context, validation_loader=uneven))
+    with torch.no_grad():
+        output = context.network(inputs)
+        expected = nn.functional.cross_entropy(output, targets)
+    # float32 means of 96 losses in another order.
+    assert score.loss == pytest.approx(float(expected), rel=1e-6)
+    assert score.accuracy == float((output.argmax(1) == targets).double().mean())

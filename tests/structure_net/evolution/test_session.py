@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from structure_net.errors import StructureNetError, SurgeryError
+from structure_net.evolution import (
+    ComposableEvolutionSystem,
+    EditingStrategy,
+    Event,
+    EventKind,
+    EveryNEpochs,
+    EveryNSteps,
+    GrowthStrategy,
+    NetworkContext,
+    Proposal,
+    Trial,
+)
+from structure_net.evolution.components import ExtremaGrowthStrategy, StandardExtremaAnalyzer
+from structure_net.surgery import AddNeurons
+
+
+class Widen(EditingStrategy):
+    """Two more units each time."""
+
+    def propose(self, context: NetworkContext, analysis: Mapping[str, Any]) -> Sequence[Proposal]:
+        return [Proposal(AddNeurons("0", 2), "wider")]
+
+
+class Replace(GrowthStrategy):
+    """Returns another network."""
+
+    def should_grow(self, context: NetworkContext, analysis: Mapping[str, Any]) -> bool:
+        return True
+
+    def grow(self, context: NetworkContext, analysis: Mapping[str, Any]) -> NetworkContext:
+        return context.fork()
+
+
+def model(seed: int = 0) -> nn.Sequential:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 3))
+
+
+def loop(
+    network: nn.Module,
+    session: Any,
+    optimizer: torch.optim.Optimizer,
+    context: NetworkContext,
+    epochs: int,
+) -> list[Event]:
+    """A training loop as a user writes it."""
+    events: list[Event] = []
+    for _ in range(epochs):
+        total = 0.0
+        for inputs, targets in context.data_loader:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(network(inputs), targets)
+            loss.backward()
+            optimizer.step()
+            total += loss.item()
+            events += session.after_step(loss)
+        events += session.after_epoch({"train_loss": total})
+    return events
+
+
+def test_a_users_loop_keeps_its_model_and_its_optimizer(context: NetworkContext) -> None:
+    network = model()
+    optimizer = torch.optim.Adam(network.parameters())
+    parameters = list(network.parameters())
+    system = ComposableEvolutionSystem([Widen()])
+    example = torch.zeros(2, 12)
+    session = system.attach(network, optimizer=optimizer, example=example)
+    loop(network, session, optimizer, context, 2)
+    assert network[0].weight.shape == (12, 12)
+    assert all(a is b for a, b in zip(parameters, network.parameters(), strict=True))
+    assert optimizer.state[network[0].weight]["exp_avg"].shape == (12, 12)
+    assert [entry.edit for entry in session.context.journal.edits] == [AddNeurons("0", 2)] * 2
+    assert len(session.context.history) == 2
+
+
+def test_an_optimizer_that_was_not_given_follows_at_its_next_step(
+    context: NetworkContext,
+) -> None:
+    network = model()
+    optimizer = torch.optim.Adam(network.parameters())
+    session = ComposableEvolutionSystem([Widen()]).attach(network, example=torch.zeros(2, 12))
+    loop(network, session, optimizer, context, 2)
+    session.after_epoch({})
+    inputs, targets = next(iter(context.data_loader))
+    F.cross_entropy(network(inputs), targets).backward()
+    optimizer.step()
+    assert optimizer.state[network[0].weight]["exp_avg"].shape == (14, 12)
+
+
+def test_step_triggers_fire_after_their_steps_and_nowhere_else(context: NetworkContext) -> None:
+    network = model()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    system = ComposableEvolutionSystem().add_component(Widen(), when=EveryNSteps(4))
+    session = system.attach(network, optimizer=optimizer, example=torch.zeros(2, 12))
+    events = loop(network, session, optimizer, context, 4)  # three batches each
+    edited = [event for event in events if event.kind is EventKind.EDITED]
+    assert [event.detail["trigger"] for event in edited] == ["step 4", "step 8", "step 12"]
+    grown = session.context.journal.events("grew")
+    assert [entry.detail["step"] for entry in grown] == [4, 8, 12]
+
+
+def test_nothing_grows_on_a_loss_that_is_not_finite() -> None:
+    network = model()
+    system = ComposableEvolutionSystem().add_component(Widen(), when=EveryNSteps(1))
+    session = system.attach(network, example=torch.zeros(2, 12))
+    assert session.after_step(torch.tensor(float("nan"))) == ()
+    assert network[0].weight.shape == (8, 12)
+
+
+def test_epoch_triggers_fire_between_epochs(context: NetworkContext) -> None:
+    network = model()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    system = ComposableEvolutionSystem().add_component(Widen(), when=EveryNEpochs(2))
+    session = system.attach(network, optimizer=optimizer, example=torch.zeros(2, 12))
+    loop(network, session, optimizer, context, 5)
+    assert [e.detail["epoch"] for e in session.context.journal.events("grew")] == [2, 4]
+
+
+def test_backward_through_a_graph_from_before_an_edit_is_refused(context: NetworkContext) -> None:
+    network = model()
+    session = ComposableEvolutionSystem([Widen()]).attach(network, example=torch.zeros(2, 12))
+    inputs, targets = next(iter(context.data_loader))
+    loss = F.cross_entropy(network(inputs), targets)
+    session.after_epoch({})
+    with pytest.raises(SurgeryError, match="before an edit"):
+        loss.backward()
+    # The network itself is fine.
+    F.cross_entropy(network(inputs), targets).backward()
+
+
+def test_another_network_is_refused_in_a_loop_that_would_not_see_it() -> None:
+    session = ComposableEvolutionSystem([Replace()]).attach(model(), example=torch.zeros(2, 12))
+    with pytest.raises(StructureNetError, match="Replace returned another network"):
+        session.after_epoch({})
+
+
+def test_analyzers_look_at_the_loader_that_the_loop_gave(context: NetworkContext) -> None:
+    network = context.network
+    system = ComposableEvolutionSystem([StandardExtremaAnalyzer(), ExtremaGrowthStrategy()])
+    session = system.attach(network, data_loader=context.data_loader)
+    events = session.after_epoch({})
+    assert any(event.kind is EventKind.EDITED for event in events)
+    assert session.context.network is network
+
+
+def test_a_rejected_growth_leaves_everything_as_it_was(context: NetworkContext) -> None:
+    network = model()
+    optimizer = torch.optim.Adam(network.parameters())
+    system = ComposableEvolutionSystem()
+    system.add_component(Widen(), whether=Trial(batches=2, min_gain=0.99))
+    session = system.attach(
+        network,
+        optimizer=optimizer,
+        data_loader=context.data_loader,
+        validation_loader=context.validation_loader,
+    )
+    inputs, targets = next(iter(context.data_loader))
+    F.cross_entropy(network(inputs), targets).backward()
+    optimizer.step()
+    weights = {name: value.clone() for name, value in network.state_dict().items()}
+    moments = [optimizer.state[p]["exp_avg"].clone() for p in network.parameters()]
+    randomness = torch.get_rng_state()
+    events = session.after_epoch({})
+    assert [event.kind for event in events] == [EventKind.EPOCH_FINISHED, EventKind.REJECTED]
+    assert all(torch.equal(v, weights[name]) for name, v in network.state_dict().items())
+    states = [optimizer.state[p]["exp_avg"] for p in network.parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(states, moments, strict=True))
+    assert torch.equal(torch.get_rng_state(), randomness)
+    (entry,) = session.context.journal.events("rejected")
+    assert entry.detail["edits"] == [str(AddNeurons("0", 2))]
+    assert not session.context.journal.edits
