@@ -11,14 +11,14 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeGuard
+from typing import Final, TypeGuard
 
 import torch
 from torch import nn
 
 from structure_net.graph.declared import declared
 from structure_net.graph.recording import CallRecord, Recording, call_of, recording
-from structure_net.graph.sizes import Expr, Sizes, Var, size_of, unify
+from structure_net.graph.sizes import Expr, Sizes, Var, freeze, size_of, unify
 from structure_net.graph.sizes import leaves as variables_of
 from structure_net.graph.tags import integers
 from structure_net.graph.terms import (
@@ -37,7 +37,12 @@ from structure_net.graph.terms import (
 __all__ = ["Attribute", "Requirements", "TracedNode", "recording", "requirements"]
 
 
-_RELATIONS = {
+_SIZED: Final = frozenset((
+    "view", "reshape", "_unsafe_view", "expand", "unflatten", "as_strided", "slice", "narrow",
+    "split", "split_with_sizes", "chunk", "tensor_split", "repeat", "repeat_interleave", "tile",
+    "broadcast_to",
+))  # fmt: skip
+_RELATIONS: Final = {
     "==": operator.eq,
     "!=": operator.ne,
     "<": operator.lt,
@@ -231,6 +236,7 @@ def requirements(
         tensors: The axes of each parameter and buffer that the program uses, by canonical name.
     """
     resolver = _Resolver(nodes, tensors)
+    resolver.freeze_hidden(record)
     wanted = list(dict.fromkeys(resolver.requirements(record)))
     _unify_equal(wanted)
     definitions = {a: resolver.resolve(term) for a, term in declared(model)}
@@ -247,8 +253,17 @@ class _Resolver:
         self._nodes: dict[int, list[TracedNode]] = {}
         for traced in nodes:
             number = call_of(traced.node)
-            if number is not None:
-                self._nodes.setdefault(number, []).append(traced)
+            self._nodes.setdefault(-1 if number is None else number, []).append(traced)
+
+    def freeze_hidden(self, record: Recording) -> None:
+        """Fixes axes on which PyTorch's own code used integers that were not followed."""
+        understood = {call.number for call in record.calls if call.understood}
+        for number, nodes in self._nodes.items():
+            for traced in nodes if number not in understood else ():
+                if _operation(traced.node) in _SIZED:
+                    why = f"operation '{_operation(traced.node)}', whose sizes are out of sight"
+                    for expr in (e for axes in traced.outputs for e in axes):
+                        freeze(expr, why)
 
     def requirements(self, record: Recording) -> Iterable[Requirement]:
         for call in record.calls:
@@ -291,6 +306,11 @@ class _Resolver:
         return f"'{call.function}' of '{module}'" if module else f"'{call.function}'"
 
 
+def _operation(node: torch.fx.Node) -> str:
+    packet = getattr(node.target, "overloadpacket", node.target)
+    return str(getattr(packet, "__name__", packet)).rpartition("::")[2]
+
+
 def _unify_equal(wanted: Sequence[Requirement]) -> None:
     """Unifies axes that the code calls one size: two axes, or all that one attribute gives."""
     first: dict[Attribute, Expr] = {}
@@ -299,11 +319,20 @@ def _unify_equal(wanted: Sequence[Requirement]) -> None:
             continue
         left, right = requirement.left, requirement.right
         if _whole(left) and _whole(right):
-            unify(left.expr, right.expr, f"{requirement.place}, which takes one size for another")
+            _tie(left.expr, right.expr, f"{requirement.place}, which takes one size for another")
         for one, two in ((left, right), (right, left)):
             if isinstance(one, Attribute) and _whole(two):
                 expr = first.setdefault(one, two.expr)
-                unify(expr, two.expr, f"attribute {one}, which gives sizes that cannot be one")
+                _tie(expr, two.expr, f"attribute {one}, which gives sizes that cannot be one")
+
+
+def _tie(first: Expr, second: Expr, reason: str) -> None:
+    """Unifies two axes, unless they have one size anyway, as ``2 * c`` and ``c * 2`` have."""
+    variables = dict.fromkeys((*variables_of(first), *variables_of(second)))
+    # Large sizes without a pattern tell any two expressions apart that are not always equal.
+    trial = {var: 10_007 + 7 * i * i for i, var in enumerate(variables)}
+    if size_of(first, trial) != size_of(second, trial):
+        unify(first, second, reason)
 
 
 def _whole(term: Term) -> TypeGuard[Measure]:

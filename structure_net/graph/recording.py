@@ -32,12 +32,14 @@ class CallRecord:
         function: The function's name.
         claims: Equalities that hold whatever the sizes.
         numbers: Sizes and attributes that the function takes as plain numbers.
+        understood: Whether it is known what the function's integers mean.
     """
 
     number: int
     function: str
     claims: tuple[Claim, ...]
     numbers: tuple[Term, ...]
+    understood: bool
 
 
 @dataclass(slots=True)
@@ -45,7 +47,7 @@ class Recording:
     """All calls of one run, and what happened to integers between them.
 
     Args:
-        calls: Every call that involved an integer.
+        calls: Every call.
         notes: Comparisons and conversions in the model's own code.
     """
 
@@ -145,8 +147,8 @@ class _Recorder(TorchFunctionMode):
         numbers: tuple[Term, ...] = ()
         if found is None:
             numbers = tuple({value.term: None for value in _tags((args, kwargs))})
-        if found or numbers:
-            self._record.calls.append(CallRecord(self._count, name, tuple(found or ()), numbers))
+        known = found is not None
+        self._record.calls.append(CallRecord(self._count, name, tuple(found or ()), numbers, known))
 
     def _adopt(self, tensor: Tensor, output: int) -> tuple[Dimension, ...]:
         self._origins[id(tensor)] = tensor, self._count, output

@@ -25,6 +25,9 @@ WRAPPERS = {"wrap_with_set_grad_enabled": 1, "wrap_with_autocast": 4}
 
 def walk(program: Any, model: nn.Module, record: Recording) -> Ledger:
     """The ledger of an exported program of ``model``, whose integers were recorded meanwhile."""
+    for part in program.graph_module.modules():
+        # What nobody reads says nothing about sizes: averaged attention weights, for one.
+        part.graph.eliminate_dead_code()
     walker = _Walker(program, model)
     walker.run(program.graph_module, None)
     walker.require(record)
