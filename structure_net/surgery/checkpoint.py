@@ -39,6 +39,7 @@ from structure_net.surgery.model_states import (
     model_state,
     rebuilt,
     restore_model,
+    unwrapped,
 )
 from structure_net.surgery.optimizer_states import (
     check_optimizer,
@@ -170,7 +171,8 @@ def save_checkpoint(  # noqa: PLR0913 - independent parts of a training run, eac
 
     Args:
         path: The file, by custom ``*.safetensors``. Its folder must exist.
-        model: The network; sparse patterns, masks and running statistics are in its buffers.
+        model: The network; sparse patterns, masks and running statistics are in its buffers. Of a
+            compiled or data-parallel model the module inside is saved.
         optimizer: Its optimizer, with all parameters in ``model``.
         scheduler: The optimizer's learning rate scheduler.
         journal: Its lineage, from which loading rebuilds the architecture.
@@ -187,6 +189,7 @@ def save_checkpoint(  # noqa: PLR0913 - independent parts of a training run, eac
     from structure_net.surgery.checkpoint_records import CHECKPOINT_FORMAT, CHECKPOINT_VERSION
     from structure_net.surgery.records import journal_to_data
 
+    model = unwrapped(model)
     state = model_state(model)
     tensors: dict[str, Tensor] = {f"model.{name}": t for name, t in state.tensors.items()}
     parts = {
@@ -254,7 +257,8 @@ def load_checkpoint(
         example: Inputs of the model, if the checkpoint was saved without.
 
     Returns:
-        The checkpoint; its ``model`` is ``model`` if that was given.
+        The checkpoint; its ``model`` is ``model`` if that was given, or the module inside it if
+        that is compiled or data-parallel.
 
     Raises:
         CheckpointError: The file is missing, damaged, no checkpoint or of a newer version, or it
@@ -266,7 +270,10 @@ def load_checkpoint(
             "optimizer for load_checkpoint(path).model and call restore_optimizer."
         )
     record, tensors = _read(path)
-    network = rebuilt(record.model.kind, record.model.recipe) if model is None else model
+    if model is None:
+        network = rebuilt(record.model.kind, record.model.recipe)
+    else:
+        network = unwrapped(model)
     checkpoint = Checkpoint(_header(record), network, _states(record, tensors))
     named = {name: tensors[f"model.{name}"] for name in record.model.tensors}
     inputs = _inputs(example, record, tensors, network)

@@ -38,6 +38,17 @@ class ModelState:
     fixed: tuple[str, ...]
 
 
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The module inside the wrappers of `torch.compile` and data parallelism, if there are any."""
+    while True:
+        if isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
+            model = model.module
+        elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
+            model = inner
+        else:
+            return model
+
+
 def model_state(model: nn.Module) -> ModelState:
     """Reads ``model``; buffers that are not persistent are no part of its state, as in torch."""
     entries = dict(model.state_dict())

@@ -76,7 +76,7 @@ def train(
         optimizer.zero_grad()
         loss = model(torch.randn(16, 6)).square().mean()
         loss.backward()
-        return loss.item()
+        return float(loss.item())
 
     for _ in range(steps):
         optimizer.step(closure)
@@ -309,6 +309,18 @@ def test_an_epsilon_that_an_edit_changed_comes_back(tmp_path: Path) -> None:
     fresh = nn.Sequential(nn.LayerNorm(4))
     load_checkpoint(tmp_path / "c", fresh)
     assert fresh[0].eps == 7e-6
+
+
+def test_a_wrapped_model_is_saved_and_loaded_as_what_is_inside(tmp_path: Path) -> None:
+    model, fresh = dropout_net(), dropout_net()
+    with torch.no_grad():
+        fresh.get_parameter("0.weight").zero_()
+    compiled = torch.compile(model, backend="eager")
+    assert isinstance(compiled, nn.Module)
+    optimizer = torch.optim.SGD(compiled.parameters(), momentum=0.9)
+    save_checkpoint(tmp_path / "c", compiled, optimizer=optimizer)
+    assert load_checkpoint(tmp_path / "c", nn.DataParallel(fresh)).model is fresh
+    assert_same_state(model, fresh)
 
 
 def test_extra_state_comes_back(tmp_path: Path) -> None:
