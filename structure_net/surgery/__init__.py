@@ -30,6 +30,15 @@ from structure_net.surgery.edits import (
     SplitNeurons,
 )
 from structure_net.surgery.entries import EditEntry, EventEntry, WidthChange
+from structure_net.surgery.gradmax import GradMax
+from structure_net.surgery.initialisers import (
+    CopyUnits,
+    Initialiser,
+    Probe,
+    RandomOutgoing,
+    UnitVariance,
+    ZeroOutgoing,
+)
 from structure_net.surgery.journal import Journal
 from structure_net.surgery.lineage import JournalDiff, architecture, diff
 from structure_net.surgery.operating import operate
@@ -48,16 +57,21 @@ __all__ = [
     "Change",
     "Checkpoint",
     "CheckpointHeader",
+    "CopyUnits",
     "DoubleWidth",
     "Edit",
     "EditEntry",
     "EventEntry",
+    "GradMax",
+    "Initialiser",
     "InsertLayer",
     "Journal",
     "JournalDiff",
     "MaskHeads",
     "MergeNeurons",
     "Preview",
+    "Probe",
+    "RandomOutgoing",
     "Reindex",
     "RemoveConnections",
     "RemoveHeads",
@@ -68,7 +82,9 @@ __all__ = [
     "ReviveHeads",
     "SplitNeurons",
     "Undo",
+    "UnitVariance",
     "WidthChange",
+    "ZeroOutgoing",
     "apply",
     "architecture",
     "diff",

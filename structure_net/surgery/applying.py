@@ -31,6 +31,7 @@ from structure_net.surgery.edits import (
 )
 from structure_net.surgery.graft_steps import built_grafts
 from structure_net.surgery.grafts import InsertedLayer, current_name
+from structure_net.surgery.initialisers import Initialiser, Probe, ZeroOutgoing, newborn_of
 from structure_net.surgery.moves import (
     AddGraft,
     Connect,
@@ -117,12 +118,14 @@ def _shape(shape: tuple[int, ...] | None) -> str:
     return "-" if shape is None else "x".join(map(str, shape)) or "()"
 
 
-def apply(
+def apply(  # noqa: PLR0913 - everything that decides what new weights hold
     model: nn.Module,
     change: Edit,
     example: Any,
     *,
     optimizer: Optimizer | Iterable[Optimizer] | None = None,
+    initialiser: Initialiser | None = None,
+    probe: Probe | None = None,
     seed: int = 0,
     verify: bool = True,
 ) -> Applied:
@@ -134,6 +137,8 @@ def apply(
         example: Inputs of the model: a tensor, a tuple, or a mapping of keyword arguments. Edits of
             connections take None as well.
         optimizer: The model's optimizers; others follow at their next step.
+        initialiser: How new units begin; `ZeroOutgoing` if None.
+        probe: Inputs, targets and a loss of both, for initialisers that look at data.
         seed: Decides what new weights hold.
         verify: Whether the example runs before and after the edit, and the edit is undone where it
             broke its promise.
@@ -148,18 +153,24 @@ def apply(
     refuse_wrapped(model)
     optimizers = optimizers_of(optimizer)
     before = observe(model, example) if verify and example is not None else None
+    start = initialiser or ZeroOutgoing()
     changes: list[Change] = []
+    done = change
     with ExitStack() as rollback:
         for part in parts(model, change):
-            planned = planned_on(model, part, example)
-            grafts = new_grafts(planned.moves)
+            planned = planned_on(model, part, example, start, seed)
+            done = planned.edit if part is change else done
             changes += described(model, planned.moves, seed)
             rollback.callback(operate(model, planned.moves, optimizers, seed=seed).undo)
+            if planned.group is not None:
+                new = newborn_of(model, planned.group, planned.moves, planned.size)
+                if new.channels:
+                    start.refine(model, new, probe, seed)
             if before is not None:
-                after = observe_after(model, example, part, grafts)
-                check_same(before, after, part, values=promises(part))
+                after = observe_after(model, example, part, new_grafts(planned.moves))
+                check_same(before, after, part, values=promises(planned.edit, start))
             planned.follow(rollback)
-        return Applied(change, _joined(changes), Undo(rollback.pop_all()))
+        return Applied(done, _joined(changes), Undo(rollback.pop_all()))
 
 
 def _joined(changes: Iterable[Change]) -> tuple[Change, ...]:
@@ -177,10 +188,17 @@ def _joined(changes: Iterable[Change]) -> tuple[Change, ...]:
 class Planned:
     """The moves of an edit, and how the graph follows where the edit changes a width."""
 
+    edit: Edit
     moves: tuple[Move, ...]
     graph: ChannelGraph | None = None
     group: ChannelGroup | None = None
     units: int = 0
+
+    @property
+    def size(self) -> int:
+        """The layer's channels after the edit."""
+        group = self.group
+        return 0 if group is None else group.size + (self.units - group.units) * group.granularity
 
     def follow(self, rollback: ExitStack) -> None:
         """Brings the graph up to date, and back on undo."""
@@ -190,7 +208,9 @@ class Planned:
             rollback.callback(self.graph.resized, self.group, before)
 
 
-def planned_on(model: nn.Module, change: Edit, example: Any) -> Planned:
+def planned_on(
+    model: nn.Module, change: Edit, example: Any, start: Initialiser, seed: int
+) -> Planned:
     """`plan`, with all that it needs taken from the model and the example.
 
     Raises:
@@ -198,17 +218,23 @@ def planned_on(model: nn.Module, change: Edit, example: Any) -> Planned:
     """
     if isinstance(change, DEPTH_EDITS):
         found = sites(model, example, observed_layers(change))
-        return Planned(plan(change, None, model, found))
+        return Planned(change, plan(change, None, model, found))
     renamed = replace(change, layer=current_name(model, change.layer))
     if isinstance(renamed, AddConnections | RemoveConnections):
-        return Planned(plan(renamed))
+        return Planned(change, plan(renamed))
     from structure_net.graph import graph_of
 
     graph = graph_of(model, example)
     if isinstance(renamed, MaskHeads | ReviveHeads):
-        return Planned(plan(renamed, graph, model))
-    moves, group, units = planned_width(renamed, graph)
-    return Planned(moves, graph, group, units)
+        return Planned(change, plan(renamed, graph, model))
+    if not isinstance(renamed, AddNeurons | AddHeads):
+        moves, group, units = planned_width(renamed, graph)
+        return Planned(change, moves, graph, group, units)
+    _, group, _ = planned_width(renamed, graph)
+    instead = start.edit(renamed, group, seed)
+    moves, group, units = planned_width(instead, graph)
+    done = change if instead is renamed else instead
+    return Planned(done, start.moves(moves), graph, group, units)
 
 
 def parts(model: nn.Module, change: Edit) -> Iterator[Edit]:
@@ -226,17 +252,28 @@ def parts(model: nn.Module, change: Edit) -> Iterator[Edit]:
             return
 
 
-def edit(
+def edit(  # noqa: PLR0913 - the arguments of `apply`
     model: nn.Module,
     change: Edit,
     example: Any,
     *,
     optimizer: Optimizer | Iterable[Optimizer] | None = None,
+    initialiser: Initialiser | None = None,
+    probe: Probe | None = None,
     seed: int = 0,
     verify: bool = True,
 ) -> nn.Module:
     """`apply`, returning the model, which is the same object."""
-    apply(model, change, example, optimizer=optimizer, seed=seed, verify=verify)
+    apply(
+        model,
+        change,
+        example,
+        optimizer=optimizer,
+        initialiser=initialiser,
+        probe=probe,
+        seed=seed,
+        verify=verify,
+    )
     return model
 
 
@@ -247,7 +284,8 @@ def preview(model: nn.Module, change: Edit, example: Any, *, seed: int = 0) -> P
         SurgeryError: The edit cannot be planned.
     """
     refuse_wrapped(model)
-    return Preview(change, described(model, planned_on(model, change, example).moves, seed))
+    moves = planned_on(model, change, example, ZeroOutgoing(), seed).moves
+    return Preview(change, described(model, moves, seed))
 
 
 def new_grafts(moves: Iterable[Move]) -> tuple[str, ...]:
@@ -306,12 +344,14 @@ def _leaves(model: nn.Module, moves: tuple[Move, ...]) -> list[Change]:
     return [Change(n, tuple(b), tuple(a), ", ".join(r)) for n, (b, a, r) in sizes.items()]
 
 
-_KEEPING = (AddNeurons, AddHeads, DoubleWidth, InsertLayer, AddResidualBlock, AddSkipConnection)
+_KEEPING = (DoubleWidth, InsertLayer, AddResidualBlock, AddSkipConnection)
 
 
-def promises(change: Edit) -> bool:
+def promises(change: Edit, start: Initialiser) -> bool:
     """Whether an edit promises to keep the function."""
     match change:
+        case AddNeurons() | AddHeads():
+            return start.preserves
         case SplitNeurons():
             return change.noise == 0.0
         case AddConnections():

@@ -54,6 +54,17 @@ def units_of(group: ChannelGroup, heads: Sequence[int]) -> tuple[int, ...]:
     return tuple(heads)
 
 
+def counted(edit: AddHeads) -> int:
+    """The number of heads to add.
+
+    Raises:
+        SurgeryError: It is below 1.
+    """
+    if edit.count < 1:
+        raise SurgeryError(f"count must be at least 1; got {edit.count} for {edit.layer!r}.")
+    return edit.count
+
+
 def gate(model: nn.Module, graph: ChannelGraph, edit: MaskHeads | ReviveHeads) -> tuple[Move, ...]:
     """Closes or opens heads in front of the layer that reads them.
 

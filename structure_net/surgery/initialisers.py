@@ -1,0 +1,263 @@
+"""How new units begin: what their incoming and outgoing weights hold.
+
+By default new units read with fresh weights, as large as the layer's own, and nothing reads them
+yet (`ZeroOutgoing`): the function stays, and the outgoing weights receive a gradient at once, the
+incoming ones as soon as those have moved. The others trade that against something.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from structure_net.core.sparsity import SparseLayer
+from structure_net.errors import SurgeryError
+from structure_net.graph.channels import ChannelGroup, Fill, Role
+from structure_net.surgery.edits import AddNeurons, Edit, SplitNeurons
+from structure_net.surgery.moves import Move, MoveAxis, MoveLeaf
+from structure_net.surgery.reindex import NEW
+from structure_net.surgery.tensors import draws
+from structure_net.surgery.verifying import call, untouched
+
+Probe = tuple[Any, Any, Callable[[Any, Any], Tensor]]
+
+
+class Initialiser(ABC):
+    """How the new units of `AddNeurons` and `AddHeads` begin."""
+
+    @property
+    @abstractmethod
+    def preserves(self) -> bool:
+        """Whether the function stays."""
+
+    def edit(self, change: Edit, group: ChannelGroup, seed: int) -> Edit:
+        """The edit that is carried out instead; the same by default. Pure."""
+        del group, seed
+        return change
+
+    def moves(self, moves: Sequence[Move]) -> tuple[Move, ...]:
+        """The moves with other fills; the same by default. Pure."""
+        return tuple(moves)
+
+    def refine(self, model: nn.Module, newborn: Newborn, probe: Probe | None, seed: int) -> None:
+        """Writes new entries that depend on data, behind the edit; nothing by default."""
+        del model, newborn, probe, seed
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """New entries of one tensor along one axis."""
+
+    tensor: nn.Parameter
+    dim: int
+    new: Tensor
+
+    def rows(self, tensor: Tensor) -> Tensor:
+        """The new entries of a tensor of this shape, one row for each. Shape ``(new, rest)``."""
+        return tensor.movedim(self.dim, 0)[self.new].flatten(1)
+
+    def write(self, rows: Tensor) -> None:
+        """Writes the new entries, shape ``(new, rest)``."""
+        with torch.no_grad():
+            view = self.tensor.movedim(self.dim, 0)
+            view[self.new] = rows.view(len(self.new), *view.shape[1:]).to(view)
+
+
+@dataclass(frozen=True, slots=True)
+class Newborn:
+    """Where the new units of an edit are.
+
+    Args:
+        layer: The layer that was grown.
+        channels: Its new output channels.
+        writers: New rows of weight matrices and kernels.
+        readers: New columns.
+    """
+
+    layer: str
+    channels: tuple[int, ...]
+    writers: tuple[Slot, ...]
+    readers: tuple[Slot, ...]
+
+
+def newborn_of(model: nn.Module, group: ChannelGroup, moves: Sequence[Move], size: int) -> Newborn:
+    """Where the units are that ``moves`` made; ``size`` is the layer's width after them."""
+    writers: list[Slot] = []
+    readers: list[Slot] = []
+    for move in moves:
+        if not isinstance(move, MoveAxis | MoveLeaf) or NEW not in move.source:
+            continue
+        parameter = _parameter(model, move)
+        if parameter is None or parameter.dim() < 2:
+            continue
+        new = [i for i, origin in enumerate(move.source) if origin == NEW]
+        slot = Slot(parameter, move.dim, torch.tensor(new, device=parameter.device))
+        reads = move.dim == 1 if isinstance(move, MoveLeaf) else move.role is Role.READS
+        if reads:
+            readers.append(slot)
+        elif isinstance(move, MoveLeaf) or move.role is Role.WRITES:
+            writers.append(slot)
+    channels = tuple(range(group.size, size))
+    return Newborn(group.layer, channels, tuple(writers), tuple(readers))
+
+
+def _parameter(model: nn.Module, move: MoveAxis | MoveLeaf) -> nn.Parameter | None:
+    if isinstance(move, MoveLeaf):
+        layer = model.get_submodule(move.layer)
+        assert isinstance(layer, SparseLayer)
+        held = getattr(layer, "weight", None)
+    else:
+        owner, _, name = move.tensor.rpartition(".")
+        held = getattr(model.get_submodule(owner), name)
+    return held if isinstance(held, nn.Parameter) else None
+
+
+@dataclass(frozen=True, slots=True)
+class ZeroOutgoing(Initialiser):
+    """Fresh incoming weights, outgoing ones zero: the default."""
+
+    @property
+    def preserves(self) -> bool:
+        """True."""
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class RandomOutgoing(Initialiser):
+    """Fresh weights on both sides, as large as the layers' own. The function does not stay."""
+
+    @property
+    def preserves(self) -> bool:
+        """False."""
+        return False
+
+    def moves(self, moves: Sequence[Move]) -> tuple[Move, ...]:
+        """Readers are drawn instead of zero."""
+        return tuple(_loud(move) for move in moves)
+
+
+def _loud(move: Move) -> Move:
+    if isinstance(move, MoveAxis) and move.role is Role.READS and move.fill is Fill.ZERO:
+        return replace(move, fill=Fill.RANDOM)
+    if isinstance(move, MoveLeaf) and move.dim == 1:
+        return replace(move, silent=False)
+    return move
+
+
+@dataclass(frozen=True, slots=True)
+class CopyUnits(Initialiser):
+    """New units are copies of old ones, drawn at random, and share what reads them.
+
+    Args:
+        noise: The standard deviation of what tells a copy from its origin, relative to the
+            weights' own. Without noise the function stays; with it, nearly.
+
+    References:
+        Chen et al., "Net2Net: Accelerating Learning via Knowledge Transfer", ICLR 2016.
+    """
+
+    noise: float = 1e-3
+
+    @property
+    def preserves(self) -> bool:
+        """True without noise."""
+        return self.noise == 0.0
+
+    def edit(self, change: Edit, group: ChannelGroup, seed: int) -> Edit:
+        """A split of as many units as were to be added.
+
+        Raises:
+            SurgeryError: More units are added than there are.
+        """
+        if not isinstance(change, AddNeurons):
+            return change
+        units = change.count // group.granularity
+        if units > group.units:
+            raise SurgeryError(
+                f"CopyUnits can copy each of the {group.units} units of {change.layer!r} once; got "
+                f"{units}. Add them in several edits."
+            )
+        drawn = torch.randperm(group.units, generator=draws(seed, change.layer))[:units].tolist()
+        indices = tuple(channel for unit in drawn for channel in group.channels[unit])
+        return SplitNeurons(change.layer, indices, self.noise)
+
+
+@dataclass(frozen=True, slots=True)
+class UnitVariance(Initialiser):
+    """Fresh incoming weights, scaled so that each new unit's output has a given spread on the
+    probe.
+
+    Args:
+        spread: The standard deviation; None for the mean one of the layer's old units.
+
+    References:
+        Mishkin and Matas, "All you need is a good init", ICLR 2016 (LSUV).
+    """
+
+    spread: float | None = 1.0
+
+    @property
+    def preserves(self) -> bool:
+        """True: outgoing weights are zero."""
+        return True
+
+    def refine(self, model: nn.Module, newborn: Newborn, probe: Probe | None, seed: int) -> None:
+        """Scales the new rows of the layer that was grown.
+
+        Raises:
+            SurgeryError: There is no probe, or a new unit's output does not vary on it.
+        """
+        del seed
+        inputs = needed(probe, "UnitVariance")[0]
+        spread = _spreads(model, newborn.layer, inputs)
+        new = list(newborn.channels)
+        if not bool((spread[new] > 0).all() and spread[new].isfinite().all()):
+            raise SurgeryError(f"New units of {newborn.layer!r} do not vary on the probe's inputs.")
+        old = [i for i in range(len(spread)) if i not in set(new)]
+        wanted = spread[old].mean() if self.spread is None else torch.tensor(self.spread)
+        layer = model.get_submodule(newborn.layer)
+        own = {id(parameter) for parameter in layer.parameters()}
+        for slot in newborn.writers:
+            if id(slot.tensor) in own:
+                factor = (wanted / spread[new]).to(slot.tensor)
+                slot.write(slot.rows(slot.tensor) * factor.view(-1, 1))
+
+
+def needed(probe: Probe | None, name: str) -> Probe:
+    """The probe of an initialiser that cannot do without.
+
+    Raises:
+        SurgeryError: There is none.
+    """
+    if probe is None:
+        raise SurgeryError(f"{name} looks at data; pass probe=(inputs, targets, loss).")
+    return probe
+
+
+def _spreads(model: nn.Module, layer: str, inputs: Any) -> Tensor:
+    """The standard deviation of each output channel of a layer. Shape ``(channels,)``, float64."""
+    outputs: list[Tensor] = []
+    module = model.get_submodule(layer)
+    weight = getattr(module, "weight", None)
+    size = weight.shape[0] if isinstance(weight, Tensor) else 0
+
+    def note(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        if isinstance(output, Tensor):
+            dim = 1 if output.dim() > 3 or output.shape[-1] != size else -1
+            outputs.append(output.detach().movedim(dim, -1).flatten(0, -2))
+
+    with untouched(model), torch.no_grad():
+        handle = module.register_forward_hook(note)
+        try:
+            model.eval()
+            call(model, inputs)
+        finally:
+            handle.remove()
+    if not outputs or outputs[0].shape[-1] != size:
+        raise SurgeryError(f"The output channels of {layer!r} cannot be observed for UnitVariance.")
+    return torch.cat(outputs).to(torch.float64).std(0)
