@@ -77,6 +77,32 @@ class _Node:
     opaque: bool = False
 
 
+@dataclass(slots=True)
+class _Trace:
+    """What a run shows: the layers, those that the outputs read, those summed with others."""
+
+    nodes: dict[str, _Node] = field(default_factory=dict)
+    finals: set[str] = field(default_factory=set)
+    joined: set[str] = field(default_factory=set)
+    leaves: dict[int, str] = field(default_factory=dict)
+    kept: list[Tensor] = field(default_factory=list)
+
+    def marked(self, tensor: Tensor, name: str) -> Tensor:
+        """``tensor`` as the copy of a leaf that is known as ``name``."""
+        leaf = tensor.detach().requires_grad_()
+        self.leaves[id(leaf)] = name
+        self.kept.append(leaf)
+        return leaf.clone()
+
+    def read(self, tensor: Tensor) -> tuple[set[Source], bool]:
+        """The layers that ``tensor`` is computed from, and whether anything else may feed it."""
+        found, unknown = _behind(tensor, self.leaves)
+        if len(found) > 1:
+            self.joined |= set(found)
+        sources = {source for source in found.items() if source[0] != _INPUT}
+        return sources, unknown or _INPUT in found
+
+
 @dataclass(frozen=True, slots=True)
 class Reach:
     """What one layer's units are part of.
@@ -88,6 +114,7 @@ class Reach:
             ``(outputs,)``, bool.
         used: The units from which some output of the model is reached. Shape ``(outputs,)``, bool.
         final: Whether the layer's units are outputs of the model.
+        joined: Whether anything reads them together with another layer's, or with an input.
     """
 
     connected: Tensor
@@ -95,6 +122,7 @@ class Reach:
     read: Tensor
     used: Tensor
     final: bool
+    joined: bool
 
 
 def reachable(
@@ -103,85 +131,77 @@ def reachable(
     """Finds the live paths through the layers that run.
 
     Args:
-        model: The model; it runs once in evaluation mode, and is left as it was.
+        model: The model; it runs once, in the mode it is in, and is left as it was.
         arguments: The positional inputs of an example.
         named: The inputs by keyword.
 
     Returns:
         For each layer that ran, in order of execution, what its units are part of.
     """
-    nodes, finals = _traced(model, arguments, named)
-    fed = _forward(nodes)
-    read, used = _backward(nodes, finals)
-    last = {name for name, _ in finals}
+    trace = _traced(model, arguments, named)
+    fed = _forward(trace.nodes)
+    read, used = _backward(trace.nodes, trace.finals)
     return {
-        name: Reach(node.matrix.any(1), fed[name], read[name], used[name], name in last)
-        for name, node in nodes.items()
+        name: Reach(
+            node.matrix.any(1),
+            fed[name],
+            read[name],
+            used[name],
+            final=name in trace.finals,
+            joined=name in trace.joined,
+        )
+        for name, node in trace.nodes.items()
     }
 
 
-def _traced(
-    model: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]
-) -> tuple[dict[str, _Node], set[Source]]:
-    nodes: dict[str, _Node] = {}
-    leaves: dict[int, str] = {}
-    kept: list[Tensor] = []
-
-    def marked(tensor: Tensor, name: str) -> Tensor:
-        leaf = tensor.detach().requires_grad_()
-        leaves[id(leaf)] = name
-        kept.append(leaf)
-        return leaf.clone()
-
-    def before(name: str) -> Any:
-        def hook(layer: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-            node = nodes.setdefault(name, _Node(_matrix(layer)))
-            tensor = inputs[0] if inputs else next(iter(keywords.values()))
-            found, alien = _behind(tensor, leaves)
-            node.sources |= found
-            node.opaque |= alien or tensor.shape[_channel_dim(layer)] != node.matrix.shape[1]
-
-        return hook
-
-    def after(name: str) -> Any:
-        def hook(layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-            return marked(output, name)
-
-        return hook
-
+def _traced(model: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> _Trace:
+    trace = _Trace()
     handles = []
     for name, module in outermost_modules(model):
         if isinstance(module, SparseLayer) or (
             isinstance(module, _PLAIN) and getattr(module, "groups", 1) == 1
         ):
-            handles.append(module.register_forward_pre_hook(before(name), with_kwargs=True))
-            handles.append(module.register_forward_hook(after(name)))
+            before, after = _hooks(trace, name)
+            handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
+            handles.append(module.register_forward_hook(after))
     try:
         with torch.enable_grad():
             outputs = model(
-                *(_mapped(value, marked) for value in arguments),
-                **{key: _mapped(value, marked) for key, value in named.items()},
+                *(_mapped(value, trace.marked) for value in arguments),
+                **{key: _mapped(value, trace.marked) for key, value in named.items()},
             )
     finally:
         for handle in handles:
             handle.remove()
-    finals: set[Source] = set()
     for tensor in _tensors(outputs):
-        finals |= _behind(tensor, leaves)[0]
-    return nodes, finals
+        trace.finals |= {name for name, _ in trace.read(tensor)[0]}
+    return trace
 
 
-def _behind(tensor: Tensor, leaves: Mapping[int, str]) -> tuple[set[Source], bool]:
-    """The layers that ``tensor`` is computed from, and whether anything else may feed it.
+def _hooks(trace: _Trace, name: str) -> tuple[Callable[..., None], Callable[..., Tensor]]:
+    """What runs before and after the layer ``name``."""
 
-    Returns:
-        Names, each with whether all operations between keep channels apart; and whether an input
-        of the model, or anything of unknown origin, takes part.
+    def before(layer: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        node = trace.nodes.setdefault(name, _Node(_matrix(layer)))
+        tensor = inputs[0] if inputs else next(iter(named.values()))
+        sources, opaque = trace.read(tensor)
+        node.sources |= sources
+        node.opaque |= opaque or tensor.shape[_channel_dim(layer)] != node.matrix.shape[1]
+
+    def after(layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+        return trace.marked(output, name)
+
+    return before, after
+
+
+def _behind(tensor: Tensor, leaves: Mapping[int, str]) -> tuple[dict[str, bool], bool]:
+    """The leaves that ``tensor`` is computed from, each with whether all operations between keep
+    channels apart; and whether anything of unknown origin takes part.
     """
     if tensor.grad_fn is None:
-        return set(), True
+        return {}, True
     found: dict[str, bool] = {}
-    alien = False
+    unknown = False
     seen: set[tuple[Any, bool]] = set()
     stack: list[tuple[Any, bool]] = [(tensor.grad_fn, True)]
     while stack:
@@ -197,9 +217,8 @@ def _behind(tensor: Tensor, leaves: Mapping[int, str]) -> tuple[set[Source], boo
             continue
         apart = apart and _operation(node) in _CHANNELWISE
         stack.extend((child, apart) for child, _ in node.next_functions if child is not None)
-        alien = alien or not node.next_functions or not apart
-    alien = alien or not found or _INPUT in found
-    return {source for source in found.items() if source[0] != _INPUT}, alien
+        unknown = unknown or not node.next_functions or not apart
+    return found, unknown or not found
 
 
 def _operation(node: Any) -> str:
@@ -221,10 +240,9 @@ def _forward(nodes: Mapping[str, _Node]) -> dict[str, Tensor]:
 
 
 def _backward(
-    nodes: Mapping[str, _Node], finals: set[Source]
+    nodes: Mapping[str, _Node], last: set[str]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The units that anything reads, and those on a path to an output."""
-    last = {name for name, _ in finals}
     none = {name: torch.full((len(node.matrix),), name in last) for name, node in nodes.items()}
     every = {name: torch.ones_like(units) for name, units in none.items()}
     read = _read(nodes, every, none)

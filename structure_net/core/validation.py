@@ -98,7 +98,7 @@ def validate_network(
         model: The network.
         example: Inputs: a tensor, a tuple of arguments, or a dict of them.
         vanishing: A layer whose output's root mean square is below this multiple of its input's is
-            a problem.
+            a problem, unless the output is joined with others (a branch may well be silent).
         exploding: So is one above this multiple.
 
     Returns:
@@ -119,8 +119,14 @@ def validate_network(
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        problems += _signals(model, inputs, vanishing, exploding)
-        problems += _paths(reachable(model, *inputs))
+        reach = reachable(model, *inputs)
+        joined = {name for name, layer in reach.items() if layer.joined}
+        problems += [
+            problem
+            for problem in _signals(model, inputs, (vanishing, exploding))
+            if problem.kind != "vanishing" or problem.layer not in joined
+        ]
+        problems += _paths(reach)
     finally:
         for module, training in modes.items():
             module.training = training
@@ -169,9 +175,7 @@ def _connections(model: nn.Module) -> Iterator[HealthProblem]:
             yield HealthProblem(name, "no_incoming", count, message)
 
 
-def _signals(
-    model: nn.Module, inputs: _Inputs, vanishing: float, exploding: float
-) -> list[HealthProblem]:
+def _signals(model: nn.Module, inputs: _Inputs, bounds: tuple[float, float]) -> list[HealthProblem]:
     found: dict[tuple[str, str], HealthProblem] = {}
 
     def watch(name: str) -> Any:
@@ -183,7 +187,7 @@ def _signals(
             problem = _activation(name, output)
             values = [*arguments, *named.values()]
             if problem is None and isinstance(module, WEIGHTED) and isinstance(values[0], Tensor):
-                problem = _gain(name, _rms(values[0]), _rms(output), (vanishing, exploding))
+                problem = _gain(name, _rms(values[0]), _rms(output), bounds)
             if problem is not None:
                 found.setdefault((name, problem.kind), problem)
 

@@ -71,7 +71,11 @@ def test_residual_paths_keep_units_alive() -> None:
             hidden = self.first(inputs)
             return self.head(hidden + self.branch(hidden.relu()))
 
-    assert kinds(Residual(), torch.randn(4, 3)) == {("branch", "no_incoming"): 2}
+    model = Residual()
+    assert kinds(model, torch.randn(4, 3)) == {("branch", "no_incoming"): 2}
+    with torch.no_grad():
+        model.branch.weight.zero_()
+    assert kinds(model, torch.randn(4, 3)) == {("branch", "no_incoming"): 2}
 
 
 @settings(deadline=None, max_examples=40)
