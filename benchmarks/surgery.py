@@ -32,14 +32,16 @@ class Trained:
         graph_of(self.model, self.example)
 
     def step(self) -> None:
-        """One training step."""
-        self.optimizer.zero_grad()
+        """One training step; the gradients are let go behind it, as between steps."""
         F.cross_entropy(self.model(self.inputs), self.targets).backward()
         self.optimizer.step()
+        self.optimizer.zero_grad()
 
-    def add(self, *, verify: bool = True) -> float:
-        """The seconds of one AddNeurons in the second layer; it is undone afterwards."""
-        edit = AddNeurons("2", COUNT)
+    def add(self, layer: str, *, verify: bool = True, gradients: bool = False) -> float:
+        """The seconds of one AddNeurons; it is undone afterwards."""
+        edit = AddNeurons(layer, COUNT)
+        if gradients:
+            F.cross_entropy(self.model(self.inputs), self.targets).backward()
         applied = None
 
         def run() -> None:
@@ -49,6 +51,7 @@ class Trained:
         spent = seconds(run)
         if applied is not None:
             applied.undo()
+        self.optimizer.zero_grad()
         return spent
 
 
@@ -58,36 +61,33 @@ def figures() -> list[Figure]:
     times = interleaved(
         {
             "step": lambda: seconds(large.step),
-            "add": large.add,
-            "unverified": lambda: large.add(verify=False),
+            "second": lambda: large.add("2"),
+            "first": lambda: large.add("0"),
+            "unverified": lambda: large.add("2", verify=False),
+            "gradients": lambda: large.add("2", gradients=True),
             "small step": lambda: seconds(small.step),
-            "small add": small.add,
+            "small": lambda: small.add("2"),
         },
         repeats=31,
         warm_ups=3,
     )
-    how = f"{COUNT} neurons, Adam state, graph at hand, against a step of {BATCH} samples"
+    name = "AddNeurons on 1024-1024-1024-10"
+    how = f"{COUNT} neurons, Adam state, graph at hand; a step of {BATCH} samples, fused Adam"
+
+    def ratio(key: str) -> float:
+        return times[key] / times["step"]
+
     return [
+        Figure(f"{name}, second layer, over a training step", ratio("second"), "x", 0.5, how),
+        Figure(f"{name}, first layer, over a training step", ratio("first"), "x", 0.5, "as above"),
+        Figure("second layer, unverified", ratio("unverified"), "x", None, "verify=False"),
         Figure(
-            "AddNeurons, 1024-1024-1024-10, over a training step",
-            times["add"] / times["step"],
-            "x",
-            0.5,
-            how,
-        ),
-        Figure(
-            "the same without the check of the function",
-            times["unverified"] / times["step"],
+            "second layer, gradients too",
+            ratio("gradients"),
             "x",
             None,
-            "verify=False",
+            "between backward and step",
         ),
-        Figure("AddNeurons, 784-256-256-10", 1e3 * times["small add"], "ms", 5, "with the check"),
-        Figure(
-            "a training step of the same",
-            1e3 * times["small step"],
-            "ms",
-            None,
-            f"{BATCH} samples, fused Adam",
-        ),
+        Figure("AddNeurons on 784-256-256-10", 1e3 * times["small"], "ms", 5, "second layer"),
+        Figure("a training step of the same", 1e3 * times["small step"], "ms"),
     ]
