@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from structure_net.core.network_factory import StandardNetwork
-from structure_net.errors import CheckpointError, JournalError
+from structure_net.errors import CheckpointError
 from structure_net.surgery.containers import (
     apart,
     describe_tensor,
@@ -29,12 +26,12 @@ from structure_net.surgery.containers import (
     tensor_problem,
     write_container,
 )
-from structure_net.surgery.examples import example_state, restored_example
+from structure_net.surgery.examples import example_state
+from structure_net.surgery.fitting import brought_to, trace_inputs
 from structure_net.surgery.journal import Journal
 from structure_net.surgery.model_states import (
     adopt_types,
     check_fit,
-    differences,
     fix_parameters,
     model_state,
     rebuilt,
@@ -48,10 +45,9 @@ from structure_net.surgery.optimizer_states import (
 )
 from structure_net.surgery.packing import pack, unpack
 from structure_net.surgery.randomness import AnyGenerator, random_states, restore_random_states
-from structure_net.surgery.replaying import replay_undoably
 
 if TYPE_CHECKING:
-    from structure_net.surgery.checkpoint_records import CheckpointRecord, ModelRecord
+    from structure_net.surgery.checkpoint_records import CheckpointRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,24 +266,24 @@ def load_checkpoint(
             "optimizer for load_checkpoint(path).model and call restore_optimizer."
         )
     record, tensors = _read(path)
-    if model is None:
-        network = rebuilt(record.model.kind, record.model.recipe)
-    else:
-        network = unwrapped(model)
+    stored = record.model
+    network = rebuilt(stored.kind, stored.recipe) if model is None else unwrapped(model)
     checkpoint = Checkpoint(_header(record), network, _states(record, tensors))
-    named = {name: tensors[f"model.{name}"] for name in record.model.tensors}
-    inputs = _inputs(example, record, tensors, network)
-    with _reached(checkpoint, named, record.model, inputs, optimizer) as undo:
+    named = {name: tensors[f"model.{name}"] for name in stored.tensors}
+    kept = None if record.example is None else unpack(record.example, tensors)
+    inputs = trace_inputs(network, example, kept)
+    want = {**named, **{name: named[origin] for name, origin in stored.aliases.items()}}
+    with brought_to(want, network, checkpoint.journal, inputs, optimizer=optimizer) as undo:
         if model is None:
             adopt_types(network, named)
-        check_fit(network, named, record.model.aliases)
+        check_fit(network, named, stored.aliases)
         _check_training(checkpoint, optimizer, scheduler)
         undo.pop_all()
     extra = unpack(record.extra, tensors)
-    restore_model(network, named, record.model.aliases, extra, record.model.constants)
+    restore_model(network, named, stored.aliases, extra, stored.constants)
     if model is None:
-        fix_parameters(network, record.model.fixed)
-        network.train(record.model.training)
+        fix_parameters(network, stored.fixed)
+        network.train(stored.training)
     if optimizer is not None:
         checkpoint.restore_optimizer(optimizer)
     if scheduler is not None:
@@ -332,57 +328,6 @@ def _states(record: CheckpointRecord, tensors: Mapping[str, Tensor]) -> dict[str
         name: unpack(getattr(record, name), tensors)
         for name in ("optimizer", "scheduler", "random")
     }
-
-
-def _inputs(
-    given: object, record: CheckpointRecord, tensors: Mapping[str, Tensor], network: nn.Module
-) -> object:
-    """Inputs to trace with: those given, those saved, or what a network of ours takes."""
-    if given is not None:
-        return given
-    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
-    if record.example is not None:
-        return restored_example(unpack(record.example, tensors), device)
-    if isinstance(network, StandardNetwork):
-        dtype = next(network.parameters()).dtype
-        return torch.zeros(2, network.architecture[0], dtype=dtype, device=device)
-    return None
-
-
-def _reached(
-    checkpoint: Checkpoint,
-    named: Mapping[str, Tensor],
-    stored: ModelRecord,
-    example: object,
-    optimizer: Optimizer | None,
-) -> ExitStack:
-    """Brings the model to the checkpoint's architecture; closing what is returned takes it back."""
-    model, journal = checkpoint.model, checkpoint.journal
-    before = differences(model, named, stored.aliases)
-    if not before:
-        return ExitStack()
-    problem = f"The checkpoint does not fit the model: {_first(before)}."
-    if not journal.edits:
-        raise CheckpointError(f"{problem} It holds no edits: build the model as it was saved.")
-    if example is None:
-        raise CheckpointError(f"{problem} To carry out the journal's edits first, give example=.")
-    try:
-        undo = replay_undoably(model, journal, example, optimizer=optimizer)
-    except JournalError as error:
-        raise CheckpointError(f"{problem} Its journal does not lead there: {error}") from error
-    after = differences(model, named, stored.aliases)
-    if after:
-        undo.close()
-        raise CheckpointError(
-            f"After the journal's edits the checkpoint does not fit the model: {_first(after)}. "
-            "The journal is not complete, or the model was not at the start architecture."
-        )
-    return undo
-
-
-def _first(lines: Sequence[str]) -> str:
-    more = f" (and {len(lines) - 3} more)" if len(lines) > 3 else ""
-    return "; ".join(lines[:3]) + more
 
 
 def _check_training(

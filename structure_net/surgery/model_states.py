@@ -83,12 +83,9 @@ def rebuilt(kind: str, recipe: Mapping[str, Any] | None) -> nn.Module:
         raise CheckpointError(f"The checkpoint's recipe does not make a {kind}: {error}") from error
 
 
-def differences(
-    model: nn.Module, tensors: Mapping[str, Tensor], aliases: Mapping[str, str]
-) -> list[str]:
-    """How the names, shapes and types of ``model`` differ from those stored, a line each."""
+def differences(model: nn.Module, want: Mapping[str, Tensor]) -> list[str]:
+    """How the names and shapes of ``model``'s tensors differ from those in ``want``."""
     have = _tensors(model)
-    want = {**tensors, **{name: tensors[origin] for name, origin in aliases.items()}}
     lines = [f"'{name}' is missing in the model" for name in want if name not in have]
     lines += [f"'{name}' is not in the checkpoint" for name in have if name not in want]
     for name, tensor in want.items():
