@@ -261,12 +261,12 @@ class MaskedLayer(SparseLayer):
         weight = self.weight
         if not (torch.is_grad_enabled() and weight.requires_grad):
             return weight
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or _transforming():
             return weight * self._spread(self.mask)
         factor = self._gradient_factor(weight.dtype)
         if factor is None:
             return weight
-        if not single or weight.numel() <= PRODUCT_LIMIT or _transforming():
+        if not single or weight.numel() <= PRODUCT_LIMIT:
             return weight * factor
         masked: Tensor = _MaskedGradient.apply(weight, factor)  # type: ignore[no-untyped-call]
         return masked
@@ -351,7 +351,7 @@ class MaskedLayer(SparseLayer):
 
 
 def _transforming() -> bool:
-    """Whether a transform of `torch.func` is active, under which plain functions cannot run."""
+    """Whether a transform of `torch.func` is active: its tensors have no memory of their own."""
     return bool(torch._C._are_functorch_transforms_active())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from numbers import Integral
 from typing import Any, Final, Literal, Self, get_args
 
 import torch
@@ -58,7 +59,7 @@ class StandardNetwork(nn.Module):
     ) -> None:
         super().__init__()
         widths = _checked_widths(architecture)
-        seed = int(torch.randint(2**31, ())) if seed is None else seed
+        seed = _checked_seed(seed)
         shapes = [(n, m) for m, n in pairwise(widths)]
         counts = connection_counts(shapes, density, allocation)
         generator = torch.Generator().manual_seed(seed)
@@ -202,13 +203,25 @@ def _density(density: float | None, sparsity: float | None) -> float:
 
 def _checked_widths(architecture: Sequence[int]) -> list[int]:
     widths = list(architecture)
-    whole = all(isinstance(width, int) and not isinstance(width, bool) for width in widths)
-    if len(widths) < 2 or not whole or min(widths) < 1:
+    if len(widths) < 2 or not all(_is_whole(width) for width in widths) or min(widths) < 1:
         raise ValueError(
             "architecture must list at least two positive whole numbers, inputs first; "
             f"got {widths}."
         )
-    return widths
+    return [int(width) for width in widths]
+
+
+def _checked_seed(seed: int | None) -> int:
+    if seed is None:
+        return int(torch.randint(2**31, ()))
+    if not _is_whole(seed) or not 0 <= seed < 2**63:
+        raise ValueError(f"seed must be None or a whole number in [0, 2**63); got {seed!r}.")
+    return int(seed)
+
+
+def _is_whole(value: object) -> bool:
+    """Whether ``value`` is an integer of any kind, numpy's included."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _layer(

@@ -38,10 +38,14 @@ class TemporaryPatchLayer(SparseLayer):
         SurgeryError: A pair is out of range, repeated, or connected in ``base``.
 
     Example:
-        >>> layer = TemporaryPatchLayer(network.layers[0], [(0, 3), (1, 4)])
-        >>> network.layers[0] = layer
-        >>> # ... train and judge ...
-        >>> network.layers[0] = layer.accept()
+        >>> from structure_net.core import create_standard_network
+        >>> network = create_standard_network([8, 6, 2], density=0.5, seed=0)
+        >>> absent = (~network.layers[0].pattern.mask()).nonzero()[:3]
+        >>> trial = TemporaryPatchLayer(network.layers[0], absent)
+        >>> network.layers[0] = trial  # train, and judge
+        >>> network.layers[0] = trial.accept()
+        >>> network.get_network_stats()["total_connections"]
+        33
     """
 
     def __init__(

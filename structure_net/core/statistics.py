@@ -62,7 +62,7 @@ def network_stats(model: nn.Module) -> NetworkStats:
     """
     layers = list(_layers(model))
     connections = sum(layer["connections"] for layer in layers)
-    possible = sum(layer["connections"] / layer["density"] for layer in layers)
+    possible = sum(_possible(layer) for layer in layers)
     stored = sum(parameter.numel() for parameter in model.parameters())
     live = {row["name"]: row["parameters"] for row in layers}
     dead = sum(
@@ -151,6 +151,13 @@ def _dense(
         "fan_in": {"min": fan_in, "mean": float(fan_in), "max": fan_in},
         "fan_out": {"min": fan_out, "mean": float(fan_out), "max": fan_out},
     }
+
+
+def _possible(row: LayerStats) -> float:
+    """The connections that the layer's shape allows."""
+    if row["connections"] == 0:
+        return row["inputs"] * row["outputs"]
+    return row["connections"] / row["density"]
 
 
 def _spread(counts: Tensor) -> Spread:

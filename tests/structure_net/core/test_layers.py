@@ -75,6 +75,21 @@ def test_second_derivatives_and_vmap_work(side: int) -> None:
     torch.testing.assert_close(per_sample.sum(0), total, rtol=1e-9, atol=1e-9)
 
 
+def test_an_ensemble_of_stacked_networks_trains_as_each_does_alone() -> None:
+    models = [linear(5, 4, density).double() for density in (0.3, 0.6)]
+    inputs = torch.randn(3, 5, generator=generator(1), dtype=torch.float64)
+    parameters, buffers = torch.func.stack_module_state(models)  # type: ignore[arg-type]
+
+    def loss(parameters: dict[str, torch.Tensor], buffers: dict[str, torch.Tensor]) -> torch.Tensor:
+        outputs = torch.func.functional_call(models[0], (parameters, buffers), (inputs,))
+        return outputs.square().sum()
+
+    stacked = torch.func.vmap(torch.func.grad(loss))(parameters, buffers)["weight"]
+    for model, gradient in zip(models, stacked, strict=True):
+        (alone,) = torch.autograd.grad(model(inputs).square().sum(), model.weight)
+        torch.testing.assert_close(gradient, alone, rtol=1e-12, atol=1e-12)
+
+
 OPTIMIZERS = [
     (torch.optim.SGD, {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1}),
     (torch.optim.Adam, {"weight_decay": 0.1}),

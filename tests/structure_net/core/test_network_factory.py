@@ -5,6 +5,7 @@ import json
 import pickle
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -148,6 +149,8 @@ def test_extrema_aware_networks_are_made_of_extrema_aware_layers() -> None:
         ({"activation": "step"}, "activation must be one of relu"),
         ({"allocation": "random"}, "allocation must be one of uniform"),
         ({"layer": "dense"}, "layer must be one of standard, extrema_aware"),
+        ({"seed": -1}, "seed must be None or a whole number"),
+        ({"seed": 2**63}, "seed must be None or a whole number"),
         ({"architecture": [5]}, "at least two"),
         ({"architecture": [5, 0, 2]}, "positive"),
         ({"architecture": [5, 2.5]}, "whole"),
@@ -156,6 +159,11 @@ def test_extrema_aware_networks_are_made_of_extrema_aware_layers() -> None:
 def test_wrong_arguments_are_refused(arguments: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         create_standard_network(**{"architecture": [6, 4, 2], **arguments})
+
+
+def test_numpy_integers_are_whole_numbers() -> None:
+    network = create_standard_network([np.int64(6), 4, 2], seed=np.int32(3))
+    assert json.loads(json.dumps(network.recipe)) == network.recipe
 
 
 def test_a_wrong_recipe_is_refused() -> None:

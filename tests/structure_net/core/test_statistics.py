@@ -102,6 +102,13 @@ def test_trial_connections_count_within_their_layer() -> None:
     assert list(sparse_layers(model)) == ["0"]
 
 
+def test_a_layer_that_lost_all_its_connections_counts_as_empty() -> None:
+    empty = StandardSparseLayer(4, 3, pattern=SparsePattern.from_pairs([], (3, 4)))
+    stats = network_stats(nn.Sequential(empty, nn.Linear(3, 2)))
+    assert stats["total_connections"] == 6
+    assert stats["density"] == 6 / 18
+
+
 def test_counting_changes_nothing() -> None:
     model = nn.Sequential(sparse())
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
