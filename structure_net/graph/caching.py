@@ -1,4 +1,5 @@
-"""One graph per model: traced at the first edit, followed through width edits, traced again after others."""
+"""One graph per model: traced at the first edit, followed through width edits, traced again after
+others."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ _graphs: WeakKeyDictionary[nn.Module, _Entry] = WeakKeyDictionary()
 
 
 def graph_of(model: nn.Module, example: Example) -> ChannelGraph:
-    """The channel graph of a model: the one known from before if it still describes the model, else a new trace.
+    """The channel graph of a model: the one known from before if it still describes the model, else
+    a new trace.
 
     Raises:
         TraceError: The model is wrapped, or cannot be exported.
@@ -73,7 +75,8 @@ def _kinds(model: nn.Module) -> _Kinds:
 
 
 def _key(example: Example) -> Any:
-    """The kinds and shapes of an example; the leading axis of its tensors, the batch, counts only as 1 or more."""
+    """The kinds and shapes of an example; the leading axis of its tensors, the batch, counts only
+    as 1 or more."""
     args, kwargs = inputs_of(example)
     return _kind((args, kwargs))
 

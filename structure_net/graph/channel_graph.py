@@ -1,7 +1,7 @@
 """The channel graph of a model: which layers can change their width, and what moves with them.
 
-`trace` makes one from a model and an example. A width edit is followed by `ChannelGraph.resized`, which changes one
-number; everything else is computed from the expressions of the sizes.
+`trace` makes one from a model and an example. A width edit is followed by `ChannelGraph.resized`,
+which changes one number; everything else is computed from the expressions of the sizes.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import nn
 from structure_net.errors import SurgeryError
 from structure_net.graph.attributes import Attribute, Requirements
 from structure_net.graph.channels import AttributeSite, Axis, ChannelGroup, Growth, NormSite, Role
+from structure_net.graph.expansions import Expansion, Expansions
 from structure_net.graph.ledger import Ledger, Origin
 from structure_net.graph.naming import NamedLayer, named_layers
 from structure_net.graph.norms import norm_sites
@@ -31,7 +32,6 @@ from structure_net.graph.sizes import (
     size_of,
     units_of,
 )
-from structure_net.graph.states import Expansion, Expansions
 from structure_net.graph.tracing import Example, ledger_of
 
 _ROLE_ORDER = (
@@ -101,7 +101,10 @@ class ChannelGraph:
         self._groups: dict[str, tuple[ChannelGroup, ...]] = {}
 
     def __repr__(self) -> str:
-        return f"ChannelGraph(layers={len(self.layers)}, editable={len(self.editable)}, frozen={len(self.frozen)})"
+        return (
+            f"ChannelGraph(layers={len(self.layers)}, editable={len(self.editable)}, "
+            f"frozen={len(self.frozen)})"
+        )
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -131,7 +134,8 @@ class ChannelGraph:
         return found[0]
 
     def groups_of(self, layer: str) -> tuple[ChannelGroup, ...]:
-        """Every way in which the width of ``layer`` can change, the smallest unit first; empty where it is fixed.
+        """Every way in which the width of ``layer`` can change, the smallest unit first; empty
+        where it is fixed.
 
         Raises:
             SurgeryError: There is no such layer.
@@ -148,7 +152,7 @@ class ChannelGraph:
         """
         if group.variable is None or units < 1:
             raise ValueError(
-                f"A group of this graph must keep at least one unit; got {units} of '{group.layer}'."
+                f"A group of this graph must keep at least one unit; '{group.layer}' got {units}."
             )
         self.sizes[group.variable] = units
         self._groups.clear()
@@ -169,7 +173,8 @@ class ChannelGraph:
         }
 
     def follower(self, layer: str) -> str | None:
-        """The ATen operation that alone consumes a layer's output (``relu``); None where several do."""
+        """The ATen operation that alone consumes a layer's output (``relu``); None where several
+        do."""
         steps = self.structure.ledger.steps
         step = self._layer(layer).step
         consumers = [later.operation for later in steps if step in later.inputs]
@@ -213,7 +218,7 @@ class ChannelGraph:
         for index, unit in enumerate(units_of(layer.output, var, sizes)):
             if unit >= 0:
                 channels[unit].append(index)
-        norms = self.structure.expansions.norms(var)
+        norms = self.structure.expansions.index.norms(var)
         copied = expansion.growth is Growth.DOUBLING
         sites = dict.fromkeys(
             self.structure.norms[i] for i, _ in norms if i in self.structure.norms
@@ -226,7 +231,7 @@ class ChannelGraph:
             channels=tuple(map(tuple, channels)),
             axes=tuple(
                 self._axis(origin, var, expansion)
-                for origin in self.structure.expansions.origins[var]
+                for origin in self.structure.expansions.index.origins[var]
             ),
             growth=expansion.growth,
             refusal=expansion.refusal,
@@ -248,6 +253,7 @@ class ChannelGraph:
             dim=dim,
             role=next(role for role in _ROLE_ORDER if role in roles),
             fill=expansion.fills[origin],
+            weights=expansion.weights.get(origin),
             lift=partial(_lifted, expr, var, dict(self.sizes)),
             leaf=name in ledger.leaves,
         )

@@ -51,6 +51,8 @@ class Axis:
         fill: What new entries must hold in order to keep the function.
         lift: Takes a map of units, old index or ``NEW`` for each unit after the edit, to the map of
             this axis.
+        weights: The tensor whose entries along the same axis weigh the mean, where the fill is one;
+            a gain multiplies the channels afterwards, whose own new entries are 1.
         leaf: The axis belongs to a layer that rearranges itself (a sparse layer).
     """
 
@@ -60,6 +62,7 @@ class Axis:
     fill: Fill
     lift: Callable[[Sequence[int]], tuple[int, ...]]
     leaf: bool = False
+    weights: str | None = None
 
 
 class Growth(Enum):

@@ -1,7 +1,8 @@
-"""What a walk over a traced program collects: axes of tensors, what tensors do on them, layers and normalisations.
+"""What a walk over a traced program collects: axes of tensors, what tensors do on them, layers and
+normalisations.
 
-Rules read operands and write here; `structure_net.graph.states` and the channel graph read it afterwards. Nothing here
-refers to the program or to the model, so that it outlives both.
+Rules read operands and write here; `structure_net.graph.states` and the channel graph read it
+afterwards. Nothing here refers to the program or to the model, so that it outlives both.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ class Dim:
 
     Args:
         expr: Its size.
-        origins: The parameter axes behind it, all of which must be zero for zeros here and scaled for a scaled result;
-            not empty only where the tensor is computed from parameters alone by linear operations.
+        origins: The parameter axes behind it, all of which must be zero for zeros here and scaled
+            for a scaled result; not empty only where the tensor is computed from parameters alone
+            by linear operations.
     """
 
     expr: Expr
@@ -38,8 +40,9 @@ class Tag:
     """A stage of a normalisation that is written out by hand.
 
     Args:
-        stage: What the tensor holds: ``square``, ``mean``, ``centred``, ``power`` (mean square or variance),
-            ``shifted`` (plus epsilon), ``root``, ``inverse``, ``normalised``, ``gained``.
+        stage: What the tensor holds: ``square``, ``mean``, ``centred``, ``power`` (mean square or
+            variance), ``shifted`` (plus epsilon), ``root``, ``inverse``, ``normalised``,
+            ``gained``.
         source: The step whose output is normalised.
         expr: The axis that it is normalised over.
         centred: Whether the mean was subtracted.
@@ -78,7 +81,8 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What a tensor does on one of its axes in one step; ``operand`` is the step that supplies what it reads."""
+    """What a tensor does on one of its axes in one step; ``operand`` is the step that supplies what
+    it reads."""
 
     role: Role
     step: int
@@ -115,7 +119,8 @@ class LayerRecord:
 
     Args:
         weight: The weight's name; of the layer itself where it is a leaf.
-        kind: ``linear``, ``convolution``, ``transposed convolution``, ``embedding``, ``recurrent``, ``product`` or ``sparse``.
+        kind: ``linear``, ``convolution``, ``transposed convolution``, ``embedding``, ``recurrent``,
+            ``product`` or ``sparse``.
         output: The axis of its output channels.
         step: The step that applies it.
         module: The dotted name of the innermost module.

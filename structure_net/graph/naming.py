@@ -14,10 +14,10 @@ class NamedLayer:
     """A layer of the model.
 
     Args:
-        name: The dotted name of the module; of the weight without its ending ``_weight`` where a module has several
-            (``attention.in_proj``).
-        kind: What it computes: ``linear``, ``convolution``, ``transposed convolution``, ``embedding``, ``recurrent``,
-            ``product`` or ``sparse``.
+        name: The dotted name of the module; of the weight without its ending ``_weight`` where a
+            module has several (``attention.in_proj``).
+        kind: What it computes: ``linear``, ``convolution``, ``transposed convolution``,
+            ``embedding``, ``recurrent``, ``product`` or ``sparse``.
         output: The axis of its output channels.
         step: The step that applies it first.
         weight: The canonical name of its weight.

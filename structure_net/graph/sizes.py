@@ -1,9 +1,10 @@
 """The algebra of axis sizes: a size is a variable, a sum or a product of sizes.
 
-Every axis of a traced network has an expression. A concatenation is a `Sum`; a flattened or a multi-head axis is a
-`Prod` in row-major order. Operations `unify` the axes they align, which refines both: a variable is cut into a sum or
-factored into a product until the two agree; what cannot agree is frozen on both sides. At the end, the expressions
-that share a variable are the axes that move together, and `lift` says how each of them moves.
+Every axis of a traced network has an expression. A concatenation is a `Sum`; a flattened or a
+multi-head axis is a `Prod` in row-major order. Operations `unify` the axes they align, which
+refines both: a variable is cut into a sum or factored into a product until the two agree; what
+cannot agree is frozen on both sides. At the end, the expressions that share a variable are the axes
+that move together, and `lift` says how each of them moves.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ class Var:
 
     Args:
         size: The size at the time of the trace, 2 or more.
-        given: The size is an argument of an operation, so that the model's code may hold it as a literal.
+        given: The size is an argument of an operation, so that the model's code may hold it as a
+            literal.
 
     Attributes:
         bound: What the variable was refined to, or None while it stands for itself.
@@ -44,7 +46,8 @@ class Var:
 
     @property
     def reason(self) -> str | None:
-        """Why the variable is frozen (an operation without a rule before anything else), or None."""
+        """Why the variable is frozen (an operation without a rule before anything else), or
+        None."""
         unknown = (why for why in self.reasons if UNKNOWN_OPERATION in why)
         return next(unknown, next(iter(self.reasons), None))
 
@@ -81,7 +84,8 @@ class _ClashError(Exception):
 
 
 def axis(size: int, reason: str | None = None, *, given: bool = False) -> Expr:
-    """A fresh expression of a size: `ONE` for 1, else a variable, frozen if there is a ``reason``."""
+    """A fresh expression of a size: `ONE` for 1, else a variable, frozen if there is a
+    ``reason``."""
     if size == 1:
         return ONE
     var = Var(size, given=given)
@@ -91,7 +95,8 @@ def axis(size: int, reason: str | None = None, *, given: bool = False) -> Expr:
 
 
 def resolve(expr: Expr) -> Expr:
-    """The normal form: bindings followed, sums and products flat, a leading sum distributed over its product."""
+    """The normal form: bindings followed, sums and products flat, a leading sum distributed over
+    its product."""
     if isinstance(expr, Var):
         if expr.bound is None:
             return expr
@@ -197,7 +202,8 @@ def _align_parts(first: list[Expr], second: list[Expr]) -> None:
 
 
 def _align_factors(first: list[Expr], second: list[Expr]) -> None:
-    """Two products, from the fastest factor: equal factors are unified, the larger of two is factored."""
+    """Two products, from the fastest factor: equal factors are unified, the larger of two is
+    factored."""
     while first and second:
         one, two = resolve(first.pop()), resolve(second.pop())
         if isinstance(one, Prod) or isinstance(two, Prod):

@@ -1,7 +1,9 @@
-"""From a model and an example to a ledger: the model is exported once, and the rules walk over its operations.
+"""From a model and an example to a ledger: the model is exported once, and the rules walk over its
+operations.
 
-`torch.export` sees nearly every model that users bring. The export runs in evaluation mode, without gradients and with
-the attention fast path off, so that operations are the ones that train; the model is as it was afterwards.
+`torch.export` sees nearly every model that users bring. The export runs in evaluation mode, without
+gradients and with the attention fast path off, so that operations are the ones that train; the
+model is as it was afterwards.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ def ledger_of(model: nn.Module, example: Example) -> Ledger:
         example: A tensor, a tuple of positional inputs or a mapping of named ones.
 
     Raises:
-        TraceError: The model is wrapped, or cannot be exported; the message says where and what to do.
+        TraceError: The model is wrapped, or cannot be exported; the message says where and what to
+            do.
     """
     refuse_wrapped(model)
     args, kwargs = inputs_of(example)
@@ -57,11 +60,13 @@ def refuse_wrapped(model: nn.Module) -> None:
     name = type(model).__name__
     if name == "OptimizedModule":
         raise TraceError(
-            "A compiled model cannot be traced; pass `model._orig_mod` and compile again afterwards."
+            "A compiled model cannot be traced; pass `model._orig_mod` and compile it again"
+            " afterwards."
         )
     if name in ("DistributedDataParallel", "DataParallel", "FullyShardedDataParallel"):
         raise TraceError(
-            f"A model inside {name} cannot be traced; pass `model.module` and wrap it again afterwards."
+            f"A model inside {name} cannot be traced; pass `model.module` and wrap it again"
+            " afterwards."
         )
     if isinstance(model, torch.jit.ScriptModule):
         raise TraceError(
@@ -96,9 +101,9 @@ def _explanation(model: nn.Module, error: Exception) -> str:
     message = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
     where = _own_line(error)
     return (
-        f"{type(model).__name__} cannot be traced: {type(error).__name__}: {message[:300]}{where}. The forward must run"
-        " on the example in evaluation mode without branching on values of tensors; where it does, pass a submodule"
-        " or replace the branch (torch.where, torch.cond)."
+        f"{type(model).__name__} cannot be traced: {type(error).__name__}: {message[:300]}{where}."
+        " The forward must run on the example in evaluation mode without branching on values of"
+        " tensors; where it does, pass a submodule or replace the branch (torch.where, torch.cond)."
     )
 
 
@@ -115,7 +120,8 @@ def _own_line(error: Exception) -> str:
 
 @contextmanager
 def _evaluation(model: nn.Module) -> Iterator[None]:
-    """Every submodule in evaluation mode, and each in its own mode again afterwards; attributes of recurrent layers too."""
+    """Every submodule in evaluation mode, and each in its own mode again afterwards; attributes of
+    recurrent layers too."""
     modules = list(model.modules())
     modes = [module.training for module in modules]
     flat = [(m, list(m._flat_weights)) for m in modules if isinstance(m, nn.RNNBase)]
@@ -150,7 +156,8 @@ def _leaves(model: nn.Module) -> Iterator[None]:
 def _leaf_forward(layer: SparseLayer, name: str) -> Any:
     def forward(x: Tensor) -> Tensor:
         shape = list(layer.output_shape(tuple(x.shape)))
-        return torch.ops.structure_net.leaf(x, name, shape, layer.channel_dim)
+        out: Tensor = torch.ops.structure_net.leaf(x, name, shape, layer.channel_dim)
+        return out
 
     return forward
 

@@ -1,4 +1,5 @@
-"""The walk over an exported program: each operation is handed to its rule, subprograms are walked in place."""
+"""The walk over an exported program: each operation is handed to its rule, subprograms are walked
+in place."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from structure_net.core.sparsity import SparseLayer
 from structure_net.graph.attributes import TracedNode, requirements
-from structure_net.graph.ledger import Axes, Dim, Ledger, Step, Tag
+from structure_net.graph.ledger import Axes, Dim, Ledger, Step
 from structure_net.graph.recording import Recording
 from structure_net.graph.rules import RULES, Call, Operand, unknown
 from structure_net.graph.rules.handwritten import abandon, recognise
@@ -20,7 +21,8 @@ from structure_net.graph.sizes import axis, freeze, leaves, size_of
 Value = Operand | tuple[Operand, ...] | None
 
 WRAPPERS = {"wrap_with_set_grad_enabled": 1, "wrap_with_autocast": 4}
-"""Operations that run a subprogram in another mode, and the position of the subprogram among their arguments."""
+"""Operations that run a subprogram in another mode, and the position of the subprogram among their
+arguments."""
 
 
 def walk(program: Any, model: nn.Module, record: Recording) -> Ledger:
@@ -79,7 +81,7 @@ class _Walker:
             return self._parameter(node, self.names.get(target, target), tensor)
         reason = "a constant of the code" if node.name in self.constants else "the model's input"
         axes = tuple(Dim(axis(int(size), reason)) for size in tensor.shape)
-        return self._step(node, "input", (), (axes,), (tensor,))[0]
+        return self._record(Step(node.name, "input", (), (axes,), ""), (tensor,))[0]
 
     def _parameter(self, node: Any, name: str, tensor: Tensor) -> Operand:
         ledger = self.ledger
@@ -91,31 +93,19 @@ class _Walker:
                 ledger.integers.add(name)
         axes = tuple(Dim(expr, ((name, i),)) for i, expr in enumerate(ledger.tensors[name]))
         ledger.parameter_steps[len(ledger.steps)] = name
-        return self._step(node, "parameter", (), (axes,), (tensor,), name=name)[0]
+        return self._record(Step(node.name, "parameter", (), (axes,), ""), (tensor,), name=name)[0]
 
     def _parameters(self) -> Mapping[str, str]:
         parameters = dict(self.model.named_parameters(remove_duplicate=False))
         return {node: name for node, name in self.inputs.items() if name in parameters}
 
-    def _step(
-        self,
-        node: Any,
-        operation: str,
-        inputs: tuple[int, ...],
-        outputs: tuple[Axes, ...],
-        tensors: Sequence[Tensor],
-        *,
-        name: str | None = None,
-        numbers: tuple[float, ...] = (),
-        tag: Tag | None = None,
-    ) -> tuple[Operand, ...]:
+    def _record(self, step: Step, tensors: Sequence[Tensor], **marks: Any) -> tuple[Operand, ...]:
+        """Appends a step; its results as operands of later ones."""
         index = len(self.ledger.steps)
-        self.ledger.steps.append(
-            Step(node.name, operation, inputs, outputs, _module(node), numbers)
-        )
+        self.ledger.steps.append(step)
         return tuple(
-            Operand(index, axes, _shape(tensor), tensor.dtype == torch.bool, name, tag)
-            for axes, tensor in zip(outputs, tensors, strict=True)
+            Operand(index, axes, _shape(tensor), tensor.dtype == torch.bool, **marks)
+            for axes, tensor in zip(step.outputs, tensors, strict=True)
         )
 
     def _call(self, node: Any, graph_module: Any) -> Value:
@@ -139,8 +129,8 @@ class _Walker:
         self.traced.append(TracedNode(node, exprs, _module(node)))
         steps = tuple(operand.step for operand in call.operands)
         numbers = tuple(float(v) for v in call.arguments.values() if isinstance(v, (int, float)))
-        results = self._step(
-            node, operation, steps, outputs, tensors, numbers=numbers, tag=call.tag
+        results = self._record(
+            Step(node.name, operation, steps, outputs, call.module, numbers), tensors, tag=call.tag
         )
         self._mutate(node, results)
         return results[0] if isinstance(node.meta["val"], Tensor) else results
@@ -226,7 +216,7 @@ class _Walker:
 
 def _canonical(model: nn.Module) -> dict[str, str]:
     """Every name of a parameter or buffer, and the first name of the same tensor."""
-    tensors = dict(model.named_parameters(remove_duplicate=False))
+    tensors: dict[str, Tensor] = dict(model.named_parameters(remove_duplicate=False))
     tensors.update(dict(model.named_buffers(remove_duplicate=False)))
     first: dict[int, str] = {}
     return {name: first.setdefault(id(tensor), name) for name, tensor in tensors.items()}

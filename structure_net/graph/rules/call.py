@@ -1,4 +1,5 @@
-"""What a rule is given: one operation with its operands, and the ways to say what it does with their axes."""
+"""What a rule is given: one operation with its operands, and the ways to say what it does with
+their axes."""
 
 from __future__ import annotations
 
@@ -140,7 +141,8 @@ class Call:
             self.use(dim, role)
 
     def contract(self, first: tuple[Operand, int], second: tuple[Operand, int]) -> None:
-        """A sum of products over an axis of two tensors: whichever comes from parameters reads the other."""
+        """A sum of products over an axis of two tensors: whichever comes from parameters reads the
+        other."""
         (one, i), (two, j) = first, second
         self.unify(one.expr(i), two.expr(j))
         if self._trainable(two.axes[j]):
@@ -150,7 +152,9 @@ class Call:
             self.use(one.axes[i], Role.READS, two)
             self.use(two.axes[j], Role.WRITES)
         else:
-            self.freeze(one.expr(i), "which contracts the channels without a parameter of their own")
+            self.freeze(
+                one.expr(i), "which contracts the channels without a parameter of their own"
+            )
 
     def _trainable(self, dim: Dim) -> bool:
         names = self.ledger.trainable | self.ledger.leaves
@@ -162,7 +166,8 @@ class Call:
         return Dim(dim.expr)
 
     def layer(self, weight: Operand, kind: str, output: Expr, name: str | None = None) -> None:
-        """Notes a weight that writes ``output``; a computed weight goes by the module that applies it."""
+        """Notes a weight that writes ``output``; a computed weight goes by the module that applies
+        it."""
         computed = f"{self.module}.weight" if self.module else None
         origins = (origin[0] for dim in weight.axes for origin in dim.origins)
         found = name or weight.name or next(origins, computed)

@@ -33,7 +33,8 @@ def _space(call: Call, weight: Operand) -> tuple[Dim, ...]:
 def convolution(call: Call) -> Axes | list[Axes]:
     """A convolution with ``groups``: each group of outputs reads its own group of inputs.
 
-    The weight's shape is (out, in / groups, ...), or (in, out / groups, ...) where it is transposed.
+    The weight's shape is (out, in / groups, ...), or (in, out / groups, ...) where it is
+    transposed.
     """
     x, weight = call.tensor("input"), call.tensor("weight")
     transposed = "transpose" in call.operation or bool(call["transposed"])

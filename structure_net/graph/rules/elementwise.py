@@ -12,34 +12,43 @@ from structure_net.graph.rules.registry import rule
 from structure_net.graph.sizes import ONE, Sum
 
 COPIES: Final = (
-    "clone", "contiguous", "alias", "to", "_to_copy", "detach", "neg", "dropout", "type_as", "lift_fresh_copy",
-    "lift_fresh", "float", "double", "half", "feature_dropout", "positive", "real", "alpha_dropout", "bernoulli_dropout",
+    "clone", "contiguous", "alias", "to", "_to_copy", "detach", "neg", "dropout", "type_as",
+    "lift_fresh_copy",
+    "lift_fresh", "float", "double", "half", "feature_dropout", "positive", "real", "alpha_dropout",
+    "bernoulli_dropout",
 )  # fmt: skip
 """Linear operations on one tensor: they keep zeros, means and multiples."""
 
 UNARY: Final = (
-    "relu", "relu6", "gelu", "silu", "sigmoid", "tanh", "hardtanh", "hardswish", "hardsigmoid", "leaky_relu", "elu",
-    "selu", "celu", "mish", "softplus", "softsign", "log_sigmoid", "abs", "clamp", "clamp_min", "clamp_max", "exp",
-    "expm1", "log", "log1p", "log2", "sin", "cos", "tan", "atan", "asinh", "sinh", "cosh", "erf", "rsqrt", "sqrt",
-    "square", "reciprocal", "sign", "floor", "ceil", "round", "trunc", "logical_not", "bitwise_not", "isnan", "isinf",
-    "hardshrink", "softshrink", "tanhshrink", "threshold", "rrelu", "nan_to_num", "zeros_like", "ones_like",
+    "relu", "relu6", "gelu", "silu", "sigmoid", "tanh", "hardtanh", "hardswish", "hardsigmoid",
+    "leaky_relu", "elu",
+    "selu", "celu", "mish", "softplus", "softsign", "log_sigmoid", "abs", "clamp", "clamp_min",
+    "clamp_max", "exp",
+    "expm1", "log", "log1p", "log2", "sin", "cos", "tan", "atan", "asinh", "sinh", "cosh", "erf",
+    "rsqrt", "sqrt",
+    "square", "reciprocal", "sign", "floor", "ceil", "round", "trunc", "logical_not", "bitwise_not",
+    "isnan", "isinf",
+    "hardshrink", "softshrink", "tanhshrink", "threshold", "rrelu", "nan_to_num", "zeros_like",
+    "ones_like",
     "full_like", "empty_like", "fill", "zero", "special_expit", "isfinite", "logit",
 )  # fmt: skip
 
 SUMS: Final = ("add", "sub", "rsub")
 PRODUCTS: Final = ("mul",)
 OTHERS: Final = (
-    "eq", "ne", "ge", "le", "gt", "lt", "__and__", "__or__", "logical_and", "logical_or", "logical_xor",
-    "bitwise_and", "bitwise_or", "maximum", "minimum", "atan2", "where", "masked_fill", "div", "remainder", "pow",
+    "eq", "ne", "ge", "le", "gt", "lt", "__and__", "__or__", "logical_and", "logical_or",
+    "logical_xor",
+    "bitwise_and", "bitwise_or", "maximum", "minimum", "atan2", "where", "masked_fill", "div",
+    "remainder", "pow",
     "addcmul", "addcdiv", "lerp", "fmod", "floor_divide", "xlogy",
 )  # fmt: skip
 
 
 def broadcast(call: Call, operands: Sequence[Operand], dims: int | None = None) -> Axes:
-    """The axes of an operation with broadcasting: aligned from the right, equal where no operand is 1 wide."""
+    """The axes of an operation with broadcasting: aligned from the right, equal unless 1 wide."""
     count = len(call.shape) if dims is None else dims
-    return tuple(_aligned(call, [o.axes[i - count + o.dims] for o in operands if i - count + o.dims >= 0])
-                 for i in range(count))  # fmt: skip
+    spans = ([o.axes[i + o.dims] for o in operands if i + o.dims >= 0] for i in range(-count, 0))
+    return tuple(_aligned(call, dims) for dims in spans)
 
 
 def _aligned(call: Call, dims: Sequence[Dim]) -> Dim:
@@ -61,6 +70,7 @@ def copies(call: Call) -> Axes:
     """The same axes, the same parameters behind them."""
     first = call.operands[0]
     call.tag = first.tag
+    call.ledger.copies[call.step] = call.ledger.copies.get(first.step, first.step)
     return first.axes
 
 
@@ -97,7 +107,8 @@ def _joined(call: Call, operands: Sequence[Operand], axes: Axes) -> Axes:
 
 @rule(*PRODUCTS)
 def products(call: Call) -> Axes:
-    """Multiplicative: a parameter scales the channels; a product of parameters goes with the first that can be zeroed."""
+    """Multiplicative: a parameter scales the channels; a product of parameters goes with the first
+    that can be zeroed."""
     operands = call.operands
     axes = broadcast(call, operands)
     if all(

@@ -1,7 +1,9 @@
-"""Normalisations over the channels that are written out: ``x * rsqrt(mean(x^2) + eps)`` and its relatives.
+"""Normalisations over the channels that are written out: ``x * rsqrt(mean(x^2) + eps)`` and its
+relatives.
 
-A mean over the channels is no reader that could be zeroed, so it fixes them, unless the steps behind it add up to a
-normalisation, which is a recipe of its own. `recognise` follows the stages from step to step.
+A mean over the channels is no reader that could be zeroed, so it fixes them, unless the steps
+behind it add up to a normalisation, which is a recipe of its own. `recognise` follows the stages
+from step to step.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ PENDING = ("mean", "centred", "power", "shifted", "root", "inverse")
 
 
 def recognise(call: Call) -> Axes | None:
-    """The axes of a step that belongs to a normalisation, with ``call.tag`` set; None where it is any other step."""
+    """The axes of a step that belongs to a normalisation, with ``call.tag`` set; None where it is
+    any other step."""
     tensors = call.operands
     if call.operation in COPIES and tensors:
         return None
@@ -30,7 +33,8 @@ def recognise(call: Call) -> Axes | None:
 
 
 def abandon(call: Call) -> None:
-    """Fixes the channels behind a stage that is used for something else; a normalised result then has no gain."""
+    """Fixes the channels behind a stage that is used for something else; a normalised result then
+    has no gain."""
     for operand in call.operands:
         tag = operand.tag
         if tag is None or call.operation in COPIES:
@@ -41,11 +45,18 @@ def abandon(call: Call) -> None:
             call.ledger.bare_norms.add(tag.norm)
 
 
+def _origin(call: Call, x: Operand) -> int:
+    """The step that made the values of ``x``, copies and casts aside."""
+    return call.ledger.copies.get(x.step, x.step)
+
+
 def _one(call: Call, x: Operand) -> Axes | None:
     operation, tag = call.operation, x.tag
     stage = None if tag is None else tag.stage
     if operation == "square" or (operation == "pow" and call["exponent"] == 2):
-        source, centred = (tag.source, True) if tag and stage == "centred" else (x.step, False)
+        source, centred = (
+            (tag.source, True) if tag and stage == "centred" else (_origin(call, x), False)
+        )
         expr = tag.expr if tag and stage == "centred" else x.expr(-1) if x.dims else None
         call.tag = None if expr is None else Tag("square", source, expr, centred)
     elif operation in ("mean", "var"):
@@ -72,11 +83,11 @@ def _moment(call: Call, x: Operand) -> Axes | None:
     tag = x.tag
     if call.operation == "var":
         biased = call["correction"] == 0 or call["unbiased"] is False
-        call.tag = Tag("power", x.step, expr, centred=True) if biased else None
+        call.tag = Tag("power", _origin(call, x), expr, centred=True) if biased else None
     elif tag is not None and tag.stage == "square" and tag.expr == expr:
         call.tag = replace(tag, stage="power")
     elif tag is None:
-        call.tag = Tag("mean", x.step, expr)
+        call.tag = Tag("mean", _origin(call, x), expr)
     if call.tag is None:
         return None
     return tuple(SIZE_ONE if i == dim else Dim(d.expr) for i, d in enumerate(x.axes))
@@ -93,7 +104,12 @@ def _two(call: Call, first: Operand, second: Operand) -> Axes | None:
 
 def _centre(call: Call, x: Operand, mean: Operand) -> Axes | None:
     tag = mean.tag
-    if call.operation != "sub" or tag is None or tag.stage != "mean" or tag.source != x.step:
+    if (
+        call.operation != "sub"
+        or tag is None
+        or tag.stage != "mean"
+        or tag.source != _origin(call, x)
+    ):
         return None
     if call.operands[0] is not x or call["alpha"] not in (None, 1):
         return None
@@ -102,13 +118,13 @@ def _centre(call: Call, x: Operand, mean: Operand) -> Axes | None:
 
 
 def _square(call: Call, x: Operand, other: Operand) -> Axes | None:
-    if call.operation != "mul" or x.step != other.step or not x.dims:
+    if call.operation != "mul" or _origin(call, x) != _origin(call, other) or not x.dims:
         return None
     tag = x.tag
     if tag is not None and tag.stage == "centred":
         call.tag = Tag("square", tag.source, tag.expr, centred=True)
     else:
-        call.tag = Tag("square", x.step, x.expr(-1))
+        call.tag = Tag("square", _origin(call, x), x.expr(-1))
     return broadcast(call, (x, other))
 
 
@@ -121,7 +137,7 @@ def _normalise(call: Call, x: Operand, factor: Operand) -> Axes | None:
         return None
     own = x.tag
     centred = own is not None and own.stage == "centred" and own.source == tag.source
-    plain = x.step == tag.source and not tag.centred
+    plain = _origin(call, x) == tag.source and not tag.centred
     if not (plain or (centred and tag.centred)):
         return None
     kind = "layer" if tag.centred else "rms"

@@ -98,7 +98,8 @@ def einsum(call: Call) -> Axes | list[Axes]:
 
 
 def _labels(equation: str, operands: list[Operand], dims: int) -> tuple[list[str], str] | None:
-    """The labels of the operands and of the result, ellipses spelled out; None where a label occurs twice in one."""
+    """The labels of the operands and of the result, ellipses spelled out; None where a label occurs
+    twice in one."""
     text = equation.replace(" ", "")
     left, arrow, right = text.partition("->")
     inputs = left.split(",")

@@ -39,7 +39,8 @@ def batch_norm(call: Call) -> Axes:
 
 @rule("group_norm")
 def group_norm(call: Call) -> Axes:
-    """Statistics of each group of channels: groups can come and go, a group's own channels cannot."""
+    """Statistics of each group of channels: groups can come and go, a group's own channels
+    cannot."""
     x, count = call.tensor("input"), call["num_groups"]
     groups = axis(count, given=True)
     inside = call.fixed(x.shape[1] // count, "which normalises inside a group of channels").expr
@@ -50,7 +51,8 @@ def group_norm(call: Call) -> Axes:
 
 @rule("layer_norm", "rms_norm")
 def layer_norm(call: Call) -> Axes:
-    """Statistics over the last axis, which is the channels' own; over several axes, all of them are fixed."""
+    """Statistics over the last axis, which is the channels' own; over several axes, all of them are
+    fixed."""
     x, gain, bias = call.tensor("input"), call["weight"], call["bias"]
     count = len(call["normalized_shape"])
     for role, table in ((Role.SCALES, gain), (Role.SHIFTS, bias)):

@@ -13,7 +13,8 @@ GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
 
 @rule(*GATES)
 def recurrent(call: Call) -> list[Axes]:
-    """One hidden size for all layers and directions; each gate is a stretch of the weights' rows."""
+    """One hidden size for all layers and directions; each gate is a stretch of the weights'
+    rows."""
     x, weights = call.operands[0], call["params"]
     per_cell = 4 if call["has_biases"] else 2
     directions = 2 if call["bidirectional"] else 1

@@ -10,19 +10,25 @@ from structure_net.graph.rules.registry import rule
 MIXES = "which mixes the channels"
 
 REDUCTIONS = (
-    "mean", "sum", "prod", "var", "std", "amax", "amin", "logsumexp", "norm", "linalg_vector_norm", "any", "all",
-    "argmax", "argmin", "max", "min", "median", "var_mean", "std_mean", "nanmean", "nansum", "count_nonzero",
-    "aminmax", "linalg_norm", "frobenius_norm", "cummax", "cummin", "kthvalue", "mode", "sort", "argsort", "topk",
+    "mean", "sum", "prod", "var", "std", "amax", "amin", "logsumexp", "norm", "linalg_vector_norm",
+    "any", "all",
+    "argmax", "argmin", "max", "min", "median", "var_mean", "std_mean", "nanmean", "nansum",
+    "count_nonzero",
+    "aminmax", "linalg_norm", "frobenius_norm", "cummax", "cummin", "kthvalue", "mode", "sort",
+    "argsort", "topk",
 )  # fmt: skip
 
 PLANAR = (
-    "max_pool{n}d", "avg_pool{n}d", "adaptive_avg_pool{n}d", "adaptive_max_pool{n}d", "_adaptive_avg_pool{n}d",
+    "max_pool{n}d", "avg_pool{n}d", "adaptive_avg_pool{n}d", "adaptive_max_pool{n}d",
+    "_adaptive_avg_pool{n}d",
     "max_pool{n}d_with_indices", "lp_pool{n}d", "fractional_max_pool{n}d", "max_unpool{n}d",
 )  # fmt: skip
 POOLS = {name.format(n=n): n for name in PLANAR for n in (1, 2, 3)}
 RESIZES = {
-    "upsample_nearest1d": 1, "upsample_nearest2d": 2, "upsample_nearest3d": 3, "upsample_linear1d": 1,
-    "upsample_bilinear2d": 2, "upsample_bicubic2d": 2, "upsample_trilinear3d": 3, "_upsample_nearest_exact1d": 1,
+    "upsample_nearest1d": 1, "upsample_nearest2d": 2, "upsample_nearest3d": 3, "upsample_linear1d":
+    1,
+    "upsample_bilinear2d": 2, "upsample_bicubic2d": 2, "upsample_trilinear3d": 3,
+    "_upsample_nearest_exact1d": 1,
     "_upsample_nearest_exact2d": 2, "_upsample_nearest_exact3d": 3, "_upsample_bilinear2d_aa": 2,
     "_upsample_bicubic2d_aa": 2,
 }  # fmt: skip

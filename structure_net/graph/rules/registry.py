@@ -11,14 +11,15 @@ from structure_net.graph.rules.call import Call
 Rule = Callable[[Call], Axes | list[Axes]]
 
 RULES: Final[dict[str, Rule]] = {}
-"""By the ATen operation's name, without its overload and without the underscore of in-place operations."""
+"""By the ATen operation's name, without its overload and without the underscore of in-place
+operations."""
 
 
 def rule(*operations: str) -> Callable[[Rule], Rule]:
     """Registers a function as the rule of operations.
 
-    A rule aligns the axes of the operands, says what the parameters among them do, freezes what it cannot follow, and
-    returns the axes of the result (a list of them for several results).
+    A rule aligns the axes of the operands, says what the parameters among them do, freezes what it
+    cannot follow, and returns the axes of the result (a list of them for several results).
     """
 
     def register(function: Rule) -> Rule:

@@ -47,7 +47,8 @@ def reshape(call: Call) -> Axes:
 def regroup(
     call: Call, x: Operand, shape: Sequence[int], asked: Sequence[int] | None = None
 ) -> Axes:
-    """The axes of ``x`` seen in another shape; ``asked`` tells inferred sizes (-1) from given ones."""
+    """The axes of ``x`` seen in another shape; ``asked`` tells inferred sizes (-1) from given
+    ones."""
     out = [SIZE_ONE] * len(shape)
     old = [i for i, size in enumerate(x.shape) if size != 1]
     new = [i for i, size in enumerate(shape) if size != 1]

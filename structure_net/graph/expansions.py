@@ -1,0 +1,115 @@
+"""How each variable can change: by any count, by copies only, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from structure_net.graph.channels import Fill, Growth, Role
+from structure_net.graph.index import Index
+from structure_net.graph.ledger import Ledger, Origin
+from structure_net.graph.sizes import Expr, Prod, Var, resolve
+from structure_net.graph.states import Expectation, RefusalError, where
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """How one variable can change.
+
+    Args:
+        growth: How it grows.
+        fills: What new entries of each parameter axis hold.
+        weights: For parameter axes whose new entries are a mean, the tensor that weighs it, if one
+            does.
+        refusal: Why it does not grow by any count, where ``growth`` is `Growth.DOUBLING`.
+        doubling_refusal: Why copying is not exact, or None.
+        reason: Why it cannot change at all, or None.
+    """
+
+    growth: Growth
+    fills: Mapping[Origin, Fill] = field(default_factory=dict)
+    weights: Mapping[Origin, str] = field(default_factory=dict)
+    refusal: str | None = None
+    doubling_refusal: str | None = None
+    reason: str | None = None
+
+
+class Expansions:
+    """The ways in which the variables of a ledger can change; computed when asked, kept.
+
+    Args:
+        ledger: What a walk collected.
+        compensable: For each normalisation, None if its gain and epsilon can follow, else why not.
+    """
+
+    def __init__(self, ledger: Ledger, compensable: Mapping[int, str | None]) -> None:
+        self.index = Index(ledger)
+        self.compensable = compensable
+        self._known: dict[Var, Expansion] = {}
+
+    def of(self, var: Var) -> Expansion:
+        """How ``var`` can change."""
+        if var not in self._known:
+            self._known[var] = self._expansion(var)
+        return self._known[var]
+
+    def _expansion(self, var: Var) -> Expansion:
+        if var.reason is not None:
+            return Expansion(Growth.FREE, reason=var.reason)
+        doubling_refusal = self._doubling_refusal(var)
+        try:
+            return self._growth(var, doubling_refusal)
+        except RefusalError as refusal:
+            if doubling_refusal is not None:
+                return Expansion(Growth.DOUBLING, reason=_both(str(refusal), doubling_refusal))
+            return Expansion(Growth.DOUBLING, self._copies(var), refusal=str(refusal))
+
+    def _copies(self, var: Var) -> dict[Origin, Fill]:
+        reads = {Role.READS}
+        return {
+            origin: Fill.ZERO
+            if {u.role for u in self.index.ledger.uses[origin]} == reads
+            else Fill.RANDOM
+            for origin in self.index.origins[var]
+        }
+
+    def _doubling_refusal(self, var: Var) -> str | None:
+        for origin in self.index.origins.get(var, ()):
+            if self.index.tied(origin):
+                return f"'{origin[0]}', which both writes and reads these channels"
+        for _, norm in self.index.norms(var):
+            if not _uniform(norm.expr, var):
+                return f"the normalisation {where(norm)}, which spans other channels as well"
+        return None
+
+    def _growth(self, var: Var, doubling_refusal: str | None) -> Expansion:
+        norms = self.index.norms(var)
+        kinds = {norm.kind for _, norm in norms}
+        for index, norm in norms:
+            why = self.compensable.get(index)
+            if why is not None:
+                raise RefusalError(f"the normalisation {where(norm)}, which {why}")
+        if len(kinds) > 1:
+            raise RefusalError("a LayerNorm and an RMSNorm over the same channels")
+        growth = {"layer": Growth.CENTRED, "rms": Growth.SCALED}.get(
+            next(iter(kinds), ""), Growth.FREE
+        )
+        expectation = Expectation(self.index, var, growth)
+        fills = expectation.fills()
+        return Expansion(
+            growth, fills, weights=expectation.weights, doubling_refusal=doubling_refusal
+        )
+
+
+def _both(first: str, second: str) -> str:
+    return first if first == second else f"{first}, and {second}"
+
+
+def _uniform(expr: Expr, var: Var) -> bool:
+    """Whether copying all of ``var`` repeats the whole axis."""
+    expr = resolve(expr)
+    if isinstance(expr, Var):
+        return expr is var
+    if isinstance(expr, Prod):
+        return any(_uniform(factor, var) for factor in expr.factors)
+    return all(_uniform(part, var) for part in expr.parts)

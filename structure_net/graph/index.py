@@ -1,0 +1,76 @@
+"""What a ledger holds, by variable and by step."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from structure_net.graph.channels import Role
+from structure_net.graph.ledger import Ledger, Norm, Origin, Use
+from structure_net.graph.sizes import Expr, Var, leaves, resolve
+
+
+class Index:
+    """Look-ups over a ledger, each computed when it is first asked for.
+
+    Args:
+        ledger: What a walk collected.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+
+    @cached_property
+    def origins(self) -> dict[Var, list[Origin]]:
+        """The parameter axes that each variable is part of."""
+        out: dict[Var, list[Origin]] = {}
+        for name, exprs in self.ledger.tensors.items():
+            for i, expr in enumerate(exprs):
+                for var in dict.fromkeys(leaves(expr)):
+                    out.setdefault(var, []).append((name, i))
+        return out
+
+    @cached_property
+    def steps(self) -> dict[Var, list[int]]:
+        """The steps whose results span each variable."""
+        out: dict[Var, list[int]] = {}
+        for index, step in enumerate(self.ledger.steps):
+            for var in dict.fromkeys(
+                v for axes in step.outputs for dim in axes for v in leaves(dim.expr)
+            ):
+                out.setdefault(var, []).append(index)
+        return out
+
+    @cached_property
+    def uses_by_step(self) -> dict[int, list[tuple[Origin, Use]]]:
+        """What parameters do, by step."""
+        out: dict[int, list[tuple[Origin, Use]]] = {}
+        for origin, uses in self.ledger.uses.items():
+            for use in uses:
+                out.setdefault(use.step, []).append((origin, use))
+        return out
+
+    def norms(self, var: Var) -> list[tuple[int, Norm]]:
+        """The normalisations over an axis that ``var`` is part of."""
+        return [(i, norm) for i, norm in enumerate(self.ledger.norms) if var in leaves(norm.expr)]
+
+    def expr(self, origin: Origin) -> Expr:
+        """The size of a parameter axis."""
+        return resolve(self.ledger.tensors[origin[0]][origin[1]])
+
+    @cached_property
+    def readers(self) -> dict[int, list[int]]:
+        """The steps that read each step's result."""
+        out: dict[int, list[int]] = {}
+        for index, step in enumerate(self.ledger.steps):
+            for source in step.inputs:
+                out.setdefault(source, []).append(index)
+        return out
+
+    def parametric(self, step: int) -> bool:
+        """Whether a step's result is computed from parameters alone by linear operations."""
+        return any(dim.origins for axes in self.ledger.steps[step].outputs for dim in axes)
+
+    def tied(self, origin: Origin) -> bool:
+        """Whether a parameter axis both reads channels and does something else on them."""
+        roles = {use.role for use in self.ledger.uses[origin]}
+        return Role.READS in roles and len(roles) > 1
