@@ -75,10 +75,10 @@ def of_ones_own(data: Dataset) -> None:
     system.add_component(
         ExtremaGrowthStrategy(patch_size=20, add_layer_on_extrema=True),
         when=Plateau(patience=2, min_delta=0.02),
-        whether=Trial(batches=20),
+        whether=Trial(batches=40),
     )
     system.add_component(StandardNetworkTrainer(epochs=8, learning_rate=0.01))
-    evolved = system.evolve_network(start(data, 0.03), 3, on_event=report)
+    evolved = system.evolve_network(start(data, 0.05), 4, on_event=report)
     print(f"  the analyzer's own metric: {system.analyze(evolved)['error_rate']:.3f}\n")
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch.optim import Adam
@@ -14,6 +14,8 @@ from structure_net.errors import StructureNetError
 from structure_net.evolution.batches import Batch, forward
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.measuring import held_out
+
+_FRESH_RATE: Final = 1e-2
 
 Growth = Callable[[NetworkContext], NetworkContext]
 """Grows the context that it is given, in place, and returns it; deterministic."""
@@ -53,8 +55,9 @@ class Always(Acceptance):
 class Trial(Acceptance):
     r"""A growth is kept if it pays: two forks, one grown, are trained and compared.
 
-    Both forks see the same ``batches`` training batches, each with its copy of the optimizer (Adam
-    with ``learning_rate`` where there is none yet). With held-out losses :math:`L_0` of the fork
+    Both forks see the same ``batches`` training batches, over several epochs if need be, each with
+    its copy of the optimizer at the rate with which its schedule began (Adam where there is no
+    optimizer yet). With held-out losses :math:`L_0` of the fork
     that did not grow and :math:`L_1` of the one that did, growth is kept if
     :math:`L_1 \le (1 - g) L_0`, ``g`` being ``min_gain``. The forks are thrown away; torch's random
     state is as before. A loader that keeps a state of its own does advance.
@@ -63,7 +66,7 @@ class Trial(Acceptance):
         batches: Training steps of each fork.
         min_gain: The relative gain that growth must bring; negative to tolerate a loss.
         held_out: How many validation batches judge; all if None.
-        learning_rate: Used where the context has no optimizer.
+        learning_rate: Of both forks; None: the optimizer's own, 0.01 for a new one.
 
     Raises:
         ValueError: ``batches`` is below 1.
@@ -72,7 +75,7 @@ class Trial(Acceptance):
     batches: int = 20
     min_gain: float = 0.0
     held_out: int | None = None
-    learning_rate: float = 1e-3
+    learning_rate: float | None = None
 
     def __post_init__(self) -> None:
         if self.batches < 1:
@@ -93,7 +96,7 @@ class Trial(Acceptance):
         devices = [device] if device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             state = torch.get_rng_state()
-            data = tuple(context.train_batches(self.batches))
+            data = tuple(_batches(context, self.batches))
             same = self._trained(context.fork(), data, state)
             grown = self._trained(grow(context.fork()), data, state)
         kept = grown <= (1 - self.min_gain) * same
@@ -105,10 +108,25 @@ class Trial(Acceptance):
         """The held-out loss of a fork after training it."""
         torch.set_rng_state(state)
         network = context.network
-        optimizer = context.optimizer or Adam(network.parameters(), lr=self.learning_rate)
+        optimizer = context.optimizer or Adam(network.parameters(), lr=_FRESH_RATE)
+        for group in optimizer.param_groups:
+            own = group.get("initial_lr", group["lr"])
+            group["lr"] = own if self.learning_rate is None else self.learning_rate
         network.train()
         for inputs, targets in data:
             optimizer.zero_grad(set_to_none=True)
             context.loss(forward(network, inputs), targets).backward()
             optimizer.step()
         return held_out(context, self.held_out).loss
+
+
+def _batches(context: NetworkContext, count: int) -> Iterator[Batch]:
+    """``count`` training batches, from the first again where the loader ends before."""
+    drawn = 0
+    while drawn < count:
+        start = drawn
+        for batch in context.train_batches(count - drawn):
+            drawn += 1
+            yield batch
+        if drawn == start:
+            raise StructureNetError("The data_loader gave no batch for a trial. Give it some data.")

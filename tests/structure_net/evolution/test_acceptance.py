@@ -8,6 +8,7 @@ from torch import nn
 
 from structure_net.errors import StructureNetError
 from structure_net.evolution import Always, NetworkContext, Trial
+from structure_net.evolution.components import StandardNetworkTrainer
 from structure_net.evolution.measuring import held_out
 
 
@@ -53,6 +54,30 @@ def test_a_trial_with_dropout_gives_both_forks_the_same_noise(context: NetworkCo
     verdict = Trial(batches=2).judge(context, lambda fork: fork)
     assert verdict.measured["held_out_loss"] == verdict.measured["held_out_loss_without"]
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_trial_goes_on_over_several_epochs(context: NetworkContext) -> None:
+    def result(batches: int) -> float:
+        verdict = Trial(batches=batches).judge(context, lambda fork: fork)
+        return float(verdict.measured["held_out_loss"])
+
+    # The loader has three batches.
+    assert result(30) < result(3)
+    with pytest.raises(StructureNetError, match="no batch for a trial"):
+        Trial().judge(replace(context, data_loader=[]), improve)
+
+
+def test_a_trial_begins_at_the_rate_with_which_the_schedule_began(
+    context: NetworkContext,
+) -> None:
+    trained = StandardNetworkTrainer(1, 0.02).train(context.fork())
+    assert trained.optimizer is not None
+    rested = trained.optimizer.param_groups[0]["lr"]
+    own = Trial(batches=3).judge(trained, lambda fork: fork)
+    given = Trial(batches=3, learning_rate=0.02).judge(trained, lambda fork: fork)
+    assert own == given
+    # The context's own optimizer is not touched.
+    assert trained.optimizer.param_groups[0]["lr"] == rested < 0.02
 
 
 def test_a_trial_needs_held_out_data(context: NetworkContext) -> None:
