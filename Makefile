@@ -8,6 +8,8 @@ ARGS ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+INITS := $(foreach depth,/ /*/ /*/*/ /*/*/*/,$(wildcard structure_net$(depth)__init__.py))
+PACKAGES = $(subst /,.,$(patsubst %/__init__.py,%,$(sort $(INITS))))
 RUN := OMP_NUM_THREADS=1 $(BIN)/python
 # Stamps lie inside the environment, so that they vanish with it. Each waits for the one before it:
 # no two installs ever run at once.
@@ -41,7 +43,7 @@ lint: $(DEV) ## check style, types and imports
 	$(BIN)/lint-imports --no-logo
 
 docs: $(DOCS) ## write the reference of the public names to site/
-	$(BIN)/python -m pdoc --docformat google --math --output-directory site structure_net
+	$(BIN)/python -m pdoc --docformat google --math --output-directory site $(PACKAGES)
 
 clean: ## remove the environment and what was built
 	rm -rf $(VENV) build dist site *.egg-info
