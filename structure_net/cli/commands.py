@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
@@ -38,11 +39,23 @@ def evolve(request: RunRequest, command: Sequence[str], *, out: str | None, as_j
     from structure_net.runs.preparing import prepare
 
     folder = free_folder(_default_name(request.dataset) if out is None else out)
+    _seed(request.seed)
     prepared = prepare(request)
     if request.baseline:
         trainers_of(prepared.system)
     state = begin(folder, prepared, command=command)
     return _carry_on(folder, prepared, state, as_json=as_json)
+
+
+def _seed(seed: int) -> None:
+    """Seeds the global generators, which a pipeline of the user's own may draw from.
+
+    The framework itself draws from none of them; this process, though, belongs to the command.
+    """
+    import torch
+
+    random.seed(seed)
+    torch.manual_seed(seed)
 
 
 def demo(command: Sequence[str], *, seed: int, out: str | None, as_json: bool) -> int:
@@ -64,9 +77,13 @@ def resume(
     as_json: bool,
 ) -> int:
     """Goes on with a run."""
+    import torch
+
     from structure_net.runs.restoring import resumed
 
     folder = known_folder(run)
+    # A sum's last bit depends on how many threads shared it.
+    torch.set_num_threads(folder.read_run().threads)
     prepared, state = resumed(folder, iterations=iterations, data_dir=data_dir, baseline=baseline)
     return _carry_on(folder, prepared, state, as_json=as_json)
 
@@ -143,8 +160,8 @@ def show(run: str, *, as_json: bool) -> int:
     folder = known_folder(run)
     record, history = folder.read_run(), folder.read_history()
     if as_json:
-        document = {"run": record.model_dump(mode="json"), **history.model_dump(mode="json")}
-        emit({**document, "folder": folder.name})
+        said = {"run": record.model_dump(mode="json"), "history": history.model_dump(mode="json")}
+        emit({"folder": folder.name, **said})
         return 0
     console = people(quiet=False)
     widths = "-".join(str(width) for width in record.architecture)

@@ -54,6 +54,7 @@ def begin(folder: RunFolder, prepared: Prepared, *, command: Sequence[str]) -> R
         architecture=tuple(prepared.network.architecture),
         start_connections=stats["total_connections"],
         start_parameters=stats["total_parameters"],
+        threads=torch.get_num_threads(),
         dataset=_plain(prepared.dataset.descriptor),
         versions=_versions(),
     )

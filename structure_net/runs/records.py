@@ -28,6 +28,7 @@ class RunRecord(BaseModel):
     architecture: tuple[int, ...]
     start_connections: int
     start_parameters: int
+    threads: int
     dataset: dict[str, JsonValue]
     versions: dict[str, str]
 

@@ -19,6 +19,7 @@ RECORD = RunRecord(
     architecture=(64, 10),
     start_connections=20,
     start_parameters=30,
+    threads=1,
     dataset={"name": "digits"},
     versions={"torch": "2.13.0"},
 )
@@ -31,6 +32,12 @@ def made(path: Path) -> RunFolder:
     return folder
 
 
+def fail_while_making(folder: RunFolder) -> None:
+    with new_files(folder):
+        folder.write_run(RECORD)
+        raise OSError("the disk is full")
+
+
 def test_a_record_reads_back_as_it_was_written(tmp_path: Path) -> None:
     folder = made(tmp_path / "run")
     folder.write_history(HistoryRecord(status="running"))
@@ -40,17 +47,15 @@ def test_a_record_reads_back_as_it_was_written(tmp_path: Path) -> None:
 
 def test_a_folder_that_fails_while_it_is_made_leaves_nothing(tmp_path: Path) -> None:
     folder = free_folder(tmp_path / "deep" / "run")
-    with pytest.raises(OSError, match="full"), new_files(folder):
-        folder.write_run(RECORD)
-        raise OSError("the disk is full")
+    with pytest.raises(OSError, match="full"):
+        fail_while_making(folder)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_of_the_user_survives_a_failed_start(tmp_path: Path) -> None:
     folder = free_folder(tmp_path)
-    with pytest.raises(OSError, match="full"), new_files(folder):
-        folder.write_run(RECORD)
-        raise OSError("the disk is full")
+    with pytest.raises(OSError, match="full"):
+        fail_while_making(folder)
     assert tmp_path.is_dir()
     assert list(tmp_path.iterdir()) == []
 
