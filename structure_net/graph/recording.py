@@ -151,7 +151,8 @@ class _Recorder(TorchFunctionMode):
         self._record.calls.append(CallRecord(self._count, name, tuple(found or ()), numbers, known))
 
     def _adopt(self, tensor: Tensor, output: int) -> tuple[Dimension, ...]:
-        self._origins[id(tensor)] = tensor, self._count, output
+        # A call that returns its operand, as `contiguous` may, leaves no node behind.
+        self._origins.setdefault(id(tensor), (tensor, self._count, output))
         return self._axes(tensor)
 
     def _axes(self, tensor: Tensor) -> tuple[Dimension, ...]:
