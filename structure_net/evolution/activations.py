@@ -122,20 +122,34 @@ _CONVOLUTIONS: Final = (
     nn.ConvTranspose2d,
     nn.ConvTranspose3d,
 )
+_DENSE: Final = (nn.Linear, nn.Embedding, nn.Bilinear)
 
 
 def unit_axis(module: nn.Module) -> int | None:
     """The axis of a layer's output (and input) that holds its units; None for what is no layer.
 
-    Layers are sparse layers, linear layers, convolutions and embeddings.
+    Layers are sparse layers, linear layers, embeddings, convolutions, and a user's own modules
+    without children that own one matrix, which are taken for linear layers.
     """
     if isinstance(module, SparseLayer):
         return module.channel_dim
-    if isinstance(module, nn.Linear | nn.Embedding):
+    if isinstance(module, _DENSE):
         return -1
     if isinstance(module, _CONVOLUTIONS):
         return -1 - len(module.kernel_size)
-    return None
+    if isinstance(module, nn.LayerNorm | nn.RMSNorm) or any(True for _ in module.children()):
+        return None
+    weights = [p for p in module.parameters() if p.dim() >= 2 and p.numel() > max(p.shape)]
+    return -1 if len(weights) == 1 and weights[0].dim() == 2 else None
+
+
+def _is_written(module: nn.Module, axis: int, output: Any) -> bool:
+    """Whether ``output`` holds the units of the layer along ``axis``."""
+    if not isinstance(output, Tensor) or not output.is_floating_point():
+        return False
+    if isinstance(module, (SparseLayer, *_DENSE, *_CONVOLUTIONS)):
+        return True
+    return any(output.size(-1) in p.shape for p in module.parameters() if p.dim() == 2)
 
 
 def observed_layers(network: nn.Module) -> dict[str, nn.Module]:
@@ -305,7 +319,7 @@ class ActivationTracker(TorchFunctionMode):
 
         def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
             self._in_layer -= 1
-            if not self._in_layer and isinstance(output, Tensor) and output.is_floating_point():
+            if not self._in_layer and _is_written(module, axis, output):
                 self._written(name, axis, output)
 
         self._handles += [

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from structure_net.core import create_standard_network
 from structure_net.evolution import Need, observe
+from tests.zoo import ZOO
 
 # Sums of float64 values in another order: a few hundred roundings of 1e-16.
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
@@ -242,6 +243,51 @@ def test_sparse_networks_are_observed_by_their_own_layers() -> None:
     layers = observe(network, data(1, 6)).layers
     assert list(layers) == ["layers.0", "layers.1", "layers.2"]
     assert [layer.readers for layer in layers.values()] == [("layers.1",), ("layers.2",), ()]
+
+
+class Own(nn.Module):
+    """A layer of a user's own, with its weight stored as inputs by outputs."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.matrix = nn.Parameter(torch.randn(inputs, outputs, dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.matrix
+
+
+class Scale(nn.Module):
+    """One factor per unit: no layer, though its parameter is a matrix."""
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(1, units, dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gain
+
+
+def test_layers_of_a_users_own_are_observed_and_scales_are_passed_through() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(Own(4, 6), Scale(6), nn.ReLU(), Own(6, 3))
+    ((x, y),) = data(1, 4)
+    layers = observe(network, [(x, y)]).layers
+    assert list(layers) == ["0", "3"]
+    assert layers["0"].readers == ("3",)
+    with torch.no_grad():
+        expected = torch.relu(x @ network[0].matrix).mean(0)
+    torch.testing.assert_close(layers["0"].mean, expected, **EXACT)
+
+
+@pytest.mark.parametrize("name", [name for name, case in ZOO.items() if case.laws])
+def test_every_model_of_the_zoo_is_observed_and_left_alone(name: str) -> None:
+    case = ZOO[name]
+    network = case.build(0)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    seen = observe(network, [(case.inputs(3, seed), torch.zeros(3)) for seed in range(2)])
+    assert seen.layers
+    assert all(torch.isfinite(layer.mean).all() for layer in seen.layers.values())
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 
 
 def test_nothing_runs_when_nothing_is_needed() -> None:

@@ -149,6 +149,8 @@ class _Run:
                 break
         if self._best is not None:
             self._best[1].restore()
+        # An edit carries gradients along; these are spent.
+        self._optimizer.zero_grad(set_to_none=True)
 
     def _epoch(self) -> dict[str, float]:
         self._context.network.train()
