@@ -19,7 +19,7 @@ from structure_net.graph.index import Index
 from structure_net.graph.ledger import Norm, Origin, Step, Use
 from structure_net.graph.rules.elementwise import COPIES
 from structure_net.graph.rules.reduction import POOLS, RESIZES
-from structure_net.graph.sizes import Expr, Var, leaves, resolve
+from structure_net.graph.sizes import Expr, Prod, Var, leaves, resolve
 
 
 class State(Enum):
@@ -337,8 +337,15 @@ class Expectation:
         return {expr for i in steps if i in self.states for expr in self._own(self.ledger.steps[i])}
 
     def _own(self, step: Step) -> set[Expr]:
+        """The streams that a step's result spans, whatever other axes they are multiplied with."""
         exprs = (resolve(dim.expr) for axes in step.outputs for dim in axes)
-        return {expr for expr in exprs if self.var in leaves(expr)}
+        return {self._stream(expr) for expr in exprs if self.var in leaves(expr)}
+
+    def _stream(self, expr: Expr) -> Expr:
+        if not isinstance(expr, Prod):
+            return expr
+        own = {var for stream in self.streams for var in leaves(stream)}
+        return resolve(Prod(tuple(f for f in expr.factors if own.intersection(leaves(f)))))
 
 
 def where(norm: Norm) -> str:

@@ -15,8 +15,7 @@ from structure_net.graph.sizes import (
     Expr,
     axis,
     freeze,
-    leaves,
-    resolve,
+    size_of,
     unify,
 )
 
@@ -181,7 +180,7 @@ class Call:
 
     def wide(self, expr: Expr) -> bool:
         """Whether an axis holds more than the constant 1."""
-        return bool(leaves(resolve(expr)))
+        return size_of(expr) != 1
 
 
 def _flatten(values: Iterable[Any]) -> Iterable[Operand]:

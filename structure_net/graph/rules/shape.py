@@ -11,8 +11,6 @@ from structure_net.graph.rules.elementwise import parametric
 from structure_net.graph.rules.registry import rule, unknown
 from structure_net.graph.sizes import Expr, Prod, Sum, axis, resolve, size_of
 
-LITERAL = "whose bounds are numbers in the code"
-
 
 def _origins(dims: Sequence[Dim]) -> tuple[tuple[str, int], ...]:
     return tuple(dict.fromkeys(origin for dim in dims for origin in dim.origins))
@@ -235,7 +233,7 @@ def split(call: Call) -> list[Axes]:
 
 @rule("slice", "narrow")
 def cut(call: Call) -> Axes:
-    """A stretch of an axis. What a number in the code bounds is fixed; the open end is not."""
+    """A stretch of an axis; what numbers in the code bound is fixed when they are compared."""
     x = _first(call)
     dim = call.dim(call["dim"] or 0, x.dims)
     size, new = x.shape[dim], call.shape[dim]
@@ -251,13 +249,9 @@ def cut(call: Call) -> Axes:
 
 
 def _stretch(call: Call, expr: Expr, sizes: tuple[int, int, int]) -> Expr:
-    """The middle of three stretches of an axis, the bounds of which are numbers in the code."""
+    """The middle of three stretches of an axis."""
     parts = [axis(size) if size else Sum(()) for size in sizes]
     call.unify(expr, Sum(tuple(part for part in parts if part != Sum(()))))
-    counted_from_end = (call["start"] or 0) < 0 or (call["end"] or 0) < 0
-    bounded = parts if counted_from_end else parts[:2] if sizes[2] else parts[:1]
-    for part in bounded:
-        call.freeze(part, LITERAL)
     return parts[1]
 
 
