@@ -11,7 +11,7 @@ from types import FrameType
 
 from structure_net.evolution.context import NetworkContext
 from structure_net.surgery import Applied, apply
-from structure_net.surgery.edits import Edit
+from structure_net.surgery.edits import AddConnections, Edit, RemoveConnections
 from structure_net.surgery.entries import EditEntry
 from structure_net.surgery.lineage import architecture, width_changes
 
@@ -35,7 +35,9 @@ def carry_out(
     Raises:
         SurgeryError: An edit was refused; those before it were undone, the journal is as it was.
     """
-    context = context.with_example()
+    if not all(isinstance(edit, AddConnections | RemoveConnections) for edit, _ in edits):
+        # Connections need no trace; whatever else is asked for does.
+        context = context.with_example()
     done: list[Applied] = []
     entries: list[EditEntry] = []
     with uninterrupted():

@@ -176,7 +176,7 @@ class EvolutionSession:
 
     def _observed(self) -> NetworkContext:
         """The context with what all analyzers need, from one pass."""
-        context = self._context.with_example()
+        context = self._context
         needs = frozenset(need for analyzer in self._analyzers for need in analyzer.needs)
         if not needs:
             return replace(context, observation=None)

@@ -22,7 +22,7 @@ from structure_net.evolution import (
     Trial,
 )
 from structure_net.evolution.components import ExtremaGrowthStrategy, StandardExtremaAnalyzer
-from structure_net.surgery import AddNeurons
+from structure_net.surgery import AddConnections, AddNeurons, Edit
 
 
 class Widen(EditingStrategy):
@@ -142,6 +142,22 @@ def test_backward_through_a_graph_from_before_an_edit_is_refused(context: Networ
 def test_another_network_is_refused_in_a_loop_that_would_not_see_it() -> None:
     session = ComposableEvolutionSystem([Replace()]).attach(model(), example=torch.zeros(2, 12))
     with pytest.raises(StructureNetError, match="Replace returned another network"):
+        session.after_epoch({})
+
+
+class Connect(EditingStrategy):
+    def propose(self, context: NetworkContext, analysis: Mapping[str, Any]) -> Sequence[Edit]:
+        pattern = context.network.layers[0].pattern  # type: ignore[index, union-attr]
+        free = (~pattern.mask()).nonzero()[0].tolist()  # type: ignore[operator]
+        return [AddConnections("layers.0", ((free[0], free[1]),))]
+
+
+def test_only_edits_that_need_a_trace_need_an_example(context: NetworkContext) -> None:
+    session = ComposableEvolutionSystem([Connect()]).attach(context.network)
+    session.after_epoch({})
+    assert len(session.context.journal.edits) == 1
+    session = ComposableEvolutionSystem([Widen()]).attach(model())
+    with pytest.raises(ValueError, match="pass `example`"):
         session.after_epoch({})
 
 
