@@ -30,6 +30,8 @@ class MoveAxis:
             entries.
         merge: Pairs of old indices ``(kept, dropped)``: before anything else, ``dropped`` is added
             to ``kept``.
+        weights: Where new entries hold the mean: the tensor that weighs the old ones, a gain that
+            follows the tensor; as it was before the edit.
     """
 
     tensor: str
@@ -40,6 +42,7 @@ class MoveAxis:
     scale: tuple[float, ...] | None = None
     noise: float = 0.0
     merge: tuple[tuple[int, int], ...] = ()
+    weights: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,7 +116,8 @@ def _axis_changes(model: nn.Module, moves: Sequence[Move], seed: int) -> Iterato
         if isinstance(move, MoveAxis):
             by_tensor[move.tensor].append(move)
     for name, several in by_tensor.items():
-        yield changed(name, tensor_of(model, name), several, seed)
+        gains = {m.weights: tensor_of(model, m.weights) for m in several if m.weights is not None}
+        yield changed(name, tensor_of(model, name), several, seed, gains)
 
 
 def _leaf_changes(

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from structure_net.core.changes import TensorChange
-from structure_net.graph.channels import Fill, Role
+from structure_net.graph.channels import Fill
 from structure_net.surgery.moves import MoveAxis
 from structure_net.surgery.reindex import NEW, Reindex
 
@@ -31,7 +31,13 @@ def draws(seed: int, name: str) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest) >> 1)
 
 
-def changed(name: str, old: Tensor, moves: Sequence[MoveAxis], seed: int = 0) -> TensorChange:
+def changed(
+    name: str,
+    old: Tensor,
+    moves: Sequence[MoveAxis],
+    seed: int = 0,
+    gains: Mapping[str, Tensor] | None = None,
+) -> TensorChange:
     """``old`` after all moves of its axes.
 
     Args:
@@ -39,6 +45,7 @@ def changed(name: str, old: Tensor, moves: Sequence[MoveAxis], seed: int = 0) ->
         old: Any shape; read only.
         moves: Moves of this tensor, at most one for each axis.
         seed: Decides what fresh entries hold.
+        gains: The tensors that the moves name as weights of a mean, as they are before the edit.
 
     Returns:
         The change, with new entries of carried state zero.
@@ -51,12 +58,17 @@ def changed(name: str, old: Tensor, moves: Sequence[MoveAxis], seed: int = 0) ->
     maps = [(Reindex(old.shape[move.dim], move.source), move.dim) for move in ordered]
     data = old.detach()
     for move, (reindex, dim) in zip(ordered, maps, strict=True):
-        data = _moved(data, move, reindex, partial(_fresh, old.detach(), dim, generator))
+        gain = None if move.weights is None else (gains or {})[move.weights].detach().flatten()
+        data = _moved(data, move, reindex, partial(_fresh, old.detach(), dim, generator), gain)
     return TensorChange(name, _like(data, old), partial(_carried, maps=tuple(maps)))
 
 
 def _moved(
-    data: Tensor, move: MoveAxis, reindex: Reindex, fresh: Callable[[torch.Size], Tensor]
+    data: Tensor,
+    move: MoveAxis,
+    reindex: Reindex,
+    fresh: Callable[[torch.Size], Tensor],
+    gain: Tensor | None,
 ) -> Tensor:
     """One move: merge, rearrange, scale, then fill what is new and tell copies apart."""
     source = _merged(data, move)
@@ -64,21 +76,26 @@ def _moved(
     if move.scale is not None:
         factors = torch.tensor(move.scale, dtype=torch.float64, device=out.device)
         out.mul_(_along(factors, move.dim, out.dim()).to(out.dtype))
-    new = torch.tensor(
-        [i for i, origin in enumerate(move.source) if origin == NEW], device=out.device
-    )
-    if len(new) and move.fill is Fill.MEAN:
-        kept = [i for i, origin in enumerate(move.source) if origin != NEW]
-        index = torch.tensor(kept, device=out.device)
-        mean = out.index_select(move.dim, index).mean(move.dim, keepdim=True)
-        out.index_copy_(
-            move.dim, new, mean.expand(_resized(out.shape, move.dim, len(new))).contiguous()
+    new = [i for i, origin in enumerate(move.source) if origin == NEW]
+    if new and move.fill in (Fill.MEAN, Fill.RANDOM) and out.is_floating_point():
+        shape = _resized(out.shape, move.dim, len(new))
+        entries = (
+            fresh(shape).to(out) if move.fill is Fill.RANDOM else _mean(out, move, shape, gain)
         )
-    if len(new) and move.fill is Fill.RANDOM and out.is_floating_point():
-        out.index_copy_(move.dim, new, fresh(_resized(out.shape, move.dim, len(new))).to(out))
+        out.index_copy_(move.dim, torch.tensor(new, device=out.device), entries)
     if move.noise:
         _shake(out, move, source, fresh)
     return out
+
+
+def _mean(out: Tensor, move: MoveAxis, shape: torch.Size, gain: Tensor | None) -> Tensor:
+    """The mean of the entries that stay, each times its gain if there is one."""
+    kept = [i for i, origin in enumerate(move.source) if origin != NEW]
+    stay = out.index_select(move.dim, torch.tensor(kept, device=out.device))
+    if gain is not None:
+        weights = gain[[move.source[i] for i in kept]]
+        stay = stay * _along(weights.to(out), move.dim, out.dim())
+    return stay.mean(move.dim, keepdim=True).expand(shape).contiguous()
 
 
 def _merged(data: Tensor, move: MoveAxis) -> Tensor:
@@ -141,8 +158,3 @@ def _along(values: Tensor, dim: int, dims: int) -> Tensor:
 
 def _resized(shape: torch.Size, dim: int, size: int) -> torch.Size:
     return torch.Size([*shape[:dim], size, *shape[dim + 1 :]])
-
-
-def writes(move: MoveAxis) -> bool:
-    """Whether a move's new entries decide what new units compute."""
-    return move.role is Role.WRITES

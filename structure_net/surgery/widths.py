@@ -245,7 +245,8 @@ def _moved(group: ChannelGroup, units: Reindex) -> list[tuple[Move, Axis]]:
         if axis.tensor in gains and units.new_size != group.units:
             factor = math.sqrt(_shrinkage(group, axis, len(source)))
             scale = tuple(1.0 if origin == NEW else factor for origin in source)
-        moves.append((MoveAxis(axis.tensor, axis.dim, axis.role, source, axis.fill, scale), axis))
+        move = MoveAxis(axis.tensor, axis.dim, axis.role, source, axis.fill, scale)
+        moves.append((replace(move, weights=axis.weights), axis))
     return moves
 
 
