@@ -23,6 +23,7 @@ from structure_net.surgery.entries import (
     EventEntry,
     WidthChange,
 )
+from structure_net.surgery.grafts import Grafted
 from structure_net.surgery.journal import Journal
 
 
@@ -31,12 +32,14 @@ def architecture(model: nn.Module) -> dict[str, Any]:
 
     Returns:
         ``"layers"``: for each layer its kind, inputs, outputs (in units: features, channels),
-        connections and parameters, in the order of the modules. ``"parameters"`` and
+        connections and parameters, in the order of the modules; a layer with grafts keeps its
+        name. ``"parameters"`` and
         ``"connections"``: the whole network's.
     """
     stats = network_stats(model)
+    grafted = [name for name, module in model.named_modules() if isinstance(module, Grafted)]
     layers = {
-        layer["name"]: {
+        _own_name(layer["name"], grafted): {
             "kind": layer["kind"],
             "inputs": layer["inputs"],
             "outputs": layer["outputs"],
@@ -50,6 +53,15 @@ def architecture(model: nn.Module) -> dict[str, Any]:
         "parameters": stats["total_parameters"],
         "connections": stats["total_connections"],
     }
+
+
+def _own_name(name: str, grafted: Iterable[str]) -> str:
+    """The name that edits know a layer by: a grafted one stands one level deeper."""
+    for outer in grafted:
+        inner = f"{outer}.origin"
+        if name == inner or name.startswith(f"{inner}."):
+            name = outer + name[len(inner) :]
+    return name
 
 
 def widths(described: Mapping[str, Any]) -> dict[str, int]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from structure_net.core import create_standard_network
+from structure_net.surgery.applying import apply
 from structure_net.surgery.edits import AddNeurons, InsertLayer, RemoveNeurons
 from structure_net.surgery.entries import EditEntry, EventEntry, WidthChange
 from structure_net.surgery.journal import Journal
@@ -35,6 +37,16 @@ def test_an_architecture_is_json_and_names_each_layer() -> None:
     assert described["layers"]["layers.0"]["inputs"] == 4
     assert described["parameters"] == network.get_network_stats()["total_parameters"]
     assert EventEntry("start", detail=described).detail == described
+
+
+def test_a_layer_with_grafts_keeps_its_name() -> None:
+    network = create_standard_network([4, 8, 2], density=0.5, seed=0)
+    before = architecture(network)
+    apply(network, InsertLayer("layers.0"), torch.zeros(2, 4))
+    (change,) = width_changes(before, architecture(network))
+    assert change.before is None
+    assert change.layer.startswith("layers.0.grafts.")
+    assert next(iter(architecture(network)["layers"])) == "layers.0"
 
 
 def test_width_changes_name_what_differs_what_is_born_and_what_is_gone() -> None:
