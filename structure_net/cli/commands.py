@@ -29,7 +29,14 @@ if TYPE_CHECKING:
 INVALID = 2
 _MARKS = {True: "agrees", False: "DIFFERS", None: "?"}
 INTERRUPTED = 130
-DEMO = RunRequest(dataset="digits", density=0.02, iterations=5, epochs=4, baseline=True)
+DEMO = RunRequest(
+    dataset="digits",
+    architecture=(64, 96, 48, 10),
+    density=0.02,
+    iterations=6,
+    epochs=6,
+    baseline=True,
+)
 
 
 def evolve(request: RunRequest, command: Sequence[str], *, out: str | None, as_json: bool) -> int:
