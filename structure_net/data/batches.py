@@ -34,7 +34,7 @@ class TensorBatches:
         epoch: The number of the next epoch.
 
     Raises:
-        ValueError: The lengths differ, or ``batch_size`` is below 1.
+        ValueError: The lengths differ, ``batch_size`` is below 1, or ``seed`` is negative.
     """
 
     inputs: Tensor
@@ -55,6 +55,8 @@ class TensorBatches:
             )
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1; got {self.batch_size}.")
+        if self.seed < 0:
+            raise ValueError(f"A seed must be 0 or more; got {self.seed}.")
         if self.device is not None:
             self.inputs = self.inputs.to(self.device)
             self.targets = self.targets.to(self.device)

@@ -46,7 +46,7 @@ def load_dataset(
 
     Raises:
         DatasetError: The name is unknown, or a file is missing, damaged or of another form.
-        ValueError: ``validation_fraction`` is outside [0, 1).
+        ValueError: ``validation_fraction`` is outside [0, 1), or ``seed`` is negative.
     """
     folder = Path(data_dir).expanduser() if data_dir is not None else default_data_dir()
     if name.lower().endswith(".npz"):

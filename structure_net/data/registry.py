@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping
 
 from structure_net.data.requests import Loader, Option, Registration
@@ -83,12 +84,19 @@ def parse_options(registration: Registration, text: str) -> dict[str, Option]:
             raise DatasetError(
                 f"The data set '{registration.name}' has no option {key!r}; its options: {known}."
             )
-        kind = type(options[key])
-        try:
-            options[key] = kind(value)
-        except ValueError as error:
-            raise DatasetError(
-                f"The option {key!r} of the data set '{registration.name}' must be "
-                f"{'a whole number' if kind is int else 'a number'}; got {value!r}."
-            ) from error
+        options[key] = _number(key, value, registration)
     return options
+
+
+def _number(key: str, text: str, registration: Registration) -> Option:
+    kind = type(registration.options[key])
+    try:
+        number = kind(text)
+    except ValueError:
+        number = math.nan
+    if math.isfinite(number):
+        return number
+    wanted = "a whole number" if kind is int else "a finite number"
+    raise DatasetError(
+        f"The option {key!r} of the data set '{registration.name}' must be {wanted}; got {text!r}."
+    )

@@ -26,10 +26,12 @@ def split_indices(
         The indices that stay and those held out, each int64 and ascending.
 
     Raises:
-        ValueError: ``fraction`` is outside [0, 1).
+        ValueError: ``fraction`` is outside [0, 1), or ``seed`` is negative.
     """
     if not 0 <= fraction < 1:
         raise ValueError(f"A fraction to hold out must be in [0, 1); got {fraction}.")
+    if seed < 0:
+        raise ValueError(f"A seed must be 0 or more; got {seed}.")
     generator = np.random.Generator(np.random.PCG64(seed))
     total = round(fraction * len(targets))
     if stratify:

@@ -48,19 +48,19 @@ def load_spirals(request: DatasetRequest) -> RawDataset:
         School, 1988.
     """
     classes, points = int(request.options["classes"]), int(request.options["points"])
-    if classes < 2 or points < 10:
+    noise = request.options["noise"]
+    if classes < 2 or points < 10 or noise < 0:
         raise DatasetError(
-            "spirals needs two classes and 10 points of each at least; "
-            f"got classes={classes}, points={points}."
+            "spirals needs two classes and 10 points of each at least, and no negative noise; "
+            f"got classes={classes}, points={points}, noise={noise}."
         )
     generator = np.random.Generator(np.random.PCG64(_SEED))
     labels = np.repeat(np.arange(classes), points)
     radius = np.sqrt(generator.random(len(labels)))
     angle = 2 * np.pi * (request.options["turns"] * radius + labels / classes)
     plane = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
-    noise = request.options["noise"] * generator.standard_normal(plane.shape)
     return _dataset(
-        inputs=(plane + noise).astype(np.float32),
+        inputs=(plane + noise * generator.standard_normal(plane.shape)).astype(np.float32),
         labels=labels.astype(np.int64),
         classes=tuple(str(label) for label in range(classes)),
         scaling="whole",

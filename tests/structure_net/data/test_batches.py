@@ -112,6 +112,11 @@ def test_an_empty_batch_is_refused() -> None:
         numbered(3, 0)
 
 
+def test_a_negative_seed_is_refused() -> None:
+    with pytest.raises(ValueError, match="A seed must be 0 or more; got -1"):
+        numbered(3, 1, seed=-1)
+
+
 def test_it_says_what_it_is_without_its_numbers() -> None:
     assert repr(numbered(3, 2)).startswith("TensorBatches(3 samples, batch_size=2")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from structure_net.data import Dataset, load_dataset
+from structure_net.data import Dataset, TensorSplit, load_dataset
 from structure_net.errors import DatasetError
 
 ALWAYS_THERE = ("digits", "parity:bits=6", "spirals:points=50,classes=3")
@@ -116,7 +116,9 @@ def test_spirals_without_noise_are_spirals() -> None:
     assert gap.abs().max() < 1e-5
 
 
-@pytest.mark.parametrize("name", ["parity:bits=1", "parity:bits=80", "spirals:classes=1"])
+@pytest.mark.parametrize(
+    "name", ["parity:bits=1", "parity:bits=80", "spirals:classes=1", "spirals:noise=-1"]
+)
 def test_options_that_make_no_data_set_are_refused(name: str) -> None:
     with pytest.raises(DatasetError, match="needs"):
         load_dataset(name)
@@ -125,6 +127,16 @@ def test_options_that_make_no_data_set_are_refused(name: str) -> None:
 def test_a_fraction_that_leaves_nothing_to_train_on_is_refused() -> None:
     with pytest.raises(ValueError, match=r"must be in \[0, 1\)"):
         load_dataset("digits", validation_fraction=1.0)
+
+
+def test_a_negative_seed_is_refused() -> None:
+    with pytest.raises(ValueError, match="A seed must be 0 or more; got -1"):
+        load_dataset("parity:bits=6", seed=-1)
+
+
+def test_a_split_of_unequal_lengths_is_refused() -> None:
+    with pytest.raises(ValueError, match="got 3 inputs and 2 targets"):
+        TensorSplit(torch.zeros(3, 1), torch.zeros(2))
 
 
 def test_a_folder_may_be_named_by_the_environment(

@@ -74,6 +74,12 @@ def test_an_option_of_the_wrong_kind_is_refused() -> None:
         load_dataset("parity:bits=six")
 
 
+@pytest.mark.parametrize("value", ["nan", "inf", "much"])
+def test_an_option_must_be_finite(value: str) -> None:
+    with pytest.raises(DatasetError, match=f"must be a finite number; got '{value}'"):
+        load_dataset(f"spirals:noise={value}")
+
+
 @pytest.mark.parametrize("name", ["mnits", "mnist", "cifar10", "mnist1d", "no.npz", "parity:x=1"])
 def test_an_error_is_one_line(name: str) -> None:
     with pytest.raises(DatasetError) as error:
