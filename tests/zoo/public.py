@@ -43,6 +43,13 @@ _TRANSFORMER: dict[str, Any] = {
     "num_hidden_layers": 2,
 }
 
+# The encoder's output is its stream, with all that writes into it.
+_T5_STREAM = (
+    "encoder.embed_tokens",
+    *(f"encoder.block.{i}.layer.0.SelfAttention.o" for i in range(2)),
+    *(f"encoder.block.{i}.layer.1.DenseReluDense.wo" for i in range(2)),
+)
+
 _CASES = (
     _public(
         "vit",
@@ -124,7 +131,7 @@ _CASES = (
         "T5Config",
         "T5EncoderModel",
         _TEXT,
-        outputs=(),
+        outputs=_T5_STREAM,
         vocab_size=31,
         d_model=16,
         d_kv=4,
