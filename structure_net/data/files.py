@@ -86,13 +86,18 @@ def locate(name: str, folders: Sequence[Path]) -> Path | None:
     return next((folder / name for folder in folders if (folder / name).is_file()), None)
 
 
-def missing(dataset: str, file: RemoteFile, folders: Sequence[Path]) -> DatasetError:
-    """The error that says which file is missing, where it was looked for and what to do."""
+def missing(
+    dataset: str, file: RemoteFile, folders: Sequence[Path], *, instead: str = ""
+) -> DatasetError:
+    """The error that says which file is missing, where it was looked for and what to do.
+
+    ``instead``: what would do as well.
+    """
     looked = ", ".join(str(folder) for folder in folders)
-    download = ", or download it with --download (download=True)" if file.address else ""
+    fetch = ", or download it with --download (download=True)" if file.address else ""
     return DatasetError(
-        f"The data set '{dataset}' needs {file.name} (md5 {file.md5}), which is in none of: "
-        f"{looked}. Name the folder that holds it with --data-dir or STRUCTURE_NET_DATA{download}."
+        f"The data set '{dataset}' needs {file.name} (md5 {file.md5}){instead}, which is in none "
+        f"of: {looked}. Name the folder that holds it with --data-dir or STRUCTURE_NET_DATA{fetch}."
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import pickle
 import tarfile
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from structure_net.data.datasets import RawDataset, TensorSplit
 from structure_net.data.files import (
     RemoteFile,
     download,
+    locate,
     md5_of,
     missing,
     read_bytes,
@@ -69,19 +72,14 @@ Batch = tuple[NDArray[np.uint8], NDArray[np.uint8], str]  # pixels, labels, md5 
 def load(request: DatasetRequest) -> RawDataset:
     """60,000 colour images of 3 x 32 x 32 in ten classes; 10,000 are the test set.
 
-    Reads ``cifar-10-batches-bin`` where it is there, else ``cifar-10-batches-py``.
+    Reads ``cifar-10-batches-bin`` where it is there, else ``cifar-10-batches-py``, else the packed
+    archive of the former, which is not unpacked to the disk.
 
     References:
         Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
     """
     roots = [request.data_dir / request.name, request.data_dir]
-    folder = _folder(roots)
-    if folder is None and request.download:
-        folder = _unpacked(download(_ARCHIVE, roots[0]))
-    if folder is None:
-        raise missing(request.name, _ARCHIVE, [root / _BINARY for root in roots])
-    read = _read_binary if folder.name == _BINARY else _read_pickled
-    batches = [read(folder, name) for name in _TRAIN + _TEST]
+    batches = _batches(request, roots)
     return RawDataset(
         train=_joined(batches[:-1]),
         test=_joined(batches[-1:]),
@@ -128,27 +126,68 @@ class _ArrayUnpickler(pickle.Unpickler):
         return super().find_class(module_name, global_name)
 
 
-def _folder(roots: list[Path]) -> Path | None:
+def read_members(archive: Path, folder: str, names: Sequence[str]) -> dict[str, bytes]:
+    """The files ``folder/name`` of a tar archive, each under its name, read in one pass.
+
+    Raises:
+        DatasetError: The archive is damaged, or lacks one of them.
+    """
+    wanted = {f"{folder}/{name}": name for name in names}
+    found: dict[str, bytes] = {}
+    try:
+        with tarfile.open(archive) as tar:
+            for member in tar:
+                name = wanted.get(member.name)
+                content = tar.extractfile(member) if name else None
+                if name and content:
+                    found[name] = content.read()
+    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
+        raise DatasetError(f"{archive} cannot be unpacked: {error}.") from error
+    absent = [name for name in names if name not in found]
+    if absent:
+        raise DatasetError(f"{archive} lacks {folder}/{absent[0]}.")
+    return found
+
+
+def _batches(request: DatasetRequest, roots: list[Path]) -> list[Batch]:
     candidates = [root / layout for layout in (_BINARY, _PICKLED) for root in roots]
-    return next((folder for folder in candidates if folder.is_dir()), None)
+    folder = next((folder for folder in candidates if folder.is_dir()), None)
+    if folder is not None:
+        read = _read_binary if folder.name == _BINARY else _read_pickled
+        return [read(folder, name) for name in _TRAIN + _TEST]
+    archive = locate(_ARCHIVE.name, roots)
+    if archive is None and request.download:
+        archive = download(_ARCHIVE, roots[0])
+    if archive is None:
+        raise missing(request.name, _ARCHIVE, roots, instead=f" or its folder {_BINARY}")
+    read_verified(archive, _ARCHIVE.md5)
+    files = [f"{name}.bin" for name in _TRAIN + _TEST]
+    contents = read_members(archive, _BINARY, files)
+    return [_parse_binary(contents[file], f"{archive}:{file}") for file in files]
 
 
 def _read_binary(folder: Path, name: str) -> Batch:
     path = folder / f"{name}.bin"
-    content = read_bytes(path)
+    return _parse_binary(read_bytes(path), str(path))
+
+
+def _parse_binary(content: bytes, source: str) -> Batch:
     if len(content) != _IMAGES * (1 + _PIXELS):
-        raise DatasetError(
-            f"{path} is damaged: it has {len(content)} bytes, a batch of CIFAR-10 has "
-            f"{_IMAGES * (1 + _PIXELS)}. Put a whole copy of {_ARCHIVE.name} "
-            f"(md5 {_ARCHIVE.md5}) there, unpacked."
+        raise _damaged(
+            source,
+            f"it has {len(content)} bytes, a batch of CIFAR-10 has {_IMAGES * (1 + _PIXELS)}",
         )
     rows = np.frombuffer(content, np.uint8).reshape(_IMAGES, 1 + _PIXELS)
     if rows[:, 0].max() > 9:
-        raise DatasetError(
-            f"{path} is damaged: it holds the label {rows[:, 0].max()}, labels are 0 to 9. Put a "
-            f"whole copy of {_ARCHIVE.name} (md5 {_ARCHIVE.md5}) there, unpacked."
-        )
+        raise _damaged(source, f"it holds the label {rows[:, 0].max()}, labels are 0 to 9")
     return rows[:, 1:], rows[:, 0], md5_of([content])
+
+
+def _damaged(source: str, reason: str) -> DatasetError:
+    return DatasetError(
+        f"{source} is damaged: {reason}. Remove its folder and put {_ARCHIVE.name} "
+        f"(md5 {_ARCHIVE.md5}) in its place, or download it with --download (download=True)."
+    )
 
 
 def _read_pickled(folder: Path, name: str) -> Batch:
@@ -162,19 +201,3 @@ def _joined(batches: list[Batch]) -> TensorSplit:
     labels = np.concatenate([labels for _, labels, _ in batches])
     images: Tensor = torch.from_numpy(pixels).reshape(-1, 3, 32, 32)
     return TensorSplit(images, torch.from_numpy(labels))
-
-
-def _unpacked(archive: Path) -> Path:
-    """Unpacks the batches beside ``archive``, and nothing else that it may hold."""
-    folder = archive.parent / _BINARY
-    folder.mkdir(exist_ok=True)
-    try:
-        with tarfile.open(archive) as tar:
-            for name in _TRAIN + _TEST:
-                member = tar.extractfile(f"{_BINARY}/{name}.bin")
-                if member is None:
-                    raise DatasetError(f"{archive} lacks {name}.bin.")
-                (folder / f"{name}.bin").write_bytes(member.read())
-    except (OSError, KeyError, EOFError, tarfile.TarError) as error:
-        raise DatasetError(f"{archive} cannot be unpacked: {error}.") from error
-    return folder

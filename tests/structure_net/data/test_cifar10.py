@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import runpy
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 import torch
 
 from structure_net.data import load_dataset
-from structure_net.data.sources.cifar10 import parse_pickled
+from structure_net.data.sources.cifar10 import parse_pickled, read_members
 from structure_net.errors import DatasetError
 
 
@@ -73,7 +75,44 @@ def test_a_binary_batch_that_is_cut_short_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_set_is_named_with_its_public_archive(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"cifar-10-binary\.tar\.gz \(md5 c32a1d4ab5d0"):
+    wanted = r"cifar-10-binary\.tar\.gz \(md5 c32a1d4ab5d0.* or its folder cifar-10-batches-bin"
+    with pytest.raises(DatasetError, match=wanted):
+        load_dataset("cifar10", data_dir=tmp_path)
+
+
+def archive(folder: Path, files: dict[str, bytes]) -> Path:
+    path = folder / "packed.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return path
+
+
+def test_an_archive_is_read_without_being_unpacked(tmp_path: Path) -> None:
+    held = {"in/b.bin": b"bb", "in/other": b"x", "../a.bin": b"no", "in/a.bin": b"aa"}
+    path = archive(tmp_path, held)
+    assert read_members(path, "in", ["a.bin", "b.bin"]) == {"a.bin": b"aa", "b.bin": b"bb"}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_archive_that_lacks_a_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"lacks in/b\.bin"):
+        read_members(archive(tmp_path, {"in/a.bin": b"aa"}), "in", ["a.bin", "b.bin"])
+
+
+def test_an_archive_that_is_cut_short_is_refused(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).bytes(100_000)
+    path = archive(tmp_path, {"in/a.bin": noise})
+    path.write_bytes(path.read_bytes()[:50_000])
+    with pytest.raises(DatasetError, match="cannot be unpacked"):
+        read_members(path, "in", ["a.bin"])
+
+
+def test_another_archive_under_the_published_name_is_refused(tmp_path: Path) -> None:
+    archive(tmp_path, {}).rename(tmp_path / "cifar-10-binary.tar.gz")
+    with pytest.raises(DatasetError, match=r"cifar-10-binary\.tar\.gz is damaged: its md5 is"):
         load_dataset("cifar10", data_dir=tmp_path)
 
 
