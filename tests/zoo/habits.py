@@ -323,19 +323,22 @@ class BilinearForm(nn.Module):
 
 
 class Cells(nn.Module):
-    """Recurrent cells called in a loop."""
+    """Recurrent cells called in a loop, from a state that is made of zeros."""
 
     def __init__(self) -> None:
         super().__init__()
         self.embed = nn.Linear(6, 5)
         self.cell = nn.GRUCell(5, 8)
-        self.head = nn.Linear(8, 3)
+        self.second = nn.LSTMCell(8, 4)
+        self.head = nn.Linear(4, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        state = x.new_zeros(x.shape[0], 8)
+        state = x.new_zeros(x.shape[0], self.cell.hidden_size)
+        memory = None
         for step in range(x.shape[1]):
             state = self.cell(self.embed(x[:, step]), state)
-        return self.head(state)
+            memory = self.second(state, memory)
+        return self.head(memory[0])
 
 
 def own_layers() -> nn.Module:
@@ -389,6 +392,6 @@ CASES = (
     Case("learned_tokens", Learned, floats(3, 4, 4), outputs=("head",)),
     Case("unfolded", Unfolded, floats(3, 4, 4), trap=True, outputs=("head",)),
     Case("unused", Unused, floats(6), trap=True, outputs=("head",)),
-    Case("bilinear", BilinearForm, floats(6), trap=True, outputs=("head",)),
-    Case("cells", Cells, floats(3, 6), trap=True, outputs=("head",)),
+    Case("bilinear", BilinearForm, floats(6), laws=True, outputs=("head",)),
+    Case("cells", Cells, floats(3, 6), laws=True, outputs=("head",)),
 )

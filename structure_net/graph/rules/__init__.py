@@ -2,6 +2,7 @@
 
 from structure_net.graph.rules import (
     attention,
+    cells,
     convolution,
     elementwise,
     embedding,
@@ -19,6 +20,7 @@ __all__ = [
     "Call",
     "Operand",
     "attention",
+    "cells",
     "convolution",
     "elementwise",
     "embedding",
