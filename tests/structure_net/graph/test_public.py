@@ -1,4 +1,4 @@
-"""Public architectures, as a new user brings them: how many of their layers can change, and exactly.
+"""Public architectures, as a new user brings them: how many of their layers change, and exactly.
 
 Tolerance: some of them compute in single precision inside (RMSNorm casts to float32), whatever the
 model's own precision is; an exact edit then moves the output by some 1e-7, a wrong one moves the
