@@ -34,7 +34,9 @@ app = typer.Typer(
 Run = Annotated[str, typer.Argument(metavar="RUN", help="The folder of a run.")]
 Json = Annotated[
     bool,
-    typer.Option("--json", help="One JSON document on standard output; words to standard error."),
+    typer.Option(
+        "--json", metavar="", help="One JSON document on standard output; words to standard error."
+    ),
 ]
 DataDir = Annotated[
     str | None,
@@ -105,7 +107,7 @@ def evolve(  # noqa: PLR0913, PLR0917 - one argument for each flag
     ] = "digits",
     data_dir: DataDir = None,
     download: Annotated[
-        bool, typer.Option("--download", help="Fetch the data set if it is not there.")
+        bool, typer.Option("--download", metavar="", help="Fetch the data set if it is not there.")
     ] = False,
     architecture: Annotated[
         str | None,
@@ -145,13 +147,16 @@ def evolve(  # noqa: PLR0913, PLR0917 - one argument for each flag
         bool,
         typer.Option(
             "--baseline",
+            metavar="",
             help="Also train the start network, and the final architecture from scratch, for as "
             "many epochs, and compare the three.",
         ),
     ] = False,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Print what would be edited first; write nothing."),
+        typer.Option(
+            "--dry-run", metavar="", help="Print what would be edited first; write nothing."
+        ),
     ] = False,
     json: Json = False,
 ) -> int:
@@ -201,7 +206,10 @@ def resume(
     ] = None,
     data_dir: DataDir = None,
     baseline: Annotated[
-        bool, typer.Option("--baseline", help="Compare at the end, as `evolve --baseline` does.")
+        bool,
+        typer.Option(
+            "--baseline", metavar="", help="Compare at the end, as `evolve --baseline` does."
+        ),
     ] = False,
     json: Json = False,
 ) -> int:

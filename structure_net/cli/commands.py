@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +21,13 @@ from structure_net.cli.console import (
 )
 from structure_net.cli.progress import live_display
 from structure_net.errors import StructureNetError
-from structure_net.runs import RunFolder, RunRequest, free_folder, known_folder
+from structure_net.runs import RunFolder, RunRequest, describe_edit, free_folder, known_folder
 
 if TYPE_CHECKING:
     from structure_net.runs.preparing import Prepared
     from structure_net.runs.state import RunState
+    from structure_net.surgery.entries import Entry
+    from structure_net.surgery.lineage import JournalDiff
 
 INVALID = 2
 _MARKS = {True: "agrees", False: "DIFFERS", None: "?"}
@@ -214,18 +217,52 @@ def diff(run_a: str, run_b: str, *, as_json: bool) -> int:
     from structure_net.surgery.journal import Journal
     from structure_net.surgery.lineage import diff as compare_journals
 
-    first, second = known_folder(run_a), known_folder(run_b)
-    found = compare_journals(
-        Journal.load(first.journal), Journal.load(second.journal), names=(run_a, run_b)
-    )
+    names = (run_a, run_b)
+    one, two = (Journal.load(known_folder(run).journal) for run in names)
+    found = compare_journals(one, two, names=names)
     if as_json:
-        emit(_diff_document(found, (run_a, run_b)))
+        emit(_diff_document(found))
     else:
-        people(quiet=False).print(str(found), soft_wrap=True, markup=False)
+        console = people(quiet=False)
+        console.print(_shared(found), soft_wrap=True, markup=False)
+        if not found.same:
+            console.print(plain_table(names, _apart(found), left=True))
+        widths = _widths(found)
+        console.print(plain_table(("layer", *names), widths))
     return 0
 
 
-def _diff_document(found: Any, names: Sequence[str]) -> dict[str, Any]:
+def _shared(found: JournalDiff) -> str:
+    count = len(found.common)
+    steps = f"{count} common step{'' if count == 1 else 's'}"
+    return f"{steps}; no difference." if found.same else f"{steps}, then:"
+
+
+def _apart(found: JournalDiff) -> list[tuple[str, str]]:
+    """What each lineage did by itself, side by side."""
+    left, right = ([_step(entry) for entry in side] for side in (found.left, found.right))
+    return list(zip_longest(left, right, fillvalue=""))
+
+
+def _step(entry: Entry) -> str:
+    from structure_net.surgery.lineage import describe
+
+    edit = getattr(entry, "edit", None)
+    if edit is None:
+        return describe(entry)
+    # People count iterations from 1; the start stands at 0.
+    return f"{entry.iteration + 1}: {describe_edit(edit)}"
+
+
+def _widths(found: JournalDiff) -> list[tuple[str, str, str]]:
+    left, right = found.left_widths, found.right_widths
+    return [
+        (layer, str(left.get(layer, "-")), str(right.get(layer, "-")))
+        for layer in dict.fromkeys([*left, *right])
+    ]
+
+
+def _diff_document(found: JournalDiff) -> dict[str, Any]:
     import json
 
     from structure_net.surgery.journal import Journal
@@ -234,7 +271,7 @@ def _diff_document(found: Any, names: Sequence[str]) -> dict[str, Any]:
         return json.loads(Journal(entries).to_json())["entries"]
 
     return {
-        "runs": list(names),
+        "runs": list(found.names),
         "same": found.same,
         "common": steps(found.common),
         "only_a": steps(found.left),

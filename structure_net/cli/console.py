@@ -41,10 +41,12 @@ def said_of(error: OSError) -> str:
 
 
 def score_table(scores: Sequence[Score]) -> Table:
-    """Networks side by side."""
-    table = _table(SCORE_COLUMNS)
-    for score in scores:
-        table.add_row(*score_row(score))
+    """Networks side by side, one column each."""
+    rows = zip(SCORE_COLUMNS, *(score_row(score) for score in scores), strict=True)
+    head, *rest = rows
+    table = _table(("", *head[1:]))
+    for row in rest:
+        table.add_row(*row)
     return table
 
 
@@ -67,7 +69,7 @@ def iteration_table(iterations: Sequence[IterationSummary]) -> Table:
     return table
 
 
-_WORDY = frozenset({"network", "edits", "layer", "by", "edit", "why", "what changes"})
+_WORDY = frozenset({"", "edits", "layer", "by", "edit", "why", "what changes"})
 
 
 def _table(columns: Sequence[str]) -> Table:
@@ -80,9 +82,14 @@ def _table(columns: Sequence[str]) -> Table:
     return table
 
 
-def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A table of text."""
+def plain_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: bool = False
+) -> Table:
+    """A table of text, numbers to the right unless ``left``."""
     table = _table(columns)
+    if left:
+        for column in table.columns:
+            column.justify = "left"
     for row in rows:
         table.add_row(*row)
     return table

@@ -34,11 +34,7 @@ class LiveWatcher(Watcher):
             return
         shown = {
             short: metrics[name]
-            for short, name in (
-                ("train", "train_accuracy"),
-                ("validation", "validation_accuracy"),
-                ("loss", "train_loss"),
-            )
+            for short, name in (("train", "train_accuracy"), ("validation", "validation_accuracy"))
             if name in metrics
         }
         note = "  ".join(f"{name} {value:.3f}" for name, value in shown.items())
@@ -51,7 +47,7 @@ class LiveWatcher(Watcher):
     def comparing(self, name: str, *, epochs: int | None) -> None:
         """Says what is trained now."""
         self._say(f"for comparison: training the {name}")
-        self._restart(name, epochs, 0)
+        self._restart("comparing", epochs, 0)
 
     def scored(self, scores: tuple[Score, ...]) -> None:
         """Prints the final numbers side by side."""

@@ -59,7 +59,7 @@ def _one(change: Change) -> str:
     if change.after is None:
         return f"{change.tensor} removed"
     if change.before == change.after:
-        return f"{change.tensor} {_shape(change.before)} rewritten"
+        return f"{change.tensor} {_shape(change.before)}: {change.role}"
     return f"{change.tensor} {_shape(change.before)} to {_shape(change.after)}"
 
 

@@ -6,7 +6,7 @@ It imports pydantic; `structure_net.runs.folder` imports it only where a record 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
@@ -45,6 +45,14 @@ class HistoryRecord(BaseModel):
     epochs: tuple[dict[str, JsonValue], ...] = ()
     iterations: tuple[IterationSummary, ...] = ()
     scores: tuple[Score, ...] = ()
+
+
+def schema_of(kind: type[BaseModel]) -> dict[str, Any]:
+    """The JSON Schema of a record."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **kind.model_json_schema(),
+    }
 
 
 Record = TypeVar("Record", RunRecord, HistoryRecord)
