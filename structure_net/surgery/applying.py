@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 from torch.optim import Optimizer
 
-from structure_net.core.sparsity import SparseLayer
 from structure_net.errors import SurgeryError
 from structure_net.graph.channels import ChannelGroup
 from structure_net.surgery.committing import Undo
@@ -42,7 +41,7 @@ from structure_net.surgery.moves import (
     RemoveGraft,
     SetGate,
 )
-from structure_net.surgery.operating import operate, tensor_of
+from structure_net.surgery.operating import operate, sparse_layer, tensor_of
 from structure_net.surgery.optimizers import optimizers_of
 from structure_net.surgery.planning import plan, planned_width
 from structure_net.surgery.sites import sites
@@ -331,8 +330,7 @@ def _leaves(model: nn.Module, moves: tuple[Move, ...]) -> list[Change]:
     for move in moves:
         if not isinstance(move, MoveLeaf | Connect | Disconnect):
             continue
-        layer = model.get_submodule(move.layer)
-        assert isinstance(layer, SparseLayer)
+        layer = sparse_layer(model, move.layer)
         old = [layer.out_channels, layer.in_channels]
         _, after, roles = sizes.setdefault(move.layer, (old, list(old), []))
         if isinstance(move, MoveLeaf):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import count
 
-from torch import nn
+from torch import Tensor, nn
 
 from structure_net.errors import SurgeryError
 from structure_net.surgery.edits import (
@@ -16,7 +16,13 @@ from structure_net.surgery.edits import (
     RemoveLayer,
     RemoveSkipConnection,
 )
-from structure_net.surgery.grafts import Grafted, SkipSource, SkipTarget, resolved
+from structure_net.surgery.grafts import (
+    Grafted,
+    InsertedLayer,
+    SkipSource,
+    SkipTarget,
+    resolved,
+)
 from structure_net.surgery.moves import AddGraft, Block, Move, RemoveGraft, SetAttribute, Skip
 from structure_net.surgery.sites import Site
 
@@ -151,12 +157,25 @@ def _remove(model: nn.Module, name: str) -> tuple[Move, ...]:
         if isinstance(owner, Grafted) and middle == "grafts":
             if isinstance(owner.grafts[last], SkipSource | SkipTarget):
                 raise SurgeryError(f"{name!r} is a skip connection; use RemoveSkipConnection.")
+            _check_square(name, owner.grafts[last])
             return (RemoveGraft(outer, last),)
     raise SurgeryError(
         f"{name!r} was not put there by InsertLayer or AddResidualBlock; only such layers can be "
         "removed. Their names "
         "hold '.grafts.'."
     )
+
+
+def _check_square(name: str, graft: nn.Module) -> None:
+    """Whether what stands before and behind a graft fits together without it."""
+    if not isinstance(graft, InsertedLayer):
+        return
+    weight = getattr(graft.linear, "weight", None)
+    if isinstance(weight, Tensor) and weight.shape[0] != weight.shape[1]:
+        raise SurgeryError(
+            f"{name!r} reads {weight.shape[1]} channels and writes {weight.shape[0]}; it can be "
+            "removed once both are equal. Use RemoveNeurons or AddNeurons on it first."
+        )
 
 
 def _remove_skip(model: nn.Module, source: str, target: str) -> tuple[Move, ...]:

@@ -19,6 +19,7 @@ from structure_net.core.sparsity import SparseLayer
 from structure_net.errors import SurgeryError
 from structure_net.surgery.committing import Settle, SetValue, Step, SwapTensor, Undo, commit
 from structure_net.surgery.graft_steps import built_grafts, gate_steps, graft_steps
+from structure_net.surgery.grafts import resolved
 from structure_net.surgery.moves import (
     Connect,
     Disconnect,
@@ -85,8 +86,7 @@ def _steps(
         if isinstance(tensor, nn.Parameter):
             record.follows.append((tensor, Follow(tensor.shape, change.carry)))
     for name in leaves:
-        layer = model.get_submodule(name)
-        assert isinstance(layer, SparseLayer)
+        layer = sparse_layer(model, name)
         steps.append(Settle(layer, layer.settle))
     steps += _attribute_steps(model, moves)
     steps += graft_steps(model, moves, built_grafts(model, moves, seed), optimizers, record)
@@ -108,6 +108,21 @@ def tensor_of(model: nn.Module, name: str) -> Tensor:
     if not isinstance(tensor, Tensor):
         raise SurgeryError(f"The model has no parameter or buffer {name!r}; trace it again.")
     return tensor
+
+
+def sparse_layer(model: nn.Module, name: str) -> SparseLayer:
+    """The sparse layer of a dotted name.
+
+    Raises:
+        SurgeryError: There is no such layer, or it is dense.
+    """
+    layer = model.get_submodule(resolved(model, name))
+    if not isinstance(layer, SparseLayer):
+        raise SurgeryError(
+            f"{name!r} is a {type(layer).__name__}, no sparse layer; connections can be edited in "
+            "layers of structure_net.core."
+        )
+    return layer
 
 
 def _axis_changes(model: nn.Module, moves: Sequence[Move], seed: int) -> Iterator[TensorChange]:
@@ -140,9 +155,7 @@ def _leaf(
     """All moves of one layer as changes of its tensors; a second move is worked out on a copy
     after the first.
     """
-    layer = model.get_submodule(name)
-    if not isinstance(layer, SparseLayer):
-        raise SurgeryError(f"{name!r} is a {type(layer).__name__}, no sparse layer.")
+    layer = sparse_layer(model, name)
     combined: dict[str, TensorChange] = {}
     for number, move in enumerate(moves):
         changes = _rearranged(layer, move, generator)

@@ -119,10 +119,14 @@ def _pairs(
     """The pairs of a merge as pairs of units."""
     kept = tuple(dict.fromkeys(keep for keep, _ in edit.pairs))
     dropped = tuple(drop for _, drop in edit.pairs)
+    for keep, drop in edit.pairs:
+        if keep == drop:
+            raise SurgeryError(f"Channel {keep} of {edit.layer!r} cannot be merged with itself.")
+    if len(set(dropped)) != len(dropped) or set(kept) & set(dropped):
+        raise SurgeryError(
+            f"A channel of {edit.layer!r} can be dropped once, and not be kept as well; got "
+            f"{edit.pairs}. Chain merges in several edits."
+        )
     group, _ = widths.group_for_indices(graph, edit.layer, (*kept, *dropped))
     owner = {channel: unit for unit, channels in enumerate(group.channels) for channel in channels}
-    pairs = tuple(dict.fromkeys((owner[a], owner[b]) for a, b in edit.pairs))
-    for keep, drop in pairs:
-        if keep == drop:
-            raise SurgeryError(f"Unit {keep} of {edit.layer!r} cannot be merged with itself.")
-    return group, pairs
+    return group, tuple(dict.fromkeys((owner[a], owner[b]) for a, b in edit.pairs))

@@ -158,6 +158,11 @@ def _site(
     readers: _Readers,
 ) -> Site:
     layer, outer = place
+    if not outputs:
+        raise SurgeryError(
+            f"The model never calls {name!r}: it reads the layer's weights, or does not use it. "
+            "A module can be put behind the module around it."
+        )
     if len(outputs) != 1:
         raise SurgeryError(
             f"{name!r} runs {len(outputs)} times in a forward pass; a module can be put behind a "

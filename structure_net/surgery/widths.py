@@ -166,10 +166,10 @@ def merge(group: ChannelGroup, pairs: Sequence[tuple[int, int]]) -> tuple[Move, 
     ``kept``.
     """
     gone = [dropped for _, dropped in pairs]
-    kept = {keep for keep, _ in pairs}
-    if len(set(gone)) != len(gone) or kept & set(gone):
+    if len(set(gone)) != len(gone) or {keep for keep, _ in pairs} & set(gone):
         raise SurgeryError(
-            "A unit can be dropped once, and not be kept as well; chain merges instead."
+            f"Units of {group.layer!r} must be merged whole: pair the channels of one unit with "
+            "those of one other."
         )
     moves: list[Move] = []
     after = Reindex.drop(group.units, gone)

@@ -75,18 +75,13 @@ def trained(name: str) -> tuple[nn.Module, torch.optim.Optimizer]:
 
 
 def layers(choose: Callable[[ChannelGraph, str], bool] = lambda graph, layer: True) -> list[Any]:
-    """Pairs of a model and one of its editable layers: the first, the middle and the last of
-    each.
-    """
+    """Pairs of a model and one of its editable layers: the first and the last of each model."""
     found: list[tuple[str, str]] = []
     for name in LAWFUL:
         graph = graph_of(prepared(name), example(name))
         frozen = graph.frozen
         known = [n for n in graph.layers if n not in frozen and choose(graph, n)]
-        some = dict.fromkeys(
-            [*known[:1], *known[len(known) // 2 : len(known) // 2 + 1], *known[-1:]]
-        )
-        found += [(name, layer) for layer in some]
+        found += [(name, layer) for layer in dict.fromkeys([*known[:1], *known[-1:]])]
     return found
 
 

@@ -1,0 +1,230 @@
+"""The front door: previews, checks behind an edit, refusals."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from structure_net.core import create_standard_network
+from structure_net.errors import PreservationError, SurgeryError
+from structure_net.graph import trace
+from structure_net.surgery import (
+    AddConnections,
+    AddNeurons,
+    DoubleWidth,
+    MergeNeurons,
+    RemoveConnections,
+    RemoveNeurons,
+    ResetNeurons,
+    SplitNeurons,
+    apply,
+    applying,
+    edit,
+    operate,
+    plan,
+    preview,
+)
+
+
+def network() -> tuple[nn.Sequential, torch.Tensor]:
+    torch.manual_seed(0)
+    layers = [nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)]
+    return nn.Sequential(*layers).double(), torch.randn(3, 4, dtype=torch.float64)
+
+
+def test_a_preview_is_a_table_and_touches_nothing() -> None:
+    model, x = network()
+    before = copy.deepcopy(model.state_dict())
+    text = str(preview(model, AddNeurons("0", 2), x))
+    assert text.splitlines() == [
+        "AddNeurons(layer='0', count=2)",
+        "tensor    before  after  role",
+        "0.weight  6x4     8x4    writes",
+        "0.bias    6       8      writes",
+        "2.weight  5x6     5x8    reads",
+    ]
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in before.items())
+
+
+def test_an_applied_edit_lists_what_changed() -> None:
+    model, x = network()
+    done = apply(model, RemoveNeurons("2", (0, 3)), x)
+    assert [(c.tensor, c.before, c.after) for c in done.changes] == [
+        ("2.weight", (5, 6), (3, 6)),
+        ("2.bias", (5,), (3,)),
+        ("4.weight", (3, 5), (3, 3)),
+    ]
+
+
+def test_attributes_stay_true() -> None:
+    model, x = network()
+    edit(model, AddNeurons("0", 2), x)
+    assert "in_features=4, out_features=8" in repr(model[0])
+    assert "in_features=8, out_features=5" in repr(model[2])
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (AddNeurons("4", 1), "fixed by the model's output"),
+        (AddNeurons("00", 1), "There is no layer '00'"),
+        (AddNeurons("0", 0), "at least 1"),
+        (AddNeurons("0", -3), "at least 1"),
+        (RemoveNeurons("0", ()), "name at least one"),
+        (RemoveNeurons("0", (6,)), "0 to 5; got index 6"),
+        (RemoveNeurons("0", (-1,)), "0 to 5; got index -1"),
+        (RemoveNeurons("0", (1, 1)), "named once"),
+        (RemoveNeurons("0", tuple(range(6))), "empty; keep at least one"),
+        (SplitNeurons("0", (0,), -1.0), "at least 0 and finite"),
+        (SplitNeurons("0", (0,), float("nan")), "at least 0 and finite"),
+        (MergeNeurons("0", ((1, 1),)), "merged with itself"),
+        (MergeNeurons("0", ((1, 2), (3, 1))), "Chain merges"),
+        (MergeNeurons("0", ((0, 2), (3, 2))), "dropped once"),
+        (MergeNeurons("0", ()), "name at least one"),
+        (AddConnections("0", ((0, 0),)), "no sparse layer"),
+        (AddConnections("0", ()), "pairs is empty"),
+    ],
+)
+def test_refusals_are_one_clear_line(change: object, reason: str) -> None:
+    model, x = network()
+    with pytest.raises(SurgeryError, match=reason) as caught:
+        edit(model, change, x)
+    assert "\n" not in str(caught.value)
+
+
+def test_incomplete_units_are_named() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.GroupNorm(4, 8), nn.ReLU(), nn.Conv2d(8, 2, 1))
+    x = torch.randn(2, 3, 4, 4)
+    with pytest.raises(SurgeryError, match=r"channel 2 belongs to \(2, 3\)"):
+        edit(model, RemoveNeurons("0", (2,)), x)
+    with pytest.raises(SurgeryError, match="Use a multiple of 2"):
+        edit(model, AddNeurons("0", 3), x)
+
+
+@pytest.mark.parametrize(
+    ("wrap", "way_out"),
+    [
+        (lambda m: torch.compile(m, backend="eager"), "_orig_mod"),
+        (nn.DataParallel, "model.module"),
+    ],
+)
+def test_wrapped_models_are_refused_with_the_way_out(wrap: object, way_out: str) -> None:
+    model, x = network()
+    with pytest.raises(SurgeryError, match=way_out):
+        edit(wrap(model), AddNeurons("0", 1), x)
+
+
+def test_a_model_compiled_in_place_is_refused() -> None:
+    model, x = network()
+    model[2].compile(backend="eager")
+    with pytest.raises(SurgeryError, match="before compiling"):
+        edit(model, AddNeurons("0", 1), x)
+
+
+def test_a_plan_for_another_model_is_refused_and_nothing_is_touched() -> None:
+    model, x = network()
+    other = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 3))
+    moves = plan(AddNeurons("0", 2), trace(model, x))
+    before = copy.deepcopy(other.state_dict())
+    with pytest.raises(SurgeryError, match="no parameter or buffer"):
+        operate(other, moves)
+    assert all(torch.equal(other.state_dict()[name], value) for name, value in before.items())
+
+
+def test_an_edit_that_moves_the_function_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x = network()
+    before = copy.deepcopy(model.state_dict())
+    monkeypatch.setattr(applying, "promises", lambda change, start: True)
+    with pytest.raises(PreservationError, match="output moved by"):
+        edit(model, RemoveNeurons("0", (0, 1, 2)), x)
+    after = model.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+class Literal(nn.Module):
+    """Its size is written out where a trace cannot see it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(4, 6)
+        self.b = nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.a(x)
+        if not torch.compiler.is_exporting() and y.shape[-1] != 6:
+            raise ValueError("six channels are expected")
+        return self.b(y)
+
+
+def test_a_forward_that_fails_after_the_edit_is_named_with_its_line() -> None:
+    torch.manual_seed(0)
+    model, x = Literal(), torch.randn(3, 4)
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(SurgeryError, match=r"test_applying.py, line \d+.*six channels"):
+        edit(model, AddNeurons("a", 1), x)
+    after = model.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_modes_and_random_states_survive_an_edit() -> None:
+    model, x = network()
+    model.train()
+    model[1].eval()
+    state = torch.get_rng_state()
+    edit(model, AddNeurons("0", 1), x)
+    assert [m.training for m in model] == [True, False, True, True, True]
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_connection_edits_need_no_example_and_no_trace() -> None:
+    model = create_standard_network([8, 6, 3], density=0.4, seed=0).double()
+    x = torch.randn(4, 8, dtype=torch.float64)
+    before = model(x)
+    layer = model.layers[0]
+    present = set(layer.pattern.pairs)
+    absent = tuple((r, c) for r in range(6) for c in range(8) if (r, c) not in present)[:5]
+    done = apply(model, AddConnections("layers.0", absent), None)
+    torch.testing.assert_close(model(x), before, rtol=0, atol=1e-12)
+    assert set(layer.pattern.pairs) == present | set(absent)
+    done.undo()
+    assert set(layer.pattern.pairs) == present
+    apply(model, AddConnections("layers.0", absent, scale=1.0), None, seed=3)
+    assert not torch.allclose(model(x), before)
+    apply(model, RemoveConnections("layers.0", absent), None)
+    torch.testing.assert_close(model(x), before, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "change", [SplitNeurons("layers.0", (0, 3)), DoubleWidth("layers.0"), AddNeurons("layers.0", 4)]
+)
+def test_widths_of_sparse_networks_change_and_keep_the_function(change: object) -> None:
+    model = create_standard_network([8, 6, 5, 3], density=0.4, seed=0).double()
+    x = torch.randn(4, 8, dtype=torch.float64)
+    before = model(x)
+    optimizer = torch.optim.Adam(model.parameters())
+    edit(model, change, x, optimizer=optimizer)
+    torch.testing.assert_close(model(x), before, rtol=0, atol=1e-12)
+    model(x).square().sum().backward()
+    optimizer.step()
+    assert all(bool((layer.pattern.fan_in() > 0).all()) for layer in model.layers)
+
+
+def test_merging_equal_units_of_a_sparse_network_keeps_the_function() -> None:
+    model = create_standard_network([8, 6, 5, 3], density=0.5, seed=0).double()
+    x = torch.randn(4, 8, dtype=torch.float64)
+    edit(model, SplitNeurons("layers.0", (2,)), x)
+    before = model(x)
+    edit(model, MergeNeurons("layers.0", ((2, 6),)), x)
+    torch.testing.assert_close(model(x), before, rtol=0, atol=1e-12)
+    assert model.architecture == (8, 6, 5, 3) or list(model.architecture) == [8, 6, 5, 3]
+
+
+def test_resetting_a_silent_unit_keeps_the_function() -> None:
+    model, x = network()
+    with torch.no_grad():
+        model[2].weight[:, 1] = 0.0
+    before = model(x)
+    edit(model, ResetNeurons("0", (1,)), x)
+    torch.testing.assert_close(model(x), before, rtol=0, atol=1e-12)
