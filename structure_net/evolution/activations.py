@@ -26,8 +26,14 @@ from torch.utils.hooks import RemovableHandle
 
 from structure_net.core.sparsity import SparseLayer
 
-Reduce = Callable[[str, Tensor, int, str | None], None]
-"""Takes a layer, the values of its units, the axis of the units and the activation's name."""
+Reduce = Callable[[str, Tensor, int, str | None], Any]
+"""Takes a layer, the values of its units, their axis and the activation's name.
+
+What it returns is handed to `ReduceInput` where another layer reads just these values.
+"""
+
+ReduceInput = Callable[[str, Tensor, int, Any], None]
+"""Takes a layer, its input, the axis of the input's units, and what `Reduce` made of it or None."""
 
 ACTIVATIONS: Final = frozenset(
     (
@@ -183,6 +189,8 @@ class _Mark:
     reference: weakref.ref[Tensor]
     calls: tuple[_Call, ...]
     activation: str | None = None
+    reduced: Any = None
+    version: int = -1
 
 
 class ActivationTracker(TorchFunctionMode):
@@ -195,14 +203,14 @@ class ActivationTracker(TorchFunctionMode):
     Args:
         network: The network that is going to be called.
         reduce: Is told of each layer's values, once a call.
-        reduce_input: Is told of each layer's input and the axis of its units.
+        reduce_input: Is told of each layer's input.
     """
 
     def __init__(
         self,
         network: nn.Module,
         reduce: Reduce,
-        reduce_input: Callable[[str, Tensor, int], None] | None = None,
+        reduce_input: ReduceInput | None = None,
     ) -> None:
         super().__init__()
         self._network = network
@@ -288,25 +296,28 @@ class ActivationTracker(TorchFunctionMode):
         activation = next((mark.activation for mark in marks if mark.activation), None)
         if name in ACTIVATIONS:
             activation = name
+        mark = self._mark(output, calls, activation)
         if activation is not None and not self._in_leaf:
-            self._settle(calls, output, activation)
-            activation = None
-        self._mark(output, calls, activation)
+            self._settle(mark, output)
 
-    def _settle(self, calls: tuple[_Call, ...], values: Tensor, activation: str) -> None:
-        for call in calls:
+    def _settle(self, mark: _Mark, values: Tensor) -> None:
+        """The marked tensor holds what its layers' units end up with."""
+        for call in mark.calls:
             if not call.done:
                 call.done, call.output = True, None
-                self._report(call, values, activation)
+                mark.reduced = self._report(call, values, mark.activation)
+                mark.version = values._version
+        mark.activation = None
 
-    def _report(self, call: _Call, values: Tensor, activation: str | None) -> None:
+    def _report(self, call: _Call, values: Tensor, activation: str | None) -> Any:
         with torch._C.DisableTorchFunction():
-            self._reduce(call.layer, values, call.axis, activation)
+            return self._reduce(call.layer, values, call.axis, activation)
 
-    def _mark(self, tensor: Tensor, calls: tuple[_Call, ...], activation: str | None) -> None:
+    def _mark(self, tensor: Tensor, calls: tuple[_Call, ...], activation: str | None) -> _Mark:
         key = id(tensor)
         reference = weakref.ref(tensor, lambda _: self._marks.pop(key, None))
-        self._marks[key] = _Mark(reference, calls, activation)
+        self._marks[key] = mark = _Mark(reference, calls, activation)
+        return mark
 
     def _hook_layer(self, name: str, layer: nn.Module) -> None:
         axis = unit_axis(layer)
@@ -331,13 +342,15 @@ class ActivationTracker(TorchFunctionMode):
         inputs = args[0] if args else None
         if not isinstance(inputs, Tensor) or not inputs.is_floating_point():
             return
-        mark = self._marks.get(id(inputs))
+        mark, reduced = self._marks.get(id(inputs)), None
         for call in mark.calls if mark else ():
             if call.axis % inputs.dim() == axis % inputs.dim():
                 self.readers[call.layer][name] = None
+                # Written into since, the tensor is no longer what was reduced.
+                reduced = mark.reduced if mark and mark.version == inputs._version else None
         if self._reduce_input is not None:
             with torch._C.DisableTorchFunction():
-                self._reduce_input(name, inputs, axis)
+                self._reduce_input(name, inputs, axis, reduced)
 
     def _written(self, name: str, axis: int, output: Tensor) -> None:
         if name not in self.order:
@@ -360,8 +373,7 @@ class ActivationTracker(TorchFunctionMode):
             self._in_leaf -= 1
             mark = self._marks.get(id(output)) if isinstance(output, Tensor) else None
             if mark is not None and mark.activation is not None and not self._in_leaf:
-                self._settle(mark.calls, output, mark.activation)
-                mark.activation = None
+                self._settle(mark, output)
 
         self._handles += [
             module.register_forward_pre_hook(before),

@@ -8,6 +8,7 @@ gradients and hooks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from enum import Enum
@@ -136,6 +137,15 @@ def observe(
     return Observation(layers, seen, samples)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """Sums over one batch: number of values, sum and sum of squares per unit."""
+
+    count: int
+    total: Tensor
+    square: Tensor
+
+
 class _Sums:
     """Running sums and extrema of one layer's values, in float64 where the device has it."""
 
@@ -148,18 +158,29 @@ class _Sums:
         self.least = torch.full_like(self.total, torch.inf)
         self.most = torch.full_like(self.total, -torch.inf)
 
-    def add(self, values: Tensor, axis: int, activation: str | None) -> None:
-        flat = _by_unit(values, axis)
-        self.count += len(flat)
+    def add(self, values: Tensor, axis: int, activation: str | None) -> _Part:
+        """Takes a batch in whole; returns the part of it that `add_part` takes."""
+        block, over = _by_unit(values, axis)
         self.activation = activation
-        least, most = torch.aminmax(flat, dim=0)
-        torch.minimum(self.least, least.to(self.least), out=self.least)
-        torch.maximum(self.most, most.to(self.most), out=self.most)
-        self.total += flat.sum(0)
-        self.square += torch.linalg.vector_norm(flat, dim=0).square()
-        self.fired += (flat > 0).sum(0)
-        if (slope := _slope(flat, activation)) is not None:
-            self.slope += slope.sum(0)
+        # amin and amax are vectorised on the CPU where aminmax is not, and sign where > is not.
+        self.least = torch.minimum(self.least, block.amin(over))
+        self.most = torch.maximum(self.most, block.amax(over))
+        self.fired += block.sign().clamp_min_(0).sum(over)
+        if (slope := _slope(block, activation)) is not None:
+            self.slope += slope.sum(over)
+        part = _part(block, over)
+        self.add_part(part)
+        return part
+
+    def add_part(self, part: _Part) -> None:
+        self.count += part.count
+        self.total += part.total
+        self.square += part.square
+
+
+def _part(block: Tensor, over: tuple[int, ...]) -> _Part:
+    count = block.numel() // block.size(1)
+    return _Part(count, block.sum(over), (block * block).sum(over))
 
 
 class _Collector:
@@ -172,20 +193,16 @@ class _Collector:
         self._gradient_sums: dict[str, _Sums] = {}
         self._held: list[tuple[str, Tensor, int]] = []
 
-    def output(self, layer: str, values: Tensor, axis: int, activation: str | None) -> None:
-        sums = self._of(self._outputs, layer, values, axis)
-        with torch.no_grad():
-            sums.add(values, axis, activation)
+    def output(self, layer: str, values: Tensor, axis: int, activation: str | None) -> _Part:
         if self._gradients and values.requires_grad:
             self._held.append((layer, values, axis))
-
-    def input(self, layer: str, values: Tensor, axis: int) -> None:
         with torch.no_grad():
-            flat = _by_unit(values, axis)
-            sums = self._of(self._inputs, layer, values, axis)
-            sums.count += len(flat)
-            sums.total += flat.sum(0)
-            sums.square += torch.linalg.vector_norm(flat, dim=0).square()
+            return self._of(self._outputs, layer, values, axis).add(values, axis, activation)
+
+    def input(self, layer: str, values: Tensor, axis: int, part: _Part | None) -> None:
+        with torch.no_grad():
+            part = part or _part(*_by_unit(values, axis))
+            self._of(self._inputs, layer, values, axis).add_part(part)
 
     def backward(self, loss: Tensor) -> None:
         """Reduces the gradients of one batch; parameters' own gradients are not touched."""
@@ -231,11 +248,19 @@ def _final(values: Tensor) -> Tensor:
     return values.to("cpu", torch.float64)
 
 
-def _by_unit(values: Tensor, axis: int) -> Tensor:
-    """``values`` as a matrix (position, unit), at least in float32."""
-    moved = values.detach().movedim(axis, -1)
-    flat = moved.reshape(-1, moved.size(-1))
-    return flat.float() if flat.dtype in {torch.float16, torch.bfloat16} else flat
+def _by_unit(values: Tensor, axis: int) -> tuple[Tensor, tuple[int, ...]]:
+    """``values`` as (before, unit, after) without a copy, and the axes to reduce.
+
+    At least in float32. Where nothing comes after the units, as (before, unit).
+    """
+    axis %= values.dim()
+    whole = values.detach()
+    if whole.dtype in {torch.float16, torch.bfloat16}:
+        whole = whole.float()
+    units, after = values.size(axis), math.prod(values.shape[axis + 1 :])
+    if after == 1:
+        return whole.reshape(-1, units), (0,)
+    return whole.reshape(-1, units, after), (0, 2)
 
 
 _SLOPES: Final[Mapping[str, Any]] = {

@@ -141,6 +141,43 @@ def test_inputs_are_reduced_per_input_unit(network: Functional) -> None:
     assert layers["hidden"].input_mean.shape == (144,)
 
 
+class Overwriting(nn.Module):
+    """Writes into the activation before the next layer reads it."""
+
+    def __init__(self, times: float | None) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 6), nn.Linear(6, 2)
+        self.times = times
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.first(x))
+        if self.times is None:
+            x[:, 0] = 7.0
+        else:
+            x *= self.times
+        out: Tensor = self.second(x)
+        return out
+
+
+@pytest.mark.parametrize("times", [None, 3.0, 1.0])
+def test_the_input_of_a_layer_is_what_it_reads_not_what_was_written_before(
+    times: float | None,
+) -> None:
+    torch.manual_seed(0)
+    network = Overwriting(times).double()
+    ((x, y),) = data(1, 4)
+    with torch.no_grad():
+        written = torch.relu(network.first(x))
+        read = written * (times or 1.0)
+        if times is None:
+            read[:, 0] = 7.0
+    layers = observe(network, [(x, y)]).layers
+    torch.testing.assert_close(layers["first"].mean, written.mean(0), **EXACT)
+    torch.testing.assert_close(layers["second"].input_mean, read.mean(0), **EXACT)
+    moment = layers["second"].input_second_moment
+    torch.testing.assert_close(moment, read.square().mean(0), **EXACT)
+
+
 def test_gradients_are_those_of_the_loss_at_the_units(network: Functional) -> None:
     batches = data(2, 1, 6, 6)
     found = []
