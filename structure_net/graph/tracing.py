@@ -8,10 +8,13 @@ model is as it was afterwards.
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from contextlib import ExitStack, contextmanager, redirect_stderr
+from io import StringIO
+from pathlib import Path
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +24,8 @@ from structure_net.errors import TraceError
 from structure_net.graph.ledger import Ledger
 from structure_net.graph.recording import Recording, recording
 from structure_net.graph.walk import walk
+
+_HOMES: Final = tuple(Path(path).parent for path in (torch.__file__, __file__))
 
 Example = Tensor | tuple[Any, ...] | list[Any] | Mapping[str, Any]
 
@@ -88,8 +93,7 @@ def _export(
         ):
             stack.enter_context(context)
         stack.enter_context(torch.no_grad())
-        stack.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("ignore")
+        stack.enter_context(_quiet())
         record = stack.enter_context(recording(model))
         try:
             return export(model, args, kwargs, strict=False), record
@@ -108,11 +112,11 @@ def _explanation(model: nn.Module, error: Exception) -> str:
 
 
 def _own_line(error: Exception) -> str:
-    """The last line of code outside of torch that the error went through."""
+    """The last line of the model's own code that the error went through."""
     trace, found = error.__traceback__, ""
     while trace is not None:
         path = trace.tb_frame.f_code.co_filename
-        if f"{torch.__name__}/" not in path and __package__.replace(".", "/") not in path:
+        if Path(path).is_file() and not any(Path(path).is_relative_to(home) for home in _HOMES):
             found = f" (at {path}, line {trace.tb_lineno})"
         trace = trace.tb_next
     return found
@@ -177,6 +181,19 @@ def _register_leaf() -> None:
         schema="(Tensor x, str layer, int[] shape, int channel) -> Tensor",
     )
     operation.register_fake(leaf)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the warnings, log entries and listings that an export writes for its developers."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), redirect_stderr(StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 @contextmanager
