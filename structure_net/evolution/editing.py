@@ -10,10 +10,9 @@ from hashlib import blake2b
 from types import FrameType
 
 from structure_net.evolution.context import NetworkContext
-from structure_net.surgery import Applied, apply
+from structure_net.surgery import Applied
 from structure_net.surgery.edits import AddConnections, Edit, RemoveConnections
 from structure_net.surgery.entries import EditEntry
-from structure_net.surgery.lineage import architecture, width_changes
 
 
 def derived_seed(*parts: object) -> int:
@@ -38,6 +37,7 @@ def carry_out(
     if not all(isinstance(edit, AddConnections | RemoveConnections) for edit, _ in edits):
         # Connections need no trace; whatever else is asked for does.
         context = context.with_example()
+    network = context.network
     done: list[Applied] = []
     entries: list[EditEntry] = []
     with uninterrupted():
@@ -45,22 +45,9 @@ def carry_out(
             for edit, reason in edits:
                 place = len(context.journal) + len(entries)
                 seed = derived_seed(context.seed, context.iteration, place)
-                before = architecture(context.network)
-                applied = apply(
-                    context.network, edit, context.example, optimizer=context.optimizer, seed=seed
-                )
+                applied, changes = _applied(context, edit, seed)
                 done.append(applied)
-                changes = width_changes(before, architecture(context.network))
-                entries.append(
-                    EditEntry(
-                        edit,
-                        iteration=context.iteration,
-                        component=component,
-                        reason=reason,
-                        seed=seed,
-                        changes=changes,
-                    )
-                )
+                entries.append(EditEntry(edit, context.iteration, component, reason, seed, changes))
         except BaseException:
             for applied in reversed(done):
                 applied.undo()
