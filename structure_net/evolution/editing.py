@@ -13,6 +13,7 @@ from structure_net.evolution.context import NetworkContext
 from structure_net.surgery import Applied
 from structure_net.surgery.edits import AddConnections, Edit, RemoveConnections
 from structure_net.surgery.entries import EditEntry
+from structure_net.surgery.lineage import architecture, width_changes
 
 
 def derived_seed(*parts: object) -> int:
@@ -45,9 +46,13 @@ def carry_out(
             for edit, reason in edits:
                 place = len(context.journal) + len(entries)
                 seed = derived_seed(context.seed, context.iteration, place)
-                applied, changes = _applied(context, edit, seed)
-                done.append(applied)
-                entries.append(EditEntry(edit, context.iteration, component, reason, seed, changes))
+                before = architecture(network)
+                done.append(
+                    apply(network, edit, context.example, optimizer=context.optimizer, seed=seed)
+                )
+                changes = width_changes(before, architecture(network))
+                entry = EditEntry(edit, context.iteration, component, reason, seed, changes)
+                entries.append(entry)
         except BaseException:
             for applied in reversed(done):
                 applied.undo()
