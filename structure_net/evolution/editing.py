@@ -10,7 +10,7 @@ from hashlib import blake2b
 from types import FrameType
 
 from structure_net.evolution.context import NetworkContext
-from structure_net.surgery import Applied
+from structure_net.surgery import Applied, apply
 from structure_net.surgery.edits import AddConnections, Edit, RemoveConnections
 from structure_net.surgery.entries import EditEntry
 from structure_net.surgery.lineage import architecture, width_changes
