@@ -155,7 +155,9 @@ class ChannelGraph:
                 f"A group of this graph must keep at least one unit; '{group.layer}' got {units}."
             )
         self.sizes[group.variable] = units
-        self._groups.clear()
+        touched = self.structure.expansions.index.neighbours(group.variable)
+        for layer in [name for name in self._groups if self._touches(name, touched)]:
+            del self._groups[layer]
 
     def copy(self) -> ChannelGraph:
         """A graph for a copy of the model: it follows edits by itself, the trace is shared."""
@@ -179,6 +181,10 @@ class ChannelGraph:
         step = self._layer(layer).step
         consumers = [later.operation for later in steps if step in later.inputs]
         return consumers[0] if len(consumers) == 1 else None
+
+    def _touches(self, layer: str, touched: set[Var]) -> bool:
+        """Whether the groups of a layer depend on one of some variables."""
+        return not touched.isdisjoint(leaves(self.structure.layers[layer].output))
 
     def _layer(self, name: str) -> NamedLayer:
         found = self.structure.layers.get(name)

@@ -18,6 +18,7 @@ class Index:
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
+        self._neighbours: dict[Var, set[Var]] = {}
 
     @cached_property
     def origins(self) -> dict[Var, list[Origin]]:
@@ -56,6 +57,16 @@ class Index:
     def expr(self, origin: Origin) -> Expr:
         """The size of a parameter axis."""
         return resolve(self.ledger.tensors[origin[0]][origin[1]])
+
+    def neighbours(self, var: Var) -> set[Var]:
+        """``var`` and the variables that share an axis with it, of a parameter or of a result."""
+        if var not in self._neighbours:
+            exprs = [self.expr(origin) for origin in self.origins.get(var, ())]
+            steps = (self.ledger.steps[index] for index in self.steps.get(var, ()))
+            exprs += [dim.expr for step in steps for axes in step.outputs for dim in axes]
+            shared = [found for expr in exprs if var in (found := leaves(expr))]
+            self._neighbours[var] = {var}.union(*shared)
+        return self._neighbours[var]
 
     @cached_property
     def readers(self) -> dict[int, list[int]]:

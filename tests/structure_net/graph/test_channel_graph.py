@@ -221,3 +221,11 @@ def test_the_graph_does_not_keep_the_model_alive() -> None:
     gc.collect()
     assert graph.layers
     assert alive() is None
+
+
+def test_groups_that_an_edit_does_not_touch_are_kept() -> None:
+    graph = trace(mlp(), EXAMPLE)
+    first, second = graph.group("0"), graph.group("2")
+    graph.resized(first, 9)
+    assert graph.group("2") is second
+    assert graph.group("0").units == 9
