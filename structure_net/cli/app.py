@@ -14,7 +14,14 @@ import typer
 
 from structure_net.cli import commands
 from structure_net.cli.console import fail, said_of
-from structure_net.cli.parsing import device_of, pipeline_of, training_of, widths_of
+from structure_net.cli.parsing import (
+    dataset_of,
+    device_of,
+    folder_of,
+    pipeline_of,
+    training_of,
+    widths_of,
+)
 from structure_net.errors import StructureNetError
 from structure_net.runs import RunRequest
 
@@ -162,8 +169,8 @@ def evolve(  # noqa: PLR0913, PLR0917 - one argument for each flag
 ) -> int:
     """Evolves a network; see ``structure-net evolve --help``."""
     request = RunRequest(
-        dataset=dataset,
-        data_dir=data_dir,
+        dataset=dataset_of(dataset),
+        data_dir=folder_of(data_dir),
         download=download,
         architecture=widths_of(architecture),
         density=density,
@@ -219,7 +226,7 @@ def resume(
     on the same machine.
     """
     return commands.resume(
-        run, iterations=iterations, data_dir=data_dir, baseline=baseline, as_json=json
+        run, iterations=iterations, data_dir=folder_of(data_dir), baseline=baseline, as_json=json
     )
 
 

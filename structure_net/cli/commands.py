@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from structure_net.cli.console import (
     emit,
@@ -20,16 +23,36 @@ from structure_net.cli.console import (
     score_table,
 )
 from structure_net.cli.progress import live_display
+from structure_net.core import network_stats
 from structure_net.errors import StructureNetError
-from structure_net.runs import RunFolder, RunRequest, describe_edit, free_folder, known_folder
-
-if TYPE_CHECKING:
-    from structure_net.runs.preparing import Prepared
-    from structure_net.runs.state import RunState
-    from structure_net.surgery.entries import Entry
-    from structure_net.surgery.lineage import JournalDiff
+from structure_net.runs import (
+    Prepared,
+    RunFolder,
+    RunRequest,
+    RunState,
+    begin,
+    carry_on,
+    describe_edit,
+    foresee,
+    free_folder,
+    known_folder,
+    prepare,
+    resumed,
+    verify,
+)
+from structure_net.runs.comparing import trainers_of
+from structure_net.surgery.entries import Entry
+from structure_net.surgery.journal import Journal
+from structure_net.surgery.lineage import JournalDiff, describe
+from structure_net.surgery.lineage import diff as compare_journals
 
 INVALID = 2
+_STATUS = {
+    "finished": "finished",
+    "interrupted": "interrupted",
+    "stopped": "stopped",
+    "running": "still running, or killed",
+}
 _MARKS = {True: "agrees", False: "DIFFERS", None: "?"}
 INTERRUPTED = 130
 DEMO = RunRequest(
@@ -44,10 +67,6 @@ DEMO = RunRequest(
 
 def evolve(request: RunRequest, command: Sequence[str], *, out: str | None, as_json: bool) -> int:
     """Evolves a network in a new run folder."""
-    from structure_net.runs.comparing import trainers_of
-    from structure_net.runs.execution import begin
-    from structure_net.runs.preparing import prepare
-
     folder = free_folder(_default_name(request.dataset) if out is None else out)
     _seed(request.seed)
     prepared = prepare(request)
@@ -62,8 +81,6 @@ def _seed(seed: int) -> None:
 
     The framework itself draws from none of them; this process, though, belongs to the command.
     """
-    import torch
-
     random.seed(seed)
     torch.manual_seed(seed)
 
@@ -87,10 +104,6 @@ def resume(
     as_json: bool,
 ) -> int:
     """Goes on with a run."""
-    import torch
-
-    from structure_net.runs.restoring import resumed
-
     folder = known_folder(run)
     # A sum's last bit depends on how many threads shared it.
     torch.set_num_threads(folder.read_run().threads)
@@ -99,8 +112,6 @@ def resume(
 
 
 def _carry_on(folder: RunFolder, prepared: Prepared, state: RunState, *, as_json: bool) -> int:
-    from structure_net.runs.execution import carry_on
-
     console = people(quiet=as_json)
     try:
         with live_display(console) as watcher:
@@ -134,8 +145,6 @@ def _outcome(state: RunState) -> dict[str, Any]:
 
 def _headline(prepared: Prepared, state: RunState) -> str:
     network = state.context.network
-    from structure_net.core import network_stats
-
     stats = network_stats(network)
     sizes = prepared.dataset.descriptor.sizes
     verb = "resumes" if state.iterations else "starts"
@@ -149,8 +158,6 @@ def _headline(prepared: Prepared, state: RunState) -> str:
 
 def dry_run(request: RunRequest, *, as_json: bool) -> int:
     """Prints what would be edited first, and writes nothing."""
-    from structure_net.runs.foreseeing import foresee
-
     foreseen = foresee(request)
     if as_json:
         emit({"edits": [asdict(edit) for edit in foreseen]})
@@ -176,7 +183,7 @@ def show(run: str, *, as_json: bool) -> int:
     console = people(quiet=False)
     widths = "-".join(str(width) for width in record.architecture)
     console.print(
-        f"{folder.name}: {history.status}, {len(history.iterations)} of "
+        f"{folder.name}: {_STATUS[history.status]}, {len(history.iterations)} of "
         f"{record.request.iterations} iterations. {history.reason}".rstrip(),
         soft_wrap=True,
         markup=False,
@@ -196,8 +203,6 @@ def show(run: str, *, as_json: bool) -> int:
 
 def replay(run: str, *, as_json: bool) -> int:
     """Rebuilds a run's network and says whether all agrees; 1 if it does not."""
-    from structure_net.runs.verifying import verify
-
     folder = known_folder(run)
     findings = verify(folder)
     agrees = all(finding.agrees is not False for finding in findings)
@@ -214,9 +219,6 @@ def replay(run: str, *, as_json: bool) -> int:
 
 def diff(run_a: str, run_b: str, *, as_json: bool) -> int:
     """Compares two lineages."""
-    from structure_net.surgery.journal import Journal
-    from structure_net.surgery.lineage import diff as compare_journals
-
     names = (run_a, run_b)
     one, two = (Journal.load(known_folder(run).journal) for run in names)
     found = compare_journals(one, two, names=names)
@@ -245,8 +247,6 @@ def _apart(found: JournalDiff) -> list[tuple[str, str]]:
 
 
 def _step(entry: Entry) -> str:
-    from structure_net.surgery.lineage import describe
-
     edit = getattr(entry, "edit", None)
     if edit is None:
         return describe(entry)
@@ -263,10 +263,6 @@ def _widths(found: JournalDiff) -> list[tuple[str, str, str]]:
 
 
 def _diff_document(found: JournalDiff) -> dict[str, Any]:
-    import json
-
-    from structure_net.surgery.journal import Journal
-
     def steps(entries: Sequence[Any]) -> Any:
         return json.loads(Journal(entries).to_json())["entries"]
 

@@ -14,6 +14,16 @@ from structure_net.runs import PipelineSource
 _DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
+def dataset_of(text: str) -> str:
+    """A name as it is; the path of a file that is here, in full, so that a run can be resumed."""
+    return str(Path(text).resolve()) if Path(text).is_file() else text
+
+
+def folder_of(text: str | None) -> str | None:
+    """A folder in full, so that a run can be resumed from anywhere; None stays None."""
+    return None if text is None else str(Path(text).expanduser().resolve())
+
+
 def widths_of(text: str | None) -> tuple[int, ...] | None:
     """``784,256,128,10`` as numbers; None stays None."""
     if text is None:

@@ -246,6 +246,32 @@ def test_a_users_own_npz_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "6-64-32-2" in out
 
 
+def test_a_run_can_be_resumed_from_another_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import numpy as np
+
+    inputs = np.random.default_rng(0).normal(size=(300, 6)).astype(np.float32)
+    (tmp_path / "elsewhere").mkdir()
+    np.savez(tmp_path / "mine.npz", x=inputs, y=(inputs.sum(1) > 0).astype(np.int64))
+    monkeypatch.chdir(tmp_path)
+    assert run(capsys, "evolve", "--dataset", "mine.npz", *FLAGS, "--out", "run")[0] == 0
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert run(capsys, "resume", "../run", "--iterations", "3")[0] == 0
+
+
+@pytest.mark.data
+def test_mnist_is_read_from_the_folder_that_is_named(
+    data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--dataset", "mnist", "--data-dir", data_dir, "--batch-size", "512"]
+    code, out, _ = run(
+        capsys, "evolve", *flags, "--iterations", "1", "--epochs", "1", "--out", tmp_path / "run"
+    )
+    assert code == 0
+    assert "784-256-128-10 starts" in out
+
+
 @pytest.mark.parametrize("command", ["evolve", "demo", "resume", "show", "replay", "diff"])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, command, "--help")
