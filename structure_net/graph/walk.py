@@ -74,7 +74,7 @@ class _Walker:
 
     def _placeholder(self, node: Any) -> Value:
         tensor = node.meta.get("val")
-        if not isinstance(tensor, Tensor):
+        if not isinstance(tensor, Tensor) or not node.users:
             return None
         target = self.inputs.get(node.name)
         if target is not None:

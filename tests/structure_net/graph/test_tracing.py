@@ -156,3 +156,10 @@ def test_a_sparse_layer_is_a_leaf_and_keeps_its_forward() -> None:
     assert "forward" not in vars(first)
     axes = {(axis.tensor, axis.dim, axis.leaf) for axis in group.axes}
     assert axes == {("0", 0, True), ("2.weight", 1, False)}
+
+
+def test_tensors_inside_a_leaf_and_unused_ones_are_its_own_affair() -> None:
+    layer = StandardSparseLayer(6, 8, density=0.5, generator=torch.Generator().manual_seed(0))
+    layer.register_buffer("unused", torch.ones(3))
+    graph = trace(nn.Sequential(layer, nn.Linear(8, 3)), torch.ones(2, 6))
+    assert graph.shapes() == {"1.weight": (3, 8), "1.bias": (3,)}
