@@ -167,7 +167,8 @@ def apply(  # noqa: PLR0913 - everything that decides what new weights hold
                     start.refine(model, new, probe, seed)
             if before is not None:
                 after = observe_after(model, example, part, new_grafts(planned.moves))
-                check_same(before, after, part, values=promises(planned.edit, start))
+                keeps, widths = promises(planned.edit, start), planned.group is not None
+                check_same(before, after, part, values=keeps, factors=widths)
             planned.follow(rollback)
         return Applied(done, _joined(changes), Undo(rollback.pop_all()))
 

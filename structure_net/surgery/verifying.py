@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from structure_net.errors import PreservationError, SurgeryError
+from structure_net.surgery.factors import Factor, Factors, changed_factor
 
 # An edit that keeps the function adds exact zeros or halves exactly; sums are taken in another
 # order, and what follows amplifies that rounding. The bounds leave two to three digits for it,
@@ -30,9 +31,10 @@ _TOLERANCE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What a model computed on the example: its output tensors, in order."""
+    """What a model computed on the example: its output tensors, and plain factors, in order."""
 
     outputs: tuple[Tensor, ...]
+    factors: tuple[Factor, ...] = ()
 
 
 def call(model: nn.Module, example: Any) -> Any:
@@ -50,9 +52,10 @@ def observe(model: nn.Module, example: Any) -> Observed:
     """Runs the example in eval mode without gradients; modes, buffers and random states are as
     before.
     """
-    with untouched(model), torch.no_grad():
+    with untouched(model), torch.no_grad(), Factors() as factors:
         model.eval()
-        return Observed(tuple(_tensors(call(model, example))))
+        outputs = tuple(_tensors(call(model, example)))
+    return Observed(outputs, tuple(factors.seen))
 
 
 @contextmanager
@@ -139,7 +142,9 @@ def _where(error: Exception) -> str:
     return f"{frame.filename}, line {frame.lineno}, `{frame.line}`"
 
 
-def check_same(before: Observed, after: Observed, edit: object, *, values: bool) -> None:
+def check_same(
+    before: Observed, after: Observed, edit: object, *, values: bool, factors: bool = False
+) -> None:
     """Compares two observations.
 
     Args:
@@ -147,8 +152,11 @@ def check_same(before: Observed, after: Observed, edit: object, *, values: bool)
         after: After it.
         edit: For the message.
         values: Whether the edit promises to keep the function; else only the shapes must agree.
+        factors: Whether plain factors in the model's code must be the same, as under every edit
+            that changes widths alone.
 
     Raises:
+        SurgeryError: The model's code computes a factor from a size that changed.
         PreservationError: An output has another shape, or differs by more than the dtype's rounding
             allows.
     """
@@ -157,6 +165,12 @@ def check_same(before: Observed, after: Observed, edit: object, *, values: bool)
         raise PreservationError(
             f"{edit} was undone: the model's outputs had shapes {shapes[0]} and have {shapes[1]} "
             "after it."
+        )
+    change = changed_factor(before.factors, after.factors) if factors else None
+    if change is not None:
+        raise SurgeryError(
+            f"{edit} was undone: the model's code multiplies or divides by a number that depends "
+            f"on the size: {change}. Keep the number as an attribute that does not follow the size."
         )
     if not values:
         return

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from structure_net.errors import SurgeryError
+from structure_net.errors import PreservationError, SurgeryError
 from structure_net.graph import ChannelGraph, ChannelGroup, adopt, graph_of
 from tests.zoo import ZOO
 
@@ -113,9 +113,11 @@ def _bytes(tensor: Tensor) -> tuple[Any, ...]:
 
 
 def refusal(action: Callable[[], object]) -> str | None:
-    """What an action is refused with, or None."""
+    """What an action is refused with, or None; a broken promise is no refusal."""
     try:
         action()
+    except PreservationError:
+        raise
     except SurgeryError as error:
         return str(error)
     return None
