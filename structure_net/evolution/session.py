@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from structure_net.core.statistics import network_stats
 from structure_net.errors import StructureNetError
@@ -223,10 +223,23 @@ class EvolutionSession:
         if not verdict.accepted:
             return [self._reject(rule, trigger, analysis, verdict.measured)]
         before, entries = architecture(self._context.network), len(self._context.journal)
+        left_out = _left_out(self._context)
         with uninterrupted():
-            grown = grow(self._context)
-            self._take(rule, grown)
-            return self._note(rule, trigger, before, entries)
+            self._take(rule, grow(self._context))
+            events = self._note(rule, trigger, before, entries)
+        if any(event.kind is EventKind.GREW_BY_HAND for event in events):
+            self._check_optimizer(left_out)
+        return events
+
+    def _check_optimizer(self, left_out: set[int]) -> None:
+        """Lets go of an optimizer that growth by hand left behind; a trainer makes a new one."""
+        optimizer = self._context.optimizer
+        if optimizer is None:
+            return
+        own = {id(parameter) for parameter in self._context.network.parameters()}
+        gone = any(id(p) not in own for group in optimizer.param_groups for p in group["params"])
+        if gone or _left_out(self._context) - left_out:
+            self._context = replace(self._context, optimizer=None)
 
     def _take(self, rule: Rule, grown: NetworkContext) -> None:
         """Goes on with what a strategy returned."""
@@ -240,9 +253,6 @@ class EvolutionSession:
                 f"{rule.name} returned another network, which the loop that owns this one would"
                 " not see. Edit `context.network` in place, or use evolve_network."
             )
-        if grown.optimizer is not None and not _covers(grown.optimizer, grown.network):
-            # Parameters were replaced by hand: the optimizer would train what is no longer there.
-            grown = replace(grown, optimizer=None)
         self._context = grown
 
     def _note(self, rule: Rule, trigger: str, before: Any, entries: int) -> list[Event]:
@@ -313,7 +323,8 @@ def _last_growth(context: NetworkContext) -> tuple[int, int]:
     return (grown[-1].detail["epoch"], grown[-1].detail["step"]) if grown else (0, 0)
 
 
-def _covers(optimizer: torch.optim.Optimizer, network: nn.Module) -> bool:
-    """Whether the optimizer holds nothing that the network no longer has."""
-    own = {id(parameter) for parameter in network.parameters()}
-    return all(id(p) in own for group in optimizer.param_groups for p in group["params"])
+def _left_out(context: NetworkContext) -> set[int]:
+    """The parameters, by identity, that the context's optimizer does not hold."""
+    groups = context.optimizer.param_groups if context.optimizer is not None else []
+    held = {id(parameter) for group in groups for parameter in group["params"]}
+    return {id(p) for p in context.network.parameters()} - held

@@ -79,6 +79,18 @@ class ByHand(GrowthStrategy):
         return context
 
 
+class AddsByHand(GrowthStrategy):
+    """Puts a layer of its own behind the first one."""
+
+    def should_grow(self, context: NetworkContext, analysis: dict[str, Any]) -> bool:
+        return context.iteration == 0
+
+    def grow(self, context: NetworkContext, analysis: dict[str, Any]) -> NetworkContext:
+        layers = context.network.layers
+        layers[0] = nn.Sequential(layers[0], nn.Linear(16, 16))  # type: ignore[index, operator]
+        return context
+
+
 class Forgetful(GrowthStrategy):
     def should_grow(self, context: NetworkContext, analysis: dict[str, Any]) -> bool:
         return True
@@ -222,6 +234,27 @@ def test_an_opaque_growth_is_noted_with_the_architecture_before_and_after(
     assert evolved.optimizer is not None
     held = {id(p) for group in evolved.optimizer.param_groups for p in group["params"]}
     assert held == {id(p) for p in evolved.network.parameters()}
+
+
+def test_what_was_added_by_hand_is_trained(context: NetworkContext) -> None:
+    trained = StandardNetworkTrainer(1).train(context)
+    system = ComposableEvolutionSystem([AddsByHand(), StandardNetworkTrainer(1)])
+    evolved = system.evolve_network(trained, 1)
+    assert evolved.optimizer is not None
+    assert evolved.network.layers[0][1].weight in evolved.optimizer.state  # type: ignore[index]
+
+
+def test_parameters_that_the_optimizer_never_held_stay_out_of_it(
+    context: NetworkContext,
+) -> None:
+    layers = context.network.layers
+    optimizer = torch.optim.Adam(layers[1].parameters())  # type: ignore[index, union-attr]
+    context = replace(context, optimizer=optimizer)
+    system = ComposableEvolutionSystem([Widths(), WidenTo(20), StandardNetworkTrainer(1)])
+    evolved = system.evolve_network(context, 1)
+    assert evolved.optimizer is not None
+    held = {id(p) for group in evolved.optimizer.param_groups for p in group["params"]}
+    assert held == {id(p) for p in evolved.network.layers[1].parameters()}  # type: ignore[index]
 
 
 def test_a_missing_metric_names_the_strategy(context: NetworkContext) -> None:
