@@ -162,8 +162,8 @@ def apply(  # noqa: PLR0913 - everything that decides what new weights hold
             changes += described(model, planned.moves, seed)
             rollback.callback(operate(model, planned.moves, optimizers, seed=seed).undo)
             if planned.group is not None:
-                new = newborn_of(model, planned.group, planned.moves, planned.size)
-                if new.channels:
+                new = newborn_of(model, planned.group.layer, planned.moves)
+                if new.writers and isinstance(planned.edit, AddNeurons | AddHeads):
                     start.refine(model, new, probe, seed)
             if before is not None:
                 after = observe_after(model, example, part, new_grafts(planned.moves))
@@ -193,12 +193,6 @@ class Planned:
     graph: ChannelGraph | None = None
     group: ChannelGroup | None = None
     units: int = 0
-
-    @property
-    def size(self) -> int:
-        """The layer's channels after the edit."""
-        group = self.group
-        return 0 if group is None else group.size + (self.units - group.units) * group.granularity
 
     def follow(self, rollback: ExitStack) -> None:
         """Brings the graph up to date, and back on undo."""

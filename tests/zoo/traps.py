@@ -6,6 +6,7 @@ per model, on the channel axis of ``hidden``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -90,6 +91,14 @@ def positions(x: Tensor) -> Tensor:
     return x * torch.arange(x.shape[-1], dtype=x.dtype, device=x.device)
 
 
+def summed_by_loop(x: Tensor) -> Tensor:
+    """A Python loop over the channels."""
+    total = x[:, :1] * 0
+    for channel in range(x.shape[1]):
+        total = total + x[:, channel].unsqueeze(1)
+    return x / (1 + total.abs())
+
+
 def scattered(x: Tensor) -> Tensor:
     """The largest three channels kept, the others zero."""
     top = x.topk(3, dim=-1)
@@ -135,6 +144,11 @@ BETWEEN: dict[str, tuple[Operation, int, int]] = {
     "outer": (lambda x: torch.einsum("bi,bj->bij", x, x).flatten(1), 4, 16),
     "self_product": (lambda x: x * torch.einsum("bi,bi->b", x, x)[:, None], 8, 8),
     "scaled_by_width": (lambda x: x / x.shape[-1] ** 0.5, 8, 8),
+    "scaled_by_inverse": (lambda x: x * (1.0 / x.shape[-1]), 8, 8),
+    "scaled_by_root": (lambda x: x / math.sqrt(x.size(-1)), 8, 8),
+    "scaled_by_length": (lambda x: x / len(x[0]), 8, 8),
+    "scaled_by_count": (lambda x: x * (x.numel() // x.shape[0]), 8, 8),
+    "summed_by_loop": (summed_by_loop, 8, 8),
     "positions": (positions, 8, 8),
     "dropped_neighbours": (lambda x: functional.max_pool1d(x.unsqueeze(1), 2).squeeze(1), 8, 4),
     "convolved_channels": (
