@@ -144,7 +144,11 @@ class RemoveHeads:
 
 @dataclass(frozen=True, slots=True)
 class MaskHeads:
-    """Silences heads without removing them; `ReviveHeads` brings them back as they were."""
+    """Silences heads without removing them; `ReviveHeads` brings them back as they were.
+
+    A silent head receives no gradient. Training in between may still move its weights by weight
+    decay and by momentum from before.
+    """
 
     layer: str
     heads: tuple[int, ...]

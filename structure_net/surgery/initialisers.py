@@ -74,7 +74,7 @@ class Newborn:
 
     Args:
         layer: The layer that was grown.
-        channels: Its new output channels.
+        channels: Its new output channels, where they are rows of its own weight.
         writers: New rows of weight matrices and kernels.
         readers: New columns.
     """
@@ -85,8 +85,8 @@ class Newborn:
     readers: tuple[Slot, ...]
 
 
-def newborn_of(model: nn.Module, group: ChannelGroup, moves: Sequence[Move], size: int) -> Newborn:
-    """Where the units are that ``moves`` made; ``size`` is the layer's width after them."""
+def newborn_of(model: nn.Module, layer: str, moves: Sequence[Move]) -> Newborn:
+    """Where the units are that ``moves`` made, once they were carried out."""
     writers: list[Slot] = []
     readers: list[Slot] = []
     for move in moves:
@@ -102,8 +102,10 @@ def newborn_of(model: nn.Module, group: ChannelGroup, moves: Sequence[Move], siz
             readers.append(slot)
         elif isinstance(move, MoveLeaf) or move.role is Role.WRITES:
             writers.append(slot)
-    channels = tuple(range(group.size, size))
-    return Newborn(group.layer, channels, tuple(writers), tuple(readers))
+    prefix = f"{layer}."
+    own = {id(p) for name, p in model.named_parameters() if name.startswith(prefix)}
+    rows = [slot.new.tolist() for slot in writers if id(slot.tensor) in own and slot.dim == 0]
+    return Newborn(layer, tuple(rows[0]) if rows else (), tuple(writers), tuple(readers))
 
 
 def _parameter(model: nn.Module, move: MoveAxis | MoveLeaf) -> nn.Parameter | None:
@@ -214,6 +216,8 @@ class UnitVariance(Initialiser):
         """
         del seed
         inputs = needed(probe, "UnitVariance")[0]
+        if not newborn.channels:
+            raise SurgeryError(f"The new units of {newborn.layer!r} are no rows of its own weight.")
         spread = _spreads(model, newborn.layer, inputs)
         new = list(newborn.channels)
         if not bool((spread[new] > 0).all() and spread[new].isfinite().all()):
