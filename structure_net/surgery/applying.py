@@ -45,7 +45,7 @@ from structure_net.surgery.operating import operate, sparse_layer, tensor_of
 from structure_net.surgery.optimizers import optimizers_of
 from structure_net.surgery.planning import plan, planned_width
 from structure_net.surgery.sites import sites
-from structure_net.surgery.verifying import check_same, observe, observe_after
+from structure_net.surgery.verifying import check_same, observe_after, observe_before
 
 if TYPE_CHECKING:
     from structure_net.graph import ChannelGraph
@@ -151,7 +151,7 @@ def apply(  # noqa: PLR0913 - everything that decides what new weights hold
     """
     refuse_wrapped(model)
     optimizers = optimizers_of(optimizer)
-    before = observe(model, example) if verify and example is not None else None
+    before = observe_before(model, example) if verify and example is not None else None
     start = initialiser or ZeroOutgoing()
     changes: list[Change] = []
     done = change
@@ -166,7 +166,7 @@ def apply(  # noqa: PLR0913 - everything that decides what new weights hold
                 if new.writers and isinstance(planned.edit, AddNeurons | AddHeads):
                     start.refine(model, new, probe, seed)
             if before is not None:
-                after = observe_after(model, example, part, new_grafts(planned.moves))
+                after = observe_after(model, example, part, before, new_grafts(planned.moves))
                 keeps, widths = promises(planned.edit, start), planned.group is not None
                 check_same(before, after, part, values=keeps, factors=widths)
             planned.follow(rollback)

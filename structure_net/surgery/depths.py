@@ -113,6 +113,12 @@ def _slow_paths(model: nn.Module, name: str) -> tuple[Move, ...]:
 
 
 def _skip(model: nn.Module, source: Site, target: Site) -> tuple[Move, ...]:
+    for site in (source, target):
+        if site.calls != 1:
+            raise SurgeryError(
+                f"{site.layer!r} runs {site.calls} times in a forward pass; a skip connection "
+                "needs layers that run once."
+            )
     if source.finished >= target.finished:
         raise SurgeryError(
             f"A skip connection needs its source before its target; {source.layer!r} runs after "
@@ -143,7 +149,8 @@ def _check_meeting(source: Site, target: Site) -> None:
     raise SurgeryError(
         f"The output of {source.layer!r}, shape {source.shape}, cannot be projected onto that of "
         f"{target.layer!r}, "
-        f"shape {target.shape}: they must agree but for the channels, be images of one rank, or "
+        f"shape {target.shape}: they must agree but for the channels and have these on the same "
+        "axis, be images of one rank, or "
         "be an image and a "
         "vector."
     )

@@ -28,6 +28,9 @@ _SECOND = (
 )
 
 
+_RELU = (["relu"], ["relu_"])
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """The place behind a layer, and behind what was put there before.
@@ -40,7 +43,8 @@ class Site:
         kernel: The layer's kernel, ones where it is even or the layer is no convolution.
         density: The density of a sparse layer; None of a dense one.
         finished: Its place in the order in which the observed layers finish.
-        before_relu: Whether a ReLU, and nothing else, reads the output.
+        before_relu: Whether a ReLU, and nothing else, reads the output of every call.
+        calls: How often it runs in a forward pass.
     """
 
     layer: str
@@ -51,6 +55,7 @@ class Site:
     density: float | None
     finished: int
     before_relu: bool
+    calls: int = 1
 
     @property
     def channels(self) -> int:
@@ -69,7 +74,7 @@ def sites(model: nn.Module, example: Any, layers: Iterable[str]) -> dict[str, Si
     """What one run of the example shows behind each of ``layers``; the model is as before.
 
     Raises:
-        SurgeryError: A layer is unknown, does not run exactly once, or returns no single tensor.
+        SurgeryError: A layer is unknown, does not run, or returns no single tensor.
     """
     places = {name: _place(model, name) for name in layers}
     seen: defaultdict[str, list[Any]] = defaultdict(list)
@@ -109,7 +114,10 @@ def _note(
 ) -> None:
     seen[name].append(output)
     order.append(name)
-    readers.watch(name, output)
+    readers.watch((name, len(seen[name]) - 1), output)
+
+
+Call = tuple[str, int]
 
 
 class _Readers(TorchFunctionMode):
@@ -117,10 +125,10 @@ class _Readers(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self._watched: list[tuple[str, Any]] = []
-        self.operations: defaultdict[str, list[str]] = defaultdict(list)
+        self._watched: list[tuple[Call, Any]] = []
+        self.operations: defaultdict[Call, list[str]] = defaultdict(list)
 
-    def watch(self, name: str, tensor: Any) -> None:
+    def watch(self, name: Call, tensor: Any) -> None:
         """Notes every operation on this tensor from now on."""
         self._watched.append((name, tensor))
 
@@ -163,17 +171,13 @@ def _site(
             f"The model never calls {name!r}: it reads the layer's weights, or does not use it. "
             "A module can be put behind the module around it."
         )
-    if len(outputs) != 1:
-        raise SurgeryError(
-            f"{name!r} runs {len(outputs)} times in a forward pass; a module can be put behind a "
-            "layer that runs once."
-        )
+    for output in outputs:
+        if not isinstance(output, Tensor):
+            raise SurgeryError(
+                f"{name!r} returns a {type(output).__name__}; a module can be put behind a layer "
+                "that returns one tensor."
+            )
     output = outputs[0]
-    if not isinstance(output, Tensor):
-        raise SurgeryError(
-            f"{name!r} returns a {type(output).__name__}; a module can be put behind a layer "
-            "that returns one tensor."
-        )
     module = model.get_submodule(layer)
     return Site(
         layer,
@@ -182,8 +186,9 @@ def _site(
         _channel_axis(name, module, output),
         _kernel(module, output),
         module.density if isinstance(module, SparseLayer) else None,
-        order.index(name),
-        readers.operations[name] in (["relu"], ["relu_"]),
+        len(order) - 1 - order[::-1].index(name),
+        all(readers.operations[name, i] in _RELU for i in range(len(outputs))),
+        len(outputs),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -31,10 +31,18 @@ _TOLERANCE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What a model computed on the example: its output tensors, and plain factors, in order."""
+    """What a model computed on the example.
+
+    Args:
+        outputs: Its output tensors in eval mode, in order.
+        factors: The plain factors in its code, in order.
+        training: The shapes of its output tensors in its own modes, where it trains and runs so;
+            a branch of the forward may exist in training alone.
+    """
 
     outputs: tuple[Tensor, ...]
     factors: tuple[Factor, ...] = ()
+    training: tuple[tuple[int, ...], ...] | None = None
 
 
 def call(model: nn.Module, example: Any) -> Any:
@@ -56,6 +64,22 @@ def observe(model: nn.Module, example: Any) -> Observed:
         model.eval()
         outputs = tuple(_tensors(call(model, example)))
     return Observed(outputs, tuple(factors.seen))
+
+
+def observe_before(model: nn.Module, example: Any) -> Observed:
+    """`observe`, and in the model's own modes too where it trains and the example allows it."""
+    seen = observe(model, example)
+    if not any(module.training for module in model.modules()):
+        return seen
+    try:
+        return replace(seen, training=_own_shapes(model, example))
+    except (RuntimeError, ValueError):  # a single example may be too few for a BatchNorm
+        return seen
+
+
+def _own_shapes(model: nn.Module, example: Any) -> tuple[tuple[int, ...], ...]:
+    with untouched(model), torch.no_grad():
+        return tuple(tuple(tensor.shape) for tensor in _tensors(call(model, example)))
 
 
 @contextmanager
@@ -89,9 +113,9 @@ def _tensors(output: Any) -> Iterator[Tensor]:
 
 
 def observe_after(
-    model: nn.Module, example: Any, edit: object, grafts: Iterable[str] = ()
+    model: nn.Module, example: Any, edit: object, before: Observed, grafts: Iterable[str] = ()
 ) -> Observed:
-    """`observe` on an edited model.
+    """What ``before`` has, on the edited model.
 
     Raises:
         SurgeryError: The model does not run any more; the message names the line of its forward. Or
@@ -104,6 +128,8 @@ def observe_after(
             hooks.callback(model.get_submodule(name).register_forward_pre_hook(note).remove)
         try:
             after = observe(model, example)
+            if before.training is not None:
+                after = replace(after, training=_own_shapes(model, example))
         except Exception as error:
             raise SurgeryError(_unfit(edit, error)) from error
     for name in grafts:
@@ -160,11 +186,13 @@ def check_same(
         PreservationError: An output has another shape, or differs by more than the dtype's rounding
             allows.
     """
-    shapes = [tuple(t.shape) for t in before.outputs], [tuple(t.shape) for t in after.outputs]
+    shapes = [
+        (tuple(tuple(t.shape) for t in seen.outputs), seen.training) for seen in (before, after)
+    ]
     if shapes[0] != shapes[1]:
         raise PreservationError(
-            f"{edit} was undone: the model's outputs had shapes {shapes[0]} and have {shapes[1]} "
-            "after it."
+            f"{edit} was undone: the model's outputs (in eval mode, in training) had shapes "
+            f"{shapes[0]} and have {shapes[1]} after it."
         )
     change = changed_factor(before.factors, after.factors) if factors else None
     if change is not None:

@@ -228,3 +228,27 @@ def test_resetting_a_silent_unit_keeps_the_function() -> None:
     before = model(x)
     edit(model, ResetNeurons("0", (1,)), x)
     torch.testing.assert_close(model(x), before, rtol=0, atol=1e-12)
+
+
+class Auxiliary(nn.Module):
+    """Has a branch in training alone, which eval mode does not show."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(4, 6)
+        self.b = nn.Linear(6, 3)
+        self.extra = nn.Linear(6, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        y = torch.relu(self.a(x))
+        return (self.b(y), self.extra(y)) if self.training else self.b(y)
+
+
+def test_a_branch_of_training_mode_is_checked_too() -> None:
+    torch.manual_seed(0)
+    model, x = Auxiliary(), torch.randn(3, 4)
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(SurgeryError, match=r"test_applying.py, line \d+"):
+        edit(model, AddNeurons("a", 1), x)
+    after = model.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())

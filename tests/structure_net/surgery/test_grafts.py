@@ -248,3 +248,24 @@ def test_the_newborn_join_the_group_of_their_neighbour_at_the_next_step() -> Non
     assert len(optimizer.param_groups) == 2
     born = [p for n, p in model.named_parameters() if "inserted1" in n]
     assert all(any(p is q for q in optimizer.param_groups[0]["params"]) for p in born)
+
+
+class Shared(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(3, 4)
+        self.b = nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return self.b(torch.relu(self.a(x))) - self.b(torch.relu(self.a(y)))
+
+
+def test_layers_that_run_twice_take_blocks_and_refuse_skips() -> None:
+    torch.manual_seed(0)
+    model, inputs = Shared().double(), tuple(torch.randn(2, 5, 3, dtype=torch.float64))
+    before = model(*inputs)
+    for change in (InsertLayer("a"), InsertLayer("b", None, "gelu"), AddResidualBlock("a", 2)):
+        edit(model, change, inputs)
+        torch.testing.assert_close(model(*inputs), before, rtol=0, atol=1e-12)
+    with pytest.raises(SurgeryError, match="runs 2 times"):
+        edit(model, AddSkipConnection("a", "b"), inputs)
