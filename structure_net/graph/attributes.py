@@ -34,7 +34,7 @@ from structure_net.graph.terms import (
     replace_dimensions,
 )
 
-__all__ = ["Attribute", "Requirements", "TracedNode", "recording", "requirements"]
+__all__ = ["Attribute", "Requirements", "Seen", "TracedNode", "recording", "requirements"]
 
 
 _SIZED: Final = frozenset((
@@ -219,28 +219,31 @@ class Requirements:
         return None if now == before else f"{place}, which compares {left} with {right}"
 
 
+Seen = tuple[Recording, Sequence[TracedNode]]
+"""One run of a model: what was recorded, and the nodes of its program and subprograms, in order."""
+
+
 def requirements(
-    model: nn.Module,
-    record: Recording,
-    nodes: Iterable[TracedNode],
-    tensors: Mapping[str, tuple[Expr, ...]],
+    model: nn.Module, seen: Iterable[Seen], tensors: Mapping[str, tuple[Expr, ...]]
 ) -> Requirements:
-    """Brings what was recorded together with the axes of the traced program.
+    """Brings what was recorded together with the axes of the traced programs.
 
     Axes that the code takes for one size are unified: they can only move together.
 
     Args:
         model: The model that was traced.
-        record: What was recorded while it was.
-        nodes: The nodes of the exported graph and of its subgraphs, in order.
-        tensors: The axes of each parameter and buffer that the program uses, by canonical name.
+        seen: Its runs, in evaluation and in training mode.
+        tensors: The axes of each parameter and buffer that the programs use, by canonical name.
     """
-    resolver = _Resolver(nodes, tensors)
-    resolver.freeze_hidden(record)
-    wanted = list(dict.fromkeys(resolver.requirements(record)))
-    _unify_equal(wanted)
+    wanted: dict[Requirement, None] = {}
+    resolver = _Resolver((), tensors)
+    for record, nodes in seen:
+        resolver = _Resolver(nodes, tensors)
+        resolver.freeze_hidden(record)
+        wanted |= dict.fromkeys(resolver.requirements(record))
+    _unify_equal(tuple(wanted))
     definitions = {a: resolver.resolve(term) for a, term in declared(model)}
-    return Requirements(wanted, definitions, integers(model))
+    return Requirements(tuple(wanted), definitions, integers(model))
 
 
 class _Resolver:

@@ -153,6 +153,7 @@ class Ledger:
         bare_norms: Indices of normalisations whose result is used without a gain.
         parameter_steps: The name of the parameter or buffer that a step supplies.
         requirements: What the model's own integers ask of the sizes.
+        training: Whether the program is that of training mode.
     """
 
     tensors: dict[str, tuple[Expr, ...]] = field(default_factory=dict)
@@ -170,3 +171,4 @@ class Ledger:
     bare_norms: set[int] = field(default_factory=set)
     parameter_steps: dict[int, str] = field(default_factory=dict)
     requirements: Requirements = field(default_factory=Requirements)
+    training: bool = False

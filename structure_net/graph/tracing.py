@@ -3,7 +3,8 @@ operations.
 
 `torch.export` sees nearly every model that users bring. The export runs in evaluation mode, without
 gradients and with the attention fast path off, so that operations are the ones that train; the
-model is as it was afterwards.
+model is as it was afterwards. Where training may run more (auxiliary heads, sampling), a second
+export in training mode is taken together with the first.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from torch import Tensor, nn
 from structure_net.core.sparsity import SparseLayer
 from structure_net.errors import TraceError
 from structure_net.graph.ledger import Ledger
-from structure_net.graph.recording import Recording, recording
-from structure_net.graph.walk import walk
+from structure_net.graph.recording import recording
+from structure_net.graph.walk import Exported, walk
 
 _HOMES: Final = tuple(Path(path).parent for path in (torch.__file__, __file__))
 
@@ -43,8 +44,15 @@ def ledger_of(model: nn.Module, example: Example) -> Ledger:
     """
     refuse_wrapped(model)
     args, kwargs = inputs_of(example)
-    program, record = _export(model, args, kwargs)
-    return walk(program, model, record)
+    evaluated = _export(model, args, kwargs, training=False)
+
+    def trained() -> Exported | None:
+        try:
+            return _export(model, args, kwargs, training=True)
+        except TraceError:
+            return None
+
+    return walk(model, evaluated, trained)
 
 
 def inputs_of(example: Example) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -80,13 +88,13 @@ def refuse_wrapped(model: nn.Module) -> None:
 
 
 def _export(
-    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Any, Recording]:
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, training: bool
+) -> Exported:
     from torch.export import export
 
     with ExitStack() as stack:
         for context in (
-            _evaluation(model),
+            _mode(model, training=training),
             _leaves(model),
             _same_random_state(),
             _plain_attention(),
@@ -123,19 +131,20 @@ def _own_line(error: Exception) -> str:
 
 
 @contextmanager
-def _evaluation(model: nn.Module) -> Iterator[None]:
-    """Every submodule in evaluation mode, and each in its own mode again afterwards; attributes of
-    recurrent layers too."""
+def _mode(model: nn.Module, *, training: bool) -> Iterator[None]:
+    """Every submodule in one mode, and each in its own mode again afterwards, with the attributes
+    that it had."""
     modules = list(model.modules())
-    modes = [module.training for module in modules]
+    held = [dict(vars(module)) for module in modules]
     flat = [(m, list(m._flat_weights)) for m in modules if isinstance(m, nn.RNNBase)]
     try:
         for module in modules:
-            module.training = False
+            module.training = training
         yield
     finally:
-        for module, mode in zip(modules, modes, strict=True):
-            module.training = mode
+        for module, attributes in zip(modules, held, strict=True):
+            vars(module).clear()
+            vars(module).update(attributes)
         for module, weights in flat:
             module._flat_weights = weights
 

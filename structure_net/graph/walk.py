@@ -4,15 +4,17 @@ in place."""
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from structure_net.core.sparsity import SparseLayer
-from structure_net.graph.attributes import TracedNode, requirements
+from structure_net.graph.attributes import Seen, TracedNode, requirements
 from structure_net.graph.ledger import Axes, Dim, Ledger, Step
+from structure_net.graph.liveness import WRAPPERS, live_tensors, operation_of, strip
+from structure_net.graph.modes import add_training, beside, branches, distrust, idle_tensors
 from structure_net.graph.recording import Recording
 from structure_net.graph.rules import RULES, Call, Operand, unknown
 from structure_net.graph.rules.handwritten import abandon, recognise
@@ -20,40 +22,61 @@ from structure_net.graph.sizes import axis, freeze, leaves, size_of
 
 Value = Operand | tuple[Operand, ...] | None
 
-WRAPPERS = {"wrap_with_set_grad_enabled": 1, "wrap_with_autocast": 4}
-"""Operations that run a subprogram in another mode, and the position of the subprogram among their
-arguments."""
+Exported = tuple[Any, Recording]
+"""A program, and the integers of the model's code that were recorded meanwhile."""
 
 
-def walk(program: Any, model: nn.Module, record: Recording) -> Ledger:
-    """The ledger of an exported program of ``model``, whose integers were recorded meanwhile."""
-    for part in program.graph_module.modules():
-        # What nobody reads says nothing about sizes: averaged attention weights, for one.
-        part.graph.eliminate_dead_code()
-    walker = _Walker(program, model)
+def walk(model: nn.Module, evaluated: Exported, trained: Callable[[], Exported | None]) -> Ledger:
+    """The ledger of a model.
+
+    Args:
+        model: The model.
+        evaluated: Its program in evaluation mode.
+        trained: Exports it in training mode, None where that fails; called where that program may
+            hold more than the other.
+    """
+    ledger = Ledger()
+    live = live_tensors(evaluated[0])
+    seen = [_followed(model, evaluated, ledger)]
+    idle = idle_tensors(model, ledger, live)
+    other = trained() if idle or branches(model) else None
+    if other is not None:
+        beyond = beside(ledger)
+        seen.append(_followed(model, other, beyond))
+        add_training(ledger, beyond)
+    elif idle:
+        distrust(model, ledger, idle)
+    _require(model, ledger, seen)
+    _close(ledger)
+    return ledger
+
+
+def _followed(model: nn.Module, exported: Exported, ledger: Ledger) -> Seen:
+    program, record = exported
+    strip(program)
+    walker = _Walker(program, model, ledger)
     walker.run(program.graph_module, None)
-    walker.require(record)
-    walker.close()
-    return walker.ledger
+    return record, walker.traced
 
 
 class _Walker:
     """The state of one walk: what every node of the program stands for."""
 
-    def __init__(self, program: Any, model: nn.Module) -> None:
-        self.ledger = Ledger()
+    def __init__(self, program: Any, model: nn.Module, ledger: Ledger) -> None:
+        self.ledger = ledger
         self.values: dict[Any, Value] = {}
         self.traced: list[TracedNode] = []
         self.model = model
         self.names = _canonical(model)
         for name, first in self.names.items():
-            self.ledger.aliases[first] = (*self.ledger.aliases.get(first, ()), name)
+            known = self.ledger.aliases.get(first, ())
+            self.ledger.aliases[first] = known if name in known else (*known, name)
         signature = program.graph_signature
         self.inputs = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
         self.constants = dict(signature.inputs_to_lifted_tensor_constants)
         self.mutated = dict(signature.buffers_to_mutate)
         for name, module in model.named_modules():
-            if isinstance(module, SparseLayer):
+            if isinstance(module, SparseLayer) and name not in ledger.leaves:
                 self._add_leaf(name, module)
 
     def _add_leaf(self, name: str, layer: SparseLayer) -> None:
@@ -111,7 +134,7 @@ class _Walker:
     def _call(self, node: Any, graph_module: Any) -> Value:
         if node.target is operator.getitem:
             return self._item(node)
-        operation = _operation(node.target)
+        operation = operation_of(node.target)
         if operation in WRAPPERS:
             return self._subprogram(node, graph_module, WRAPPERS[operation])
         tensors = _tensors(node.meta.get("val"))
@@ -191,27 +214,27 @@ class _Walker:
         if value.tag is not None and value.tag.norm is not None:
             self.ledger.bare_norms.add(value.tag.norm)
 
-    def require(self, record: Recording) -> None:
-        """Fixes what the model's own integers do not allow to change."""
-        ledger = self.ledger
-        needs = requirements(self.model, record, self.traced, ledger.tensors)
-        ledger.requirements = needs
-        stored = (var for exprs in ledger.tensors.values() for e in exprs for var in leaves(e))
-        for var in dict.fromkeys(stored):
-            trials = (var.size + 1, var.size + 2, 2 * var.size, max(var.size - 1, 2))
-            found = (needs.objection({var: size}) for size in trials if not var.reasons)
-            objection = next((why for why in found if why is not None), None)
-            if objection is not None:
-                freeze(var, objection)
 
-    def close(self) -> None:
-        """Fixes what no operation explained."""
-        for name, exprs in self.ledger.tensors.items():
-            for i, expr in enumerate(exprs):
-                if not self.ledger.uses.get((name, i)):
-                    freeze(
-                        expr, f"the axis {i} of '{name}', whose part in the computation is unknown"
-                    )
+def _require(model: nn.Module, ledger: Ledger, seen: Sequence[Seen]) -> None:
+    """Fixes what the model's own integers do not allow to change."""
+    needs = requirements(model, seen, ledger.tensors)
+    ledger.requirements = needs
+    stored = (var for exprs in ledger.tensors.values() for e in exprs for var in leaves(e))
+    for var in dict.fromkeys(stored):
+        trials = (var.size + 1, var.size + 2, 2 * var.size, max(var.size - 1, 2))
+        found = (needs.objection({var: size}) for size in trials if not var.reasons)
+        objection = next((why for why in found if why is not None), None)
+        if objection is not None:
+            freeze(var, objection)
+
+
+def _close(ledger: Ledger) -> None:
+    """Fixes what no operation explained."""
+    for name, exprs in ledger.tensors.items():
+        for i, expr in enumerate(exprs):
+            if not ledger.uses.get((name, i)):
+                why = f"the axis {i} of '{name}', whose part in the computation is unknown"
+                freeze(expr, why)
 
 
 def _canonical(model: nn.Module) -> dict[str, str]:
@@ -220,14 +243,6 @@ def _canonical(model: nn.Module) -> dict[str, str]:
     tensors.update(dict(model.named_buffers(remove_duplicate=False)))
     first: dict[int, str] = {}
     return {name: first.setdefault(id(tensor), name) for name, tensor in tensors.items()}
-
-
-def _operation(target: Any) -> str:
-    """``aten.add_.Tensor`` is ``add``."""
-    packet = getattr(target, "overloadpacket", target)
-    name = str(getattr(packet, "__name__", packet))
-    name = name.rpartition("::")[2]
-    return name[:-1] if name.endswith("_") and not name.endswith("__") else name
 
 
 def _in_place(target: Any) -> bool:

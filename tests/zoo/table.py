@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.zoo import attention, convolutional, dense, habits, traps
+from tests.zoo import attention, convolutional, dense, habits, modes, traps
 
 ZOO = {
     case.name: case
@@ -12,5 +12,6 @@ ZOO = {
         *attention.CASES,
         *traps.CASES,
         *habits.CASES,
+        *modes.CASES,
     )
 }

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils import _pytree as pytree
 
-from tests.zoo import ZOO, attention, convolutional, dense, habits, traps
+from tests.zoo import ZOO, attention, convolutional, dense, habits, modes, traps
 
 
 def _run(name: str, batch: int) -> list[torch.Tensor]:
@@ -22,7 +22,7 @@ def _run(name: str, batch: int) -> list[torch.Tensor]:
 
 
 def test_names_are_unique() -> None:
-    parts = (dense, convolutional, attention, traps, habits)
+    parts = (dense, convolutional, attention, traps, habits, modes)
     assert len(ZOO) == sum(len(part.CASES) for part in parts)
 
 

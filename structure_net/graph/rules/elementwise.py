@@ -194,7 +194,11 @@ def constants(call: Call) -> Axes:
 
 @rule("arange", "linspace", "rand", "randn", "rand_like", "randn_like", "bernoulli")
 def positions(call: Call) -> Axes:
-    """Values that differ from entry to entry, or are drawn."""
+    """Values that differ from entry to entry, or are drawn; in training, draws may change."""
+    if call.ledger.training and "rand" in call.operation:
+        if call.operands:
+            return broadcast(call, call.operands)
+        return tuple(call.given(size) for size in call.shape)
     if call.operands:
         for dim in call.operands[0].axes:
             call.freeze(dim.expr, "which draws random numbers per entry")
