@@ -168,8 +168,9 @@ def _normalised(call: Invocation) -> Iterator[Claim]:
 
 
 def _grouped(call: Invocation) -> Iterator[Claim]:
-    groups, channels = call.argument(1, "num_groups"), call.operand(0, "input")[1]
-    yield channels, Combined("*", term_of(groups), Constant(channels.size // groups))
+    """The rule gives the number of groups behind the axes of the result."""
+    groups, result = call.argument(1, "num_groups"), call.results[0][0]
+    yield Dimension(result.source, 1, 0, int(groups)), term_of(groups)
 
 
 def _convolved(call: Invocation) -> Iterator[Claim]:

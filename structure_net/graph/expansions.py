@@ -9,7 +9,7 @@ from structure_net.graph.channels import Fill, Growth, Role
 from structure_net.graph.index import Index
 from structure_net.graph.ledger import Ledger, Origin
 from structure_net.graph.sizes import Expr, Prod, Var, resolve
-from structure_net.graph.states import Expectation, RefusalError, where
+from structure_net.graph.states import Expectation, RefusalError
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Expansions:
                 return f"'{origin[0]}', which both writes and reads these channels"
         for _, norm in self.index.norms(var):
             if not _uniform(norm.expr, var):
-                return f"the normalisation {where(norm)}, which spans other channels as well"
+                return f"{norm}, which spans other channels as well"
         return None
 
     def _growth(self, var: Var, doubling_refusal: str | None) -> Expansion:
@@ -88,7 +88,7 @@ class Expansions:
         for index, norm in norms:
             why = self.compensable.get(index)
             if why is not None:
-                raise RefusalError(f"the normalisation {where(norm)}, which {why}")
+                raise RefusalError(f"{norm}, which {why}")
         if len(kinds) > 1:
             raise RefusalError("a LayerNorm and an RMSNorm over the same channels")
         growth = {"layer": Growth.CENTRED, "rms": Growth.SCALED}.get(

@@ -91,10 +91,11 @@ class Use:
 
 @dataclass(slots=True)
 class Norm:
-    """A normalisation over one axis.
+    """A normalisation over one axis, or something else that only copying all of it keeps.
 
     Args:
-        kind: ``layer`` or ``rms``.
+        kind: ``layer`` or ``rms``; ``group`` for the channels inside a group; else ``mixing``: a
+            mean or an extremum.
         expr: The axis.
         step: The step that needs the state of its input.
         source: The step of that input.
@@ -111,6 +112,13 @@ class Norm:
     gain: str | None = None
     epsilon: float | None = None
     epsilon_module: str = ""
+    operation: str = "mean"
+
+    def __str__(self) -> str:
+        if self.kind == "mixing":
+            return f"operation '{self.operation}'"
+        where = f"in '{self.module}'" if self.module else "in the model's own code"
+        return f"the normalisation {where}"
 
 
 @dataclass(frozen=True, slots=True)

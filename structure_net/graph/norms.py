@@ -6,6 +6,7 @@ from torch import nn
 
 from structure_net.graph.channels import NormSite, Role
 from structure_net.graph.ledger import Ledger, Norm
+from structure_net.graph.rules.reduction import MIXES
 
 
 def norm_sites(
@@ -32,6 +33,10 @@ def norm_sites(
 
 def _site(ledger: Ledger, norm: Norm, model: nn.Module, *, bare: bool) -> NormSite | str:
     """The site, or why there is none."""
+    if norm.kind == "group":
+        return "normalises inside a group of channels"
+    if norm.kind == "mixing":
+        return MIXES.removeprefix("which ")
     if norm.gain is None or bare:
         return "has no gain that could follow the size"
     if any(use.role is not Role.SCALES for use in ledger.uses.get((norm.gain, 0), ())):

@@ -196,9 +196,7 @@ class Expectation:
         if self.states.get(norm.source) is needed and len(self._places(norm.source)) == 1:
             return State.ZERO
         what = "the mean of the others" if needed is State.MEAN else "zero"
-        raise RefusalError(
-            f"the normalisation {where(norm)}, before which new channels cannot be kept {what}"
-        )
+        raise RefusalError(f"{norm}, before which new channels cannot be kept {what}")
 
     def _parameter(self, name: str) -> State:
         fills = {fill for origin, fill in self.written.items() if origin[0] == name}
@@ -346,8 +344,3 @@ class Expectation:
             return expr
         own = {var for stream in self.streams for var in leaves(stream)}
         return resolve(Prod(tuple(f for f in expr.factors if own.intersection(leaves(f)))))
-
-
-def where(norm: Norm) -> str:
-    """A normalisation by the module that holds it."""
-    return f"in '{norm.module}'" if norm.module else "in the model's own code"

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from structure_net.core.sparsity import SparseLayer
 from structure_net.graph.attributes import Seen, TracedNode, requirements
-from structure_net.graph.ledger import Axes, Dim, Ledger, Step
+from structure_net.graph.ledger import Axes, Dim, Ledger, Norm, Step
 from structure_net.graph.liveness import WRAPPERS, live_tensors, operation_of, strip
 from structure_net.graph.modes import add_training, beside, branches, distrust, idle_tensors
 from structure_net.graph.recording import Recording
 from structure_net.graph.rules import RULES, Call, Operand, unknown
-from structure_net.graph.rules.handwritten import abandon, recognise
+from structure_net.graph.rules.handwritten import PENDING, abandon, recognise
 from structure_net.graph.sizes import axis, freeze, leaves, size_of
 
 Value = Operand | tuple[Operand, ...] | None
@@ -147,9 +147,11 @@ class _Walker:
             shapes=[_shape(tensor) for tensor in tensors],
             module=_module(node),
         )
+        users = (user for user in node.users if user.target is operator.getitem and user.users)
+        call.read = frozenset(user.args[1] for user in users)
         outputs = self._apply(call, tensors)
         exprs = tuple(tuple(dim.expr for dim in axes) for axes in outputs)
-        self.traced.append(TracedNode(node, exprs, _module(node)))
+        self.traced.append(TracedNode(node, (*exprs, call.counts), _module(node)))
         steps = tuple(operand.step for operand in call.operands)
         numbers = tuple(float(v) for v in call.arguments.values() if isinstance(v, (int, float)))
         results = self._record(
@@ -211,8 +213,11 @@ class _Walker:
         )
         for dim in value.axes:
             freeze(dim.expr, reason)
-        if value.tag is not None and value.tag.norm is not None:
-            self.ledger.bare_norms.add(value.tag.norm)
+        tag = value.tag
+        if tag is not None and tag.norm is not None:
+            self.ledger.bare_norms.add(tag.norm)
+        if tag is not None and tag.stage in PENDING:
+            self.ledger.norms.append(Norm("mixing", tag.expr, tag.source, tag.source, ""))
 
 
 def _require(model: nn.Module, ledger: Ledger, seen: Sequence[Seen]) -> None:

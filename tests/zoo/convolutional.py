@@ -202,6 +202,38 @@ def volume() -> nn.Module:
     )
 
 
+class OneGroup(nn.Module):
+    """GroupNorm with one group, as in PoolFormer: channels can only be copied all together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 6, 3, padding=1)
+        self.norm = nn.GroupNorm(1, 6)
+        self.expand = nn.Conv2d(6, 9, 1)
+        self.project = nn.Conv2d(9, 6, 1)
+        self.head = nn.Conv2d(6, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        x = x + self.project(torch.relu(self.expand(self.norm(x))))
+        return self.head(x)
+
+
+class SpatialAttention(nn.Module):
+    """CBAM: mean and maximum over the channels weigh the positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 6, 3, padding=1)
+        self.weigh = nn.Conv2d(2, 1, 3, padding=1)
+        self.head = nn.Conv2d(6, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.stem(x))
+        seen = torch.cat([x.mean(1, keepdim=True), x.max(1, keepdim=True)[0]], 1)
+        return self.head(x * torch.sigmoid(self.weigh(seen)))
+
+
 class PixelShuffled(nn.Module):
     """Upsampling by PixelShuffle: a unit of the layer before is four channels."""
 
@@ -251,6 +283,8 @@ CASES = (
     Case("squeeze_excite", SqueezeExcite, floats(3, 5, 5), laws=True, outputs=("head",)),
     Case("encoder_decoder", EncoderDecoder, floats(3, 6, 6), laws=True, outputs=("leave",)),
     Case("group_norm", GroupNormed, floats(3, 5, 5), laws=True, outputs=("head",)),
+    Case("one_group", OneGroup, floats(3, 5, 5), laws=True, outputs=("head",)),
+    Case("spatial_attention", SpatialAttention, floats(3, 5, 5), outputs=("head",)),
     Case("signal", signal, floats(2, 8), laws=True, outputs=("10",)),
     Case("volume", volume, floats(1, 4, 4, 4), laws=True, outputs=("7",)),
     Case("pixel_shuffle", PixelShuffled, floats(3, 4, 4), outputs=("leave",)),

@@ -64,6 +64,8 @@ class Call:
 
     Attributes:
         tag: Set by a rule whose result is a stage of a hand-written normalisation.
+        counts: Sizes that no axis of a result has, as a number of groups.
+        read: Which of several results are read later.
     """
 
     def __init__(
@@ -82,6 +84,8 @@ class Call:
         self.module = module
         self.step = len(ledger.steps)
         self.tag: Tag | None = None
+        self.counts: tuple[Expr, ...] = ()
+        self.read: frozenset[int] = frozenset()
 
     def __getitem__(self, name: str) -> Any:
         return self.arguments.get(name)
@@ -175,8 +179,17 @@ class Call:
 
     def norm(self, kind: str, expr: Expr, source: int, **rest: Any) -> int:
         """Notes a normalisation over ``expr``; its index."""
+        rest = {"operation": self.operation, **rest}
         self.ledger.norms.append(Norm(kind, expr, self.step, source, self.module, **rest))
         return len(self.ledger.norms) - 1
+
+    def mixes(self, x: Operand, dim: int) -> None:
+        """Notes that each result depends on all channels of an axis, and not on how often each of
+        them occurs if all occur equally often."""
+        if x.axes[dim].origins:
+            self.freeze(x.expr(dim), "which mixes a parameter's entries")
+        else:
+            self.norm("mixing", x.expr(dim), x.step)
 
     def wide(self, expr: Expr) -> bool:
         """Whether an axis holds more than the constant 1."""

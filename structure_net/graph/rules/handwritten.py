@@ -14,7 +14,7 @@ from structure_net.graph.channels import Role
 from structure_net.graph.ledger import Axes, Dim, Tag
 from structure_net.graph.rules.call import SIZE_ONE, Call, Operand
 from structure_net.graph.rules.elementwise import COPIES, broadcast
-from structure_net.graph.sizes import freeze, leaves
+from structure_net.graph.sizes import leaves
 
 PENDING = ("mean", "centred", "power", "shifted", "root", "inverse")
 
@@ -33,14 +33,14 @@ def recognise(call: Call) -> Axes | None:
 
 
 def abandon(call: Call) -> None:
-    """Fixes the channels behind a stage that is used for something else; a normalised result then
-    has no gain."""
+    """The channels behind a stage that is used for something else can only be copied; a normalised
+    result then has no gain."""
     for operand in call.operands:
         tag = operand.tag
         if tag is None or call.operation in COPIES:
             continue
         if tag.stage in PENDING:
-            freeze(tag.expr, "operation 'mean', which mixes the channels")
+            call.norm("mixing", tag.expr, tag.source, operation="mean")
         elif tag.stage == "normalised" and tag.norm is not None:
             call.ledger.bare_norms.add(tag.norm)
 

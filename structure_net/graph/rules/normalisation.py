@@ -39,12 +39,14 @@ def batch_norm(call: Call) -> Axes:
 
 @rule("group_norm")
 def group_norm(call: Call) -> Axes:
-    """Statistics of each group of channels: groups can come and go, a group's own channels
-    cannot."""
+    """Statistics of each group of channels: groups can come and go, a group's own channels can
+    only be copied all together."""
     x, count = call.tensor("input"), call["num_groups"]
-    groups = axis(count, given=True)
-    inside = call.fixed(x.shape[1] // count, "which normalises inside a group of channels").expr
+    groups, inside = axis(count, given=True), axis(x.shape[1] // count)
     call.unify(x.expr(1), Prod((groups, inside)))
+    call.counts = (groups,)
+    if call.wide(inside):
+        call.norm("group", inside, x.step)
     _per_channel(call, x.expr(1))
     return _plain(x)
 

@@ -46,9 +46,19 @@ def reduction(call: Call) -> list[Axes]:
     if "max" in call.operation or "min" in call.operation:
         _pairwise(call)
     for i in gone:
-        call.freeze(x.expr(i), MIXES)
+        if _copyable(call):
+            call.mixes(x, i)
+        else:
+            call.freeze(x.expr(i), MIXES)
     call.use_all(x, Role.TABLE)
     return [_reduced(call, x.axes, gone, shape) for shape in call.shapes]
+
+
+def _copyable(call: Call) -> bool:
+    """Whether the reduction stays as it is when all entries occur equally often; positions of
+    extrema do not."""
+    values = call.operation in ("max", "min") and call["dim"] is not None and 1 not in call.read
+    return call.operation in ("mean", "amax", "amin") or values
 
 
 def _pairwise(call: Call) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from structure_net.graph import ChannelGraph, Role, trace
+from structure_net.graph import ChannelGraph, Growth, Role, trace
 
 
 class Between(nn.Module):
@@ -55,8 +55,6 @@ MIXING = {
     "softmax": lambda x: x.softmax(-1),
     "log_softmax": lambda x: x.log_softmax(-1),
     "sum": lambda x: x / x.sum(-1, keepdim=True),
-    "mean": lambda x: x - x.mean(-1, keepdim=True),
-    "amax": lambda x: x - x.amax(-1, keepdim=True),
     "cumsum": lambda x: x.cumsum(-1),
     "sort": lambda x: x.sort(-1).values,
     "topk": lambda x: x.topk(3, -1).values,
@@ -76,6 +74,61 @@ MIXING = {
 def test_operations_that_mix_channels_fix_them_and_are_named(name: str) -> None:
     reason = graph(MIXING[name]).frozen["hidden"]
     assert f"operation '{name}'" in reason
+
+
+COPYABLE = {
+    "mean": lambda x: x - x.mean(-1, keepdim=True),
+    "amax": lambda x: x - x.amax(-1, keepdim=True),
+    "max": lambda x: x - x.max(-1, keepdim=True).values,
+    "amin": lambda x: x - x.amin(-1).unsqueeze(-1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COPYABLE)
+def test_means_and_extrema_stay_when_all_channels_are_copied(name: str) -> None:
+    group = graph(COPYABLE[name]).group("hidden")
+    assert group.growth is Growth.DOUBLING
+    assert group.doubling_refusal is None
+    assert group.refusal == f"operation '{name}', which mixes the channels"
+
+
+def test_the_position_of_an_extremum_fixes_channels() -> None:
+    reason = graph(lambda x: x * x.max(-1, keepdim=True).indices).frozen["hidden"]
+    assert reason == "operation 'max', which mixes the channels"
+
+
+def test_a_mean_over_channels_that_the_model_returns_is_no_free_reader() -> None:
+    class Mean(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.hidden = nn.Linear(3, 8)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.hidden(x).mean(-1, keepdim=True)
+
+    assert trace(Mean(), torch.ones(2, 3)).group("hidden").growth is Growth.DOUBLING
+
+
+def test_one_group_of_normalised_channels_is_copied_whole() -> None:
+    model = nn.Sequential(nn.Conv1d(2, 6, 1), nn.GroupNorm(1, 6), nn.Conv1d(6, 2, 1))
+    group = trace(model, torch.ones(2, 2, 5)).group("0")
+    assert group.refusal == "the normalisation in '1', which normalises inside a group of channels"
+    sites = {site.name: site.value(12) for site in group.attributes if site.module == "1"}
+    assert sites == {"num_channels": 12}
+
+
+def test_groups_of_normalised_channels_come_whole_or_are_copied_inside() -> None:
+    model = nn.Sequential(nn.Conv1d(2, 6, 1), nn.GroupNorm(2, 6), nn.Conv1d(6, 2, 1))
+    first, second = trace(model, torch.ones(2, 2, 5)).groups_of("0")
+    assert (first.growth, first.channels[1]) == (Growth.FREE, (3, 4, 5))
+    assert {s.name: s.value(3) for s in first.attributes if s.module == "1"} == {
+        "num_channels": 9,
+        "num_groups": 3,
+    }
+    assert (second.growth, second.channels[1]) == (Growth.DOUBLING, (1, 4))
+    assert {s.name: s.value(6) for s in second.attributes if s.module == "1"} == {
+        "num_channels": 12
+    }
 
 
 def test_operations_along_other_axes_leave_channels_free() -> None:
