@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from structure_net.graph.channels import Role
 from structure_net.graph.ledger import Axes, Dim
 from structure_net.graph.rules.call import Call, Operand
@@ -12,13 +14,28 @@ from structure_net.graph.sizes import ONE, Expr, Prod, axis
 SPACE = "over the space of which it works"
 
 
-def _space(call: Call, weight: Operand) -> tuple[Dim, ...]:
-    """The kernel's axes are fixed, and so is the space that comes out."""
+def _space(call: Call, x: Operand, weight: Operand) -> tuple[Dim, ...]:
+    """The kernel's axes are fixed, and so is the space that it moves over, unless it takes each
+    position by itself."""
     for dim in weight.axes[2:]:
         call.freeze(dim.expr, "whose kernel it is")
-    return tuple(
-        call.fixed(size, SPACE) for size in call.shape[len(call.shape) - weight.dims + 2 :]
-    )
+    count = weight.dims - 2
+    return tuple(_along(call, x.axes[i - count], weight, i) for i in range(count))
+
+
+def _along(call: Call, dim: Dim, weight: Operand, i: int) -> Dim:
+    moves = [_entry(call[name], i) for name in ("padding", "output_padding")]
+    if weight.shape[2 + i] == 1 and _entry(call["stride"], i, 1) == 1 and not any(moves):
+        return Dim(dim.expr)
+    call.freeze(dim.expr, SPACE)
+    return call.fixed(call.shape[len(call.shape) - weight.dims + 2 + i], SPACE)
+
+
+def _entry(value: Any, i: int, default: int = 0) -> int:
+    """One entry of an argument such as a stride; padding by name leaves a kernel of 1 alone."""
+    if isinstance(value, (list, tuple)):
+        return int(value[i % len(value)]) if value else default
+    return default if value is None or isinstance(value, str) else int(value)
 
 
 @rule(
@@ -50,7 +67,7 @@ def convolution(call: Call) -> Axes | list[Axes]:
     call.use(weight.axes[writes], Role.WRITES)
     add_bias(call, call["bias"], out)
     call.layer(weight, "transposed convolution" if transposed else "convolution", out.expr)
-    space = _space(call, weight)
+    space = _space(call, x, weight)
     return (*(Dim(d.expr) for d in x.axes[:channel]), out, *space)
 
 

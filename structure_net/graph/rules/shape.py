@@ -11,6 +11,8 @@ from structure_net.graph.rules.elementwise import parametric
 from structure_net.graph.rules.registry import rule, unknown
 from structure_net.graph.sizes import Expr, Prod, Sum, axis, resolve, size_of
 
+SPACE = "over the space of which it works"
+
 
 def _origins(dims: Sequence[Dim]) -> tuple[tuple[str, int], ...]:
     return tuple(dict.fromkeys(origin for dim in dims for origin in dim.origins))
@@ -360,7 +362,9 @@ def pixel_shuffle(call: Call) -> Axes:
     channels = axis(call.shape[-3])
     square = call.fixed(factor * factor, "whose factor is a number in the code").expr
     call.unify(x.expr(-3), Prod((channels, square)))
-    space = [call.fixed(size, "over the space of which it works") for size in call.shape[-2:]]
+    for dim in x.axes[-2:]:
+        call.freeze(dim.expr, SPACE)
+    space = [call.fixed(size, SPACE) for size in call.shape[-2:]]
     return (*x.axes[:-3], Dim(channels), *space)
 
 
@@ -371,7 +375,9 @@ def pixel_unshuffle(call: Call) -> Axes:
     lead = 1 if call.operation == "im2col" else x.dims - 3
     count = call.shape[lead] // x.shape[lead]
     inner = call.fixed(count, "whose factor is a number in the code").expr
-    rest = [call.fixed(size, "over the space of which it works") for size in call.shape[lead + 1 :]]
+    for dim in x.axes[lead + 1 :]:
+        call.freeze(dim.expr, SPACE)
+    rest = [call.fixed(size, SPACE) for size in call.shape[lead + 1 :]]
     return (*x.axes[:lead], Dim(Prod((x.expr(lead), inner))), *rest)
 
 

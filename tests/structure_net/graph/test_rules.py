@@ -277,3 +277,49 @@ def test_a_module_called_twice_has_each_axis_once() -> None:
     axes = [(axis.tensor, axis.dim) for axis in trace(Twice(), torch.ones(2, 3)).group("stem").axes]
     assert sorted(axes) == sorted(set(axes))
     assert {("again.weight", 0), ("again.weight", 1)} <= set(axes)
+
+
+class Spaced(nn.Module):
+    """Channels of shape (2, 4, 8) that a layer takes for space."""
+
+    def __init__(self, layer: nn.Module, image: bool) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(3, 8)
+        self.layer = layer
+        self.image = image
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.hidden(x)
+        return self.layer(x[:, :, None] if self.image else x).sum(-1)
+
+
+SPACES = {
+    "conv1d": (nn.Conv1d(4, 2, 3, padding=1), False),
+    "stride": (nn.Conv1d(4, 2, 1, stride=2), False),
+    "depthwise": (nn.Conv1d(4, 4, 3, padding=1, groups=4), False),
+    "conv2d": (nn.Conv2d(4, 2, (1, 3), padding="same"), True),
+    "conv_transpose1d": (nn.ConvTranspose1d(4, 2, 3, padding=1), False),
+    "pixel_shuffle": (nn.PixelShuffle(2), True),
+    "im2col": (nn.Unfold((1, 3)), True),
+}
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_channels_that_become_space_are_fixed(name: str) -> None:
+    found = trace(Spaced(*SPACES[name]), torch.ones(2, 4, 3))
+    assert "over the space of which it works" in found.frozen["hidden"]
+
+
+def test_a_kernel_of_one_leaves_space_alone() -> None:
+    class Mixer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.hidden = nn.Linear(3, 8)
+            self.mix = nn.Conv1d(4, 2, 1)
+            self.head = nn.Linear(8, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.mix(self.hidden(x)))
+
+    axes = trace(Mixer(), torch.ones(2, 4, 3)).group("hidden").axes
+    assert ("head.weight", 1) in {(axis.tensor, axis.dim) for axis in axes}
