@@ -87,7 +87,6 @@ def untouched(model: nn.Module) -> Iterator[None]:
     """Whatever happens inside, training modes, buffers and random states come back."""
     modes = [(module, module.training) for module in model.modules()]
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    versions = [buffer._version for buffer, _ in buffers]
     cpu = torch.get_rng_state()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
     try:
@@ -95,10 +94,11 @@ def untouched(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
-        for (buffer, value), version in zip(buffers, versions, strict=True):
-            if buffer._version != version:
-                with torch.no_grad():
-                    buffer.copy_(value)
+        for buffer, value in buffers:
+            # A BatchNorm writes its statistics without raising their version counter; written back
+            # through `data`, they leave the graphs that the user keeps as they were, too.
+            if not torch.equal(buffer, value):
+                buffer.data.copy_(value)
         torch.set_rng_state(cpu)
         if cuda:
             torch.cuda.set_rng_state_all(cuda)

@@ -230,23 +230,36 @@ def test_resetting_a_silent_unit_keeps_the_function() -> None:
     torch.testing.assert_close(model(x), before, rtol=0, atol=1e-12)
 
 
-class Auxiliary(nn.Module):
-    """Has a branch in training alone, which eval mode does not show."""
+class Branching(nn.Module):
+    """Writes a size out in training alone, which eval mode does not show."""
 
     def __init__(self) -> None:
         super().__init__()
         self.a = nn.Linear(4, 6)
         self.b = nn.Linear(6, 3)
-        self.extra = nn.Linear(6, 2)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = torch.relu(self.a(x))
-        return (self.b(y), self.extra(y)) if self.training else self.b(y)
+        return self.b(y.view(-1, 6) if self.training else y)
+
+
+def test_the_check_in_training_mode_leaves_the_statistics_of_a_batch_norm_alone() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3))
+    x = torch.randn(8, 4)
+    loss = model(x).sum()
+    before = {name: value.clone() for name, value in model[1].named_buffers()}
+    edit(model, AddNeurons("0", 2), x)
+    assert torch.equal(model[1].running_mean[:6], before["running_mean"])
+    assert torch.equal(model[1].running_var[:6], before["running_var"])
+    assert torch.equal(model[1].num_batches_tracked, before["num_batches_tracked"])
+    with pytest.raises(SurgeryError, match="recorded before an edit"):
+        loss.backward()
 
 
 def test_a_branch_of_training_mode_is_checked_too() -> None:
     torch.manual_seed(0)
-    model, x = Auxiliary(), torch.randn(3, 4)
+    model, x = Branching(), torch.randn(3, 4)
     before = copy.deepcopy(model.state_dict())
     with pytest.raises(SurgeryError, match=r"test_applying.py, line \d+"):
         edit(model, AddNeurons("a", 1), x)
