@@ -207,7 +207,10 @@ class ChannelGraph:
         return tuple(sorted(groups, key=_preference))
 
     def _reason(self, name: str) -> str:
-        variables = dict.fromkeys(leaves(self._layer(name).output))
+        layer = self._layer(name)
+        variables = dict.fromkeys(leaves(layer.output))
+        if self.structure.expansions.index.heads_output(layer.step):
+            return "the model's output"
         if not variables:
             return "its only channel, which looks like an axis that is broadcast"
         reasons = [self.structure.expansions.of(var).reason for var in variables]

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Final
 
 from structure_net.graph.channels import Role
 from structure_net.graph.ledger import Ledger, Norm, Origin, Use
+from structure_net.graph.rules.elementwise import COPIES, UNARY
 from structure_net.graph.sizes import Expr, Var, leaves, resolve
+
+BEHIND_HEADS: Final = frozenset((
+    *UNARY, *COPIES, "softmax", "_softmax", "log_softmax", "_log_softmax", "view", "reshape",
+    "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze", "permute", "transpose",
+    "select", "mul", "add", "sub", "div", "mean", "sum",
+))  # fmt: skip
+"""Operations that stand between a head and the model's output."""
 
 
 class Index:
@@ -76,6 +85,18 @@ class Index:
             for source in step.inputs:
                 out.setdefault(source, []).append(index)
         return out
+
+    def heads_output(self, step: int) -> bool:
+        """Whether nothing reads a step's result but the model's output, other than entry by entry,
+        after a softmax, or in another shape."""
+        if step in self.ledger.results:
+            return True
+        readers = self.readers.get(step, ())
+        steps = self.ledger.steps
+        plain = all(
+            steps[r].operation in BEHIND_HEADS and len(steps[r].inputs) == 1 for r in readers
+        )
+        return bool(readers) and plain and all(map(self.heads_output, readers))
 
     def parametric(self, step: int) -> bool:
         """Whether a step's result is computed from parameters alone by linear operations."""

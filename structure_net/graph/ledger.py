@@ -162,6 +162,7 @@ class Ledger:
         parameter_steps: The name of the parameter or buffer that a step supplies.
         requirements: What the model's own integers ask of the sizes.
         training: Whether the program is that of training mode.
+        results: The steps that supply the model's output.
     """
 
     tensors: dict[str, tuple[Expr, ...]] = field(default_factory=dict)
@@ -180,3 +181,4 @@ class Ledger:
     parameter_steps: dict[int, str] = field(default_factory=dict)
     requirements: Requirements = field(default_factory=Requirements)
     training: bool = False
+    results: set[int] = field(default_factory=set)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from structure_net.graph.ledger import LayerRecord, Ledger
 from structure_net.graph.sizes import Expr
+
+COMPUTED: Final = re.compile(r"(^|.*\.)(parametrizations\.weight\.\w+|weight_orig|weight_[guv])$")
+"""Parameters that ``weight`` is computed from, as by `torch.nn.utils.parametrizations`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,8 @@ class NamedLayer:
 
 def named_layers(ledger: Ledger) -> Iterator[NamedLayer]:
     """The layers in order of execution, each once."""
-    own = [(_own_name(ledger, record), record) for record in ledger.layers]
+    records = (r for r in ledger.layers if ".parametrizations." not in f".{r.module}")
+    own = [(_own_name(ledger, record), record) for record in records]
     seen: set[str] = set()
     for weight, record in own:
         name = _layer_name(weight, record, {w for w, _ in own})
@@ -48,6 +54,7 @@ def _own_name(ledger: Ledger, record: LayerRecord) -> str:
 
 
 def _layer_name(weight: str, record: LayerRecord, weights: set[str]) -> str:
+    weight = COMPUTED.sub(r"\1weight", weight)
     owner, _, name = weight.rpartition(".")
     if record.kind == "sparse":
         return weight

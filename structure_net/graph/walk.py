@@ -211,6 +211,8 @@ class _Walker:
             if buffer is None
             else f"the buffer '{buffer}', which the forward pass writes"
         )
+        if buffer is None:
+            self.ledger.results.add(value.step)
         for dim in value.axes:
             freeze(dim.expr, reason)
         tag = value.tag

@@ -116,7 +116,9 @@ class Call:
 
     def freeze(self, expr: Expr, why: str) -> None:
         """Fixes an axis: ``operation 'softmax', which mixes the channels``."""
-        freeze(expr, f"operation '{self.operation}', {why}")
+        owner, computes, _ = f".{self.module}".partition(".parametrizations.")
+        where = f" in the parametrization of '{owner[1:]}'" if computes else ""
+        freeze(expr, f"operation '{self.operation}'{where}, {why}")
 
     def freeze_unknown(self, expr: Expr) -> None:
         """Fixes an axis on which the operation has no rule."""

@@ -8,7 +8,7 @@ from structure_net.graph.channels import Role
 from structure_net.graph.ledger import Axes, Dim
 from structure_net.graph.rules.call import Call, Operand
 from structure_net.graph.rules.linear import add_bias
-from structure_net.graph.rules.registry import rule, unknown
+from structure_net.graph.rules.registry import rule
 from structure_net.graph.sizes import ONE, Expr, Prod, axis
 
 SPACE = "over the space of which it works"
@@ -57,7 +57,7 @@ def convolution(call: Call) -> Axes | list[Axes]:
     transposed = "transpose" in call.operation or bool(call["transposed"])
     if not all(dim.origins for dim in weight.axes[:2] if call.wide(dim.expr)):
         call.layer(weight, "convolution", weight.expr(0))
-        return unknown(call)
+        return _computed(call)
     channel = x.dims - weight.dims + 1
     groups = axis(call["groups"] or 1)
     reads, writes = (0, 1) if transposed else (1, 0)
@@ -69,6 +69,15 @@ def convolution(call: Call) -> Axes | list[Axes]:
     call.layer(weight, "transposed convolution" if transposed else "convolution", out.expr)
     space = _space(call, x, weight)
     return (*(Dim(d.expr) for d in x.axes[:channel]), out, *space)
+
+
+def _computed(call: Call) -> Axes:
+    """A weight that is no parameter: all that it meets is fixed."""
+    why = "whose weight is computed"
+    for operand in call.operands:
+        for dim in operand.axes:
+            call.freeze(dim.expr, why)
+    return tuple(call.fixed(size, why) for size in call.shape)
 
 
 def _one_each(call: Call, weight: Operand, *, transposed: bool) -> bool:

@@ -34,7 +34,16 @@ def batch_norm(call: Call) -> Axes:
     x = call.operands[0]
     if x.dims > 1:
         _per_channel(call, x.expr(1))
+    if call.operation == "instance_norm":
+        _over_space(call, x)
     return _plain(x)
+
+
+def _over_space(call: Call, x: Operand) -> None:
+    """Statistics over the axes behind the channels."""
+    for i in range(2, x.dims):
+        if call.wide(x.expr(i)):
+            call.mixes(x, i)
 
 
 @rule("group_norm")
@@ -47,6 +56,7 @@ def group_norm(call: Call) -> Axes:
     call.counts = (groups,)
     if call.wide(inside):
         call.norm("group", inside, x.step)
+    _over_space(call, x)
     _per_channel(call, x.expr(1))
     return _plain(x)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import weakref
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -229,3 +230,55 @@ def test_groups_that_an_edit_does_not_touch_are_kept() -> None:
     graph.resized(first, 9)
     assert graph.group("2") is second
     assert graph.group("0").units == 9
+
+
+class Headed(nn.Module):
+    """Two layers, and a function of the second one's result."""
+
+    def __init__(self, outputs: int, behind: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(4, 8)
+        self.head = nn.Linear(8, outputs)
+        self.behind = behind
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.behind(self.head(torch.relu(self.hidden(x))))
+
+
+BEHIND: dict[str, tuple[int, Callable[[Tensor], Tensor]]] = {
+    "nothing": (1, lambda x: x),
+    "log_softmax": (3, lambda x: x.log_softmax(-1)),
+    "sigmoid": (1, lambda x: x.sigmoid().squeeze(-1)),
+    "view": (1, lambda x: x.view(-1)),
+    "scaled": (3, lambda x: 2 * x.softmax(1)),
+}
+
+
+@pytest.mark.parametrize("name", BEHIND)
+def test_a_head_is_called_the_output_whatever_stands_behind_it(name: str) -> None:
+    graph = trace(Headed(*BEHIND[name]), EXAMPLE)
+    assert graph.frozen == {"head": "the model's output"}
+
+
+def test_a_layer_whose_result_is_contracted_is_no_head() -> None:
+    graph = trace(Headed(3, lambda x: x @ x.t()), EXAMPLE)
+    assert "operation 'matmul'" in graph.frozen["head"]
+
+
+REPARAMETRISED = {
+    "spectral_norm": nn.utils.parametrizations.spectral_norm,
+    "orthogonal": nn.utils.parametrizations.orthogonal,
+    "old_spectral_norm": nn.utils.spectral_norm,
+}
+
+
+@pytest.mark.parametrize("name", REPARAMETRISED)
+def test_a_layer_with_a_computed_weight_goes_by_its_modules_name(name: str) -> None:
+    model = nn.Sequential(nn.Linear(4, 6), REPARAMETRISED[name](nn.Linear(6, 5)), nn.Linear(5, 3))
+    assert trace(model, EXAMPLE).layers == ("0", "1", "2")
+
+
+def test_an_operation_inside_a_parametrization_is_placed() -> None:
+    model = nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(4, 6)), nn.Linear(6, 3))
+    reason = trace(model, EXAMPLE).frozen["0"]
+    assert reason == "operation 'vdot' in the parametrization of '0', which has no channel rule"

@@ -109,6 +109,13 @@ def test_a_mean_over_channels_that_the_model_returns_is_no_free_reader() -> None
     assert trace(Mean(), torch.ones(2, 3)).group("hidden").growth is Growth.DOUBLING
 
 
+@pytest.mark.parametrize("norm", [nn.InstanceNorm1d(5), nn.GroupNorm(5, 5)], ids=str)
+def test_channels_that_are_the_space_of_a_normalisation_are_copied_whole(norm: nn.Module) -> None:
+    group = graph(norm).group("hidden")
+    assert group.growth is Growth.DOUBLING
+    assert "_norm', which mixes the channels" in str(group.refusal)
+
+
 def test_one_group_of_normalised_channels_is_copied_whole() -> None:
     model = nn.Sequential(nn.Conv1d(2, 6, 1), nn.GroupNorm(1, 6), nn.Conv1d(6, 2, 1))
     group = trace(model, torch.ones(2, 2, 5)).group("0")
