@@ -39,12 +39,19 @@ def _site(ledger: Ledger, norm: Norm, model: nn.Module, *, bare: bool) -> NormSi
         return MIXES.removeprefix("which ")
     if norm.gain is None or bare:
         return "has no gain that could follow the size"
-    if any(use.role is not Role.SCALES for use in ledger.uses.get((norm.gain, 0), ())):
+    if not _alone(ledger, norm.gain):
         return "has a gain that does something else as well"
     name = _epsilon(model.get_submodule(norm.epsilon_module), norm.epsilon)
     if name is None:
         return "keeps its epsilon where it cannot be changed"
     return NormSite(norm.epsilon_module, norm.gain, name)
+
+
+def _alone(ledger: Ledger, gain: str) -> bool:
+    """Whether a parameter does nothing but multiply the results of normalisations."""
+    uses = [use for i in range(len(ledger.tensors[gain])) for use in ledger.uses.get((gain, i), ())]
+    count = sum(norm.gain == gain for norm in ledger.norms)
+    return len({u.step for u in uses}) <= count and all(u.role is Role.SCALES for u in uses)
 
 
 def _epsilon(module: nn.Module, value: float | None) -> str | None:

@@ -219,6 +219,40 @@ class OneGroup(nn.Module):
         return self.head(x)
 
 
+class ChannelNorm(nn.Module):
+    """LayerNorm over the channels of feature maps, as ConvNeXt writes it."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.eps = 1e-6
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.mean(1, keepdim=True)
+        variance = (x - mean).pow(2).mean(1, keepdim=True)
+        x = (x - mean) / torch.sqrt(variance + self.eps)
+        return self.weight[:, None, None] * x + self.bias[:, None, None]
+
+
+class ChannelNormed(nn.Module):
+    """A residual block around a norm over the channels of feature maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 6, 3, padding=1)
+        self.norm = ChannelNorm(6)
+        self.expand = nn.Conv2d(6, 9, 1)
+        self.project = nn.Conv2d(9, 6, 1)
+        self.last = ChannelNorm(6)
+        self.head = nn.Conv2d(6, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        x = x + self.project(torch.relu(self.expand(self.norm(x))))
+        return self.head(self.last(x))
+
+
 class SpatialAttention(nn.Module):
     """CBAM: mean and maximum over the channels weigh the positions."""
 
@@ -284,6 +318,7 @@ CASES = (
     Case("encoder_decoder", EncoderDecoder, floats(3, 6, 6), laws=True, outputs=("leave",)),
     Case("group_norm", GroupNormed, floats(3, 5, 5), laws=True, outputs=("head",)),
     Case("one_group", OneGroup, floats(3, 5, 5), laws=True, outputs=("head",)),
+    Case("channel_norm", ChannelNormed, floats(3, 5, 5), laws=True, outputs=("head",)),
     Case("spatial_attention", SpatialAttention, floats(3, 5, 5), outputs=("head",)),
     Case("signal", signal, floats(2, 8), laws=True, outputs=("10",)),
     Case("volume", volume, floats(1, 4, 4, 4), laws=True, outputs=("7",)),

@@ -14,8 +14,9 @@ from structure_net.graph.channels import Role
 from structure_net.graph.ledger import Axes, Dim, Tag
 from structure_net.graph.rules.call import SIZE_ONE, Call, Operand
 from structure_net.graph.rules.elementwise import COPIES, broadcast
-from structure_net.graph.sizes import leaves
+from structure_net.graph.sizes import leaves, resolve
 
+MOVES = ("view", "reshape", "_unsafe_view", "unsqueeze", "squeeze", "expand", "alias", "detach")
 PENDING = ("mean", "centred", "power", "shifted", "root", "inverse")
 
 
@@ -152,12 +153,15 @@ def _gain(call: Call, x: Operand, table: Operand) -> Axes | None:
     tag = x.tag
     if tag is None or tag.norm is None or not table.dims:
         return None
-    norm, origins = call.ledger.norms[tag.norm], table.axes[-1].origins
-    if table.name is None or not origins or call.operation not in ("mul", "add"):
+    norm, name = call.ledger.norms[tag.norm], _stored(call, table)
+    if name is None or call.operation not in ("mul", "add"):
         return None
     axes = broadcast(call, (x, table))
-    if call.operation == "mul" and tag.stage == "normalised" and norm.gain in (None, table.name):
-        norm.gain = table.name
+    wide = [resolve(dim.expr) for dim in table.axes if call.wide(dim.expr)]
+    if wide != [resolve(norm.expr)]:
+        return None
+    if call.operation == "mul" and tag.stage == "normalised" and norm.gain in (None, name):
+        norm.gain = name
         call.use_all(table, Role.SCALES)
         call.tag = replace(tag, stage="gained")
     elif call.operation == "add" and tag.stage == "gained":
@@ -165,3 +169,11 @@ def _gain(call: Call, x: Operand, table: Operand) -> Axes | None:
     else:
         return None
     return axes
+
+
+def _stored(call: Call, table: Operand) -> str | None:
+    """The parameter that a tensor is, seen in another shape at most."""
+    step, steps = table.step, call.ledger.steps
+    while steps[step].operation in MOVES and len(steps[step].inputs) == 1:
+        step = steps[step].inputs[0]
+    return call.ledger.parameter_steps.get(step)

@@ -330,3 +330,38 @@ def test_a_kernel_of_one_leaves_space_alone() -> None:
 
     axes = trace(Mixer(), torch.ones(2, 4, 3)).group("hidden").axes
     assert ("head.weight", 1) in {(axis.tensor, axis.dim) for axis in axes}
+
+
+class Normed(nn.Module):
+    """A root mean square norm whose gain is used as told."""
+
+    def __init__(self, gained: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(3, 8)
+        self.weight = nn.Parameter(torch.ones(8))
+        self.eps = 1e-6
+        self.head = nn.Linear(8, 2)
+        self.gained = gained
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.hidden(x)
+        x = x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.eps)
+        return self.head(self.gained(x, self.weight))
+
+
+def test_a_gain_may_be_seen_in_another_shape() -> None:
+    model = Normed(lambda x, weight: weight[None] * x)
+    assert trace(model, torch.ones(2, 3)).group("hidden").growth is Growth.SCALED
+
+
+GAINS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "shifted": lambda x, weight: (1 + weight) * x,
+    "used twice": lambda x, weight: (weight * x).tanh() * weight,
+    "computed": lambda x, weight: weight.exp() * x,
+}
+
+
+@pytest.mark.parametrize("name", GAINS)
+def test_a_gain_that_cannot_be_scaled_alone_allows_copies_only(name: str) -> None:
+    group = trace(Normed(GAINS[name]), torch.ones(2, 3)).group("hidden")
+    assert group.growth is Growth.DOUBLING
