@@ -13,6 +13,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stderr
+from dataclasses import is_dataclass
 from io import StringIO
 from pathlib import Path
 from typing import Any, Final
@@ -98,6 +99,8 @@ def _export(
             _leaves(model),
             _same_random_state(),
             _plain_attention(),
+            _given_masks(),
+            _plain_output(model),
         ):
             stack.enter_context(context)
         stack.enter_context(torch.no_grad())
@@ -221,3 +224,48 @@ def _plain_attention() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
+
+
+@contextmanager
+def _given_masks() -> Iterator[None]:
+    """Transformers take a mask as it is: whether it is causal is a hint for kernels, for which
+    PyTorch looks at its values."""
+    from torch.nn.modules import transformer
+
+    name = "_detect_is_causal_mask"
+    before = getattr(transformer, name)
+
+    def given(mask: object, is_causal: bool | None = None, size: int | None = None) -> bool:
+        return is_causal is True
+
+    setattr(transformer, name, given)
+    try:
+        yield
+    finally:
+        setattr(transformer, name, before)
+
+
+@contextmanager
+def _plain_output(model: nn.Module) -> Iterator[None]:
+    """The model returns its tensors alone: caches and other objects are left out."""
+
+    def flatten(module: nn.Module, inputs: object, output: object) -> object:
+        return tuple(_tensors(output)) or output
+
+    hook = model.register_forward_hook(flatten)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def _tensors(value: object) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _tensors(tuple(value.values()))
+    elif isinstance(value, (list, tuple)):
+        for entry in value:
+            yield from _tensors(entry)
+    elif is_dataclass(value) and not isinstance(value, type):
+        yield from _tensors(tuple(vars(value).values()))

@@ -163,3 +163,45 @@ def test_tensors_inside_a_leaf_and_unused_ones_are_its_own_affair() -> None:
     layer.register_buffer("unused", torch.ones(3))
     graph = trace(nn.Sequential(layer, nn.Linear(8, 3)), torch.ones(2, 6))
     assert graph.shapes() == {"1.weight": (3, 8), "1.bias": (3,)}
+
+
+class Cached(nn.Module):
+    """Returns a result among things that are no tensors, as language models with caches do."""
+
+    class Cache:
+        """What the next call would need."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(4, 6)
+        self.head = nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> dict[str, object]:
+        return {"logits": self.head(self.hidden(x)), "cache": Cached.Cache(), "steps": 3}
+
+
+def test_results_that_are_no_tensors_are_left_out() -> None:
+    graph = trace(Cached(), torch.ones(2, 4))
+    assert graph.frozen == {"head": "the model's output"}
+    assert set(graph.editable) == {"hidden"}
+
+
+class CausalModel(nn.Module):
+    """A language model that makes the mask of its transformer itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(11, 8)
+        block = nn.TransformerEncoderLayer(8, 2, 12, batch_first=True, norm_first=True)
+        self.encoder = nn.TransformerEncoder(block, 1, enable_nested_tensor=False)
+        self.head = nn.Linear(8, 11)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mask = nn.Transformer.generate_square_subsequent_mask(x.size(1))
+        return self.head(self.encoder(self.words(x), mask))
+
+
+def test_a_transformer_with_a_mask_of_its_own_is_traced() -> None:
+    graph = trace(CausalModel(), torch.zeros(2, 5, dtype=torch.long))
+    assert set(graph.frozen) == {"head"}
+    assert graph.group("words").granularity == 4
