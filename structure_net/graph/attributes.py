@@ -18,7 +18,7 @@ from torch import nn
 
 from structure_net.graph.declared import declared
 from structure_net.graph.recording import CallRecord, Recording, call_of, recording
-from structure_net.graph.sizes import Expr, Sizes, Var, freeze, size_of, unify
+from structure_net.graph.sizes import Expr, Sizes, Var, freeze, resolve, size_of, unify
 from structure_net.graph.sizes import leaves as variables_of
 from structure_net.graph.tags import integers
 from structure_net.graph.terms import (
@@ -323,7 +323,7 @@ def _unify_equal(wanted: Sequence[Requirement]) -> None:
             continue
         left, right = requirement.left, requirement.right
         if _whole(left) and _whole(right):
-            _tie(left.expr, right.expr, f"{requirement.place}, which takes one size for another")
+            _tie(left.expr, right.expr, _taken(requirement.place, left.expr, right.expr))
         for one, two in ((left, right), (right, left)):
             if isinstance(one, Attribute) and _whole(two):
                 expr = first.setdefault(one, two.expr)
@@ -337,6 +337,14 @@ def _tie(first: Expr, second: Expr, reason: str) -> None:
     trial = {var: 10_007 + 7 * i * i for i, var in enumerate(variables)}
     if size_of(first, trial) != size_of(second, trial):
         unify(first, second, reason)
+
+
+def _taken(place: str, first: Expr, second: Expr) -> str:
+    made = " and ".join(str(resolve(expr)).replace("#", "") for expr in (second, first))
+    return (
+        f"{place}, which takes one size of {size_of(first)} for another, though they are made as"
+        f" {made} (write -1 for the one that follows from the others)"
+    )
 
 
 def _whole(term: Term) -> TypeGuard[Measure]:

@@ -248,11 +248,15 @@ def _sliced(axis: Dimension, result: Dimension, entry: slice) -> Iterator[Claim]
         return
     start = Constant(0) if entry.start is None else _bound(axis, entry.start)
     if entry.stop is None or entry.stop > axis.size:
-        yield result, Combined("-", axis, start)
+        yield result, _less(axis, start)
         return
-    yield result, Combined("-", _bound(axis, entry.stop), start)
+    yield result, _less(_bound(axis, entry.stop), start)
     if entry.start:
         yield _prefix(axis, entry.start % axis.size), start
+
+
+def _less(stop: Term, start: Term) -> Term:
+    return stop if start == Constant(0) else Combined("-", stop, start)
 
 
 def _bound(axis: Dimension, bound: int) -> Term:

@@ -222,7 +222,7 @@ def _align_factors(first: list[Expr], second: list[Expr]) -> None:
 
 def _cut(expr: Expr, size: int) -> tuple[Expr, Expr]:
     if isinstance(expr, Var):
-        head, tail = Var(size), Var(expr.size - size)
+        head, tail = axis(size), axis(expr.size - size)
         _bind(expr, Sum((head, tail)))
         return head, tail
     if isinstance(expr, Prod) and expr.factors:

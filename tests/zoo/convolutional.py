@@ -253,6 +253,29 @@ class ChannelNormed(nn.Module):
         return self.head(self.last(x))
 
 
+class Shuffled(nn.Module):
+    """ShuffleNet: half of the channels goes through a branch, then all are dealt out anew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.branches = nn.ModuleList(nn.Conv2d(4, 4, 3, padding=1) for _ in range(2))
+        self.head = nn.Conv2d(8, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.stem(x))
+        for branch in self.branches:
+            kept, taken = x.chunk(2, dim=1)
+            x = self._shuffle(torch.cat([kept, torch.relu(branch(taken))], 1))
+        return self.head(x)
+
+    @staticmethod
+    def _shuffle(x: Tensor) -> Tensor:
+        batch, channels, height, width = x.size()
+        x = x.view(batch, 2, channels // 2, height, width).transpose(1, 2).contiguous()
+        return x.view(batch, channels, height, width)
+
+
 class SpatialAttention(nn.Module):
     """CBAM: mean and maximum over the channels weigh the positions."""
 
@@ -319,6 +342,7 @@ CASES = (
     Case("group_norm", GroupNormed, floats(3, 5, 5), laws=True, outputs=("head",)),
     Case("one_group", OneGroup, floats(3, 5, 5), laws=True, outputs=("head",)),
     Case("channel_norm", ChannelNormed, floats(3, 5, 5), laws=True, outputs=("head",)),
+    Case("shuffled", Shuffled, floats(3, 5, 5), laws=True, outputs=("head",)),
     Case("spatial_attention", SpatialAttention, floats(3, 5, 5), outputs=("head",)),
     Case("signal", signal, floats(2, 8), laws=True, outputs=("10",)),
     Case("volume", volume, floats(1, 4, 4, 4), laws=True, outputs=("7",)),

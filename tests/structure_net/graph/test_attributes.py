@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import torch
+from torch import Tensor, nn
+
+from structure_net.graph import trace
 from structure_net.graph.attributes import Requirement, Requirements
 from structure_net.graph.sizes import Prod, Sum, Var
 from structure_net.graph.terms import Attribute, Combined, Constant, Measure, Term
@@ -100,3 +104,27 @@ def test_declared_attributes_follow_their_tensors() -> None:
     needs = Requirements([], defined, {declared: 6, groups: 3})
     assert needs.attributes_of(rows, {}) == (declared,)
     assert needs.value(declared, {rows: 5}) == 15
+
+
+class Mistaken(nn.Module):
+    """Takes the size of a concatenation for that of pairs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = nn.Linear(3, 4)
+        self.right = nn.Linear(3, 6)
+        self.pairs = nn.Linear(3, 10)
+        self.head = nn.Linear(10, 2)
+        self.other = nn.Linear(10, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        joined = torch.cat([self.left(x), self.right(x)], -1)
+        pairs = self.pairs(x).view(-1, 2, 5).tanh()
+        return self.head(pairs.reshape(-1, joined.shape[1])) + self.other(joined)
+
+
+def test_sizes_that_cannot_be_one_are_both_named() -> None:
+    reason = trace(Mistaken(), torch.ones(2, 3)).frozen["left"]
+    assert "takes one size of 10 for another" in reason
+    assert "(4 + 6) and (2 * 5)" in reason
+    assert "write -1" in reason

@@ -168,3 +168,11 @@ def test_a_product_of_a_variable_with_itself_has_no_units() -> None:
     var = Var(3)
     with pytest.raises(ValueError, match="twice"):
         units_of(Prod((var, var)), var)
+
+
+def test_a_piece_of_one_entry_is_no_variable() -> None:
+    whole, rest = Var(5), Var(4)
+    assert unify(whole, Sum((ONE, rest)), "a clash")
+    pair, one = Var(2), Var(8)
+    assert unify(Sum((Var(8), Var(8))), Prod((pair, one)), "a clash")
+    assert resolve(pair) == Sum((ONE, ONE))
