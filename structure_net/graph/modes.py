@@ -15,7 +15,7 @@ from typing import Final
 from torch import nn
 
 from structure_net.graph.ledger import LayerRecord, Ledger, Norm, Use
-from structure_net.graph.sizes import freeze, leaves, size_of
+from structure_net.graph.sizes import freeze, size_of
 
 NOWHERE: Final = -1
 """The step of what happens in training only: no step of the ledger."""
@@ -90,12 +90,11 @@ def _branches(kind: type[nn.Module]) -> bool:
 
 
 def distrust(model: nn.Module, ledger: Ledger, idle: Iterable[str]) -> None:
-    """Fixes every size that a parameter may have to follow whose program cannot be traced."""
+    """Fixes every axis of the size of one that a parameter has whose program cannot be traced."""
     parameters = dict(model.named_parameters())
-    variables = {var for exprs in ledger.tensors.values() for e in exprs for var in leaves(e)}
+    stored = [expr for exprs in ledger.tensors.values() for expr in exprs]
     for name in idle:
         reason = f"'{name}', which only runs in training mode, in which the model cannot be traced"
-        for size in parameters[name].shape:
-            for var in variables:
-                if size > 1 and size % size_of(var) == 0:
-                    freeze(var, reason)
+        for expr in stored:
+            if size_of(expr) in parameters[name].shape:
+                freeze(expr, reason)

@@ -15,6 +15,7 @@ from structure_net.graph.sizes import (
     Expr,
     axis,
     freeze,
+    leaves,
     size_of,
     unify,
 )
@@ -190,7 +191,7 @@ class Call:
         them occurs if all occur equally often."""
         if x.axes[dim].origins:
             self.freeze(x.expr(dim), "which mixes a parameter's entries")
-        else:
+        elif not all(var.reasons for var in leaves(x.expr(dim))):
             self.norm("mixing", x.expr(dim), x.step)
 
     def wide(self, expr: Expr) -> bool:

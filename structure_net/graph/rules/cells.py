@@ -8,6 +8,7 @@ from structure_net.graph.channels import Role
 from structure_net.graph.ledger import Axes, Dim
 from structure_net.graph.rules.call import Call, Operand
 from structure_net.graph.rules.linear import add_bias
+from structure_net.graph.rules.recurrent import fix_lead
 from structure_net.graph.rules.registry import rule
 from structure_net.graph.sizes import Expr, Sum
 
@@ -29,7 +30,9 @@ def cell(call: Call) -> Axes | list[Axes]:
     for state in states:
         call.unify(state.expr(-1), hidden)
         call.use_all(state, Role.WRITES)
+        fix_lead(call, state)
     call.use_all(x, Role.WRITES)
+    fix_lead(call, x)
     call.layer(outer, "recurrent", hidden)
     result: Axes = (*(Dim(dim.expr) for dim in x.axes[:-1]), Dim(hidden))
     return [result] * len(call.shapes) if len(call.shapes) > 1 else result

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from structure_net.graph.channels import Role
 from structure_net.graph.ledger import Axes, Dim
 from structure_net.graph.rules.call import Call, Operand
@@ -30,18 +32,17 @@ def _per_channel(call: Call, channels: Expr) -> None:
 
 @rule("batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm", "instance_norm")
 def batch_norm(call: Call) -> Axes:
-    """Statistics of each channel by itself."""
+    """Statistics of each channel by itself, over all other axes."""
     x = call.operands[0]
     if x.dims > 1:
         _per_channel(call, x.expr(1))
-    if call.operation == "instance_norm":
-        _over_space(call, x)
+    _over_space(call, x, (0, *range(2, x.dims)))
     return _plain(x)
 
 
-def _over_space(call: Call, x: Operand) -> None:
-    """Statistics over the axes behind the channels."""
-    for i in range(2, x.dims):
+def _over_space(call: Call, x: Operand, dims: Iterable[int]) -> None:
+    """Statistics over some axes beside the channels, in training at least."""
+    for i in dims:
         if call.wide(x.expr(i)):
             call.mixes(x, i)
 
@@ -56,7 +57,7 @@ def group_norm(call: Call) -> Axes:
     call.counts = (groups,)
     if call.wide(inside):
         call.norm("group", inside, x.step)
-    _over_space(call, x)
+    _over_space(call, x, range(2, x.dims))
     _per_channel(call, x.expr(1))
     return _plain(x)
 

@@ -32,12 +32,20 @@ def recurrent(call: Call) -> list[Axes]:
         call.unify(source, weights[i].expr(1))
         call.use(weights[i].axes[1], Role.READS, x if first else None)
     call.use_all(x, Role.WRITES)
+    fix_lead(call, x)
     states = call["hx"] if isinstance(call["hx"], (list, tuple)) else [call["hx"]]
     for state in states:
         call.unify(state.expr(-1), hidden)
         call.use_all(state, Role.WRITES)
+        fix_lead(call, state)
     call.layer(weights[0], "recurrent", output, name=None)
     return _results(call, x, output, hidden)
+
+
+def fix_lead(call: Call, operand: Operand) -> None:
+    """The axes before the channels are fixed: each step in time depends on those before."""
+    for dim in operand.axes[:-1]:
+        call.freeze(dim.expr, "whose time and batch it is")
 
 
 def _cell(call: Call, weights: list[Operand], hidden: Expr) -> None:

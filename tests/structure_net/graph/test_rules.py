@@ -109,7 +109,9 @@ def test_a_mean_over_channels_that_the_model_returns_is_no_free_reader() -> None
     assert trace(Mean(), torch.ones(2, 3)).group("hidden").growth is Growth.DOUBLING
 
 
-@pytest.mark.parametrize("norm", [nn.InstanceNorm1d(5), nn.GroupNorm(5, 5)], ids=str)
+@pytest.mark.parametrize(
+    "norm", [nn.InstanceNorm1d(5), nn.GroupNorm(5, 5), nn.BatchNorm1d(5)], ids=str
+)
 def test_channels_that_are_the_space_of_a_normalisation_are_copied_whole(norm: nn.Module) -> None:
     group = graph(norm).group("hidden")
     assert group.growth is Growth.DOUBLING
@@ -365,3 +367,23 @@ GAINS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 def test_a_gain_that_cannot_be_scaled_alone_allows_copies_only(name: str) -> None:
     group = trace(Normed(GAINS[name]), torch.ones(2, 3)).group("hidden")
     assert group.growth is Growth.DOUBLING
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_channels_that_become_steps_in_time_are_fixed(
+    kind: type[nn.RNNBase], batch_first: bool
+) -> None:
+    class Stepwise(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.hidden = nn.Linear(3, 8)
+            self.cell = kind(1, 4, batch_first=batch_first)
+            self.head = nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            steps = self.hidden(x) if batch_first else self.hidden(x).t()
+            return self.head(self.cell(steps[:, :, None])[0].mean(1 if batch_first else 0))
+
+    reason = trace(Stepwise(), torch.ones(2, 3)).frozen["hidden"]
+    assert "whose time and batch it is" in reason
