@@ -10,6 +10,7 @@ from structure_net.graph.rules import (
     normalisation,
     recurrent,
     reduction,
+    scatter,
     shape,
 )
 from structure_net.graph.rules.call import Call, Operand
@@ -29,6 +30,7 @@ __all__ = [
     "recurrent",
     "reduction",
     "rule",
+    "scatter",
     "shape",
     "unknown",
 ]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from structure_net.graph import ChannelGraph, Growth, Role, trace
+from structure_net.surgery import AddNeurons, apply
 
 
 class Between(nn.Module):
@@ -387,3 +388,36 @@ def test_channels_that_become_steps_in_time_are_fixed(
 
     reason = trace(Stepwise(), torch.ones(2, 3)).frozen["hidden"]
     assert "whose time and batch it is" in reason
+
+
+class Messages(nn.Module):
+    """Sums what nodes send along edges."""
+
+    def __init__(self, gather: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(3, 8)
+        self.head = nn.Linear(8, 2)
+        self.gather = gather
+
+    def forward(self, x: Tensor, edges: Tensor) -> Tensor:
+        x = torch.relu(self.hidden(x))
+        return self.head(self.gather(x[edges[0]], edges[1]) + x)
+
+
+GATHERS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "index_add": lambda sent, to: sent.new_zeros(5, sent.shape[1]).index_add(0, to, sent),
+    "scatter_add": lambda sent, to: sent.new_zeros(5, sent.shape[1]).scatter_add(
+        0, to[:, None].expand(-1, sent.shape[1]), sent
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GATHERS)
+def test_messages_along_edges_leave_channels_free(name: str) -> None:
+    edges = torch.tensor([[0, 1, 2, 3], [1, 2, 3, 4]])
+    model, example = Messages(GATHERS[name]).double(), torch.arange(15.0).view(5, 3).double()
+    graph = trace(model, (example, edges))
+    assert graph.group("hidden").growth is Growth.FREE
+    before = model(example, edges)
+    apply(model, AddNeurons("hidden", 2), (example, edges))
+    assert torch.allclose(model(example, edges), before, rtol=0, atol=1e-10)
