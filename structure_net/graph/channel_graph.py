@@ -244,7 +244,7 @@ class ChannelGraph:
             ),
             growth=expansion.growth,
             refusal=expansion.refusal,
-            norms=() if copied else tuple(sites),
+            norms=() if copied or expansion.powers else tuple(sites),
             attributes=self._attributes(var),
             normalised=bool(norms),
             doubling_refusal=expansion.doubling_refusal,
@@ -265,6 +265,8 @@ class ChannelGraph:
             weights=expansion.weights.get(origin),
             lift=partial(_lifted, expr, var, dict(self.sizes)),
             leaf=name in ledger.leaves,
+            power=expansion.powers.get(origin, 0.0),
+            halved=origin in expansion.halved,
         )
 
     def _attributes(self, var: Var) -> tuple[AttributeSite, ...]:

@@ -54,6 +54,10 @@ class Axis:
         weights: The tensor whose entries along the same axis weigh the mean, where the fill is one;
             a gain multiplies the channels afterwards, whose own new entries are 1.
         leaf: The axis belongs to a layer that rearranges itself (a sparse layer).
+        power: When n channels become m, all entries are multiplied by (m / n) to this power, so
+            that a normalisation which cannot follow sees what it saw before.
+        halved: When every channel is copied, the entries are divided among the copies although they
+            do not read: a tensor that reads behind them cannot be.
     """
 
     tensor: str
@@ -63,6 +67,8 @@ class Axis:
     lift: Callable[[Sequence[int]], tuple[int, ...]]
     leaf: bool = False
     weights: str | None = None
+    power: float = 0.0
+    halved: bool = False
 
 
 class Growth(Enum):
@@ -79,7 +85,8 @@ class NormSite:
     """A LayerNorm or RMSNorm whose constants depend on the number of channels that it sees.
 
     Growing from n to m channels multiplies the gain's old entries by sqrt(n / m) and epsilon by n /
-    m. A norm without a gain cannot be compensated, so that its group is `Growth.DOUBLING`.
+    m. Where epsilon is out of reach, see `Axis.power`; a norm without a gain cannot be compensated,
+    so that its group is `Growth.DOUBLING`.
 
     Args:
         module: The dotted name of the module.

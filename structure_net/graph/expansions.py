@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from structure_net.graph.channels import Fill, Growth, Role
 from structure_net.graph.index import Index
 from structure_net.graph.ledger import Ledger, Origin
+from structure_net.graph.norms import FIXED_EPSILON
 from structure_net.graph.sizes import Expr, Prod, Var, resolve
 from structure_net.graph.states import Expectation, RefusalError
+from structure_net.graph.writers import gains_before, powers
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,9 @@ class Expansion:
         fills: What new entries of each parameter axis hold.
         weights: For parameter axes whose new entries are a mean, the tensor that weighs it, if one
             does.
+        powers: The power of the growth that parameter axes are multiplied by, where the norms
+            cannot follow (`structure_net.graph.writers`).
+        halved: Axes that are divided among copies so that a tied reader need not be.
         refusal: Why it does not grow by any count, where ``growth`` is `Growth.DOUBLING`.
         doubling_refusal: Why copying is not exact, or None.
         reason: Why it cannot change at all, or None.
@@ -29,6 +34,8 @@ class Expansion:
     growth: Growth
     fills: Mapping[Origin, Fill] = field(default_factory=dict)
     weights: Mapping[Origin, str] = field(default_factory=dict)
+    powers: Mapping[Origin, float] = field(default_factory=dict)
+    halved: frozenset[Origin] = frozenset()
     refusal: str | None = None
     doubling_refusal: str | None = None
     reason: str | None = None
@@ -56,13 +63,14 @@ class Expansions:
     def _expansion(self, var: Var) -> Expansion:
         if var.reason is not None:
             return Expansion(Growth.FREE, reason=var.reason)
-        doubling_refusal = self._doubling_refusal(var)
+        halved, doubling_refusal = self._doubling(var)
         try:
-            return self._growth(var, doubling_refusal)
+            grown = self._growth(var)
         except RefusalError as refusal:
             if doubling_refusal is not None:
                 return Expansion(Growth.DOUBLING, reason=_both(str(refusal), doubling_refusal))
-            return Expansion(Growth.DOUBLING, self._copies(var), refusal=str(refusal))
+            grown = Expansion(Growth.DOUBLING, self._copies(var), refusal=str(refusal))
+        return replace(grown, halved=halved, doubling_refusal=doubling_refusal)
 
     def _copies(self, var: Var) -> dict[Origin, Fill]:
         reads = {Role.READS}
@@ -73,22 +81,25 @@ class Expansions:
             for origin in self.index.origins[var]
         }
 
-    def _doubling_refusal(self, var: Var) -> str | None:
-        for origin in self.index.origins.get(var, ()):
-            if self.index.tied(origin):
-                return f"'{origin[0]}', which both writes and reads these channels"
+    def _doubling(self, var: Var) -> tuple[frozenset[Origin], str | None]:
+        """What copying all units has to halve beside the readers, and why it is not exact."""
+        tied = {origin for origin in self.index.origins.get(var, ()) if self.index.tied(origin)}
+        halved = gains_before(self.index, var, tied) if tied else set()
+        if halved is None:
+            name = min(tied)[0]
+            return frozenset(), f"'{name}', which both writes and reads these channels"
         for _, norm in self.index.norms(var):
             if not _uniform(norm.expr, var):
-                return f"{norm}, which spans other channels as well"
-        return None
+                return frozenset(), f"{norm}, which spans other channels as well"
+        return frozenset(halved), None
 
-    def _growth(self, var: Var, doubling_refusal: str | None) -> Expansion:
+    def _growth(self, var: Var) -> Expansion:
         norms = self.index.norms(var)
         kinds = {norm.kind for _, norm in norms}
-        for index, norm in norms:
-            why = self.compensable.get(index)
-            if why is not None:
-                raise RefusalError(f"{norm}, which {why}")
+        fixed = [(n, why) for i, n in norms if (why := self.compensable.get(i)) is not None]
+        others = [(norm, why) for norm, why in fixed if why != FIXED_EPSILON or kinds != {"layer"}]
+        if others:
+            raise RefusalError(f"{others[0][0]}, which {others[0][1]}")
         if len(kinds) > 1:
             raise RefusalError("a LayerNorm and an RMSNorm over the same channels")
         growth = {"layer": Growth.CENTRED, "rms": Growth.SCALED}.get(
@@ -96,9 +107,10 @@ class Expansions:
         )
         expectation = Expectation(self.index, var, growth)
         fills = expectation.fills()
-        return Expansion(
-            growth, fills, weights=expectation.weights, doubling_refusal=doubling_refusal
+        by_writers = (
+            powers(expectation, fills, f"{fixed[0][0]}, which {fixed[0][1]}") if fixed else {}
         )
+        return Expansion(growth, fills, expectation.weights, by_writers)
 
 
 def _both(first: str, second: str) -> str:

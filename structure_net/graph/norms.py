@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from torch import nn
 
 from structure_net.graph.channels import NormSite, Role
 from structure_net.graph.ledger import Ledger, Norm
 from structure_net.graph.rules.reduction import MIXES
+
+FIXED_EPSILON: Final = "keeps its epsilon where it cannot be changed"
 
 
 def norm_sites(
@@ -43,7 +47,7 @@ def _site(ledger: Ledger, norm: Norm, model: nn.Module, *, bare: bool) -> NormSi
         return "has a gain that does something else as well"
     name = _epsilon(model.get_submodule(norm.epsilon_module), norm.epsilon)
     if name is None:
-        return "keeps its epsilon where it cannot be changed"
+        return FIXED_EPSILON
     return NormSite(norm.epsilon_module, norm.gain, name)
 
 

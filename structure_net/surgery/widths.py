@@ -146,6 +146,8 @@ def split(group: ChannelGroup, units: Sequence[int], noise: float) -> tuple[Move
             f"the others. Use AddNeurons, or DoubleWidth({group.layer!r}), which copies all of "
             "them."
         )
+    if group.doubling_refusal is not None:
+        raise SurgeryError(f"{group.layer!r} cannot be split: {group.doubling_refusal}.")
     return _repeat(group, Reindex.split(group.units, units), noise)
 
 
@@ -217,7 +219,7 @@ def _repeat(group: ChannelGroup, units: Reindex, noise: float) -> tuple[Move, ..
     for axis in group.axes:
         source = axis.lift(units.source)
         readers = axis.role is Role.READS
-        scale = _shares(source) if readers else None
+        scale = _shares(source) if readers or axis.halved else None
         if axis.leaf:
             moves.append(MoveLeaf(axis.tensor, axis.dim, source, readers, scale))
         else:
@@ -238,10 +240,12 @@ def _moved(group: ChannelGroup, units: Reindex) -> list[tuple[Move, Axis]]:
     moves: list[tuple[Move, Axis]] = []
     for axis in group.axes:
         source = axis.lift(units.source)
-        if axis.leaf:
-            moves.append((_leaf(group, axis, source), axis))
-            continue
         scale = None
+        if axis.power and units.new_size != group.units:
+            scale = (_shrinkage(group, axis, len(source)) ** -axis.power,) * len(source)
+        if axis.leaf:
+            moves.append((replace(_leaf(group, axis, source), scale=scale), axis))
+            continue
         if axis.tensor in gains and units.new_size != group.units:
             factor = math.sqrt(_shrinkage(group, axis, len(source)))
             scale = tuple(1.0 if origin == NEW else factor for origin in source)
