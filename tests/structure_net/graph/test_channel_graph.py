@@ -110,9 +110,11 @@ def test_units_are_whole_and_disjoint() -> None:
             assert len(set(members)) == len(members) == group.units * group.granularity
 
 
-def test_a_table_that_is_read_and_written_is_not_copied() -> None:
+def test_a_tied_table_is_copied_at_the_cost_of_the_last_norm() -> None:
     group = zoo_graph("gpt").group("tokens")
-    assert group.doubling_refusal == "'tokens.weight', which both writes and reads these channels"
+    halved = {axis.role for axis in group.axes if axis.halved}
+    assert group.doubling_refusal is None
+    assert halved == {Role.SCALES, Role.SHIFTS}
 
 
 class Scaled(nn.Module):
