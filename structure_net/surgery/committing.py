@@ -107,6 +107,33 @@ class SwapTensor:
                 setattr(self.tensor, hooks, registered)
 
 
+@dataclass(slots=True)
+class KeepBuffer:
+    """Notes under which names a buffer stands, so that undo finds it again.
+
+    A model's code may put another tensor under the name while it trains, as in
+    ``self.mean = 0.9 * self.mean + 0.1 * x.mean(0)``.
+    """
+
+    model: nn.Module
+    buffer: Tensor
+    _found: list[tuple[nn.Module, str]] = field(default_factory=list, init=False)
+
+    def apply(self) -> None:
+        """Notes the names."""
+        self._found = [
+            (module, name)
+            for module in self.model.modules()
+            for name, held in module._buffers.items()
+            if held is self.buffer
+        ]
+
+    def revert(self) -> None:
+        """Puts the buffer back under them."""
+        for module, name in self._found:
+            module._buffers[name] = self.buffer
+
+
 def _refuse_old_graphs(tensor: Tensor, name: str) -> Callable[[], None]:
     """Makes the node that accumulates into ``tensor`` raise; the next forward pass gets a node of
     its own.
@@ -148,13 +175,14 @@ class Settle:
     module: nn.Module
     settle: Callable[[], None]
     _before: dict[str, Any] = field(default_factory=dict, init=False)
+    _registries: list[tuple[dict[Any, Any], dict[Any, Any]]] = field(
+        default_factory=list, init=False
+    )
 
     def apply(self) -> None:
         """Calls ``settle``; when that raises, the module is as before."""
-        self._before = {
-            key: dict(value) if isinstance(value, dict) else value
-            for key, value in vars(self.module).items()
-        }
+        self._before = dict(vars(self.module))
+        self._registries = [(v, dict(v)) for v in self._before.values() if isinstance(v, dict)]
         with ExitStack() as rollback:
             rollback.callback(self.revert)
             self.settle()
@@ -164,3 +192,7 @@ class Settle:
         """Restores the module's attributes and registries."""
         vars(self.module).clear()
         vars(self.module).update(self._before)
+        # The same objects, since the handles of hooks refer to them.
+        for registry, content in self._registries:
+            registry.clear()
+            registry.update(content)
