@@ -76,7 +76,8 @@ class _Walker:
         self.constants = dict(signature.inputs_to_lifted_tensor_constants)
         self.mutated = dict(signature.buffers_to_mutate)
         for name, module in model.named_modules():
-            if isinstance(module, SparseLayer) and name not in ledger.leaves:
+            within = any(name.startswith(f"{leaf}.") for leaf in ledger.leaves)
+            if isinstance(module, SparseLayer) and not within and name not in ledger.leaves:
                 self._add_leaf(name, module)
 
     def _add_leaf(self, name: str, layer: SparseLayer) -> None:
