@@ -96,8 +96,7 @@ def image(model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> d
         content[name] = (id(tensor), _bytes(tensor))
         content[f"{name}.grad"] = None if tensor.grad is None else _bytes(tensor.grad)
     for name, module in model.named_modules():
-        plain = {k: v for k, v in vars(module).items() if isinstance(v, int | float | tuple | str)}
-        content[f"{name}:"] = plain
+        content[f"{name}:"] = numbers(module)
     if optimizer is not None:
         for number, settings in enumerate(optimizer.param_groups):
             content[f"group {number}"] = [id(p) for p in settings["params"]]
@@ -106,6 +105,17 @@ def image(model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> d
                 k: _bytes(v) if isinstance(v, Tensor) else v for k, v in state.items()
             }
     return content
+
+
+def numbers(module: nn.Module) -> dict[str, Any]:
+    """The attributes of a module that are numbers, words, or tuples of these."""
+    return {name: value for name, value in vars(module).items() if _is_plain(value)}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(_is_plain(part) for part in value)
+    return isinstance(value, int | float | str)
 
 
 def _bytes(tensor: Tensor) -> tuple[Any, ...]:

@@ -32,7 +32,7 @@ from structure_net.surgery import (
     replay,
     save_checkpoint,
 )
-from tests.laws.subjects import LAWFUL, example, run, subject
+from tests.laws.subjects import LAWFUL, example, numbers, run, subject
 
 Draw = Callable[[str, tuple[int, ...], random.Random], Edit]
 DRAWS: tuple[Draw, ...] = (
@@ -91,10 +91,7 @@ def form(model: nn.Module) -> dict[str, Any]:
         "tree": [(name, type(module).__name__) for name, module in model.named_modules()],
         "shapes": {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()},
         "patterns": {name: layer.pattern for name, layer in sparse_layers(model).items()},
-        "numbers": {
-            name: {k: v for k, v in vars(module).items() if isinstance(v, int | float | tuple)}
-            for name, module in model.named_modules()
-        },
+        "numbers": {name: numbers(module) for name, module in model.named_modules()},
     }
 
 

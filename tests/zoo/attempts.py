@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from structure_net.core.masking import MaskedLayer
 from structure_net.errors import SurgeryError
 from structure_net.graph import ChannelGraph, adopt, graph_of
 from structure_net.graph.channels import ChannelGroup, Growth, Role
@@ -139,6 +140,16 @@ def _silence(model: nn.Module, group: ChannelGroup, unit: int) -> None:
     source = [-1 if index == unit else index for index in range(group.units)]
     tensors = dict(model.named_parameters(remove_duplicate=False))
     for axis in readers or group.axes:
-        gone = [i for i, origin in enumerate(axis.lift(source)) if origin < 0]
-        if axis.tensor in tensors:
-            tensors[axis.tensor].index_fill_(axis.dim, torch.tensor(gone), 0.0)
+        gone = torch.tensor([i for i, origin in enumerate(axis.lift(source)) if origin < 0])
+        if axis.leaf:
+            silence_inputs(model.get_submodule(axis.tensor), gone)
+        elif axis.tensor in tensors:
+            tensors[axis.tensor].index_fill_(axis.dim, gone, 0.0)
+
+
+@torch.no_grad()
+def silence_inputs(layer: nn.Module, units: Tensor) -> None:
+    """Sets to zero what a sparse layer, trial connections included, reads of some input units."""
+    for module in layer.modules():
+        if isinstance(module, MaskedLayer):
+            module.weight.index_fill_(1, units, 0.0)

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from structure_net.core import SparseLayer
+
 Example = Callable[[int, int], Any]
 
 
@@ -108,3 +110,6 @@ def _unsettle(model: nn.Module, generator: torch.Generator) -> None:
             buffer.copy_(draw - 0.5)
         elif name.endswith("running_var"):
             buffer.copy_(draw + 0.5)
+    for module in model.modules():
+        if isinstance(module, SparseLayer):
+            module.settle()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.zoo import attention, convolutional, dense, habits, modes, traps
+from tests.zoo import attention, convolutional, dense, habits, modes, sparse, traps
 
 ZOO = {
     case.name: case
@@ -13,5 +13,6 @@ ZOO = {
         *traps.CASES,
         *habits.CASES,
         *modes.CASES,
+        *sparse.CASES,
     )
 }

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.utils import _pytree as pytree
 
-from tests.zoo import ZOO, attention, convolutional, dense, habits, modes, traps
+from structure_net.core import sparse_layers
+from tests.zoo import ZOO, attention, convolutional, dense, habits, modes, sparse, traps
 
 
 def _run(name: str, batch: int) -> list[torch.Tensor]:
@@ -22,8 +23,9 @@ def _run(name: str, batch: int) -> list[torch.Tensor]:
 
 
 def test_names_are_unique() -> None:
-    parts = (dense, convolutional, attention, traps, habits, modes)
-    assert len(ZOO) == sum(len(part.CASES) for part in parts)
+    parts = (dense, convolutional, attention, traps, habits, modes, sparse)
+    names = [case.name for part in parts for case in part.CASES]
+    assert sorted(ZOO) == sorted(names)
 
 
 @pytest.mark.parametrize("name", ZOO)
@@ -40,3 +42,12 @@ def test_the_named_outputs_are_layers(name: str) -> None:
     case = ZOO[name]
     modules = dict(case.build().named_modules())
     assert set(case.outputs) | set(case.refused) <= set(modules)
+
+
+@pytest.mark.parametrize("name", [case.name for case in sparse.CASES])
+def test_a_sparse_model_is_zero_off_its_pattern(name: str) -> None:
+    layers = sparse_layers(ZOO[name].build())
+    assert layers
+    for layer in layers.values():
+        assert not layer.dense_weight()[~layer.pattern.mask()].any()
+        assert 0 < layer.density < 1
