@@ -11,7 +11,7 @@ from structure_net.core.allocation import (
 )
 from structure_net.core.changes import TensorChange, assign
 from structure_net.core.drawing import random_lines, random_pattern
-from structure_net.core.layers import ExtremaAwareSparseLayer, SparseConv2d, StandardSparseLayer
+from structure_net.core.layers import SparseConv2d, StandardSparseLayer
 from structure_net.core.lsuv import LayerScaling, lsuv_
 from structure_net.core.network_factory import StandardNetwork, create_standard_network
 from structure_net.core.patches import TemporaryPatchLayer
@@ -24,6 +24,7 @@ from structure_net.core.statistics import (
     sparse_layers,
 )
 from structure_net.core.validation import HealthProblem, NetworkHealth, validate_network
+from structure_net.core.watching import ExtremaAwareSparseLayer
 
 __all__ = [
     "ACTIVATIONS",

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from structure_net.core.activations import activation_gain, make_activation
 from structure_net.core.allocation import Allocation, connection_counts
 from structure_net.core.drawing import random_pattern
-from structure_net.core.layers import ExtremaAwareSparseLayer, StandardSparseLayer
+from structure_net.core.layers import StandardSparseLayer
 from structure_net.core.sparsity import SparseLayer, SparsePattern
 from structure_net.core.statistics import NetworkStats, network_stats
+from structure_net.core.watching import ExtremaAwareSparseLayer
 
 LayerKind = Literal["standard", "extrema_aware"]
 

@@ -9,16 +9,17 @@ gradients and hooks.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 
-from structure_net.evolution.activations import ActivationTracker
+from structure_net.evolution.activations import Activation
 from structure_net.evolution.batches import Batch, Loss, batch_length, evaluating, forward
+from structure_net.evolution.tracking import ActivationTracker
 
 
 class Need(Enum):
@@ -49,7 +50,9 @@ class LayerObservation:
         second_moment: :math:`\sum y_i^2 / n`. Shape ``(C,)``.
         firing_rate: The fraction of values above 0. Shape ``(C,)``.
         slope: The mean derivative of a bounded activation, relative to its largest one, so
-            between 0 (saturated) and 1 (linear). Shape ``(C,)``; None for the others.
+            between 0 (saturated) and 1 (linear). Behind ReLU6, and any other hardtanh that cuts off
+            below at 0, a value of 0 counts as slope 1: it is rest there, as behind ReLU, and not
+            the end of the range. Shape ``(C,)``; None for the others.
         input_mean: Mean of each input unit. Shape ``(inputs,)``; None for embeddings.
         input_second_moment: Second moment of each input unit. Shape ``(inputs,)``.
         gradient_mean: Mean over the values of the gradient of the batch's loss, where asked for.
@@ -152,13 +155,13 @@ class _Sums:
     def __init__(self, size: int, device: torch.device) -> None:
         precise = torch.float32 if device.type == "mps" else torch.float64
         self.count = 0
-        self.activation: str | None = None
+        self.activation: Activation | None = None
         zeros = torch.zeros(4, size, dtype=precise, device=device)
         self.total, self.square, self.fired, self.slope = zeros.unbind()
         self.least = torch.full_like(self.total, torch.inf)
         self.most = torch.full_like(self.total, -torch.inf)
 
-    def add(self, values: Tensor, axis: int, activation: str | None) -> _Part:
+    def add(self, values: Tensor, axis: int, activation: Activation | None) -> _Part:
         """Takes a batch in whole; returns the part of it that `add_part` takes."""
         block, over = _by_unit(values, axis)
         self.activation = activation
@@ -166,7 +169,7 @@ class _Sums:
         self.least = torch.minimum(self.least, block.amin(over))
         self.most = torch.maximum(self.most, block.amax(over))
         self.fired += block.sign().clamp_min_(0).sum(over)
-        if (slope := _slope(block, activation)) is not None:
+        if (slope := _slope(block, activation, values.dtype)) is not None:
             self.slope += slope.sum(over)
         part = _part(block, over)
         self.add_part(part)
@@ -193,7 +196,7 @@ class _Collector:
         self._gradient_sums: dict[str, _Sums] = {}
         self._held: list[tuple[str, Tensor, int]] = []
 
-    def output(self, layer: str, values: Tensor, axis: int, activation: str | None) -> _Part:
+    def output(self, layer: str, values: Tensor, axis: int, activation: Activation | None) -> _Part:
         if self._gradients and values.requires_grad:
             self._held.append((layer, values, axis))
         with torch.no_grad():
@@ -226,14 +229,14 @@ class _Collector:
         return LayerObservation(
             layer=layer,
             units=len(sums.total),
-            activation=sums.activation,
+            activation=sums.activation.name if sums.activation else None,
             count=sums.count,
             minimum=_final(sums.least),
             maximum=_final(sums.most),
             mean=_final(sums.total / sums.count),
             second_moment=_final(sums.square / sums.count),
             firing_rate=_final(sums.fired / sums.count),
-            slope=_final(sums.slope / sums.count) if sums.activation in _SLOPES else None,
+            slope=_final(sums.slope / sums.count) if _is_bounded(sums.activation) else None,
             input_mean=_final(inputs.total / inputs.count) if inputs else None,
             input_second_moment=_final(inputs.square / inputs.count) if inputs else None,
             gradient_mean=_final(gradients.total / gradients.count) if gradients else None,
@@ -263,17 +266,29 @@ def _by_unit(values: Tensor, axis: int) -> tuple[Tensor, tuple[int, ...]]:
     return whole.reshape(-1, units, after), (0, 2)
 
 
-_SLOPES: Final[Mapping[str, Any]] = {
+_SLOPES: Final[Mapping[str, Callable[[Tensor], Tensor]]] = {
     "tanh": lambda y: 1 - y.square(),
     "sigmoid": lambda y: 4 * y * (1 - y),
     "expit": lambda y: 4 * y * (1 - y),
     "softsign": lambda y: (1 - y.abs()).square(),
-    "hardtanh": lambda y: ((y > y.new_tensor(-1)) & (y < 1)).to(y),
     "hardsigmoid": lambda y: ((y > 0) & (y < 1)).to(y),
 }
-"""The derivative from the output, relative to the largest; ``hardtanh`` between -1 and 1."""
+"""The derivative from the output, relative to the largest."""
 
 
-def _slope(values: Tensor, activation: str | None) -> Tensor | None:
-    rule = _SLOPES.get(activation or "")
-    return None if rule is None else rule(values)
+def _is_bounded(activation: Activation | None) -> bool:
+    return activation is not None and (activation.bounds is not None or activation.name in _SLOPES)
+
+
+def _slope(block: Tensor, activation: Activation | None, dtype: torch.dtype) -> Tensor | None:
+    """The slope at outputs that were computed in ``dtype``, which rounds the bounds."""
+    if activation is None:
+        return None
+    if activation.bounds is None:
+        rule = _SLOPES.get(activation.name)
+        return rule(block) if rule else None
+    low, high = torch.tensor(activation.bounds, dtype=dtype, device=block.device).to(block)
+    within = block < high
+    if activation.bounds[0] != 0:
+        within &= block > low
+    return within.to(block)

@@ -1,9 +1,5 @@
 """Measures of what networks do: pure functions on tensors."""
 
-from structure_net.evolution.metrics.extrema import (
-    dead_units,
-    overactive_units,
-    saturated_units,
-)
+from structure_net.core.extrema import dead_units, overactive_units, saturated_units
 
 __all__ = ["dead_units", "overactive_units", "saturated_units"]

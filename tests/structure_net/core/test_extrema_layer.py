@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
-from structure_net.core import ExtremaAwareSparseLayer, assign
+from structure_net.core import ExtremaAwareSparseLayer, assign, make_activation
+from structure_net.evolution import observe
+from structure_net.evolution.components import StandardExtremaAnalyzer
 
 
 def layer(
@@ -100,3 +103,16 @@ def test_statistics_survive_saving() -> None:
     watched(batches()[0])
     other.load_state_dict(watched.state_dict())
     assert torch.equal(other.maximum, watched.maximum)
+
+
+def test_the_layer_and_the_analyzer_agree_on_dead_and_saturated_units() -> None:
+    for activation in ("relu", "tanh", "sigmoid", "silu", "leaky_relu"):
+        watched = layer(units=12, activation=activation)
+        scale = torch.tensor([-9.0, -3.0, -2.0, -1.0, -0.5, -0.001, 0.0, 0.5, 1.0, 2.0, 3.0, 99.0])
+        batch = scale.double() * torch.tensor([[1.0], [0.9]], dtype=torch.float64)
+        watched(batch)
+        network = nn.Sequential(watched, make_activation(activation), nn.Linear(12, 2).double())
+        seen = observe(network, [(batch, torch.zeros(2))]).layers["0"]
+        judge = StandardExtremaAnalyzer()
+        assert torch.equal(watched.dead(), judge.dead(seen))
+        assert torch.equal(watched.saturated(), judge.saturated(seen))

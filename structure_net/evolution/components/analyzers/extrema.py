@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Final, TypedDict
+from typing import ClassVar, TypedDict
 
-import torch
 from torch import Tensor
 
+from structure_net.core.extrema import (
+    DEAD_THRESHOLD,
+    OVERACTIVE_MULTIPLIER,
+    dead_units,
+    largest_activation,
+    overactive_units,
+    saturated_units,
+)
 from structure_net.errors import StructureNetError
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.interfaces import Analyzer
-from structure_net.evolution.metrics import dead_units, overactive_units, saturated_units
 from structure_net.evolution.observation import LayerObservation, Need
-
-_SATURATED_SLOPE: Final = 0.1
-_CENTRED: Final = frozenset({"tanh", "softsign", "hardtanh"})
 
 
 class ExtremaAnalysis(TypedDict):
@@ -41,10 +44,12 @@ class ExtremaAnalysis(TypedDict):
 class StandardExtremaAnalyzer(Analyzer):
     """Finds dead and saturated units from their activations over a few batches.
 
-    A unit is **dead** if its largest activation is below ``dead_threshold`` (its largest absolute
-    activation behind tanh, softsign and hardtanh, which are centred at 0).
+    A unit is **dead** if its largest activation is below ``dead_threshold``. Behind tanh, softsign
+    and hardtanh the largest absolute activation counts instead: they are centred at 0, so that a
+    unit that is always -1 passes on as much as one that is always 1, and is saturated, not dead
+    (`largest_activation`).
 
-    A unit behind a bounded activation (tanh, sigmoid, softsign and their hard forms) is
+    A unit behind a bounded activation (tanh, sigmoid, softsign and their hard forms, ReLU6) is
     **saturated** if the mean slope is below a tenth of the largest possible. Behind any other
     activation it is saturated if its mean activation is more than ``saturated_multiplier`` standard
     deviations above the mean of the layer's units (`overactive_units`; a layer of up to 7 units has
@@ -64,9 +69,9 @@ class StandardExtremaAnalyzer(Analyzer):
     def __init__(
         self,
         max_batches: int = 10,
-        dead_threshold: float = 0.01,
+        dead_threshold: float = DEAD_THRESHOLD,
         *,
-        saturated_multiplier: float = 2.5,
+        saturated_multiplier: float = OVERACTIVE_MULTIPLIER,
     ) -> None:
         if max_batches < 1:
             raise ValueError(f"max_batches must be 1 or more; got {max_batches}.")
@@ -113,15 +118,13 @@ class StandardExtremaAnalyzer(Analyzer):
 
     def dead(self, seen: LayerObservation) -> Tensor:
         """Which units are dead. Shape ``(C,)``, bool."""
-        largest = seen.maximum
-        if seen.activation in _CENTRED:
-            largest = torch.maximum(largest, -seen.minimum)
+        largest = largest_activation(seen.minimum, seen.maximum, seen.activation)
         return dead_units(largest, self.dead_threshold)
 
     def saturated(self, seen: LayerObservation) -> Tensor:
         """Which units are saturated. Shape ``(C,)``, bool."""
         if seen.slope is not None:
-            return saturated_units(seen.slope, _SATURATED_SLOPE)
+            return saturated_units(seen.slope)
         return overactive_units(seen.mean, self.saturated_multiplier)
 
 

@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+import torch
 from torch import Tensor
 
+DEAD_THRESHOLD: Final = 0.01
+OVERACTIVE_MULTIPLIER: Final = 2.5
+SATURATED_SLOPE: Final = 0.1
 
-def dead_units(largest: Tensor, threshold: float) -> Tensor:
+_CENTRED: Final = frozenset({"tanh", "softsign", "hardtanh", "identity"})
+
+
+def largest_activation(minimum: Tensor, maximum: Tensor, activation: str | None) -> Tensor:
+    """How far a unit gets from silence: what `dead_units` compares with its threshold.
+
+    The largest activation; the largest absolute one behind activations that are centred at 0
+    (tanh, softsign, hardtanh, the identity), where a unit that is always -1 acts as much as one
+    that is always 1, and is no less alive.
+
+    Args:
+        minimum: The smallest activation of each unit. Shape ``(C,)``.
+        maximum: The largest. Shape ``(C,)``.
+        activation: The activation's name.
+
+    Returns:
+        Shape ``(C,)``.
+    """
+    return torch.maximum(maximum, -minimum) if activation in _CENTRED else maximum
+
+
+def dead_units(largest: Tensor, threshold: float = DEAD_THRESHOLD) -> Tensor:
     """Units whose largest activation is below ``threshold``.
 
     Args:
-        largest: The largest activation of each unit. Shape ``(C,)``.
+        largest: The largest activation of each unit (`largest_activation`). Shape ``(C,)``.
         threshold: In units of the activation.
 
     Returns:
@@ -18,7 +45,7 @@ def dead_units(largest: Tensor, threshold: float) -> Tensor:
     return largest < threshold
 
 
-def overactive_units(mean: Tensor, multiplier: float) -> Tensor:
+def overactive_units(mean: Tensor, multiplier: float = OVERACTIVE_MULTIPLIER) -> Tensor:
     r"""Units whose mean activation is high among their layer's.
 
     .. math:: m_i > \bar m + c\, s, \qquad \bar m = \tfrac1n \sum_j m_j, \quad
@@ -40,7 +67,7 @@ def overactive_units(mean: Tensor, multiplier: float) -> Tensor:
     return mean > mean.mean() + multiplier * mean.std(correction=0)
 
 
-def saturated_units(slope: Tensor, least: float) -> Tensor:
+def saturated_units(slope: Tensor, least: float = SATURATED_SLOPE) -> Tensor:
     """Units behind a bounded activation whose mean slope is below ``least``.
 
     Args:
