@@ -293,3 +293,42 @@ def test_draws_follow_their_weights_and_never_repeat() -> None:
     torch.testing.assert_close(counts, torch.tensor([0.0, 0.1, 0.1, 0.8]), atol=0.032, rtol=0)
     all_of_them = _drawn(weight[:2], 10, generator)
     assert all_of_them == [(row, column) for row in range(2) for column in (1, 2, 3)]
+
+
+def normed() -> nn.Sequential:
+    """A normalisation behind the activation: its layer's units cannot be changed by a count."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.LayerNorm(16), nn.Linear(16, 3))
+
+
+@pytest.mark.parametrize("bias", [-100.0, 100.0])
+def test_units_that_cannot_be_changed_are_passed_over(bias: float) -> None:
+    network = normed()
+    with torch.no_grad():
+        network[0].bias[0] = bias
+    context = on(network, torch.rand(32, 4))
+    found = analyzed(context)
+    assert 0 in found["extrema_dead"]["0"] + found["extrema_saturated"]["0"]
+    grown = grower().evolve_network(context, 1)
+    assert not grown.journal.edits
+
+
+@pytest.mark.parametrize("make", [nn.ReLU6, lambda: nn.Hardtanh(0.0, 6.0)])
+def test_a_rectifier_with_a_ceiling_is_saturated_at_the_ceiling_alone(make: Any) -> None:
+    # At rest, dead; within, neither; at 6, saturated.
+    found = analyzed(on(diagonal([-1.0, 2.0, 5.0, 7.0], make()), torch.ones(4, 1)))
+    assert found["extrema_dead"] == {"0": (0,)}
+    assert found["extrema_saturated"] == {"0": (3,)}
+
+
+def test_a_unit_of_a_rectifier_with_a_ceiling_that_rarely_fires_is_not_saturated() -> None:
+    inputs = torch.zeros(100, 1)
+    inputs[0] = 1.0
+    assert analyzed(on(diagonal([2.0], nn.ReLU6()), inputs))["extrema_saturated"] == {"0": ()}
+
+
+def test_the_bounds_of_a_hardtanh_are_those_of_its_call() -> None:
+    wide = analyzed(on(diagonal([1.5, -1.5, 2.5, -2.5], nn.Hardtanh(-2, 2)), torch.ones(4, 1)))
+    assert wide["extrema_saturated"] == {"0": (2, 3)}
+    usual = analyzed(on(diagonal([0.5, 1.5, -1.5], nn.Hardtanh()), torch.ones(4, 1)))
+    assert usual["extrema_saturated"] == {"0": (1, 2)}

@@ -36,7 +36,8 @@ class ExtremaGrowthStrategy(EditingStrategy):
 
     In dense layers every connection exists already. There a dead unit is reset (fresh incoming
     weights, outgoing weights 0), and a layer with saturated units gets as many new ones beside
-    them, where its width can be edited.
+    them. A layer whose width cannot change so (in front of a normalisation that spans its units
+    behind the activation, say) is passed over.
 
     If ``add_layer_on_extrema``, the layer with the largest share of dead and saturated units gets a
     new layer behind it, the identity at birth, where that share is above ``extrema_threshold``; one
@@ -129,16 +130,19 @@ class ExtremaGrowthStrategy(EditingStrategy):
     def _dense(self, context: NetworkContext, analysis: Any) -> Iterator[Proposal]:
         extreme = [name for name, ratio in analysis["extrema_ratio"].items() if ratio > 0]
         dense = [name for name in extreme if _sparse(context, name) is None]
-        editable = _editable(context) if dense else {}
+        if not dense:
+            return
+        context = context.with_example()
+        editable = _editable(context)
         for name in dense:
             if name not in editable:
                 continue
             dead, saturated = analysis["extrema_dead"][name], analysis["extrema_saturated"][name]
             units, step = editable[name].size, editable[name].granularity
-            if dead and step == 1:
+            if dead and step == 1 and _possible(context, ResetNeurons(name, dead)):
                 yield Proposal(ResetNeurons(name, dead), f"reset {_units(dead)} of {units}")
-            if saturated:
-                count = -(-len(saturated) // step) * step
+            count = -(-len(saturated) // step) * step
+            if saturated and _possible(context, AddNeurons(name, count)):
                 reason = f"relieve {_units(saturated, 'saturated')} of {units}"
                 yield Proposal(AddNeurons(name, count), reason)
 
