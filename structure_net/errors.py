@@ -32,7 +32,7 @@ class DatasetError(StructureNetError):
 
 
 class MissingAnalysisError(StructureNetError):
-    """A strategy needs a metric that no analyzer provides."""
+    """A strategy or a trigger needs a metric that nothing provides."""
 
 
 class TrainingDivergedError(StructureNetError):

@@ -3,6 +3,9 @@
 A trigger keeps no state of its own. Whatever it needs to know (the last growth, say) is in the
 `Progress`, so that a resumed run decides as the uninterrupted one. Step triggers are asked after
 every optimizer step, the others between epochs.
+
+A metric that no epoch has measured is an error as soon as there is an epoch: a trigger that can
+never fire is a mistake.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
+from structure_net.errors import MissingAnalysisError
 from structure_net.evolution.history import TrainingHistory
 
 
@@ -47,7 +51,11 @@ class Trigger(ABC):
 
     @abstractmethod
     def due(self, progress: Progress) -> str | None:
-        """The reason to grow now, in words; None if there is none."""
+        """The reason to grow now, in words; None if there is none.
+
+        Raises:
+            MissingAnalysisError: It reads a metric that none of the epochs so far has measured.
+        """
 
     @property
     def in_steps(self) -> bool:
@@ -89,6 +97,7 @@ class Plateau(Trigger):
 
     def due(self, progress: Progress) -> str | None:
         """See `Trigger.due`."""
+        _check_measured(self, progress, self.metric)
         sign = 1.0 if self.mode == "min" else -1.0
         values = [
             sign * record.metrics[self.metric]
@@ -180,7 +189,7 @@ class MetricAbove(Trigger):
 
     def due(self, progress: Progress) -> str | None:
         """See `Trigger.due`."""
-        value = _newest(progress, self.metric)
+        value = _newest(self, progress, self.metric)
         fired = value is not None and value > self.threshold
         return f"{self.metric} {value:.4g} is above {self.threshold:.4g}" if fired else None
 
@@ -194,7 +203,7 @@ class MetricBelow(Trigger):
 
     def due(self, progress: Progress) -> str | None:
         """See `Trigger.due`."""
-        value = _newest(progress, self.metric)
+        value = _newest(self, progress, self.metric)
         fired = value is not None and value < self.threshold
         return f"{self.metric} {value:.4g} is below {self.threshold:.4g}" if fired else None
 
@@ -306,9 +315,23 @@ def _stored(value: object) -> object:
     return [_stored(part) for part in value] if isinstance(value, tuple) else value
 
 
-def _newest(progress: Progress, metric: str) -> float | None:
+def _newest(reader: Trigger, progress: Progress, metric: str) -> float | None:
+    _check_measured(reader, progress, metric)
     last = progress.history.last
     return None if last is None else last.metrics.get(metric)
+
+
+def _check_measured(reader: Trigger, progress: Progress, metric: str) -> None:
+    """Refuses a metric that none of the epochs so far has measured."""
+    history = progress.history
+    if len(history) and not any(metric in record.metrics for record in history):
+        measured = {name for record in history for name in record.metrics}
+        known = ", ".join(sorted(measured)) or "nothing"
+        raise MissingAnalysisError(
+            f"{type(reader).__name__} needs the metric {metric!r}, which no epoch so far has"
+            f" measured (there is: {known}). Name one of these, or measure it: the validation_..."
+            " metrics need a validation_loader, others are given to after_epoch."
+        )
 
 
 def _parts(triggers: tuple[Trigger, ...]) -> tuple[Trigger, ...]:

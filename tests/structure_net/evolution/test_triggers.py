@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from structure_net.errors import MissingAnalysisError
 from structure_net.evolution import (
     All,
     Any,
@@ -87,15 +88,34 @@ def test_a_cooldown_waits_for_epochs_and_for_steps() -> None:
     assert trigger.due(after([1.0, 1.0, 1.0], growth_epoch=1, step=10)) is not None
 
 
-def test_thresholds_read_the_newest_epoch_and_are_silent_without_the_metric() -> None:
+def test_thresholds_read_the_newest_epoch_and_are_silent_before_the_first() -> None:
     assert MetricBelow("validation_loss", 0.5).due(after([1.0, 0.4])) is not None
     assert MetricAbove("validation_loss", 0.5).due(after([1.0, 0.4])) is None
-    assert MetricAbove("unknown", 0.5).due(after([1.0])) is None
     assert MetricAbove("validation_loss", 0.5).due(after([])) is None
 
 
+@pytest.mark.parametrize(
+    "trigger",
+    [Plateau(metric="val_los"), MetricAbove("val_los", 0.5), Not(MetricBelow("val_los", 0.5))],
+)
+def test_a_metric_that_no_epoch_measured_is_an_error_and_not_silence(trigger: Trigger) -> None:
+    assert trigger.due(after([])) in (None, f"not {getattr(trigger, 'trigger', '')}")
+    with pytest.raises(MissingAnalysisError, match=r"'val_los'.*there is: validation_loss"):
+        trigger.due(after([1.0]))
+
+
+def test_a_metric_that_is_not_measured_every_epoch_is_none_where_it_is_absent() -> None:
+    records = [
+        EpochRecord(1, 0, 1, {"validation_loss": 1.0}, 0, 0),
+        EpochRecord(2, 0, 2, {"train_loss": 1.0}, 0, 0),
+    ]
+    progress = Progress(TrainingHistory(records))
+    assert MetricAbove("validation_loss", 0.5).due(progress) is None
+    assert Plateau(patience=1).due(progress) is None
+
+
 def test_combinations_follow_logic_and_say_all_their_reasons() -> None:
-    yes, no = Cooldown(), MetricAbove("unknown", 0.0)
+    yes, no = Cooldown(), MetricAbove("validation_loss", 2.0)
     progress = after([1.0])
     assert All(yes, yes).due(progress) == " and ".join([str(yes.due(progress))] * 2)
     assert All(yes, no).due(progress) is None
