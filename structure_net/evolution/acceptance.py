@@ -11,7 +11,7 @@ import torch
 from torch.optim import Adam
 
 from structure_net.errors import StructureNetError
-from structure_net.evolution.batches import Batch, forward
+from structure_net.evolution.batches import Batch, forward, random_state_kept
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.measuring import held_out
 
@@ -92,9 +92,7 @@ class Trial(Acceptance):
                 "A trial judges growth by its held-out loss, and this context has no"
                 " validation_loader. Give it one, or accept with Always()."
             )
-        device = torch.device(context.device)
-        devices = [device] if device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
+        with random_state_kept(context.device):
             state = torch.get_rng_state()
             data = tuple(_batches(context, self.batches))
             same = self._trained(context.fork(), data, state)

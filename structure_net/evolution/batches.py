@@ -7,7 +7,7 @@ mapping of keyword arguments; that is all the framework needs to know of a model
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from typing import Any
 
@@ -94,6 +94,15 @@ def batch_length(targets: Any) -> int:
     if isinstance(values, Iterable):
         return next((batch_length(value) for value in values), 0)
     return 1
+
+
+def random_state_kept(device: torch.device | str) -> AbstractContextManager[None]:
+    """Torch's global random states, of the CPU and of ``device``, are the same afterwards.
+
+    A `torch.utils.data.DataLoader` without a generator of its own draws its order from them.
+    """
+    place = torch.device(device)
+    return torch.random.fork_rng(devices=[place] if place.type == "cuda" else [])
 
 
 @contextmanager

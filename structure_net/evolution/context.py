@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from structure_net.evolution.batches import Batch, Loss, batches, example_of
+from structure_net.evolution.batches import Batch, Loss, batches, example_of, random_state_kept
 from structure_net.evolution.events import Event
 from structure_net.evolution.history import TrainingHistory
 from structure_net.evolution.observation import Observation
 from structure_net.surgery.journal import Journal
+from structure_net.surgery.optimizers import LOG
 
 
 class TrainingHooks(Protocol):
@@ -81,8 +82,11 @@ class NetworkContext:
         """A context whose network, optimizer, history and journal are its own.
 
         Network and optimizer are copied in one step, so that the copied optimizer holds the copied
-        parameters. Loaders are shared. Hooks stay behind.
+        parameters. An optimizer that was not handed to the edits so far follows them first, as it
+        would at its next step. Loaders are shared. Hooks stay behind.
         """
+        if self.optimizer is not None:
+            LOG.catch_up(self.optimizer)
         network, optimizer = deepcopy((self.network, self.optimizer))
         return replace(
             self,
@@ -118,6 +122,7 @@ class NetworkContext:
         """
         if self.example is not None:
             return self
-        for inputs, _ in self.train_batches(1):
-            return replace(self, example=example_of(inputs))
+        with random_state_kept(self.device):
+            for inputs, _ in self.train_batches(1):
+                return replace(self, example=example_of(inputs))
         raise ValueError("The loader gave no batch to trace the network with; pass `example`.")

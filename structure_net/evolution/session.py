@@ -19,6 +19,7 @@ from structure_net.core.statistics import network_stats
 from structure_net.errors import StructureNetError
 from structure_net.evolution.acceptance import Acceptance, Always
 from structure_net.evolution.analysis import Analysis
+from structure_net.evolution.batches import random_state_kept
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.editing import uninterrupted
 from structure_net.evolution.events import Event, EventKind, Observer
@@ -142,6 +143,9 @@ class EvolutionSession:
     def analyze(self) -> Analysis:
         """What the analyzers say of the network now, after one shared pass over a few batches.
 
+        The pass leaves torch's random states as they were, so that looking does not change what a
+        shuffling loader yields to training. A loader that keeps a state of its own does advance.
+
         Raises:
             StructureNetError: Two analyzers provide the same key.
         """
@@ -181,9 +185,9 @@ class EvolutionSession:
         if not needs:
             return replace(context, observation=None)
         limit = max(analyzer.max_batches for analyzer in self._analyzers if analyzer.needs)
-        seen = observe(
-            context.network, context.train_batches(limit), needs=needs, loss=context.loss
-        )
+        with random_state_kept(context.device):
+            data = context.train_batches(limit)
+            seen = observe(context.network, data, needs=needs, loss=context.loss)
         return replace(context, observation=seen)
 
     def _between_epochs(self) -> list[Rule]:

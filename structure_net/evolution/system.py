@@ -178,7 +178,8 @@ class ComposableEvolutionSystem:
 
         Args:
             model: Is edited in place.
-            optimizer: Follows at once; one that is not given follows at its next step.
+            optimizer: Follows at once; one that is not given follows at its next step, and until
+                then its ``state_dict()`` has the shapes from before the edit.
             example: Inputs to trace the model with; taken from ``data_loader`` if None.
             data_loader: What analyzers look at; needed where one looks at activations.
             validation_loader: What a `Trial` judges by.

@@ -4,9 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 from torch.optim import Adam
+from torch.utils.data import DataLoader, TensorDataset
 
 from structure_net.evolution import EpochRecord, NetworkContext
+from structure_net.surgery import AddNeurons, apply
 from structure_net.surgery.entries import EventEntry
 
 
@@ -34,6 +37,38 @@ def test_a_fork_shares_nothing_that_changes(context: NetworkContext) -> None:
     fork.history.append(EpochRecord(1, 0, 1, {}, 0, 0))
     fork.journal.append(EventEntry("note"))
     assert (len(context.history), len(context.journal)) == (0, 0)
+
+
+def test_a_fork_takes_along_an_optimizer_that_the_edits_were_not_told_of(
+    context: NetworkContext,
+) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 3))
+    optimizer = Adam(network.parameters())
+    inputs, targets = next(iter(context.data_loader))
+    context = replace(context, network=network, optimizer=optimizer)
+
+    def step(of: NetworkContext) -> None:
+        assert of.optimizer is not None
+        of.optimizer.zero_grad()
+        of.loss(of.network(inputs), targets).backward()
+        of.optimizer.step()
+
+    step(context)
+    apply(network, AddNeurons("0", 2), inputs)
+    fork = context.fork()
+    step(fork)
+    step(context)
+    for ours, theirs in zip(network.parameters(), fork.network.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_an_example_is_taken_without_touching_the_random_state(context: NetworkContext) -> None:
+    rows = TensorDataset(torch.rand(8, 12), torch.zeros(8, dtype=torch.int64))
+    shuffling = replace(context, data_loader=DataLoader(rows, 4, shuffle=True))
+    before = torch.get_rng_state()
+    shuffling.with_example()
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_loader_with_orders_is_told_the_age_of_the_network(context: NetworkContext) -> None:

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
 
 from structure_net.errors import StructureNetError, SurgeryError
 from structure_net.evolution import (
+    Component,
     ComposableEvolutionSystem,
     EditingStrategy,
     Event,
@@ -21,7 +24,11 @@ from structure_net.evolution import (
     Proposal,
     Trial,
 )
-from structure_net.evolution.components import ExtremaGrowthStrategy, StandardExtremaAnalyzer
+from structure_net.evolution.components import (
+    ExtremaGrowthStrategy,
+    StandardExtremaAnalyzer,
+    StandardNetworkTrainer,
+)
 from structure_net.surgery import AddConnections, AddNeurons, Edit
 
 
@@ -196,3 +203,16 @@ def test_a_rejected_growth_leaves_everything_as_it_was(context: NetworkContext) 
     (entry,) = session.context.journal.events("rejected")
     assert entry.detail["edits"] == [str(AddNeurons("0", 2))]
     assert not session.context.journal.edits
+
+
+def test_looking_does_not_change_what_training_sees(context: NetworkContext) -> None:
+    rows = TensorDataset(torch.rand(32, 12), torch.randint(3, (32,)))
+    shuffling = replace(context, data_loader=DataLoader(rows, 4, shuffle=True))
+
+    def trained(*components: Component) -> list[torch.Tensor]:
+        system = ComposableEvolutionSystem([*components, StandardNetworkTrainer(epochs=1)])
+        torch.manual_seed(0)
+        return list(system.evolve_network(shuffling, 2).network.parameters())
+
+    for blind, seeing in zip(trained(), trained(StandardExtremaAnalyzer()), strict=True):
+        assert torch.equal(blind, seeing)
