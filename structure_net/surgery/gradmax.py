@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from structure_net.core.running import call, untouched
 from structure_net.errors import SurgeryError
 from structure_net.surgery.initialisers import Initialiser, Newborn, Probe, Slot, needed
-from structure_net.surgery.verifying import call, untouched
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from structure_net.core.running import call, untouched
 from structure_net.core.sparsity import SparseLayer
 from structure_net.errors import SurgeryError
 from structure_net.graph.channels import ChannelGroup, Fill, Role
@@ -22,7 +23,6 @@ from structure_net.surgery.edits import AddNeurons, Edit, SplitNeurons
 from structure_net.surgery.moves import Move, MoveAxis, MoveLeaf
 from structure_net.surgery.reindex import NEW
 from structure_net.surgery.tensors import draws
-from structure_net.surgery.verifying import call, untouched
 
 Probe = tuple[Any, Any, Callable[[Any, Any], Tensor]]
 

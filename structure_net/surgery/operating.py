@@ -17,7 +17,15 @@ from torch.optim import Optimizer
 from structure_net.core.changes import TensorChange, assign
 from structure_net.core.sparsity import SparseLayer
 from structure_net.errors import SurgeryError
-from structure_net.surgery.committing import Settle, SetValue, Step, SwapTensor, Undo, commit
+from structure_net.surgery.committing import (
+    KeepBuffer,
+    Settle,
+    SetValue,
+    Step,
+    SwapTensor,
+    Undo,
+    commit,
+)
 from structure_net.surgery.graft_steps import built_grafts, gate_steps, graft_steps
 from structure_net.surgery.grafts import resolved
 from structure_net.surgery.moves import (
@@ -85,6 +93,8 @@ def _steps(
         steps += _tensor_steps(tensor, change, optimizers)
         if isinstance(tensor, nn.Parameter):
             record.follows.append((tensor, Follow(tensor.shape, change.carry)))
+        else:
+            steps.append(KeepBuffer(model, tensor))
     for name in leaves:
         layer = sparse_layer(model, name)
         steps.append(Settle(layer, layer.settle))

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from structure_net.core.running import call, untouched
 from structure_net.core.sparsity import SparseLayer
 from structure_net.errors import SurgeryError
 from structure_net.surgery.grafts import Grafted, resolved
-from structure_net.surgery.verifying import call, untouched
 
 _LAST = (nn.Linear, nn.Bilinear, nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RMSNorm)
 _SECOND = (

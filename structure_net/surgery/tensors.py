@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from structure_net.core.changes import TensorChange
 from structure_net.graph.channels import Fill
@@ -59,7 +59,7 @@ def changed(
     data = old.detach()
     for move, (reindex, dim) in zip(ordered, maps, strict=True):
         gain = None if move.weights is None else (gains or {})[move.weights].detach().flatten()
-        data = _moved(data, move, reindex, partial(_fresh, old.detach(), dim, generator), gain)
+        data = _moved(data, move, reindex, partial(_fresh, old, dim, generator), gain)
     return TensorChange(name, _like(data, old), partial(_carried, maps=tuple(maps)))
 
 
@@ -122,8 +122,12 @@ def _fresh(old: Tensor, dim: int, generator: torch.Generator, shape: torch.Size)
     """Entries as large as the tensor's own: normal with its root mean square, zero for vectors.
 
     Where all entries are zero, torch's own scale for a layer of this fan-in: ``1 / sqrt(3
-    fan_in)``.
+    fan_in)``. A buffer whose entries have one sign, as a variance, is filled with their mean: a
+    draw would leave its range.
     """
+    if not isinstance(old, nn.Parameter) and _one_sign(old):
+        return torch.full(shape, old.double().mean().item(), dtype=torch.float64)
+    old = old.detach()
     if old.dim() < 2:
         return torch.zeros(shape, dtype=old.dtype)
     largest = torch.linalg.vector_norm(old).item() if old.numel() else 0.0
@@ -131,6 +135,10 @@ def _fresh(old: Tensor, dim: int, generator: torch.Generator, shape: torch.Size)
     fan_in = max(1, math.prod(shape) // max(1, shape[dim]))
     scale = size if math.isfinite(size) and size > 0.0 else 1.0 / math.sqrt(3.0 * fan_in)
     return torch.randn(shape, generator=generator, dtype=torch.float64) * scale
+
+
+def _one_sign(values: Tensor) -> bool:
+    return bool((values >= 0).all() or (values <= 0).all()) and bool(values.any())
 
 
 def _carried(state: Tensor, *, maps: tuple[tuple[Reindex, int], ...]) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from structure_net.core.running import call, untouched
 from structure_net.errors import PreservationError, SurgeryError
 from structure_net.surgery.factors import Factor, Factors, changed_factor
 
@@ -45,22 +46,11 @@ class Observed:
     training: tuple[tuple[int, ...], ...] | None = None
 
 
-def call(model: nn.Module, example: Any) -> Any:
-    """The model on an example: a tensor, a tuple of positional or a mapping of keyword
-    arguments.
-    """
-    if isinstance(example, Mapping):
-        return model(**example)
-    if isinstance(example, tuple | list):
-        return model(*example)
-    return model(example)
-
-
 def observe(model: nn.Module, example: Any) -> Observed:
     """Runs the example in eval mode without gradients; modes, buffers and random states are as
     before.
     """
-    with untouched(model), torch.no_grad(), Factors() as factors:
+    with untouched(model), torch.no_grad(), _full_precision(), Factors() as factors:
         model.eval()
         outputs = tuple(_tensors(call(model, example)))
     return Observed(outputs, tuple(factors.seen))
@@ -83,25 +73,25 @@ def _own_shapes(model: nn.Module, example: Any) -> tuple[tuple[int, ...], ...]:
 
 
 @contextmanager
-def untouched(model: nn.Module) -> Iterator[None]:
-    """Whatever happens inside, training modes, buffers and random states come back."""
-    modes = [(module, module.training) for module in model.modules()]
-    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    cpu = torch.get_rng_state()
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+def _full_precision() -> Iterator[None]:
+    """Matrix products and convolutions on CUDA in the precision of their dtype, without TF32."""
+    if not torch.cuda.is_initialized():
+        yield
+        return
+    cudnn: Any = torch.backends.cudnn
+    kinds: list[Any] = [torch.backends.cuda.matmul, cudnn]
+    name: str = "allow_tf32"
+    full: bool | str = False
+    if hasattr(cudnn, "conv"):  # since torch 2.9
+        kinds, name, full = [kinds[0], cudnn.conv, cudnn.rnn], "fp32_precision", "ieee"
+    before = [getattr(kind, name) for kind in kinds]
     try:
+        for kind in kinds:
+            setattr(kind, name, full)
         yield
     finally:
-        for module, mode in modes:
-            module.training = mode
-        for buffer, value in buffers:
-            # A BatchNorm writes its statistics without raising their version counter; written back
-            # through `data`, they leave the graphs that the user keeps as they were, too.
-            if not torch.equal(buffer, value):
-                buffer.data.copy_(value)
-        torch.set_rng_state(cpu)
-        if cuda:
-            torch.cuda.set_rng_state_all(cuda)
+        for kind, precision in zip(kinds, before, strict=True):
+            setattr(kind, name, precision)
 
 
 def _tensors(output: Any) -> Iterator[Tensor]:
@@ -229,7 +219,4 @@ def _largest(tensor: Tensor) -> float:
 
 def tolerance(output: Tensor) -> float:
     """How far rounding may move an output, relative to the larger of 1 and its largest entry."""
-    fast = output.is_cuda and torch.backends.cuda.matmul.allow_tf32
-    if fast and output.dtype in (torch.float32, torch.float64):
-        return _TOLERANCE[torch.float16]
     return _TOLERANCE.get(output.dtype, _TOLERANCE[torch.bfloat16])

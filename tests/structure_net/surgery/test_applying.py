@@ -265,3 +265,42 @@ def test_a_branch_of_training_mode_is_heeded() -> None:
         edit(model, AddNeurons("a", 1), x)
     after = model.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+class Rebinding(nn.Module):
+    """Puts new tensors under its buffers' names in training, as hand-written BatchNorms do."""
+
+    mean: torch.Tensor
+    variance: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(4, 6)
+        self.b = nn.Linear(6, 3)
+        self.register_buffer("mean", torch.zeros(1, 6))
+        self.register_buffer("variance", torch.ones(1, 6))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.a(x)
+        if self.training:
+            self.mean = 0.9 * self.mean + 0.1 * y.detach().mean(0)
+            self.variance = 0.9 * self.variance + 0.1 * y.detach().var(0)
+        return self.b(torch.relu((y - self.mean) / (self.variance + 1e-5).sqrt()))
+
+
+def test_buffers_that_the_forward_rebinds_follow_an_edit_and_its_undo() -> None:
+    torch.manual_seed(0)
+    model, x = Rebinding().train(), torch.randn(3, 4)
+    model(x)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    preview(model, AddNeurons("a", 2), x)
+    assert torch.equal(model.mean, before["mean"])
+    done = apply(model, AddNeurons("a", 2), x)
+    assert model.mean.shape == (1, 8)
+    assert torch.equal(model.mean[:, :6], before["mean"])
+    for _ in range(2):
+        model(x)
+    done.undo()
+    after = model.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    model(x)

@@ -1,0 +1,77 @@
+"""Running a model on an example, and leaving it as it was.
+
+An example is a tensor, a tuple of positional arguments or a mapping of keyword arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def call(model: nn.Module, example: Any) -> Any:
+    """The model's output on an example."""
+    if isinstance(example, Mapping):
+        return model(**example)
+    if isinstance(example, tuple | list):
+        return model(*example)
+    return model(example)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside, each module's own mode afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@contextmanager
+def untouched(model: nn.Module) -> Iterator[None]:
+    """Whatever forward passes inside do to the model, it is as before afterwards.
+
+    Modes, attributes, buffers (their values, and which tensor stands under a name) and torch's
+    global random states come back; so do the rows that an embedding with ``max_norm`` scales.
+    Parameters that are written to otherwise keep what was written, and so do the contents of
+    lists and dictionaries that a module holds.
+    """
+    with ExitStack() as after:
+        held = [(m, dict(vars(m)), dict(m._buffers)) for m in model.modules()]
+        after.callback(_put_attributes, held)
+        after.callback(_put_values, [(t, t.detach().clone()) for t in _written(model)])
+        after.callback(torch.set_rng_state, torch.get_rng_state())
+        if torch.cuda.is_initialized():
+            after.callback(torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all())
+        yield
+
+
+def _written(model: nn.Module) -> Iterator[Tensor]:
+    """The tensors that a forward pass may write to."""
+    yield from model.buffers()
+    for module in model.modules():
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.max_norm is not None:
+            yield module.weight
+
+
+def _put_values(values: list[tuple[Tensor, Tensor]]) -> None:
+    for tensor, value in values:
+        # A BatchNorm writes its statistics without raising their version counter; written back
+        # through `data`, they leave the graphs that the user keeps as they were, too.
+        if not torch.equal(tensor, value):
+            tensor.data.copy_(value)
+
+
+def _put_attributes(held: list[tuple[nn.Module, dict[str, Any], dict[str, Any]]]) -> None:
+    for module, attributes, buffers in held:
+        vars(module).clear()
+        vars(module).update(attributes)
+        module._buffers.clear()
+        module._buffers.update(buffers)

@@ -1,0 +1,68 @@
+"""What a forward pass does to a model is taken back."""
+
+import pytest
+import torch
+from torch import nn
+
+from structure_net.core.running import call, evaluating, untouched
+
+
+class Writing(nn.Module):
+    """Writes wherever a forward pass can write."""
+
+    count: torch.Tensor
+    mean: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(5, 3, max_norm=0.1)
+        self.norm = nn.BatchNorm1d(3)
+        self.register_buffer("count", torch.zeros(()))
+        self.register_buffer("mean", torch.zeros(3))
+        self.calls = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        self.last = self.norm(torch.rand_like(self.embedding(x)))
+        self.count = self.count + 1
+        self.mean.add_(self.last.detach().mean(0))
+        return self.last
+
+
+def test_a_model_that_writes_in_its_forward_is_as_before() -> None:
+    torch.manual_seed(0)
+    model = Writing()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    objects = {name: id(value) for name, value in model.state_dict(keep_vars=True).items()}
+    state = torch.get_rng_state()
+    with untouched(model):
+        model(torch.tensor([0, 1, 2]))
+        model.eval()
+        assert (model.calls, model.count) == (1, 1)
+    after = model.state_dict(keep_vars=True)
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert {name: id(value) for name, value in after.items()} == objects
+    assert (model.calls, hasattr(model, "last"), model.norm.training) == (0, False, True)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_model_is_as_before_when_its_forward_fails() -> None:
+    model = Writing()
+    with pytest.raises(IndexError), untouched(model.eval()):
+        model.train()(torch.tensor([9]))
+    assert (model.training, model.calls) == (False, 0)
+
+
+def test_evaluation_gives_each_module_its_own_mode_back() -> None:
+    model = nn.Sequential(nn.Dropout(), nn.Dropout().eval())
+    with evaluating(model):
+        assert [module.training for module in model.modules()] == [False] * 3
+    assert [module.training for module in model.modules()] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    "example",
+    [torch.ones(2, 3), (torch.ones(2, 3),), [torch.ones(2, 3)], {"input": torch.ones(2, 3)}],
+)
+def test_an_example_is_a_tensor_positional_or_named_arguments(example: object) -> None:
+    assert call(nn.Identity(), example).shape == (2, 3)
