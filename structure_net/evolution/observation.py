@@ -287,7 +287,8 @@ def _slope(block: Tensor, activation: Activation | None, dtype: torch.dtype) -> 
     if activation.bounds is None:
         rule = _SLOPES.get(activation.name)
         return rule(block) if rule else None
-    low, high = torch.tensor(activation.bounds, dtype=dtype, device=block.device).to(block)
+    bounds = torch.tensor(activation.bounds, dtype=dtype, device=block.device)
+    low, high = bounds.to(block.dtype).unbind()
     within = block < high
     if activation.bounds[0] != 0:
         within &= block > low
