@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from structure_net.data import DatasetDescriptor
 from structure_net.errors import StructureNetError
 from structure_net.evolution import Event, EventKind, NetworkContext
 from structure_net.evolution.editing import uninterrupted
+from structure_net.runs.blaming import blamed
 from structure_net.runs.comparing import compare
 from structure_net.runs.folder import RunFolder, new_files
 from structure_net.runs.picture import curve_of, write_picture
@@ -84,23 +86,25 @@ def carry_on(folder: RunFolder, prepared: Prepared, state: RunState, watcher: Wa
 
     Raises:
         KeyboardInterrupt: It was stopped by Ctrl-C.
-        StructureNetError: Training diverged, or an edit was refused.
+        StructureNetError: Training diverged, an edit was refused, or a component failed.
         OSError: A file cannot be written.
     """
     reached = state
     warm_up()
     try:
         while reached.context.iteration < prepared.request.iterations:
-            following = _one_iteration(prepared, reached, watcher)
+            with blamed("The run stopped"):
+                following = _one_iteration(prepared, reached, watcher)
             with uninterrupted():
                 save_state(folder, following)
                 reached = following
             watcher.iteration(reached.iterations[-1], of=prepared.request.iterations)
-        reached = replace(reached, scores=compare(prepared, reached, watcher))
+        with blamed("The comparison stopped"):
+            reached = replace(reached, scores=compare(prepared, reached, watcher))
     except KeyboardInterrupt:
         _conclude(folder, reached, status="interrupted")
         raise
-    except StructureNetError as error:
+    except (StructureNetError, OSError) as error:
         # Where the disk is full, what is on it already must do.
         with suppress(OSError):
             _conclude(folder, reached, status="stopped", reason=str(error))
@@ -163,7 +167,7 @@ def write_report(folder: RunFolder, state: RunState, *, status: Status, reason: 
         scores=state.scores,
     )
     title = (
-        f"{record.request.dataset}: {'-'.join(map(str, record.architecture))} "
+        f"{Path(record.request.dataset).name}: {'-'.join(map(str, record.architecture))} "
         f"born with {100 * record.request.density:.3g} % of its connections"
     )
     birth = EvolutionPoint(0.0, record.start_parameters, record.start_connections)

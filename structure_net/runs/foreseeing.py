@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from structure_net.runs.blaming import blamed
 from structure_net.runs.execution import fresh_context
 from structure_net.runs.preparing import prepare
 from structure_net.runs.request import RunRequest
@@ -38,6 +39,8 @@ def foresee(request: RunRequest) -> tuple[Foreseen, ...]:
     """
     prepared = prepare(request)
     context = fresh_context(prepared)
+    with blamed("The pipeline proposes nothing"):
+        proposed = prepared.system.propose(context)
     return tuple(
         Foreseen(
             component,
@@ -45,7 +48,7 @@ def foresee(request: RunRequest) -> tuple[Foreseen, ...]:
             reason,
             _changed(preview(context.network, edit, context.example).changes),
         )
-        for component, reason, edit in prepared.system.propose(context)
+        for component, reason, edit in proposed
     )
 
 

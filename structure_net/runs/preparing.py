@@ -16,6 +16,7 @@ from structure_net.core import StandardNetwork, create_standard_network
 from structure_net.data import Dataset, TensorBatches, load_dataset
 from structure_net.errors import RunError
 from structure_net.evolution import ComposableEvolutionSystem, Loss
+from structure_net.runs.blaming import blamed, described
 from structure_net.runs.request import PipelineSource, RunRequest, fitted_architecture
 
 
@@ -42,8 +43,12 @@ class Prepared:
     @property
     def loss(self) -> Loss:
         """Cross-entropy for classes, the mean squared error for a regression."""
-        regression = self.dataset.task == "regression"
-        return functional.mse_loss if regression else functional.cross_entropy
+        return loss_of(self.dataset)
+
+
+def loss_of(dataset: Dataset) -> Loss:
+    """Cross-entropy for classes, the mean squared error for a regression."""
+    return functional.mse_loss if dataset.task == "regression" else functional.cross_entropy
 
 
 def prepare(request: RunRequest) -> Prepared:
@@ -104,7 +109,8 @@ def _load_pipeline(source: PipelineSource) -> ComposableEvolutionSystem:
     _check_file(source)
     found = _attribute(_module(Path(source.file)), source)
     if callable(found) and not isinstance(found, ComposableEvolutionSystem):
-        found = found()
+        with blamed(f"The pipeline {source.name!r} cannot be made"):
+            found = found()
     if not isinstance(found, ComposableEvolutionSystem):
         raise RunError(
             f"{source.name!r} in {source.file} must be a ComposableEvolutionSystem or a function "
@@ -131,8 +137,9 @@ def _module(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except (SyntaxError, ImportError) as error:
-        raise RunError(f"The pipeline's file {path} cannot be imported: {error}.") from error
+    except (Exception, SystemExit) as error:
+        said = described(error)
+        raise RunError(f"The pipeline's file {path} cannot be imported: {said}") from error
     return module
 
 

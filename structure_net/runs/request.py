@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from structure_net.errors import RunError
+
+_LARGEST_SEED: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,8 @@ class RunRequest:
                 raise RunError(f"{name} must be at least 1; got {value}.")
         if self.seed < 0:
             raise RunError(f"seed must not be negative; got {self.seed}.")
+        if self.seed > _LARGEST_SEED:
+            raise RunError(f"seed must be {_LARGEST_SEED} or less; got {self.seed}.")
         if not 0 < self.density <= 1:
             raise RunError(
                 f"density must be in (0, 1], the fraction of connections that exist; "

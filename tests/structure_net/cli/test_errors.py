@@ -24,6 +24,7 @@ EVOLVE = [
     (["--batch-size", "0"], "batch_size must be at least 1; got 0"),
     (["--learning-rate", "-1"], "learning_rate must be positive; got -1"),
     (["--seed", "-1"], "seed must not be negative; got -1"),
+    (["--seed", "99999999999999999999"], "seed must be 9223372036854775807 or less"),
     (["--device", "cud"], "Did you mean cuda?"),
     (["--device", "cpu:x"], "cpu:x"),
     (["--epoch", "3"], "--epochs"),
@@ -37,6 +38,11 @@ EVOLVE = [
     (["--system", "empty.py:looking", "--baseline"], "has no trainer"),
     (["--system", "empty.py:unknown_layer"], "layers.9"),
     (["--system", "empty.py:emptied"], "layers.0"),
+    (["--system", "raising.py:system"], "raising.py, line 2: undefined_name"),
+    (["--system", "leaving.py:system"], "cannot be imported: SystemExit: 3"),
+    (["--system", "empty.py:unmade"], "cannot be made: ValueError: too few"),
+    (["--system", "empty.py:failing"], "RuntimeError: lost its way"),
+    (["--system", "empty.py:failing", "--dry-run"], "RuntimeError: lost its way"),
 ]
 MODULE = """
 from structure_net.evolution import ComposableEvolutionSystem, EditingStrategy
@@ -53,7 +59,17 @@ class Propose(EditingStrategy):
         return [self.edit]
 
 
+class Fail(Propose):
+    def propose(self, context, analysis):
+        raise RuntimeError("lost its way")
+
+
+def unmade():
+    raise ValueError("too few")
+
+
 systems = []
+failing = ComposableEvolutionSystem([Fail(None)])
 looking = ComposableEvolutionSystem()
 unknown_layer = ComposableEvolutionSystem([Propose(AddNeurons("layers.9", 2))])
 emptied = ComposableEvolutionSystem([Propose(RemoveNeurons("layers.0", tuple(range(64))))])
@@ -63,6 +79,8 @@ emptied = ComposableEvolutionSystem([Propose(RemoveNeurons("layers.0", tuple(ran
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "broken.py").write_text("def system(:\n")
+    (tmp_path / "raising.py").write_text("number = 3\nundefined_name\n")
+    (tmp_path / "leaving.py").write_text("raise SystemExit(3)\n")
     (tmp_path / "empty.py").write_text(MODULE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("STRUCTURE_NET_DATA", raising=False)
