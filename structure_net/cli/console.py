@@ -7,8 +7,13 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from structure_net.runs.report import SCORE_COLUMNS, score_row
-from structure_net.runs.summary import IterationSummary, Score, edits_line, percent
+from structure_net.runs.summary import (
+    IterationSummary,
+    Score,
+    edits_line,
+    iteration_columns,
+    score_columns,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,27 +47,25 @@ def said_of(error: OSError) -> str:
 
 def score_table(scores: Sequence[Score]) -> Table:
     """Networks side by side, one column each."""
-    rows = zip(SCORE_COLUMNS, *(score_row(score) for score in scores), strict=True)
-    head, *rest = rows
-    table = _table(("", *head[1:]))
-    for row in rest:
-        table.add_row(*row)
+    (_, names), *rest = score_columns(scores)
+    table = _table(("", *names))
+    for name, cells in rest:
+        table.add_row(name, *cells)
     return table
 
 
 def iteration_table(iterations: Sequence[IterationSummary]) -> Table:
     """The iterations of a run, one row each."""
-    table = _table(
-        ("#", "connections", "parameters", "density", "train", "validation", "seconds", "edits")
-    )
-    for s in iterations:
+    (train, trained), (validation, validated) = iteration_columns(iterations)
+    sizes = ("#", "connections", "parameters", "density")
+    table = _table((*sizes, train, validation, "seconds", "edits"))
+    for s, *results in zip(iterations, trained, validated, strict=True):
         table.add_row(
             str(s.iteration),
             f"{s.connections:,}",
             f"{s.parameters:,}",
             f"{s.density:.2%}",
-            percent(s.train_accuracy),
-            percent(s.validation_accuracy),
+            *results,
             f"{s.seconds:.1f}",
             edits_line(s),
         )

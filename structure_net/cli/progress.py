@@ -29,16 +29,9 @@ class LiveWatcher(Watcher):
         self._restart("evolving", epochs, done)
 
     def epoch(self, number: int, metrics: Mapping[str, float]) -> None:
-        """Moves the bar and shows the newest accuracies in it."""
-        if self._bar is None or self._task is None:
-            return
-        shown = {
-            short: metrics[name]
-            for short, name in (("train", "train_accuracy"), ("validation", "validation_accuracy"))
-            if name in metrics
-        }
-        note = "  ".join(f"{name} {value:.3f}" for name, value in shown.items())
-        self._bar.update(self._task, completed=number, note=note)
+        """Moves the bar and shows the newest accuracies, or losses, in it."""
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=number, note=_note(metrics))
 
     def iteration(self, summary: IterationSummary, *, of: int) -> None:
         """Prints the iteration's line."""
@@ -62,6 +55,16 @@ class LiveWatcher(Watcher):
         if self._task is not None:
             self._bar.remove_task(self._task)
         self._task = self._bar.add_task(name, total=epochs, completed=done, note="")
+
+
+def _note(metrics: Mapping[str, float]) -> str:
+    """The newest accuracies; the newest losses where no accuracy is measured."""
+    parts = ("train", "validation")
+    accuracies = [
+        f"{p} {metrics[f'{p}_accuracy']:.3f}" for p in parts if f"{p}_accuracy" in metrics
+    ]
+    losses = [f"{p} loss {metrics[f'{p}_loss']:.3f}" for p in parts if f"{p}_loss" in metrics]
+    return "  ".join(accuracies or losses)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from structure_net.evolution import (
     ComposableEvolutionSystem,
     Event,
     EventKind,
+    Loss,
     NetworkContext,
     Trainer,
 )
@@ -102,6 +103,9 @@ def score(name: str, context: NetworkContext, prepared: Prepared, *, seconds: fl
     def accuracy(split: TensorSplit) -> float | None:
         return accuracy_on(context.network, split, device) if classes and len(split) else None
 
+    def loss(split: TensorSplit) -> float | None:
+        return loss_on(context.network, split, device, loss=context.loss) if len(split) else None
+
     return Score(
         name=name,
         epochs=len(context.history),
@@ -110,8 +114,10 @@ def score(name: str, context: NetworkContext, prepared: Prepared, *, seconds: fl
         train_accuracy=accuracy(data.train),
         validation_accuracy=accuracy(data.validation),
         test_accuracy=accuracy(data.test),
-        test_loss=_loss_on(context, data.test),
+        test_loss=loss_on(context.network, data.test, device, loss=context.loss),
         seconds=seconds,
+        train_loss=loss(data.train),
+        validation_loss=loss(data.validation),
     )
 
 
@@ -121,9 +127,12 @@ def accuracy_on(network: nn.Module, split: TensorSplit, device: torch.device | s
     return float((outputs.argmax(1) == split.targets.to(outputs.device)).double().mean())
 
 
-def _loss_on(context: NetworkContext, split: TensorSplit) -> float:
-    outputs = _outputs(context.network, split.inputs, context.device)
-    return float(context.loss(outputs, split.targets.to(outputs.device)))
+def loss_on(
+    network: nn.Module, split: TensorSplit, device: torch.device | str, *, loss: Loss
+) -> float:
+    """The loss on all of ``split`` at once, in evaluation mode."""
+    outputs = _outputs(network, split.inputs, device)
+    return float(loss(outputs, split.targets.to(outputs.device)))
 
 
 @torch.no_grad()

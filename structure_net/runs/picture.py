@@ -29,6 +29,8 @@ def curve_of(birth: EvolutionPoint, state: RunState, *, title: str = "") -> Evol
             connections=record.connections,
             train_accuracy=record.metrics.get("train_accuracy"),
             validation_accuracy=record.metrics.get("validation_accuracy"),
+            train_loss=record.metrics.get("train_loss"),
+            validation_loss=record.metrics.get("validation_loss"),
         )
         for record in state.context.history
     )
@@ -38,9 +40,8 @@ def curve_of(birth: EvolutionPoint, state: RunState, *, title: str = "") -> Evol
         if summary.edited_at is not None
     )
     references = tuple(
-        Reference(score.name, score.validation_accuracy)
+        Reference(score.name, score.validation_accuracy, score.validation_loss)
         for score in state.scores[1:]
-        if score.validation_accuracy is not None
     )
     return EvolutionCurve((birth, *points), marks, references, title)
 

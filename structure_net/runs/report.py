@@ -7,7 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from structure_net.runs.request import RunRequest
-from structure_net.runs.summary import IterationSummary, Score, Status, percent
+from structure_net.runs.summary import (
+    IterationSummary,
+    Score,
+    Status,
+    decimal,
+    iteration_columns,
+    percent,
+    score_columns,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +54,7 @@ def render_report(facts: ReportFacts) -> str:
     sections = [
         f"# {facts.name}",
         _outcome(facts),
-        "![Accuracy and size over time](evolution.png)" if facts.iterations else "",
+        _picture(facts.iterations),
         _iterations(facts),
         _edits(facts.iterations),
         _comparison(facts.scores),
@@ -69,16 +77,34 @@ def _outcome(facts: ReportFacts) -> str:
     last = facts.iterations[-1]
     grown = (
         f"The network went from {facts.start_connections:,} to {last.connections:,} connections "
-        f"({_widths(facts.architecture)} to {_widths(last.architecture)}); "
-        f"validation accuracy {percent(last.validation_accuracy)}"
+        f"({_widths(facts.architecture)} to {_widths(last.architecture)})"
     )
-    test = facts.scores[0].test_accuracy if facts.scores else None
-    return f"{head} {grown}{'' if test is None else f', test accuracy {percent(test)}'}."
+    held = _result("validation", last.validation_accuracy, last.validation_loss)
+    ended = facts.scores[0] if facts.scores else None
+    test = _result("test", ended.test_accuracy, ended.test_loss) if ended else ""
+    said = ", ".join(result for result in (held, test) if result)
+    return f"{head} {grown}{f'; {said}' if said else ''}."
+
+
+def _result(split: str, accuracy: float | None, loss: float | None) -> str:
+    """The accuracy on a split, or the loss where there is none; empty where there is neither."""
+    if accuracy is not None:
+        return f"{split} accuracy {percent(accuracy)}"
+    return "" if loss is None else f"{split} loss {decimal(loss)}"
+
+
+def _picture(iterations: Sequence[IterationSummary]) -> str:
+    if not iterations:
+        return ""
+    (head, _), _ = iteration_columns(iterations)
+    measure = "Loss" if "loss" in head else "Accuracy"
+    return f"![{measure} and size over time](evolution.png)"
 
 
 def _iterations(facts: ReportFacts) -> str:
     if not facts.iterations:
         return ""
+    (train, trained), (validation, validated) = iteration_columns(facts.iterations)
     rows = [
         (
             s.iteration,
@@ -86,15 +112,15 @@ def _iterations(facts: ReportFacts) -> str:
             f"{s.connections:,}",
             f"{s.parameters:,}",
             f"{s.density:.2%}",
-            percent(s.train_accuracy),
-            percent(s.validation_accuracy),
+            *results,
             f"{s.seconds:.1f}",
             s.label or "no edits",
         )
-        for s in facts.iterations
+        for s, *results in zip(facts.iterations, trained, validated, strict=True)
     ]
-    head = "iteration|widths|connections|parameters|density|train|validation|seconds|edits"
-    return "## Iterations\n\n" + _table(head.split("|"), rows)
+    sizes = ("iteration", "widths", "connections", "parameters", "density")
+    table = _table((*sizes, train, validation, "seconds", "edits"), rows)
+    return f"## Iterations\n\n{table}\n\n{_COUNTING}"
 
 
 def _edits(iterations: Sequence[IterationSummary]) -> str:
@@ -111,35 +137,15 @@ def _edits(iterations: Sequence[IterationSummary]) -> str:
 def _comparison(scores: Sequence[Score]) -> str:
     if not scores:
         return ""
-    return "## Final numbers\n\n" + _table(SCORE_COLUMNS, [score_row(s) for s in scores])
+    heads, cells = zip(*score_columns(scores), strict=True)
+    return "## Final numbers\n\n" + _table(heads, list(zip(*cells, strict=True)))
 
 
-SCORE_COLUMNS = (
-    "network",
-    "epochs",
-    "connections",
-    "parameters",
-    "train",
-    "validation",
-    "test",
-    "test loss",
-    "seconds",
+_COUNTING = (
+    "Iterations are counted from 1 here; `journal.json` counts what it holds from 0. `train "
+    "(running)` is the mean over the last epoch, taken while the weights moved; the final numbers "
+    "are measured on all of each split, with the weights at rest."
 )
-
-
-def score_row(score: Score) -> tuple[str, ...]:
-    """A score as text, one cell for each of `SCORE_COLUMNS`."""
-    return (
-        score.name,
-        str(score.epochs),
-        f"{score.connections:,}",
-        f"{score.parameters:,}",
-        percent(score.train_accuracy),
-        percent(score.validation_accuracy),
-        percent(score.test_accuracy),
-        f"{score.test_loss:.3f}",
-        f"{score.seconds:.1f}",
-    )
 
 
 def _asked(facts: ReportFacts) -> str:
@@ -179,11 +185,12 @@ def _said(values: Mapping[str, object]) -> str:
 
 def _going_on(facts: ReportFacts) -> str:
     lines = ["## Going on", "", "```"]
+    run = shlex.quote(facts.name)
     if facts.status != "finished":
-        lines.append(f"structure-net resume {facts.name}    # carry on where it stopped")
+        lines.append(f"structure-net resume {run}    # carry on where it stopped")
     lines += [
-        f"structure-net show {facts.name}      # this report's numbers in the terminal",
-        f"structure-net replay {facts.name}    # rebuild the network from the journal and check it",
+        f"structure-net show {run}      # this report's numbers in the terminal",
+        f"structure-net replay {run}    # rebuild the network from the journal and check it",
         "```",
         "",
         "`run.json` holds what was asked, `journal.json` every edit, `history.json` every epoch, "

@@ -1,4 +1,4 @@
-"""The picture of an evolution: accuracy and size over wall-clock time, growth events marked.
+"""The picture of an evolution: accuracy (or loss) and size over seconds, growth events marked.
 
 What is drawn is plain data (`EvolutionCurve`), so that a picture can be made from a live run,
 from a stored one or by hand. Figures are made through matplotlib's object interface: no global
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,6 +28,9 @@ _LABEL_ROWS = 3
 _LABEL_SIZE = 8
 _NEAR = 0.06
 
+Measure = Literal["accuracy", "loss"]
+Corner = Literal["lower right", "upper right"]
+
 
 @dataclass(frozen=True, slots=True)
 class EvolutionPoint:
@@ -39,6 +42,8 @@ class EvolutionPoint:
         connections: How many connections are live.
         train_accuracy: Between 0 and 1; None where it was not measured.
         validation_accuracy: Between 0 and 1; None where it was not measured.
+        train_loss: None where it was not measured.
+        validation_loss: None where it was not measured.
     """
 
     seconds: float
@@ -46,6 +51,8 @@ class EvolutionPoint:
     connections: int
     train_accuracy: float | None = None
     validation_accuracy: float | None = None
+    train_loss: float | None = None
+    validation_loss: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +65,17 @@ class GrowthMark:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """An accuracy (between 0 and 1) to compare with, drawn as a level line with its name."""
+    """A network to compare with, drawn as a level line with its name.
+
+    Args:
+        name: Of the network.
+        accuracy: Between 0 and 1; None where it was not measured.
+        loss: None where it was not measured.
+    """
 
     name: str
-    accuracy: float
+    accuracy: float | None = None
+    loss: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +85,7 @@ class EvolutionCurve:
     Args:
         points: In order of time.
         marks: The edits, in order of time.
-        references: What the accuracy is compared with.
+        references: What the network is compared with.
         title: Stands above the picture.
     """
 
@@ -80,11 +94,20 @@ class EvolutionCurve:
     references: tuple[Reference, ...] = ()
     title: str = ""
 
+    @property
+    def measure(self) -> Measure:
+        """What the upper panel shows: losses where no accuracy was measured but a loss was."""
+        accuracies = [x for p in self.points for x in (p.train_accuracy, p.validation_accuracy)]
+        losses = [x for p in self.points for x in (p.train_loss, p.validation_loss)]
+        known = any(x is not None for x in accuracies), any(x is not None for x in losses)
+        return "loss" if known == (False, True) else "accuracy"
+
 
 def plot_evolution(curve: EvolutionCurve, *, axes: tuple[Axes, Axes] | None = None) -> Figure:
     """Draws accuracy (above) and size (below) over seconds, with the growth events marked in both.
 
-    An event is named where there is room for its name.
+    A run without accuracies, such as a regression, shows its losses instead. An event is named
+    where there is room for its name.
 
     Args:
         curve: What to draw.
@@ -97,13 +120,27 @@ def plot_evolution(curve: EvolutionCurve, *, axes: tuple[Axes, Axes] | None = No
         ValueError: There is no point, or the points are not in order of time.
     """
     _check(curve)
-    figure, (accuracy, size) = _new_figure() if axes is None else (_figure_of(axes[0]), axes)
-    _draw_accuracy(accuracy, curve)
+    figure, (quality, size) = _new_figure() if axes is None else (_figure_of(axes[0]), axes)
+    _draw_quality(quality, curve)
     _draw_size(size, curve)
-    _draw_marks(accuracy, size, curve.marks)
+    _draw_marks(quality, size, curve.marks)
     if curve.title:
-        figure.suptitle(curve.title, x=0.01, ha="left", fontsize=12, fontweight="bold", color=_INK)
+        title = _legible(curve.title)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", color=_INK)
     return figure
+
+
+def _legible(text: str) -> str:
+    """The text with a box for each letter that the font lacks, and with dollar signs as they are.
+
+    matplotlib draws the same box, but warns; and it reads what stands between dollars as a formula.
+    """
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    known = get_font(findfont(FontProperties())).get_charmap()
+    box = "\N{WHITE SQUARE}" if ord("\N{WHITE SQUARE}") in known else "?"
+    drawn = (letter if letter == "\n" or ord(letter) in known else box for letter in text)
+    return "".join(drawn).replace("$", r"\$")
 
 
 def _check(curve: EvolutionCurve) -> None:
@@ -131,32 +168,42 @@ def _figure_of(axes: Axes) -> Figure:
     return figure
 
 
-def _draw_accuracy(axes: Axes, curve: EvolutionCurve) -> None:
-    _frame(axes, "accuracy")
-    train = [(p.seconds, p.train_accuracy) for p in curve.points if p.train_accuracy is not None]
-    held = [
-        (p.seconds, p.validation_accuracy)
-        for p in curve.points
-        if p.validation_accuracy is not None
-    ]
+def _draw_quality(axes: Axes, curve: EvolutionCurve) -> None:
+    """Draws the accuracies of training and validation, or their losses."""
+    measure = curve.measure
+    _frame(axes, measure)
     ends: list[_End] = []
-    for pairs, name, colour, style, marker in (
-        (train, "training", _VERMILLION, "--", "s"),
-        (held, "validation", _BLUE, "-", "o"),
+    for part, name, colour, style, marker in (
+        ("train", "training", _VERMILLION, "--", "s"),
+        ("validation", "validation", _BLUE, "-", "o"),
     ):
+        pairs = _values(curve.points, f"{part}_{measure}")
         if pairs:
             times, values = zip(*pairs, strict=True)
             axes.plot(
                 times, values, style, marker=marker, color=colour, label=name, lw=1.8, markersize=4
             )
-            ends.append(_End(times[-1], values[-1], f"{values[-1]:.3f}", colour))
-    for reference, colour in zip(curve.references, _cycle(len(curve.references)), strict=True):
-        label = f"{reference.name} ({reference.accuracy:.3f})"
-        axes.axhline(reference.accuracy, color=colour, lw=1.4, ls=(0, (1, 1.5)), label=label)
-    _limit_accuracy(axes, curve)
+            ends.append(_End(times[-1], values[-1], _said(values[-1], measure), colour))
+    levels = [(r.name, x) for r in curve.references if (x := getattr(r, measure)) is not None]
+    for (name, level), colour in zip(levels, _cycle(len(levels)), strict=True):
+        label = f"{_legible(name)} ({_said(level, measure)})"
+        axes.axhline(level, color=colour, lw=1.4, ls=(0, (1, 1.5)), label=label)
+    _limit(axes, curve, [level for _, level in levels])
     _name_ends(axes, ends)
-    if train or held or curve.references:
-        axes.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none", fontsize=9)
+    if ends or levels:
+        # Accuracies rise and losses fall, which leaves the corner opposite to their end free.
+        free: Corner = "lower right" if measure == "accuracy" else "upper right"
+        axes.legend(loc=free, frameon=True, framealpha=0.9, edgecolor="none", fontsize=9)
+
+
+def _said(value: float, measure: Measure) -> str:
+    """With three decimals; a small loss with three digits."""
+    return f"{value:.3g}" if measure == "loss" and abs(value) < 0.1 else f"{value:.3f}"
+
+
+def _values(points: Sequence[EvolutionPoint], name: str) -> list[tuple[float, float]]:
+    """Seconds and the value called ``name``, where it was measured."""
+    return [(p.seconds, x) for p in points if (x := getattr(p, name)) is not None]
 
 
 def _cycle(count: int) -> list[str]:
@@ -192,12 +239,16 @@ def _name_ends(axes: Axes, ends: Sequence[_End]) -> None:
         )
 
 
-def _limit_accuracy(axes: Axes, curve: EvolutionCurve) -> None:
-    values = [reference.accuracy for reference in curve.references]
-    for point in curve.points:
-        values += [v for v in (point.train_accuracy, point.validation_accuracy) if v is not None]
-    low = min(values, default=0.0)
-    axes.set_ylim(max(0.0, low - 0.08), 1.02)
+def _limit(axes: Axes, curve: EvolutionCurve, levels: Sequence[float]) -> None:
+    """Accuracies end at 1; losses begin at 0, or below where one is negative."""
+    values = list(levels)
+    for part in ("train", "validation"):
+        values += [value for _, value in _values(curve.points, f"{part}_{curve.measure}")]
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    if curve.measure == "accuracy":
+        axes.set_ylim(max(0.0, low - 0.08), 1.02)
+    else:
+        axes.set_ylim(min(0.0, 1.08 * low), 1.08 * max(high, 0.0) or 1.0)
 
 
 def _draw_size(axes: Axes, curve: EvolutionCurve) -> None:
@@ -231,18 +282,18 @@ def _steps(curve: EvolutionCurve, counts: Sequence[int]) -> tuple[list[float], l
     return times, steps
 
 
-def _draw_marks(accuracy: Axes, size: Axes, marks: Sequence[GrowthMark]) -> None:
+def _draw_marks(quality: Axes, size: Axes, marks: Sequence[GrowthMark]) -> None:
     for mark in marks:
-        for axes in (accuracy, size):
+        for axes in (quality, size):
             axes.axvline(mark.seconds, color=_FAINT, lw=1.0, zorder=0)
     ends = [float("-inf")] * _LABEL_ROWS
     for mark in marks:
-        place = float(accuracy.transData.transform((mark.seconds, 0.0))[0])
-        half = _half_width(accuracy, mark.label)
+        place = float(quality.transData.transform((mark.seconds, 0.0))[0])
+        half = _half_width(quality, mark.label)
         free = [row for row, end in enumerate(ends) if end < place - half]
         if free:
             ends[free[0]] = place + half
-            _name_mark(accuracy, mark, row=free[0])
+            _name_mark(quality, mark, row=free[0])
 
 
 def _half_width(axes: Axes, label: str) -> float:
@@ -252,7 +303,7 @@ def _half_width(axes: Axes, label: str) -> float:
 
 def _name_mark(axes: Axes, mark: GrowthMark, *, row: int) -> None:
     axes.annotate(
-        mark.label,
+        _legible(mark.label),
         (mark.seconds, 1.0),
         xycoords=("data", "axes fraction"),
         xytext=(0, 3 + 12 * row),

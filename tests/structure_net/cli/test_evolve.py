@@ -246,6 +246,28 @@ def test_a_users_own_npz_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "6-64-32-2" in out
 
 
+def test_a_regression_is_told_by_its_losses(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import numpy as np
+
+    inputs = np.random.default_rng(0).normal(size=(300, 6)).astype(np.float32)
+    np.savez(tmp_path / "mine.npz", x=inputs, y=inputs.sum(1))
+    flags = ("--dataset", tmp_path / "mine.npz", *FLAGS, "--baseline", "--out", tmp_path / "run")
+    code, out, _ = run(capsys, "evolve", *flags)
+    assert code == 0
+    first = next(line for line in out.splitlines() if line.startswith("iteration 1/2"))
+    history = json.loads((tmp_path / "run" / "history.json").read_text())
+    assert f"train loss {history['iterations'][0]['train_loss']:.3f} (running)" in first
+    assert f"validation loss {history['iterations'][0]['validation_loss']:.3f}" in first
+    for score in history["scores"]:
+        assert f"{score['train_loss']:.3f}" in out
+        assert f"{score['validation_loss']:.3f}" in out
+    code, out, _ = run(capsys, "replay", tmp_path / "run")
+    assert code == 0
+    assert f"loss: {history['scores'][0]['test_loss']:.4g} on the test data" in out
+
+
 def test_a_run_can_be_resumed_from_another_place(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,6 +67,43 @@ def test_an_iteration_is_one_line_with_sizes_accuracies_time_edits_and_reasons()
         assert part in line
 
 
+REGRESSION = replace(
+    FACTS,
+    iterations=tuple(
+        replace(i, train_accuracy=None, validation_accuracy=None, validation_loss=0.0123)
+        for i in FACTS.iterations
+    ),
+    scores=(Score("evolved", 6, 140, 170, None, None, None, 0.9, 2.5, 0.6, 0.8),),
+)
+
+
+def test_a_run_without_accuracies_is_told_by_its_losses() -> None:
+    line = iteration_line(REGRESSION.iterations[0], of=2)
+    assert "train loss 0.700 (running) | validation loss 0.0123" in line
+    text = render_report(REGRESSION)
+    for part in (
+        "validation loss 0.0123, test loss 0.900.",
+        "| train loss (running) | validation loss |",
+        "| train loss | validation loss | test loss | seconds |",
+        "| 0.600 | 0.800 | 0.900 | 2.5 |",
+        "![Loss and size over time]",
+    ):
+        assert part in text
+    assert "accuracy" not in text
+
+
+def test_the_running_value_and_the_measured_one_have_different_names() -> None:
+    text = render_report(FACTS)
+    assert "| train (running) | validation |" in text
+    assert "| train | validation | test | test loss |" in text
+
+
+def test_a_folder_is_quoted_for_a_shell() -> None:
+    text = render_report(replace(FACTS, name="my runs/try 1", status="interrupted"))
+    for command in ("resume", "show", "replay"):
+        assert f"structure-net {command} 'my runs/try 1'" in text
+
+
 def test_an_iteration_without_edits_says_so() -> None:
     assert iteration_line(FACTS.iterations[1], of=2).endswith("no edits")
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import warnings
+from dataclasses import replace
+
 import matplotlib
 import pytest
 from matplotlib.figure import Figure
@@ -80,6 +84,43 @@ def test_a_run_without_accuracies_shows_its_size() -> None:
         EvolutionCurve((EvolutionPoint(1.0, 11, 10), EvolutionPoint(2.0, 11, 10)))
     )
     assert line(figure, 1, "parameters")[1][-1] == 11
+
+
+LOSSES = (
+    EvolutionPoint(1.0, 11, 10, train_loss=0.9, validation_loss=1.1),
+    EvolutionPoint(2.0, 11, 10, train_loss=0.02, validation_loss=0.0123),
+)
+
+
+def test_a_run_without_accuracies_shows_its_losses() -> None:
+    curve = EvolutionCurve(LOSSES, references=(Reference("start network", loss=0.5),))
+    figure = plot_evolution(curve)
+    assert figure.axes[0].get_ylabel() == "loss"
+    assert line(figure, 0, "training") == ([1.0, 2.0], [0.9, 0.02])
+    assert line(figure, 0, "validation") == ([1.0, 2.0], [1.1, 0.0123])
+    assert line(figure, 0, "start network (0.500)")[1] == [0.5, 0.5]
+    assert "0.0123" in texts(figure)
+    low, high = figure.axes[0].get_ylim()
+    assert low == 0
+    assert high > 1.1
+
+
+def test_accuracies_are_shown_where_both_were_measured() -> None:
+    both = tuple(replace(point, train_loss=0.5) for point in POINTS)
+    references = (Reference("start network", loss=0.5),)
+    figure = plot_evolution(EvolutionCurve(both, references=references))
+    assert figure.axes[0].get_ylabel() == "accuracy"
+    assert line(figure, 0, "training")[1] == [0.50, 0.60, 0.80]
+    assert all("start" not in str(x.get_label()) for x in figure.axes[0].get_lines())
+
+
+@pytest.mark.parametrize("word", ["\u6570\u636e", "costs $x^{$ and $y", "\U0001f40d"])
+def test_any_name_is_drawn_without_a_warning(word: str) -> None:
+    marks = (GrowthMark(2.25, f"+8 heads in {word}"),)
+    curve = EvolutionCurve(POINTS, marks, (Reference(word, 0.4),), title=f"{word}: 64-10")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plot_evolution(curve).savefig(io.BytesIO())
 
 
 def test_the_picture_can_be_drawn_into_axes_of_the_caller() -> None:
