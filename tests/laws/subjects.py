@@ -8,10 +8,11 @@ from functools import cache
 from typing import Any
 
 import torch
+from hypothesis import HealthCheck, settings
 from torch import Tensor, nn
 
 from structure_net.errors import PreservationError, SurgeryError
-from structure_net.graph import ChannelGraph, ChannelGroup, adopt, graph_of
+from structure_net.graph import ChannelGroup, adopt, graph_of
 from tests.zoo import ZOO
 
 LAWFUL = [name for name, case in ZOO.items() if case.laws]
@@ -74,15 +75,16 @@ def trained(name: str) -> tuple[nn.Module, torch.optim.Optimizer]:
     return model, optimizer
 
 
-def layers(choose: Callable[[ChannelGraph, str], bool] = lambda graph, layer: True) -> list[Any]:
-    """Pairs of a model and one of its editable layers: the first and the last of each model."""
-    found: list[tuple[str, str]] = []
-    for name in LAWFUL:
-        graph = graph_of(prepared(name), example(name))
-        frozen = graph.frozen
-        known = [n for n in graph.layers if n not in frozen and choose(graph, n)]
-        found += [(name, layer) for layer in dict.fromkeys([*known[:1], *known[-1:]])]
-    return found
+def examples(count: int) -> settings:
+    """How many examples a law is checked on for each model; the rest is the profile's."""
+    calm = [HealthCheck.too_slow, HealthCheck.data_too_large]
+    return settings(max_examples=count, suppress_health_check=calm)
+
+
+def editable(name: str) -> list[str]:
+    """The layers of a model whose width can change, in order of execution."""
+    graph = graph_of(prepared(name), example(name))
+    return [layer for layer in graph.layers if layer not in graph.frozen]
 
 
 def group_of(model: nn.Module, name: str, layer: str) -> ChannelGroup:
