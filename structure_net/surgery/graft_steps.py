@@ -13,8 +13,9 @@ from torch.optim import Optimizer
 from structure_net.surgery.building import built_block, built_skip
 from structure_net.surgery.committing import Step
 from structure_net.surgery.grafts import Carrier, Grafted, HeadGate
+from structure_net.surgery.moments import JoinGroup, LeaveGroup
 from structure_net.surgery.moves import AddGraft, Block, Move, RemoveGraft, SetGate
-from structure_net.surgery.optimizers import JoinGroup, LeaveGroup, Record
+from structure_net.surgery.optimizers import Record
 from structure_net.surgery.tensors import draws
 
 _Module = TypeVar("_Module", bound=nn.Module)
@@ -51,10 +52,10 @@ def graft_steps(
             graft = grafts[f"{move.layer}.grafts.{move.name}"]
             graft.train(model.get_submodule(move.layer).training)
             yield PutGraft(model, move.layer, move.name, graft)
-            near = _neighbour(model, move.layer)
-            if near is not None:
-                record.born += [(new, near) for new in graft.parameters()]
-                yield from _joins(optimizers, graft, near)
+            born = list(_neighbours(model, move.layer, graft))
+            record.born += born
+            for optimizer in optimizers:
+                yield from (JoinGroup(optimizer, new, near) for new, near in born)
         elif isinstance(move, RemoveGraft):
             graft = model.get_submodule(f"{move.layer}.grafts.{move.name}")
             yield TakeGraft(model, move.layer, move.name)
@@ -74,17 +75,18 @@ def gate_steps(model: nn.Module, moves: Sequence[Move]) -> Iterator[Step]:
             yield PutGate(model, move.layer.removesuffix(".origin"), gate)
 
 
-def _joins(optimizers: Sequence[Optimizer], graft: nn.Module, near: Tensor) -> Iterator[Step]:
-    for optimizer in optimizers:
-        yield from (JoinGroup(optimizer, new, near) for new in graft.parameters())
+def _neighbours(model: nn.Module, layer: str, graft: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
+    """Each new parameter with the one whose optimizer group it joins.
 
-
-def _neighbour(model: nn.Module, layer: str) -> Tensor | None:
-    """The parameter whose optimizer group newborn ones join: the layer's own, else the model's
-    first.
+    That is one of the layer's own, else of the model's: of the same name (a bias joins the bias,
+    which many train without weight decay), else as much of a matrix or a vector, else the first.
     """
-    own = next(model.get_submodule(layer).parameters(), None)
-    return own if own is not None else next(model.parameters(), None)
+    own = dict(model.get_submodule(layer).named_parameters()) or dict(model.named_parameters())
+    for name, new in graft.named_parameters() if own else ():
+        called = name.rpartition(".")[2]
+        same = [near for other, near in own.items() if other.rpartition(".")[2] == called]
+        alike = [near for near in own.values() if (near.dim() > 1) == (new.dim() > 1)]
+        yield new, (*same, *alike, *own.values())[0]
 
 
 def _like(model: nn.Module, layer: str) -> Tensor:

@@ -28,6 +28,7 @@ from structure_net.surgery.committing import (
 )
 from structure_net.surgery.graft_steps import built_grafts, gate_steps, graft_steps
 from structure_net.surgery.grafts import resolved
+from structure_net.surgery.moments import Follow, ReplaceState, carried_state
 from structure_net.surgery.moves import (
     Connect,
     Disconnect,
@@ -38,15 +39,7 @@ from structure_net.surgery.moves import (
     ScaleAttribute,
     SetAttribute,
 )
-from structure_net.surgery.optimizers import (
-    LOG,
-    Follow,
-    Record,
-    Remember,
-    ReplaceState,
-    carried_state,
-    optimizers_of,
-)
+from structure_net.surgery.optimizers import LOG, Record, Remember, optimizers_of, refuse_flat
 from structure_net.surgery.tensors import changed, draws
 
 LeafMove = MoveLeaf | MergeLeaf | Connect | Disconnect
@@ -101,6 +94,8 @@ def _steps(
     steps += _attribute_steps(model, moves)
     steps += graft_steps(model, moves, built_grafts(model, moves, seed), optimizers, record)
     steps += gate_steps(model, moves)
+    for one in optimizers:
+        refuse_flat(one, record)
     return [*steps, Remember(record, optimizers)]
 
 

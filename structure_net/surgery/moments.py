@@ -1,0 +1,167 @@
+"""What an optimizer remembers of one parameter, across an edit, and the groups of its parameters.
+
+State is carried for every optimizer whose state tensors have the parameter's shape (SGD with
+momentum, Adam, AdamW with AMSGrad, RMSprop, Adagrad, NAdam, Rprop, ..., fused and foreach too), or
+its shape with some axes reduced to one (Adafactor). Anything else is refused, with the reason,
+before anything is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from structure_net.errors import SurgeryError
+
+Carry = Callable[[Tensor], Tensor]
+
+
+def carried_state(
+    optimizer: Optimizer, state: dict[str, Any], shape: torch.Size, carry: Carry
+) -> dict[str, Any]:
+    """What an optimizer remembers of one parameter, after the parameter's edit.
+
+    Args:
+        optimizer: For the message.
+        state: Its state for the parameter: tensors of the parameter's shape, 0-dim tensors, plain
+            values.
+        shape: The parameter's shape before the edit.
+        carry: Takes a tensor of that shape to the new one.
+
+    Returns:
+        The new state, which shares no tensor with the old one.
+
+    Raises:
+        SurgeryError: A value is neither.
+    """
+    return {key: _carried(optimizer, key, value, shape, carry) for key, value in state.items()}
+
+
+def _carried(optimizer: Optimizer, key: str, value: Any, shape: torch.Size, carry: Carry) -> Any:
+    if isinstance(value, Tensor):
+        if value.dim() == 0:
+            return value.clone()
+        if value.shape == shape:
+            return carry(value)
+        reduced = [d for d, (a, b) in enumerate(zip(value.shape, shape, strict=False)) if a != b]
+        if value.dim() == len(shape) and all(value.shape[d] == 1 for d in reduced):
+            return carry(value.expand(shape)).amax(reduced, keepdim=True)
+        raise SurgeryError(refusal(optimizer, f"{key!r} of shape {tuple(value.shape)}", shape))
+    if value is None or isinstance(value, int | float | str | bool):
+        return value
+    raise SurgeryError(refusal(optimizer, f"{key!r} of type {type(value).__name__}", shape))
+
+
+def refusal(optimizer: Optimizer, what: str, shape: torch.Size | None = None) -> str:
+    """Why an optimizer's state cannot follow an edit."""
+    of = "" if shape is None else f" for a parameter of shape {tuple(shape)}"
+    return (
+        f"{type(optimizer).__name__} remembers {what}{of}, which cannot follow an edit: state "
+        "must be plain values or "
+        "tensors of the parameter's shape. Use SGD, Adam, AdamW, RMSprop, Adagrad or Adafactor, "
+        "or make a new "
+        "optimizer after the edit."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """How the state of one parameter follows one edit: its shape before, and the carry to the next
+    shape.
+    """
+
+    shape: torch.Size
+    carry: Carry
+
+
+def held(optimizer: Optimizer) -> set[int]:
+    """The identities of an optimizer's parameters."""
+    return {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+
+
+def fits(state: dict[str, Any], shape: torch.Size) -> bool:
+    """Whether every tensor of a state has the shape, or the shape with axes reduced to one."""
+    tensors = [v for v in state.values() if isinstance(v, Tensor) and v.dim()]
+    return all(
+        v.dim() == len(shape) and all(a in (b, 1) for a, b in zip(v.shape, shape, strict=True))
+        for v in tensors
+    )
+
+
+@dataclass(slots=True)
+class ReplaceState:
+    """Replaces what an optimizer remembers of one parameter."""
+
+    optimizer: Optimizer
+    parameter: Tensor
+    state: dict[str, Any]
+    _before: Any = field(default=None, init=False)
+
+    def apply(self) -> None:
+        """Puts the new state in place."""
+        self._before = self.optimizer.state[self.parameter]
+        self.optimizer.state[self.parameter] = self.state
+
+    def revert(self) -> None:
+        """Puts the state from before in place."""
+        self.optimizer.state[self.parameter] = self._before
+
+
+@dataclass(slots=True)
+class JoinGroup:
+    """Adds a new parameter to the group of its neighbour; nothing happens in an optimizer without
+    the neighbour.
+    """
+
+    optimizer: Optimizer
+    new: Tensor
+    near: Tensor
+    _group: dict[str, Any] | None = field(default=None, init=False)
+
+    def apply(self) -> None:
+        """Appends the parameter, so that groups, learning rates and schedulers live on."""
+        known = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
+        if id(self.new) in known:
+            return
+        for group in self.optimizer.param_groups:
+            if any(p is self.near for p in group["params"]):
+                group["params"] = [*group["params"], self.new]
+                self._group = group
+                return
+
+    def revert(self) -> None:
+        """Takes it out again."""
+        if self._group is not None:
+            self._group["params"] = [p for p in self._group["params"] if p is not self.new]
+            self.optimizer.state.pop(self.new, None)
+
+
+@dataclass(slots=True)
+class LeaveGroup:
+    """Takes a removed parameter and its state out of an optimizer."""
+
+    optimizer: Optimizer
+    parameter: Tensor
+    _before: tuple[dict[str, Any], list[Tensor], Any] | None = field(default=None, init=False)
+
+    def apply(self) -> None:
+        """Removes the parameter where it is."""
+        for group in self.optimizer.param_groups:
+            if any(p is self.parameter for p in group["params"]):
+                state = self.optimizer.state.pop(self.parameter, None)
+                self._before = (group, group["params"], state)
+                group["params"] = [p for p in group["params"] if p is not self.parameter]
+                return
+
+    def revert(self) -> None:
+        """Puts it back at its place."""
+        if self._before is not None:
+            group, parameters, state = self._before
+            group["params"] = parameters
+            if state is not None:
+                self.optimizer.state[self.parameter] = state

@@ -1,0 +1,183 @@
+"""Which optimizers follow an edit that they were not handed to, and which do not."""
+
+import gc
+import weakref
+
+import pytest
+import torch
+from torch import nn
+
+from structure_net.errors import SurgeryError
+from structure_net.surgery import (
+    AddNeurons,
+    InsertLayer,
+    RemoveNeurons,
+    ResetNeurons,
+    SplitNeurons,
+    apply,
+)
+
+X = torch.randn(5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+def build() -> nn.Sequential:
+    torch.manual_seed(0)
+    layers = [nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3)]
+    return nn.Sequential(*layers).double()
+
+
+def train(model: nn.Module, *optimizers: torch.optim.Optimizer, steps: int = 2) -> None:
+    for _ in range(steps):
+        model.zero_grad()
+        model(X).square().sum().backward()
+        for optimizer in optimizers:
+            optimizer.step()
+
+
+def moments(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    return [optimizer.state[p][key] for p in model.parameters() for key in ("exp_avg", "step")]
+
+
+@pytest.mark.parametrize("made", ["before", "after"])
+def test_state_that_is_loaded_after_edits_is_taken_as_it_is(made: str) -> None:
+    model = build()
+    optimizer = torch.optim.Adam(model.parameters())
+    train(model, optimizer)
+    early = torch.optim.Adam(model.parameters())
+    apply(model, SplitNeurons("0", (0,)), X, optimizer=optimizer)
+    apply(model, RemoveNeurons("0", (0,)), X, optimizer=optimizer)
+    apply(model, ResetNeurons("0", (2,)), X, optimizer=optimizer)
+    train(model, optimizer, steps=1)
+    fresh = torch.optim.Adam(model.parameters()) if made == "after" else early
+    fresh.load_state_dict(optimizer.state_dict())
+    wanted = [value.clone() for value in moments(model, optimizer)]
+    for parameter in model.parameters():
+        parameter.grad = None
+    fresh.step()
+    assert all(torch.equal(a, b) for a, b in zip(moments(model, fresh), wanted, strict=True))
+
+
+def test_state_of_other_shapes_that_is_loaded_after_an_edit_is_refused_clearly() -> None:
+    model = build()
+    optimizer = torch.optim.Adam(model.parameters())
+    train(model, optimizer)
+    saved = optimizer.state_dict()
+    optimizer = torch.optim.Adam(model.parameters())
+    apply(model, AddNeurons("0", 1), X)
+    optimizer.load_state_dict(saved)
+    with pytest.raises(SurgeryError, match="another shape than its parameter"):
+        train(model, optimizer)
+
+
+def test_an_optimizer_that_is_made_after_an_edit_keeps_to_its_own_parameters() -> None:
+    model = build()
+    old = torch.optim.SGD(model.parameters(), lr=0.1)
+    before = list(model.parameters())
+    apply(model, InsertLayer("0"), X)
+    new = [p for p in model.parameters() if all(p is not one for one in before)]
+    fresh = torch.optim.SGD(before, lr=0.1)
+    newborn = torch.optim.SGD(new, lr=0.01)
+    train(model, fresh, newborn, old)
+    assert [id(p) for p in fresh.param_groups[0]["params"]] == [id(p) for p in before]
+    assert [id(p) for p in old.param_groups[0]["params"]] == [id(p) for p in before]
+
+
+def test_newborn_parameters_join_the_optimizer_of_their_layer() -> None:
+    model = build()
+    first = torch.optim.SGD(model[0].parameters(), lr=0.1)
+    second = torch.optim.SGD(model[2].parameters(), lr=0.1)
+    apply(model, InsertLayer("0"), X)
+    train(model, first, second)
+    assert len(first.param_groups[0]["params"]) == 2 + len(list(model[0].grafts.parameters()))
+    assert len(second.param_groups[0]["params"]) == 2
+
+
+def test_a_newborn_bias_joins_the_group_of_biases() -> None:
+    model = build()
+    matrices = [p for p in model.parameters() if p.dim() > 1]
+    vectors = [p for p in model.parameters() if p.dim() < 2]
+    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups)
+    apply(model, InsertLayer("0"), X, optimizer=optimizer)
+    assert [{p.dim() > 1 for p in g["params"]} for g in optimizer.param_groups] == [{True}, {False}]
+    assert sum(len(g["params"]) for g in optimizer.param_groups) == len(list(model.parameters()))
+
+
+def test_state_is_read_as_that_of_the_parameters_as_they_are() -> None:
+    model = build()
+    optimizer = torch.optim.Adam(model.parameters())
+    train(model, optimizer)
+    undo = apply(model, AddNeurons("0", 2), X)
+    assert optimizer.state_dict()["state"][0]["exp_avg"].shape == (8, 4)
+    undo.undo()
+    assert optimizer.state_dict()["state"][0]["exp_avg"].shape == (6, 4)
+    train(model, optimizer)
+
+
+def test_edits_that_were_followed_are_undone_one_by_one() -> None:
+    model = build()
+    optimizer = torch.optim.Adam(model.parameters())
+    train(model, optimizer)
+    wanted = [[value.clone() for value in moments(model, optimizer)]]
+    first = apply(model, AddNeurons("0", 2), X)
+    second = apply(model, AddNeurons("0", 1), X)
+    train(model, optimizer)
+    second.undo()
+    assert optimizer.state[model[0].weight]["exp_avg"].shape == (8, 4)
+    train(model, optimizer)
+    first.undo()
+    assert optimizer.state[model[0].weight]["exp_avg"].shape == (6, 4)
+    changed = [model[0].weight, model[0].bias, model[2].weight]
+    for number, parameter in ((0, changed[0]), (1, changed[1]), (2, changed[2])):
+        state = optimizer.state[parameter]
+        assert torch.equal(state["exp_avg"], wanted[0][2 * number])
+        assert torch.equal(state["step"], wanted[0][2 * number + 1])
+    train(model, optimizer)
+
+
+@pytest.mark.parametrize("handed", [True, False])
+def test_undo_takes_the_step_count_back_as_well(handed: bool) -> None:
+    model = build()
+    optimizer = torch.optim.Adam(model.parameters())
+    train(model, optimizer, steps=3)
+    done = apply(model, AddNeurons("0", 1), X, optimizer=optimizer if handed else None)
+    train(model, optimizer, steps=2)
+    done.undo()
+    assert optimizer.state[model[0].weight]["step"] == 3
+
+
+@pytest.mark.parametrize("change", [AddNeurons("2", 1), RemoveNeurons("2", (0,)), InsertLayer("2")])
+def test_a_flat_history_of_all_parameters_cannot_follow(change: object) -> None:
+    model = build()
+    optimizer = torch.optim.LBFGS(model.parameters())
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = model(X).square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    with pytest.raises(SurgeryError, match="LBFGS remembers flat history"):
+        apply(model, change, X, optimizer=optimizer)
+    done = apply(model, change, X)
+    with pytest.raises(SurgeryError, match="LBFGS remembers flat history"):
+        optimizer.step(closure)
+    done.undo()
+    optimizer.step(closure)
+
+
+def test_nothing_is_kept_of_an_edit_that_every_optimizer_has_followed() -> None:
+    model = build()
+    optimizer = torch.optim.Adam(model.parameters())
+    other = torch.optim.Adam(model[4].parameters())
+    train(model, optimizer)
+    apply(model, InsertLayer("0"), X)
+    graft = weakref.ref(model[0].grafts["inserted1"].linear.weight)
+    apply(model, AddNeurons("0", 1), X)
+    train(model, optimizer, other)
+    model[0] = model[0].origin
+    optimizer.param_groups[0]["params"] = list(model.parameters())
+    optimizer.state.clear()
+    gc.collect()
+    assert graft() is None
