@@ -149,6 +149,21 @@ class ComposableEvolutionSystem:
         """What the analyzers say of the network now; nothing is changed."""
         return self._session(_reading(context), None).analyze()
 
+    def check(self, context: NetworkContext) -> None:
+        """Looks once, and checks that a first iteration could decide; nothing is changed.
+
+        Strategies with a trigger are asked later, when analyzers may know more; they are left out.
+
+        Raises:
+            MissingAnalysisError: A strategy requires what no analyzer provides.
+        """
+        asked = [rule for rule in self._rules if rule.when is None and rule.strategy.requires]
+        if not asked:
+            return
+        analysis = self.analyze(context)
+        for rule in asked:
+            analysis.read_by(rule.name).require(rule.strategy.requires)
+
     def propose(self, context: NetworkContext) -> tuple[tuple[str, str, Any], ...]:
         """What the editing strategies would do now; nothing is changed.
 

@@ -36,18 +36,23 @@ from structure_net.visualization import EvolutionPoint
 def begin(folder: RunFolder, prepared: Prepared, *, command: Sequence[str]) -> RunState:
     """Makes the run folder with what was asked and the network at birth, or nothing at all.
 
+    The system looks at the network once before anything is written.
+
     Args:
         folder: From `free_folder`.
         prepared: What the run is made of.
         command: The command line, word by word, for the record.
 
     Raises:
-        StructureNetError: The checkpoint cannot be written; no folder is left.
+        StructureNetError: A strategy requires what no analyzer provides, an analyzer fails, or the
+            checkpoint cannot be written; no folder is left.
         OSError: A file cannot be written; no folder is left.
     """
     from structure_net.runs.records import RunRecord
 
     state = RunState(fresh_context(prepared))
+    with blamed("The run cannot start"):
+        prepared.system.check(state.context)
     stats = network_stats(prepared.network)
     record = RunRecord(
         created=datetime.now(UTC).isoformat(timespec="seconds"),

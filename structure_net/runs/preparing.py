@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from structure_net.core import StandardNetwork, create_standard_network
 from structure_net.data import Dataset, TensorBatches, load_dataset
-from structure_net.errors import RunError
+from structure_net.errors import DatasetError, RunError
 from structure_net.evolution import ComposableEvolutionSystem, Loss
 from structure_net.runs.blaming import blamed, described
 from structure_net.runs.request import PipelineSource, RunRequest, fitted_architecture
@@ -55,12 +55,13 @@ def prepare(request: RunRequest) -> Prepared:
     """Loads the data and makes the start network and the system; writes nothing.
 
     Raises:
-        DatasetError: The data set is unknown, missing or damaged.
+        DatasetError: The data set is unknown, missing or damaged, or too small to validate.
         RunError: The architecture does not fit the data, or the pipeline cannot be used.
     """
     dataset = load_dataset(
         request.dataset, data_dir=request.data_dir, seed=request.seed, download=request.download
     )
+    _check_validation(dataset)
     size = request.batch_size
     return Prepared(
         request,
@@ -69,6 +70,17 @@ def prepare(request: RunRequest) -> Prepared:
         system_of(request),
         dataset.train.batches(size, shuffle=True, seed=request.seed, device=request.device),
         dataset.validation.batches(size, device=request.device),
+    )
+
+
+def _check_validation(dataset: Dataset) -> None:
+    if len(dataset.validation):
+        return
+    raise DatasetError(
+        f"The data set {dataset.name!r} leaves {len(dataset.train)} samples to train on and none "
+        "to validate. A tenth of the samples beside the test split validates, and each class keeps "
+        "one to train on, so a run needs at least 6 samples beside the test split (7 in a file "
+        "without one), two of them in one class."
     )
 
 

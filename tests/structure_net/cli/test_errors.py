@@ -115,6 +115,39 @@ def test_a_damaged_npz_is_refused(
     assert not (place / "run").exists()
 
 
+def test_a_pipeline_that_lacks_an_analyzer_can_be_run_again_once_it_has_one(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["evolve", "--system", "needing.py:system", "--iterations", "1", "--out", "run"]
+    (place / "needing.py").write_text(NEEDING)
+    assert "ExtremaGrowthStrategy needs 'extrema" in refused(capsys, *words)
+    assert not (place / "run").exists()
+    (place / "needing.py").write_text(NEEDING.replace("([Ex", "([StandardExtremaAnalyzer(), Ex"))
+    assert main(words) == 0
+
+
+NEEDING = """
+from structure_net.evolution import ComposableEvolutionSystem
+from structure_net.evolution.components import ExtremaGrowthStrategy, StandardExtremaAnalyzer
+
+system = ComposableEvolutionSystem([ExtremaGrowthStrategy()])
+"""
+
+
+def test_data_that_leave_nothing_to_validate_are_refused_before_anything_is_written(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inputs = np.random.default_rng(0).normal(size=(7, 3))
+    words = ["evolve", "--dataset", "mine.npz", "--iterations", "1", "--epochs", "1", "--json"]
+    np.savez(place / "mine.npz", x=inputs[:6], y=np.array([0, 1] * 3))
+    assert "at least 6 samples" in refused(capsys, *words, "--out", "run")
+    np.savez(place / "mine.npz", x=inputs, y=np.arange(7), x_test=inputs, y_test=np.arange(7))
+    assert "two of them in one class" in refused(capsys, *words, "--out", "run")
+    assert not (place / "run").exists()
+    np.savez(place / "mine.npz", x=inputs, y=np.array([0, 1] * 3 + [0]))
+    assert main([*words, "--out", "run"]) == 0
+
+
 def test_a_folder_that_exists_is_not_taken(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (place / "run").mkdir()
     (place / "run" / "mine.txt").write_text("mine")
