@@ -72,8 +72,10 @@ Batch = tuple[NDArray[np.uint8], NDArray[np.uint8], str]  # pixels, labels, md5 
 def load(request: DatasetRequest) -> RawDataset:
     """60,000 colour images of 3 x 32 x 32 in ten classes; 10,000 are the test set.
 
-    Reads ``cifar-10-batches-bin`` where it is there, else ``cifar-10-batches-py``, else the packed
-    archive of the former, which is not unpacked to the disk.
+    Reads what can be verified where it is there: the packed archive of ``cifar-10-batches-bin``,
+    which is not unpacked to the disk, or ``cifar-10-batches-py``, both against their published md5.
+    The unpacked ``cifar-10-batches-bin`` comes last. No md5 of its files is published, so that only
+    their lengths and labels are checked; the descriptor's checksum tells one copy from another.
 
     References:
         Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
@@ -150,12 +152,12 @@ def read_members(archive: Path, folder: str, names: Sequence[str]) -> dict[str, 
 
 
 def _batches(request: DatasetRequest, roots: list[Path]) -> list[Batch]:
-    candidates = [root / layout for layout in (_BINARY, _PICKLED) for root in roots]
+    candidates = [root / layout for layout in (_PICKLED, _BINARY) for root in roots]
     folder = next((folder for folder in candidates if folder.is_dir()), None)
-    if folder is not None:
+    archive = locate(_ARCHIVE.name, roots)
+    if archive is None and folder is not None:
         read = _read_binary if folder.name == _BINARY else _read_pickled
         return [read(folder, name) for name in _TRAIN + _TEST]
-    archive = locate(_ARCHIVE.name, roots)
     if archive is None and request.download:
         archive = download(_ARCHIVE, roots[0])
     if archive is None:

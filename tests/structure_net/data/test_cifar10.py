@@ -116,6 +116,20 @@ def test_another_archive_under_the_published_name_is_refused(tmp_path: Path) -> 
         load_dataset("cifar10", data_dir=tmp_path)
 
 
+def test_what_can_be_verified_goes_before_a_folder_that_cannot(tmp_path: Path) -> None:
+    folder = tmp_path / "cifar-10-batches-bin"
+    folder.mkdir()
+    for name in [f"data_batch_{number}" for number in range(1, 6)] + ["test_batch"]:
+        (folder / f"{name}.bin").write_bytes(bytes(10_000 * 3073))
+    assert load_dataset("cifar10", data_dir=tmp_path).descriptor.sizes["test"] == 10_000
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    with pytest.raises(DatasetError, match=r"batches-py/data_batch_1 cannot be read"):
+        load_dataset("cifar10", data_dir=tmp_path)
+    archive(tmp_path, {}).rename(tmp_path / "cifar-10-binary.tar.gz")
+    with pytest.raises(DatasetError, match=r"cifar-10-binary\.tar\.gz is damaged: its md5 is"):
+        load_dataset("cifar10", data_dir=tmp_path)
+
+
 @pytest.mark.data
 def test_the_official_binary_layout_is_read(data_dir: Path, tmp_path: Path) -> None:
     unpack = data_dir / "unpack_cifar10.py"
