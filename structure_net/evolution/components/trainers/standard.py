@@ -135,7 +135,6 @@ class _Run:
 
     def epochs(self) -> None:
         for epoch in range(self._trainer.epochs):
-            self._good = Snapshot(self._context.network, self._optimizer)
             rate = self._optimizer.param_groups[0]["lr"]
             metrics = {**self._epoch(), **self._validate(), "learning_rate": rate}
             if self._length is None:
@@ -145,8 +144,9 @@ class _Run:
             done = self._hooks.after_epoch(metrics, more=more)
             if any(changes_network(event) for event in done):
                 self._best, self._waited = None, 0
-            if stop:
+            if not more:
                 break
+            self._good = Snapshot(self._context.network, self._optimizer)
         if self._best is not None:
             self._best[1].restore()
         # An edit carries gradients along; these are spent.
