@@ -10,6 +10,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from structure_net.core.running import call, evaluating
 from structure_net.core.sparsity import SparseLayer
 from structure_net.core.statistics import outermost_modules
 from structure_net.errors import InitialisationError
@@ -67,7 +68,7 @@ def lsuv_(
 
     Args:
         model: The model, changed in place.
-        inputs: A batch: a tensor, a tuple of arguments, or a dict of them.
+        inputs: A batch: a tensor, a tuple of arguments, or a mapping of named ones.
         tolerance: How far the variance may be from 1.
         max_steps: The number of scalings to try for one layer.
         orthogonal: Whether the weights of dense layers start as orthonormal matrices first, as
@@ -120,24 +121,17 @@ def lsuv_(
 def _run_with_hooks(
     model: nn.Module, inputs: Any, hook: Callable[[str], Callable[..., Tensor | None]]
 ) -> None:
-    modes = {module: module.training for module in model.modules()}
     handles = [
         module.register_forward_hook(hook(name), with_kwargs=True)
         for name, module in outermost_modules(model)
         if isinstance(module, (SparseLayer, *_DENSE, *_TRANSPOSED))
     ]
-    model.eval()
     try:
-        with torch.no_grad():
-            if isinstance(inputs, dict):
-                model(**inputs)
-            else:
-                model(*inputs) if isinstance(inputs, tuple) else model(inputs)
+        with evaluating(model), torch.no_grad():
+            call(model, inputs)
     finally:
         for handle in handles:
             handle.remove()
-        for module, training in modes.items():
-            module.training = training
 
 
 def _scaled(

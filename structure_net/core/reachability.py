@@ -17,6 +17,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from structure_net.core.running import call
 from structure_net.core.sparsity import SparseLayer
 from structure_net.core.statistics import outermost_modules
 
@@ -125,20 +126,17 @@ class Reach:
     joined: bool
 
 
-def reachable(
-    model: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]
-) -> dict[str, Reach]:
+def reachable(model: nn.Module, example: Any) -> dict[str, Reach]:
     """Finds the live paths through the layers that run.
 
     Args:
         model: The model; it runs once, in the mode it is in, and is left as it was.
-        arguments: The positional inputs of an example.
-        named: The inputs by keyword.
+        example: Inputs: a tensor, a tuple of arguments, or a mapping of named ones.
 
     Returns:
         For each layer that ran, in order of execution, what its units are part of.
     """
-    trace = _traced(model, arguments, named)
+    trace = _traced(model, example)
     fed = _forward(trace.nodes)
     read, used = _backward(trace.nodes, trace.finals)
     return {
@@ -154,8 +152,9 @@ def reachable(
     }
 
 
-def _traced(model: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> _Trace:
+def _traced(model: nn.Module, example: Any) -> _Trace:
     trace = _Trace()
+    inputs = dict(example) if isinstance(example, Mapping) else example
     handles = []
     for name, module in outermost_modules(model):
         if isinstance(module, SparseLayer) or (
@@ -166,10 +165,7 @@ def _traced(model: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any])
             handles.append(module.register_forward_hook(after))
     try:
         with torch.enable_grad():
-            outputs = model(
-                *(_mapped(value, trace.marked) for value in arguments),
-                **{key: _mapped(value, trace.marked) for key, value in named.items()},
-            )
+            outputs = call(model, _mapped(inputs, trace.marked))
     finally:
         for handle in handles:
             handle.remove()
@@ -286,6 +282,8 @@ def _mapped(value: Any, mark: Callable[[Tensor, str], Tensor]) -> Any:
         return mark(value, _INPUT) if value.is_floating_point() else value
     if isinstance(value, (tuple, list)):
         return type(value)(_mapped(part, mark) for part in value)
+    if type(value) is dict:
+        return {key: _mapped(part, mark) for key, part in value.items()}
     return value
 
 

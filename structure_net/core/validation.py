@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from structure_net.core.masking import MaskedLayer
 from structure_net.core.network_factory import StandardNetwork
 from structure_net.core.reachability import WEIGHTED, Reach, reachable
+from structure_net.core.running import call, evaluating
 from structure_net.core.sparsity import SparseLayer
 from structure_net.core.statistics import outermost_modules, sparse_layers
 
@@ -96,7 +97,7 @@ def validate_network(
 
     Args:
         model: The network.
-        example: Inputs: a tensor, a tuple of arguments, or a dict of them.
+        example: Inputs: a tensor, a tuple of arguments, or a mapping of named ones.
         vanishing: A layer whose output's root mean square is below this multiple of its input's is
             a problem, unless the output is joined with others (a branch may well be silent).
         exploding: So is one above this multiple.
@@ -113,39 +114,25 @@ def validate_network(
             f"vanishing={vanishing}, exploding={exploding}."
         )
     problems = [*_values(model), *_connections(model)]
-    inputs = _arguments(model, example)
-    if inputs is None:
+    if example is None and isinstance(model, StandardNetwork):
+        example = _noise(model)
+    if example is None:
         return NetworkHealth(tuple(problems), complete=False)
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        reach = reachable(model, *inputs)
+    with evaluating(model):
+        reach = reachable(model, example)
         joined = {name for name, layer in reach.items() if layer.joined}
         problems += [
             problem
-            for problem in _signals(model, inputs, (vanishing, exploding))
+            for problem in _signals(model, example, (vanishing, exploding))
             if problem.kind != "vanishing" or problem.layer not in joined
         ]
         problems += _paths(reach)
-    finally:
-        for module, training in modes.items():
-            module.training = training
     return NetworkHealth(tuple(problems), complete=True)
 
 
-_Inputs = tuple[tuple[Any, ...], dict[str, Any]]
-
-
-def _arguments(model: nn.Module, example: Any) -> _Inputs | None:
-    if example is None and isinstance(model, StandardNetwork):
-        weight = next(model.parameters())
-        noise = torch.randn(32, model.architecture[0], generator=torch.Generator().manual_seed(0))
-        return (noise.to(weight),), {}
-    if example is None:
-        return None
-    if isinstance(example, dict):
-        return (), example
-    return (example if isinstance(example, tuple) else (example,)), {}
+def _noise(model: StandardNetwork) -> Tensor:
+    noise = torch.randn(32, model.architecture[0], generator=torch.Generator().manual_seed(0))
+    return noise.to(next(model.parameters()))
 
 
 def _values(model: nn.Module) -> Iterator[HealthProblem]:
@@ -175,7 +162,7 @@ def _connections(model: nn.Module) -> Iterator[HealthProblem]:
             yield HealthProblem(name, "no_incoming", count, message)
 
 
-def _signals(model: nn.Module, inputs: _Inputs, bounds: tuple[float, float]) -> list[HealthProblem]:
+def _signals(model: nn.Module, example: Any, bounds: tuple[float, float]) -> list[HealthProblem]:
     found: dict[tuple[str, str], HealthProblem] = {}
 
     def watch(name: str) -> Any:
@@ -199,7 +186,7 @@ def _signals(model: nn.Module, inputs: _Inputs, bounds: tuple[float, float]) -> 
         if isinstance(module, SparseLayer) or not any(module.children())
     ]
     try:
-        model(*inputs[0], **inputs[1])
+        call(model, example)
     finally:
         for handle in handles:
             handle.remove()

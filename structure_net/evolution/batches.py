@@ -7,12 +7,14 @@ mapping of keyword arguments; that is all the framework needs to know of a model
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from structure_net.core.running import call
 
 Batch = tuple[Any, Any]
 Loss = Callable[[Any, Any], Tensor]
@@ -31,16 +33,12 @@ def to_device(value: Any, device: torch.device | str) -> Any:
 
 def forward(network: nn.Module, inputs: Any) -> Any:
     """The network's output: a tensor is one argument, a tuple several, a mapping keywords."""
-    if isinstance(inputs, Tensor):
-        return network(inputs)
-    if isinstance(inputs, Mapping):
-        return network(**inputs)
-    if isinstance(inputs, tuple | list):
-        return network(*inputs)
-    raise TypeError(
-        f"Inputs must be a tensor, a tuple or a mapping; got {type(inputs).__name__}."
-        " Let the loader yield (inputs, targets) with inputs of one of these kinds."
-    )
+    if not isinstance(inputs, Tensor | Mapping | tuple | list):
+        raise TypeError(
+            f"Inputs must be a tensor, a tuple or a mapping; got {type(inputs).__name__}."
+            " Let the loader yield (inputs, targets) with inputs of one of these kinds."
+        )
+    return call(network, inputs)
 
 
 def batches(
@@ -103,15 +101,3 @@ def random_state_kept(device: torch.device | str) -> AbstractContextManager[None
     """
     place = torch.device(device)
     return torch.random.fork_rng(devices=[place] if place.type == "cuda" else [])
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside, each module's own mode afterwards."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from structure_net.core.running import evaluating
 from structure_net.errors import StructureNetError
-from structure_net.evolution.batches import batch_length, evaluating, forward
+from structure_net.evolution.batches import batch_length, forward
 from structure_net.evolution.context import NetworkContext
 
 

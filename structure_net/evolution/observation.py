@@ -17,8 +17,9 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from structure_net.core.running import evaluating
 from structure_net.evolution.activations import Activation
-from structure_net.evolution.batches import Batch, Loss, batch_length, evaluating, forward
+from structure_net.evolution.batches import Batch, Loss, batch_length, forward
 from structure_net.evolution.tracking import ActivationTracker
 
 

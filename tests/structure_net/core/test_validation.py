@@ -90,7 +90,7 @@ def test_live_paths_are_those_of_the_gradient(seed: int) -> None:
         for parameter in network.parameters():
             parameter.abs_()
     inputs = torch.rand(1, 5, generator=generator, dtype=torch.float64).add(0.5).requires_grad_()
-    reach = reachable(network, (inputs,), {})
+    reach = reachable(network, inputs)
     hidden = inputs
     units = []
     for layer in network.layers:
@@ -106,13 +106,20 @@ def test_live_paths_are_those_of_the_gradient(seed: int) -> None:
         assert layer.used.tolist() == slopes[0].bool().tolist()
 
 
+# Layers that the model itself leaves without a reader in evaluation mode, with their units.
+UNREAD = {
+    "sampler": {("spread", "no_outgoing"): 4},
+    "unread": {("residuals.1", "no_outgoing"): 6},
+}
+
+
 @pytest.mark.parametrize("name", sorted(ZOO))
 def test_no_healthy_network_is_slandered(name: str) -> None:
     case = ZOO[name]
     model = case.build(0)
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     found = kinds(model, case.inputs(2, 0), vanishing=0, exploding=float("inf"))
-    assert found == {}
+    assert found == UNREAD.get(name, {})
     for key, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[key]), key
     assert not any(module._forward_hooks for module in model.modules())

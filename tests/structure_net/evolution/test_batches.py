@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from structure_net.core.running import evaluating
 from structure_net.evolution.batches import (
     batch_length,
     batches,
-    evaluating,
     example_of,
     forward,
     to_device,
