@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from structure_net.errors import SurgeryError
 from structure_net.graph.channels import ChannelGroup
-from structure_net.surgery.committing import Undo
+from structure_net.surgery.committing import Claim, Undo
 from structure_net.surgery.depths import DEPTH_EDITS, observed_layers
 from structure_net.surgery.edits import (
     AddConnections,
@@ -86,7 +86,8 @@ class Applied:
         """Takes the edit back, bit for bit: tensors, gradients, attributes and optimizer state.
 
         Raises:
-            SurgeryError: It was undone before.
+            SurgeryError: It was undone before, or a later edit that still stands touched the same;
+                nothing was changed.
         """
         self.reverse.undo()
 
@@ -154,13 +155,16 @@ def apply(  # noqa: PLR0913 - everything that decides what new weights hold
     before = observe_before(model, example) if verify and example is not None else None
     start = initialiser or ZeroOutgoing()
     changes: list[Change] = []
+    claims: list[Claim] = []
     done = change
     with ExitStack() as rollback:
         for part in parts(model, change):
             planned = planned_on(model, part, example, start, seed)
             done = planned.edit if part is change else done
             changes += described(model, planned.moves, seed)
-            rollback.callback(operate(model, planned.moves, optimizers, seed=seed).undo)
+            step = operate(model, planned.moves, optimizers, seed=seed)
+            rollback.callback(step.undo)
+            claims += step.claims
             if planned.group is not None:
                 new = newborn_of(model, planned.group.layer, planned.moves)
                 if new.writers and isinstance(planned.edit, AddNeurons | AddHeads):
@@ -170,7 +174,7 @@ def apply(  # noqa: PLR0913 - everything that decides what new weights hold
                 keeps, widths = promises(planned.edit, start), planned.group is not None
                 check_same(before, after, part, values=keeps, factors=widths)
             planned.follow(rollback)
-        return Applied(done, _joined(changes), Undo(rollback.pop_all()))
+        return Applied(done, _joined(changes), Undo(rollback.pop_all(), claims))
 
 
 def _joined(changes: Iterable[Change]) -> tuple[Change, ...]:

@@ -12,13 +12,15 @@ through such a graph raises with a message that says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from itertools import count
+from typing import Any, Final, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.utils.weak import WeakIdKeyDictionary
 
 from structure_net.errors import SurgeryError
 
@@ -33,23 +35,72 @@ class Step(Protocol):
         """Takes it back exactly."""
 
 
-class Undo:
-    """Takes an edit back, bit for bit, once."""
+_latest: Final = WeakIdKeyDictionary()  # the number of the edit that touched an object last
+_numbers: Final = count(1)
 
-    def __init__(self, stack: ExitStack) -> None:
+
+@dataclass(slots=True)
+class Claim:
+    """Notes what an edit touches, so that a later edit of the same is undone before it.
+
+    Args:
+        touched: Tensors and modules by name.
+    """
+
+    touched: Mapping[str, object]
+    number: int = field(default_factory=lambda: next(_numbers), init=False)
+    _before: list[tuple[object, int | None]] = field(default_factory=list, init=False)
+
+    def apply(self) -> None:
+        """Takes them over."""
+        self._before = [(thing, _latest.get(thing)) for thing in self.touched.values()]
+        for thing in self.touched.values():
+            _latest[thing] = self.number
+
+    def revert(self) -> None:
+        """Hands them back to the edit before."""
+        for thing, number in reversed(self._before):
+            if number is None:
+                _latest.pop(thing, None)
+            else:
+                _latest[thing] = number
+
+
+class Undo:
+    """Takes an edit back, bit for bit, once.
+
+    Args:
+        stack: What is to be done.
+        claims: What the edit touched, of each of its parts.
+    """
+
+    def __init__(self, stack: ExitStack, claims: Iterable[Claim] = ()) -> None:
         self._stack: ExitStack | None = stack
+        self.claims = tuple(claims)
 
     def undo(self) -> None:
         """Restores every tensor, gradient, attribute, module and optimizer state that the edit
         touched.
 
         Raises:
-            SurgeryError: The edit was undone before.
+            SurgeryError: The edit was undone before, or a later edit that still stands touched the
+                same; nothing was changed.
         """
         if self._stack is None:
             raise SurgeryError("This edit was undone before; an edit can be undone once.")
+        self._check_last()
         stack, self._stack = self._stack, None
         stack.close()
+
+    def _check_last(self) -> None:
+        own = {claim.number for claim in self.claims}
+        for claim in self.claims:
+            for name, thing in claim.touched.items():
+                if _latest.get(thing) not in own:
+                    raise SurgeryError(
+                        f"This edit cannot be undone yet: a later edit changed {name!r} too, or "
+                        "what stands around it. Undo the later edits first, the last one first."
+                    )
 
     def then(self, after: Undo) -> Undo:
         """One undo for two edits in a row; both are spent."""
@@ -60,16 +111,18 @@ class Undo:
         joined = ExitStack()
         joined.callback(first.close)
         joined.callback(second.close)
-        return Undo(joined)
+        return Undo(joined, (*self.claims, *after.claims))
 
 
 def commit(steps: Iterable[Step]) -> Undo:
     """Applies all steps, or none of them when one raises."""
+    claims: list[Claim] = []
     with ExitStack() as rollback:
         for step in steps:
             step.apply()
             rollback.callback(step.revert)
-        return Undo(rollback.pop_all())
+            claims += [step] if isinstance(step, Claim) else []
+        return Undo(rollback.pop_all(), claims)
 
 
 @dataclass(slots=True)

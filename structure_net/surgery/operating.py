@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from structure_net.core.changes import TensorChange, assign
 from structure_net.core.sparsity import SparseLayer
 from structure_net.errors import SurgeryError
 from structure_net.surgery.committing import (
+    Claim,
     KeepBuffer,
     Settle,
     SetValue,
@@ -30,14 +31,17 @@ from structure_net.surgery.graft_steps import built_grafts, gate_steps, graft_st
 from structure_net.surgery.grafts import resolved
 from structure_net.surgery.moments import Follow, ReplaceState, carried_state
 from structure_net.surgery.moves import (
+    AddGraft,
     Connect,
     Disconnect,
     MergeLeaf,
     Move,
     MoveAxis,
     MoveLeaf,
+    RemoveGraft,
     ScaleAttribute,
     SetAttribute,
+    SetGate,
 )
 from structure_net.surgery.optimizers import LOG, Record, Remember, optimizers_of, refuse_flat
 from structure_net.surgery.tensors import changed, draws
@@ -92,11 +96,36 @@ def _steps(
         layer = sparse_layer(model, name)
         steps.append(Settle(layer, layer.settle))
     steps += _attribute_steps(model, moves)
-    steps += graft_steps(model, moves, built_grafts(model, moves, seed), optimizers, record)
+    grafts = built_grafts(model, moves, seed)
+    steps += graft_steps(model, moves, grafts, optimizers, record)
     steps += gate_steps(model, moves)
     for one in optimizers:
         refuse_flat(one, record)
-    return [*steps, Remember(record, optimizers)]
+    touched = {change.tensor: tensor_of(model, change.tensor) for change in changes}
+    claim = Claim({**touched, **_touched_modules(model, moves), **_around(model, moves, grafts)})
+    return [*steps, claim, Remember(record, optimizers)]
+
+
+def _touched_modules(model: nn.Module, moves: Sequence[Move]) -> dict[str, nn.Module]:
+    """Modules whose attributes change."""
+    names = [move.layer for move in moves if isinstance(move, LeafMove)]
+    names += [m.module for m in moves if isinstance(m, SetAttribute | ScaleAttribute)]
+    return {name: model.get_submodule(resolved(model, name)) for name in names}
+
+
+def _around(
+    model: nn.Module, moves: Sequence[Move], grafts: Mapping[str, nn.Module]
+) -> dict[str, object]:
+    """Everything, where modules come or go: what fits around them is not to change meanwhile."""
+    if not any(isinstance(move, AddGraft | RemoveGraft | SetGate) for move in moves):
+        return {}
+    parts = {"": model, **grafts}
+    return {
+        f"{path}.{name}".strip("."): thing
+        for path, part in parts.items()
+        for things in (part.named_modules(), part.named_parameters(), part.named_buffers())
+        for name, thing in things
+    }
 
 
 def tensor_of(model: nn.Module, name: str) -> Tensor:
