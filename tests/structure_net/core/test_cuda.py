@@ -1,0 +1,62 @@
+"""Sparse layers on a CUDA device compute what they compute on the CPU, and rearrange there."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from structure_net.core import (
+    SparseConv2d,
+    TemporaryPatchLayer,
+    assign,
+    create_standard_network,
+    lsuv_,
+    validate_network,
+)
+
+pytestmark = pytest.mark.cuda
+
+
+def batch(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def test_a_sparse_network_and_its_gradients_are_those_of_the_cpu() -> None:
+    network = create_standard_network([12, 400, 300, 3], density=0.2, seed=0).double()
+    other, inputs = copy.deepcopy(network).cuda(), batch(5, 12)
+    network(inputs).square().sum().backward()
+    other(inputs.cuda()).square().sum().backward()
+    for here, there in zip(network.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(there.grad.cpu(), here.grad, rtol=1e-10, atol=1e-10)
+
+
+def test_layers_rearrange_with_the_same_draws_as_on_the_cpu() -> None:
+    layer = SparseConv2d(4, 6, 3, density=0.5, generator=torch.Generator().manual_seed(0))
+    other = copy.deepcopy(layer).cuda()
+    for dim, source in ((0, [0, 2, 5, -1]), (1, [-1, 1, 0, -1])):
+        for one in (layer, other):
+            generator = torch.Generator().manual_seed(7)
+            assign(one, one.reindexed(dim, source, new="fresh", generator=generator))
+            one.settle()
+    assert other.weight.is_cuda
+    assert other.pattern == layer.pattern
+    assert torch.equal(other.weight.cpu(), layer.weight)
+
+
+def test_trial_connections_are_accepted_on_the_device() -> None:
+    network = create_standard_network([6, 8, 3], density=0.5, seed=0).double().cuda()
+    base = network.layers[0]
+    absent = (~base.pattern.mask()).nonzero()[:3]
+    trial = TemporaryPatchLayer(base, absent, scale=1.0, generator=torch.Generator().manual_seed(0))
+    before = trial(batch(4, 6).cuda())
+    torch.testing.assert_close(trial.accept()(batch(4, 6).cuda()), before, rtol=0, atol=1e-10)
+
+
+def test_a_network_is_scaled_and_checked_on_the_device() -> None:
+    network = create_standard_network([16, 32, 4], density=0.5, seed=0).double().cuda()
+    inputs = batch(64, 16).cuda()
+    assert all(one.converged for one in lsuv_(network, inputs))
+    assert validate_network(network, inputs).complete
+    assert all(parameter.is_cuda for parameter in network.parameters())
