@@ -76,8 +76,16 @@ def test_a_pixi_task_runs_the_demo_that_make_runs() -> None:
     assert f"\n\t$(BIN)/{PIXI['tasks']['demo']['cmd']} $(ARGS)\n" in MAKEFILE
 
 
-def test_pixi_has_the_tasks_that_the_readme_names() -> None:
-    assert {"demo", "test", "install-torch", "test-cuda"} <= set(PIXI["tasks"])
+@pytest.mark.parametrize("text", ["README.md", "CONTRIBUTING.md"])
+def test_pixi_has_the_tasks_that_the_texts_name(text: str) -> None:
+    named = set(re.findall(r"pixi run ([\w-]+)", (ROOT / text).read_text(encoding="utf-8")))
+    assert named
+    assert named <= set(PIXI["tasks"])
+
+
+def test_every_task_of_pixi_is_named_in_a_text() -> None:
+    texts = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "CONTRIBUTING.md")]
+    assert set(PIXI["tasks"]) == set(re.findall(r"pixi run ([\w-]+)", "\n".join(texts)))
 
 
 def test_the_installed_torch_is_the_pinned_one_or_a_build_of_it() -> None:
