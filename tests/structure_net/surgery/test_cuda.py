@@ -1,4 +1,4 @@
-"""Edits on a CUDA device: the function stays, optimizers go on, checkpoints move between devices."""
+"""Edits on a CUDA device keep the function; optimizers go on; checkpoints change devices."""
 
 from __future__ import annotations
 
