@@ -1,0 +1,82 @@
+"""The cycle on a CUDA device: mixed precision, fused optimizers, trials, observation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from structure_net.evolution import (
+    ComposableEvolutionSystem,
+    NetworkContext,
+    Trial,
+    observe,
+)
+from structure_net.evolution.batches import to_device
+from structure_net.evolution.components import (
+    ExtremaGrowthStrategy,
+    StandardExtremaAnalyzer,
+    StandardNetworkTrainer,
+)
+
+pytestmark = pytest.mark.cuda
+
+
+@pytest.fixture
+def there(context: NetworkContext) -> NetworkContext:
+    """The context on the device; its loaders stay on the CPU."""
+    return replace(context, network=context.network.cuda(), device="cuda")
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_system_grows_and_trains_in_mixed_precision(there: NetworkContext, fused: bool) -> None:
+    trainer = StandardNetworkTrainer(
+        2, 0.01, optimizer=lambda parameters, rate: torch.optim.Adam(parameters, rate, fused=fused)
+    )
+    system = ComposableEvolutionSystem(
+        [StandardExtremaAnalyzer(), ExtremaGrowthStrategy(patch_size=3), trainer]
+    )
+    after = system.evolve_network(there, 2)
+    assert after.journal.edits
+    assert {parameter.dtype for parameter in after.network.parameters()} == {torch.float32}
+    assert all(parameter.is_cuda for parameter in after.network.parameters())
+    losses = [record.metrics["train_loss"] for record in after.history]
+    assert losses[-1] < losses[0]
+
+
+def test_a_trial_leaves_the_random_state_of_the_device(there: NetworkContext) -> None:
+    torch.cuda.init()
+    state = torch.cuda.get_rng_state()
+    verdict = Trial(batches=2).judge(there, lambda fork: fork)
+    assert verdict.measured["held_out_loss"] == verdict.measured["held_out_loss_without"]
+    assert torch.equal(torch.cuda.get_rng_state(), state)
+
+
+def test_what_is_observed_is_what_the_cpu_sees(context: NetworkContext) -> None:
+    batches = [(x.double(), y) for x, y in context.data_loader]
+    network = context.network.double()
+    here = observe(network, batches)
+    moved = [to_device(batch, "cuda") for batch in batches]
+    there = observe(network.cuda(), moved)
+    assert list(here.layers) == list(there.layers)
+    assert here.samples == there.samples
+    for name, seen in here.layers.items():
+        # Sums of float64 in another order.
+        torch.testing.assert_close(there.layers[name].mean.cpu(), seen.mean, rtol=0, atol=1e-10)
+
+
+def test_an_attached_session_edits_in_a_loop_of_ones_own(there: NetworkContext) -> None:
+    system = ComposableEvolutionSystem([StandardExtremaAnalyzer(), ExtremaGrowthStrategy()])
+    optimizer = torch.optim.Adam(there.network.parameters(), fused=True)
+    session = system.attach(there.network, optimizer=optimizer, data_loader=there.data_loader)
+    for _ in range(2):
+        for inputs, targets in there.data_loader:
+            optimizer.zero_grad()
+            loss = there.loss(there.network(inputs.cuda()), targets.cuda())
+            loss.backward()
+            optimizer.step()
+            session.after_step(loss)
+        session.after_epoch({"train_loss": float(loss.detach())})
+    assert session.context.journal.edits
+    assert all(parameter.is_cuda for parameter in there.network.parameters())
