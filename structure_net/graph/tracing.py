@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from structure_net.core.sparsity import SparseLayer
+from structure_net.core.wrapping import wrapped
 from structure_net.errors import TraceError
 from structure_net.graph.ledger import Ledger
 from structure_net.graph.recording import recording
@@ -43,7 +44,8 @@ def ledger_of(model: nn.Module, example: Example) -> Ledger:
         TraceError: The model is wrapped, or cannot be exported; the message says where and what to
             do.
     """
-    refuse_wrapped(model)
+    if reason := wrapped(model):
+        raise TraceError(reason)
     args, kwargs = inputs_of(example)
     evaluated = _export(model, args, kwargs, training=False)
 
@@ -63,29 +65,6 @@ def inputs_of(example: Example) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if isinstance(example, (tuple, list)):
         return tuple(example), {}
     return (example,), {}
-
-
-def refuse_wrapped(model: nn.Module) -> None:
-    """Refuses models that hide the module to be traced, and names the way out.
-
-    Raises:
-        TraceError: The model is compiled, scripted, or wrapped for several devices.
-    """
-    name = type(model).__name__
-    if name == "OptimizedModule":
-        raise TraceError(
-            "A compiled model cannot be traced; pass `model._orig_mod` and compile it again"
-            " afterwards."
-        )
-    if name in ("DistributedDataParallel", "DataParallel", "FullyShardedDataParallel"):
-        raise TraceError(
-            f"A model inside {name} cannot be traced; pass `model.module` and wrap it again"
-            " afterwards."
-        )
-    if isinstance(model, torch.jit.ScriptModule):
-        raise TraceError(
-            "A scripted model cannot be traced; pass the `nn.Module` that it was made from."
-        )
 
 
 def _export(

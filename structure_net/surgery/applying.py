@@ -41,7 +41,12 @@ from structure_net.surgery.moves import (
     RemoveGraft,
     SetGate,
 )
-from structure_net.surgery.operating import operate, sparse_layer, tensor_of
+from structure_net.surgery.operating import (
+    operate,
+    refuse_uneditable,
+    sparse_layer,
+    tensor_of,
+)
 from structure_net.surgery.optimizers import optimizers_of
 from structure_net.surgery.planning import plan, planned_width
 from structure_net.surgery.sites import sites
@@ -137,7 +142,7 @@ def apply(  # noqa: PLR0913 - everything that decides what new weights hold
         example: Inputs of the model: a tensor, a tuple, or a mapping of keyword arguments. Edits of
             connections take None as well.
         optimizer: The model's optimizers; others follow at their next step.
-        initialiser: How new units begin; `ZeroOutgoing` if None.
+        initialiser: How new units begin, where the edit adds some; `ZeroOutgoing` if None.
         probe: Inputs, targets and a loss of both, for initialisers that look at data.
         seed: Decides what new weights hold.
         verify: Whether the example runs before and after the edit, and the edit is undone where it
@@ -150,7 +155,8 @@ def apply(  # noqa: PLR0913 - everything that decides what new weights hold
         SurgeryError: The edit cannot be planned or carried out, or the model does not run after it.
         PreservationError: The edit promises to keep the function and did not.
     """
-    refuse_wrapped(model)
+    refuse_uneditable(model)
+    _refuse_initialiser(change, initialiser)
     optimizers = optimizers_of(optimizer)
     before = observe_before(model, example) if verify and example is not None else None
     start = initialiser or ZeroOutgoing()
@@ -175,6 +181,15 @@ def apply(  # noqa: PLR0913 - everything that decides what new weights hold
                 check_same(before, after, part, values=keeps, factors=widths)
             planned.follow(rollback)
         return Applied(done, _joined(changes), Undo(rollback.pop_all(), claims))
+
+
+def _refuse_initialiser(change: Edit, initialiser: Initialiser | None) -> None:
+    wider = isinstance(change, InsertLayer) and change.width is not None
+    if initialiser is not None and not wider and not isinstance(change, AddNeurons | AddHeads):
+        raise SurgeryError(
+            f"{type(initialiser).__name__} says how new units begin, and {change} adds none of "
+            "its own; leave initialiser out. It goes with AddNeurons and AddHeads."
+        )
 
 
 def _joined(changes: Iterable[Change]) -> tuple[Change, ...]:
@@ -231,6 +246,11 @@ def planned_on(
     _, group, _ = planned_width(renamed, graph)
     instead = start.edit(renamed, group, seed)
     moves, group, units = planned_width(instead, graph)
+    if isinstance(renamed, AddHeads) and not group.heads:
+        raise SurgeryError(
+            f"Copies of all heads of {renamed.layer!r} at once would be wider heads instead; add "
+            "fewer heads than there are."
+        )
     done = change if instead is renamed else instead
     return Planned(done, start.moves(moves), graph, group, units)
 
@@ -281,7 +301,7 @@ def preview(model: nn.Module, change: Edit, example: Any, *, seed: int = 0) -> P
     Raises:
         SurgeryError: The edit cannot be planned.
     """
-    refuse_wrapped(model)
+    refuse_uneditable(model)
     moves = planned_on(model, change, example, ZeroOutgoing(), seed).moves
     return Preview(change, described(model, moves, seed))
 
@@ -355,23 +375,3 @@ def promises(change: Edit, start: Initialiser) -> bool:
             return change.scale == 0.0
         case _:
             return isinstance(change, _KEEPING)
-
-
-def refuse_wrapped(model: nn.Module) -> None:
-    """Refuses models whose parameters another object copied, traced or compiled.
-
-    Raises:
-        SurgeryError: With the way out.
-    """
-    if hasattr(model, "_orig_mod"):
-        raise SurgeryError("The model is compiled; edit `model._orig_mod`, then compile it again.")
-    if isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
-        raise SurgeryError(
-            f"The model is wrapped in {type(model).__name__}, which keeps its own view of the "
-            "parameters; edit `model.module` on every rank with the same seed, then wrap it again."
-        )
-    for name, module in model.named_modules():
-        if module._compiled_call_impl is not None or hasattr(module, "_orig_mod"):
-            raise SurgeryError(
-                f"The module {name!r} is compiled; edit the model before compiling it."
-            )

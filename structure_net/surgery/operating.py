@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from structure_net.core.changes import TensorChange, assign
 from structure_net.core.sparsity import SparseLayer
+from structure_net.core.wrapping import wrapped
 from structure_net.errors import SurgeryError
 from structure_net.surgery.committing import (
     Claim,
@@ -72,10 +73,34 @@ def operate(
         SurgeryError: A move does not fit the model, or optimizer state cannot follow; nothing was
             changed.
     """
+    refuse_uneditable(model)
     optimizers = optimizers_of(optimizer)
     for one in optimizers:
         LOG.catch_up(one)
     return commit(_steps(model, moves, optimizers, seed))
+
+
+def refuse_uneditable(model: nn.Module) -> None:
+    """Refuses models and modes in which tensors cannot be exchanged.
+
+    Raises:
+        SurgeryError: The model is wrapped, has parameters without values, or inference mode is on.
+    """
+    if reason := wrapped(model):
+        raise SurgeryError(reason)
+    if torch.is_inference_mode_enabled():
+        raise SurgeryError(
+            "Tensors made under torch.inference_mode() cannot be trained; edit the model outside "
+            "of it, or use torch.no_grad()."
+        )
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if tensor.is_meta:
+            raise SurgeryError(
+                f"{name!r} is on the meta device, which holds no values; move the model to a "
+                "device (`model.to_empty`) and load or initialise it first."
+            )
+        if nn.parameter.is_lazy(tensor):
+            raise SurgeryError(f"{name!r} has no shape yet; run the model on a batch first.")
 
 
 def _steps(

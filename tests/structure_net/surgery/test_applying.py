@@ -12,6 +12,7 @@ from structure_net.graph import trace
 from structure_net.surgery import (
     AddConnections,
     AddNeurons,
+    CopyUnits,
     DoubleWidth,
     InsertLayer,
     MergeNeurons,
@@ -122,6 +123,40 @@ def test_a_model_compiled_in_place_is_refused() -> None:
     model[2].compile(backend="eager")
     with pytest.raises(SurgeryError, match="before compiling"):
         edit(model, AddNeurons("0", 1), x)
+
+
+def test_what_cannot_be_edited_is_refused_in_one_line() -> None:
+    model, x = network()
+    with torch.inference_mode(), pytest.raises(SurgeryError, match=r"use torch\.no_grad\(\)"):
+        edit(model, AddNeurons("0", 1), x)
+    with pytest.raises(SurgeryError, match=r"'0\.weight' is on the meta device"):
+        edit(copy.deepcopy(model).to("meta"), AddNeurons("0", 1), x.to("meta"))
+    lazy = nn.Sequential(nn.LazyLinear(3), nn.Linear(3, 2))
+    with pytest.raises(SurgeryError, match=r"'0\.weight' has no shape yet"):
+        edit(lazy, AddNeurons("0", 1), x.float())
+
+
+@pytest.mark.parametrize(
+    ("wrap", "way_out"),
+    [
+        (lambda m: torch.compile(m, backend="eager"), "_orig_mod"),
+        (nn.DataParallel, "model.module"),
+        (lambda m: nn.Sequential(nn.DataParallel(m)), "edit the model before"),
+    ],
+)
+def test_moves_on_a_wrapped_model_are_refused_too(wrap: object, way_out: str) -> None:
+    model, x = network()
+    moves = plan(AddNeurons("0", 1), trace(model, x))
+    with pytest.raises(SurgeryError, match=way_out):
+        operate(wrap(model), moves)
+
+
+def test_an_initialiser_is_refused_where_no_units_are_added() -> None:
+    model, x = network()
+    for change in (RemoveNeurons("0", (1,)), DoubleWidth("0"), InsertLayer("0")):
+        with pytest.raises(SurgeryError, match="leave initialiser out"):
+            apply(model, change, x, initialiser=CopyUnits())
+    apply(model, InsertLayer("0", 9), x, initialiser=CopyUnits(noise=0.0))
 
 
 def test_a_plan_for_another_model_is_refused_and_nothing_is_touched() -> None:
