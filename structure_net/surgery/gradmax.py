@@ -10,7 +10,14 @@ from torch.nn import functional as F
 
 from structure_net.core.running import call, untouched
 from structure_net.errors import SurgeryError
-from structure_net.surgery.initialisers import Initialiser, Newborn, Probe, Slot, needed
+from structure_net.surgery.initialisers import (
+    Initialiser,
+    Newborn,
+    Probe,
+    Slot,
+    needed,
+    refuse_read,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +58,7 @@ class GradMax(Initialiser):
         inputs, targets, loss = needed(probe, "GradMax")
         if not newborn.writers or not newborn.readers:
             raise SurgeryError(f"GradMax needs weights on both sides of {newborn.layer!r}.")
-        for slot in newborn.readers:
-            if bool(slot.rows(slot.tensor).detach().count_nonzero()):
-                raise SurgeryError(
-                    f"GradMax needs readers that are zero at birth; those of {newborn.layer!r} are "
-                    "not, because a normalisation silences its new units."
-                )
+        refuse_read(newborn, "GradMax")
         norms = [_norm(slot) for slot in newborn.writers]
         with untouched(model), torch.enable_grad():
             model.eval()

@@ -19,7 +19,7 @@ from structure_net.core.running import call, untouched
 from structure_net.core.sparsity import SparseLayer
 from structure_net.errors import SurgeryError
 from structure_net.graph.channels import ChannelGroup, Fill, Role
-from structure_net.surgery.edits import AddNeurons, Edit, SplitNeurons
+from structure_net.surgery.edits import AddHeads, AddNeurons, Edit, SplitNeurons
 from structure_net.surgery.moves import Move, MoveAxis, MoveLeaf
 from structure_net.surgery.reindex import NEW
 from structure_net.surgery.tensors import draws
@@ -176,9 +176,10 @@ class CopyUnits(Initialiser):
         Raises:
             SurgeryError: More units are added than there are.
         """
-        if not isinstance(change, AddNeurons):
+        if not isinstance(change, AddNeurons | AddHeads):
             return change
-        units = change.count // group.granularity
+        heads = isinstance(change, AddHeads)
+        units = change.count if heads else change.count // group.granularity
         if units > group.units:
             raise SurgeryError(
                 f"CopyUnits can copy each of the {group.units} units of {change.layer!r} once; got "
@@ -212,10 +213,12 @@ class UnitVariance(Initialiser):
         """Scales the new rows of the layer that was grown.
 
         Raises:
-            SurgeryError: There is no probe, or a new unit's output does not vary on it.
+            SurgeryError: There is no probe, a new unit's output does not vary on it, or the new
+                units are read at birth.
         """
         del seed
         inputs = needed(probe, "UnitVariance")[0]
+        refuse_read(newborn, "UnitVariance")
         if not newborn.channels:
             raise SurgeryError(f"The new units of {newborn.layer!r} are no rows of its own weight.")
         spread = _spreads(model, newborn.layer, inputs)
@@ -241,6 +244,20 @@ def needed(probe: Probe | None, name: str) -> Probe:
     if probe is None:
         raise SurgeryError(f"{name} looks at data; pass probe=(inputs, targets, loss).")
     return probe
+
+
+def refuse_read(newborn: Newborn, name: str) -> None:
+    """Refuses to change what new units write where something reads them already.
+
+    Raises:
+        SurgeryError: A reader of the new units is not zero.
+    """
+    for slot in newborn.readers:
+        if bool(slot.rows(slot.tensor).detach().count_nonzero()):
+            raise SurgeryError(
+                f"{name} needs readers that are zero at birth; those of {newborn.layer!r} are "
+                "not, because a normalisation silences its new units."
+            )
 
 
 def _spreads(model: nn.Module, layer: str, inputs: Any) -> Tensor:

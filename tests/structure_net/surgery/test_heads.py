@@ -6,7 +6,16 @@ import pytest
 import torch
 
 from structure_net.errors import SurgeryError
-from structure_net.surgery import AddHeads, MaskHeads, RemoveHeads, ReviveHeads, edit
+from structure_net.surgery import (
+    AddHeads,
+    CopyUnits,
+    MaskHeads,
+    RemoveHeads,
+    ReviveHeads,
+    SplitNeurons,
+    apply,
+    edit,
+)
 from tests.zoo import ZOO
 
 CASES = [("grouped_query", "v"), ("encoder_layer", "block.self_attn.in_proj")]
@@ -77,3 +86,20 @@ def test_refusals_are_clear(change: object, reason: str) -> None:
     model, x = built("grouped_query")
     with pytest.raises(SurgeryError, match=reason):
         edit(model, change, x)
+
+
+def test_heads_can_begin_as_copies() -> None:
+    model, x = built("grouped_query")
+    before = model(x)
+    done = apply(model, AddHeads("v", 1), x, initialiser=CopyUnits(noise=0.0))
+    assert isinstance(done.edit, SplitNeurons)
+    assert model.v.weight.shape[0] == 6
+    origin = done.edit.indices[0]
+    assert torch.equal(model.v.weight[4:], model.v.weight[origin : origin + 2])
+    torch.testing.assert_close(model(x), before, rtol=0, atol=1e-12)
+
+
+def test_more_copies_of_heads_than_there_are_heads_are_refused() -> None:
+    model, x = built("grouped_query")
+    with pytest.raises(SurgeryError, match="Add them in several edits"):
+        apply(model, AddHeads("v", 3), x, initialiser=CopyUnits())

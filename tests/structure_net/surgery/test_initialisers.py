@@ -150,3 +150,36 @@ def test_the_same_seed_gives_the_same_weights() -> None:
         apply(model, AddNeurons("0", 3), data()[0], seed=seed)
     assert torch.equal(models[0][0].weight, models[1][0].weight)
     assert not torch.equal(models[0][0].weight, models[2][0].weight)
+
+
+class Centred(nn.Module):
+    """New units are the mean of the old ones, which the norm silences, so that they may be read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter = nn.Linear(6, 5)
+        self.norm = nn.LayerNorm(5)
+        self.leave = nn.Linear(5, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.leave(self.norm(self.enter(x)))
+
+
+@pytest.mark.parametrize("initialiser", [GradMax(), UnitVariance()])
+def test_units_that_a_norm_silences_are_not_scaled(initialiser: object) -> None:
+    torch.manual_seed(0)
+    model = Centred().double()
+    inputs, targets = data()
+    before = copy.deepcopy(model.state_dict())
+    probe = (inputs, targets, F.mse_loss)
+    with pytest.raises(SurgeryError, match="readers that are zero at birth"):
+        apply(
+            model,
+            AddNeurons("enter", 1),
+            inputs,
+            initialiser=initialiser,
+            probe=probe,
+            verify=False,
+        )
+    after = model.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
