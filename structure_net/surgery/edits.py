@@ -23,7 +23,15 @@ class AddNeurons:
 
 @dataclass(frozen=True, slots=True)
 class RemoveNeurons:
-    """Removes output channels of ``layer``; whole units."""
+    """Removes output channels of ``layer``; whole units.
+
+    Keeps the function where nothing reads the units: where their outgoing weights are zero. Under a
+    normalisation over the channels the other units move too, since its mean and variance are then
+    those of the channels that are left. As in growth, from n channels to m the gain is multiplied
+    by sqrt(n / m) and epsilon by n / m (or, where these are fixed, what is written by sqrt(m / n)),
+    so that the function stays where the removed units also were at the mean of the channels under
+    a LayerNorm, or zero under an RMSNorm.
+    """
 
     layer: str
     indices: tuple[int, ...]
@@ -47,7 +55,9 @@ class SplitNeurons:
 class MergeNeurons:
     """Merges pairs ``(kept, dropped)``: the readers of ``dropped`` are added to those of ``kept``.
 
-    Keeps the function where the two units are equal.
+    Keeps the function where the two units are equal. Under a normalisation over the channels that
+    is not enough: what is left is rescaled as by `RemoveNeurons`, so that the dropped unit has to
+    be at the mean of the channels under a LayerNorm, or zero under an RMSNorm, too.
     """
 
     layer: str
