@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from structure_net.core import network_stats
+from structure_net.core.running import evaluating
 from structure_net.data import TensorSplit
 from structure_net.errors import RunError
 from structure_net.evolution import (
@@ -137,9 +138,5 @@ def loss_on(
 
 @torch.no_grad()
 def _outputs(network: nn.Module, inputs: Tensor, device: torch.device | str) -> Tensor:
-    was_training = network.training
-    network.eval()
-    try:
+    with evaluating(network):
         return torch.cat([network(part.to(device)) for part in inputs.split(_ROWS)])
-    finally:
-        network.train(was_training)
