@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, Final, Literal, Self, get_args
 
 import torch
@@ -184,6 +184,8 @@ def create_standard_network(  # noqa: PLR0913 - the network's arguments, and a s
 
 
 def _density(density: float | None, sparsity: float | None) -> float:
+    for name, value in (("density", density), ("sparsity", sparsity)):
+        _check_number(name, value)
     if sparsity is None:
         return 1.0 if density is None else density
     if density is not None:
@@ -220,6 +222,11 @@ def _checked_seed(seed: int | None) -> int:
     return int(seed)
 
 
+def _check_number(name: str, value: object) -> None:
+    if value is not None and not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number; got {value!r}.")
+
+
 def _is_whole(value: object) -> bool:
     """Whether ``value`` is an integer of any kind, numpy's included."""
     return isinstance(value, Integral) and not isinstance(value, bool)
@@ -240,9 +247,9 @@ def _layer(
 
 def _draw(layers: nn.ModuleList, activation: str, generator: torch.Generator) -> None:
     """Draws all weights for the activation behind each layer; nothing stands behind the last."""
-    last = len(layers) - 1
+    hidden, last = activation_gain(activation), len(layers) - 1
     for position, layer in enumerate(layers):
-        gain = activation_gain("identity" if position == last else activation)
+        gain = activation_gain("identity") if position == last else hidden
         if isinstance(layer, (StandardSparseLayer, ExtremaAwareSparseLayer)):
             layer.reset_parameters(generator, gain=gain)
 

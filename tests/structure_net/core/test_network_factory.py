@@ -171,3 +171,11 @@ def test_a_wrong_recipe_is_refused() -> None:
     del recipe["seed"]
     with pytest.raises(ValueError, match="A recipe must have the entries"):
         StandardNetwork.from_recipe(recipe)
+
+
+def test_words_of_the_wrong_kind_are_refused_whatever_the_depth() -> None:
+    for word in ("density", "sparsity"):
+        with pytest.raises(TypeError, match=f"{word} must be a number; got 'x'"):
+            create_standard_network([64, 10], **{word: "x"})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"activation must be one of .* got 'foo'"):
+        create_standard_network([64, 10], activation="foo")
