@@ -11,7 +11,7 @@ import torch
 from torch.optim import Adam
 
 from structure_net.errors import StructureNetError
-from structure_net.evolution.batches import Batch, forward, random_state_kept
+from structure_net.evolution.batches import ITERABLE_AGAIN, Batch, forward, random_state_kept
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.measuring import held_out
 
@@ -127,4 +127,4 @@ def _batches(context: NetworkContext, count: int) -> Iterator[Batch]:
             drawn += 1
             yield batch
         if drawn == start:
-            raise StructureNetError("The data_loader gave no batch for a trial. Give it some data.")
+            raise StructureNetError(f"The data_loader gave no batch for a trial. {ITERABLE_AGAIN}")

@@ -19,6 +19,12 @@ from structure_net.core.running import call
 Batch = tuple[Any, Any]
 Loss = Callable[[Any, Any], Tensor]
 
+ITERABLE_AGAIN = (
+    "Give it data, in something that can be iterated again and again: a generator is spent after"
+    " one epoch, a list of batches or a DataLoader is not."
+)
+"""The way out where a loader gave no batch."""
+
 
 def to_device(value: Any, device: torch.device | str) -> Any:
     """``value`` with every tensor in it on ``device``, in tuples, lists and mappings too."""

@@ -11,7 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from structure_net.evolution.batches import Batch, Loss, batches, example_of, random_state_kept
+from structure_net.evolution.batches import (
+    ITERABLE_AGAIN,
+    Batch,
+    Loss,
+    batches,
+    example_of,
+    random_state_kept,
+)
 from structure_net.evolution.events import Event
 from structure_net.evolution.history import TrainingHistory
 from structure_net.evolution.observation import Observation
@@ -62,6 +69,9 @@ class NetworkContext:
         example: Inputs to trace the network with; the first samples of the loader if None.
         observation: What the analyzers asked to be measured; set by the system.
         hooks: What a trainer calls while it trains; set by the system.
+
+    Raises:
+        TypeError: ``network`` is no module, or ``data_loader`` cannot be iterated.
     """
 
     network: nn.Module
@@ -77,6 +87,17 @@ class NetworkContext:
     example: Any = None
     observation: Observation | None = None
     hooks: TrainingHooks | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.network, nn.Module):
+            raise TypeError(
+                f"network must be a torch.nn.Module; got {type(self.network).__name__}."
+            )
+        if not isinstance(self.data_loader, Iterable):
+            raise TypeError(
+                "data_loader must be iterable and yield pairs (inputs, targets);"
+                f" got {type(self.data_loader).__name__}."
+            )
 
     def fork(self) -> Self:
         """A context whose network, optimizer, history and journal are its own.
@@ -125,4 +146,7 @@ class NetworkContext:
         with random_state_kept(self.device):
             for inputs, _ in self.train_batches(1):
                 return replace(self, example=example_of(inputs))
-        raise ValueError("The loader gave no batch to trace the network with; pass `example`.")
+        raise ValueError(
+            f"The data_loader gave no batch to trace the network with. {ITERABLE_AGAIN}"
+            " Or pass `example`."
+        )

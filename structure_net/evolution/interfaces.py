@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -69,13 +69,29 @@ class EditingStrategy(GrowthStrategy):
         """The edits; each is carried out on the network that the ones before it left."""
 
     def proposals(self, context: NetworkContext, analysis: Any) -> tuple[Proposal, ...]:
-        """What `propose` says, each edit with its reason."""
+        """What `propose` says, each edit with its reason.
+
+        Raises:
+            TypeError: It says anything else than edits and proposals.
+        """
         proposed = self.propose(context, analysis)
-        return tuple(p if isinstance(p, Proposal) else Proposal(p) for p in proposed)
+        if not isinstance(proposed, Iterable):
+            raise TypeError(
+                f"{type(self).__name__}.propose must return a sequence of edits, empty where there"
+                f" is nothing to do; got {proposed!r}."
+            )
+        found = tuple(p if isinstance(p, Proposal) else Proposal(p) for p in proposed)
+        for proposal in found:
+            if not isinstance(proposal.edit, Edit):
+                raise TypeError(
+                    f"{type(self).__name__}.propose must return edits, such as AddNeurons('fc', 2);"
+                    f" got {proposal.edit!r}."
+                )
+        return found
 
     def should_grow(self, context: NetworkContext, analysis: Any) -> bool:
         """Whether there is any proposal."""
-        return bool(self.propose(context, analysis))
+        return bool(self.proposals(context, analysis))
 
     def grow(self, context: NetworkContext, analysis: Any) -> NetworkContext:
         """Carries the proposals out, all or none, and enters them in the journal.

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from structure_net.core.running import evaluating
 from structure_net.errors import StructureNetError
-from structure_net.evolution.batches import batch_length, forward
+from structure_net.evolution.batches import ITERABLE_AGAIN, batch_length, forward
 from structure_net.evolution.context import NetworkContext
 
 
@@ -80,7 +80,7 @@ def held_out(context: NetworkContext, limit: int | None = None) -> Score:
             output = forward(context.network, inputs)
             tally.add(context.loss(output, targets), output, targets)
     if not tally.losses:
-        raise StructureNetError("The validation_loader gave no batch. Give it some data.")
+        raise StructureNetError(f"The validation_loader gave no batch. {ITERABLE_AGAIN}")
     losses, hits, lengths = tally.read()
     samples = float(lengths.sum())
     accuracy = None if hits is None else float(hits.sum()) / samples

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from structure_net.core.running import evaluating
+from structure_net.errors import StructureNetError
 from structure_net.evolution.activations import Activation
-from structure_net.evolution.batches import Batch, Loss, batch_length, forward
+from structure_net.evolution.batches import ITERABLE_AGAIN, Batch, Loss, batch_length, forward
 from structure_net.evolution.tracking import ActivationTracker
 
 
@@ -115,6 +116,7 @@ def observe(
 
     Raises:
         ValueError: Gradients are asked for without a loss, or there is no batch.
+        StructureNetError: A unit's activation is not finite, of which nothing can be said.
     """
     if not needs:
         return Observation()
@@ -136,8 +138,9 @@ def observe(
             seen += 1
             samples += batch_length(targets)
     if not seen:
-        raise ValueError("The loader gave no batch to observe; pass one that does.")
+        raise ValueError(f"The data_loader gave no batch to observe. {ITERABLE_AGAIN}")
     layers = {name: collector.result(name, tuple(tracker.readers[name])) for name in tracker.order}
+    _check_finite(layers)
     return Observation(layers, seen, samples)
 
 
@@ -246,6 +249,16 @@ class _Collector:
             else None,
             readers=readers,
         )
+
+
+def _check_finite(layers: Mapping[str, LayerObservation]) -> None:
+    for name, layer in layers.items():
+        if broken := int((~torch.isfinite(layer.mean)).sum()):
+            raise StructureNetError(
+                f"{broken} of {layer.units} units of {name!r} had activations that are NaN or"
+                " infinite, so that nothing can be said of them. Look for bad values in the data,"
+                " or in the weights of a training that diverged."
+            )
 
 
 def _final(values: Tensor) -> Tensor:

@@ -101,8 +101,8 @@ class EvolutionSession:
         """The optimizer took a step; step triggers are asked.
 
         Args:
-            loss: The step's loss. Where it is not finite nothing grows: a network that diverges
-                is the trainer's to stop.
+            loss: The step's loss. Where it is not finite nothing grows and observers are told: a
+                network that diverges is the trainer's to stop.
 
         Returns:
             What was done. If it is not empty, the network changed: what was computed with it
@@ -112,7 +112,12 @@ class EvolutionSession:
         if not self._in_steps:
             return ()
         due = self._due(self._in_steps)
-        if not due or (loss is not None and not bool(torch.isfinite(loss.detach()).all())):
+        if not due:
+            return ()
+        if loss is not None and not bool(torch.isfinite(loss.detach()).all()):
+            if self._own_loop:  # a trainer of ours stops, and the system tells
+                said = f"The loss of step {self._step} is not finite, so that nothing grows."
+                self._emit(EventKind.DIVERGED, context=self._context, message=said)
             return ()
         return self._decide(due)
 
@@ -147,14 +152,15 @@ class EvolutionSession:
         shuffling loader yields to training. A loader that keeps a state of its own does advance.
 
         Raises:
-            StructureNetError: Two analyzers provide the same key.
+            StructureNetError: Two analyzers provide the same key, or an activation is not finite.
+            TypeError: An analyzer returns no mapping.
         """
         context = self._observed()
         found: dict[str, Mapping[str, Any]] = {}
         for number, analyzer in enumerate(self._analyzers):
             name = type(analyzer).__name__
             label = name if name not in found else f"{name} (component {number})"
-            found[label] = analyzer.analyze(context)
+            found[label] = _checked(name, analyzer.analyze(context))
         self._context = replace(context, observation=context.observation)
         analysis = Analysis.merged(found)
         self._emit(EventKind.ANALYZED, analysis=analysis)
@@ -319,6 +325,15 @@ class EvolutionSession:
         if self._observer is not None:
             self._observer(event)
         return event
+
+
+def _checked(analyzer: str, found: Any) -> Mapping[str, Any]:
+    if not isinstance(found, Mapping):
+        raise TypeError(
+            f"{analyzer}.analyze must return a mapping of what was found, by key;"
+            f" got {found!s:.80}."
+        )
+    return found
 
 
 def _last_growth(context: NetworkContext) -> tuple[int, int]:

@@ -70,13 +70,20 @@ class ComposableEvolutionSystem:
             whether: Of a strategy: which growth is kept; None: all.
 
         Raises:
-            TypeError: It is none of the three, or ``when`` or ``whether`` stand with another role.
+            TypeError: It is none of the three, ``when`` or ``whether`` stand with another role, or
+                are no trigger and no acceptance policy.
         """
         if not isinstance(component, Analyzer | GrowthStrategy | Trainer):
             raise TypeError(
                 "A component is an Analyzer, a GrowthStrategy or a Trainer;"
                 f" got {component!r:.80}. Derive its class from one of them, and pass an instance."
             )
+        for name, value, kind in (("when", when, Trigger), ("whether", whether, Acceptance)):
+            if value is not None and not isinstance(value, kind):
+                raise TypeError(
+                    f"`{name}` must be {kind.__name__} or None; got {value!s:.80}."
+                    " Pass an instance."
+                )
         if isinstance(component, GrowthStrategy):
             self._rules.append(Rule(component, when, whether or Always()))
         elif when is not None or whether is not None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from numbers import Integral
 from typing import ClassVar, Literal
 
 from structure_net.errors import MissingAnalysisError
@@ -340,8 +341,10 @@ def _parts(triggers: tuple[Trigger, ...]) -> tuple[Trigger, ...]:
     return triggers
 
 
-def _at_least(name: str, value: int, least: int) -> None:
-    if value < least:
+def _at_least(name: str, value: object, least: int) -> None:
+    if not isinstance(value, Integral):
+        raise TypeError(f"{name} must be a whole number; got {value!r}.")
+    if int(value) < least:
         raise ValueError(f"{name} must be {least} or more; got {value}.")
 
 

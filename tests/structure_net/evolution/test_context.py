@@ -86,3 +86,16 @@ def test_an_example_comes_from_the_loader_unless_it_is_given(context: NetworkCon
     assert given.with_example() is given
     with pytest.raises(ValueError, match="pass `example`"):
         replace(context, data_loader=[]).with_example()
+
+
+def test_what_is_no_network_or_no_loader_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"network must be a torch\.nn\.Module; got str"):
+        NetworkContext("x", [])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"data_loader must be iterable.*got int"):
+        NetworkContext(nn.Linear(2, 2), 3)  # type: ignore[arg-type]
+
+
+def test_a_spent_loader_is_told_what_a_loader_must_be(context: NetworkContext) -> None:
+    spent = replace(context, data_loader=iter(()))
+    with pytest.raises(ValueError, match="can be iterated again and again"):
+        spent.with_example()

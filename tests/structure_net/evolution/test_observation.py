@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from structure_net.core import create_standard_network
+from structure_net.errors import StructureNetError
 from structure_net.evolution import Need, observe
 from tests.zoo import ZOO
 
@@ -348,3 +349,10 @@ def test_impossible_observations_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         call(network)
+
+
+def test_activations_that_are_not_finite_are_refused_with_their_layer() -> None:
+    network = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+    broken = torch.tensor([[float("nan"), 1.0]])
+    with pytest.raises(StructureNetError, match="3 of 3 units of '0' had activations that are NaN"):
+        observe(network, [(broken, torch.zeros(1))])

@@ -117,12 +117,17 @@ def test_step_triggers_fire_after_their_steps_and_nowhere_else(context: NetworkC
     assert [entry.detail["step"] for entry in grown] == [4, 8, 12]
 
 
-def test_nothing_grows_on_a_loss_that_is_not_finite() -> None:
-    network = model()
-    system = ComposableEvolutionSystem().add_component(Widen(), when=EveryNSteps(1))
+def test_nothing_grows_on_a_loss_that_is_not_finite_and_observers_hear_of_it() -> None:
+    network, heard = model(), list[Event]()
+    system = ComposableEvolutionSystem(on_event=heard.append).add_component(
+        Widen(), when=EveryNSteps(1)
+    )
     session = system.attach(network, example=torch.zeros(2, 12))
     assert session.after_step(torch.tensor(float("nan"))) == ()
     assert network[0].weight.shape == (8, 12)
+    assert [(event.kind, event.detail["message"]) for event in heard] == [
+        (EventKind.DIVERGED, "The loss of step 1 is not finite, so that nothing grows.")
+    ]
 
 
 def test_epoch_triggers_fire_between_epochs(context: NetworkContext) -> None:

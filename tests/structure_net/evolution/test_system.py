@@ -339,6 +339,8 @@ def test_a_trial_within_a_system_decides_what_is_kept(context: NetworkContext) -
         ("text", {}, "got 'text'"),
         (StandardNetworkTrainer, {}, "pass an instance"),
         (NetworkStatsAnalyzer(), {"when": Cooldown()}, "NetworkStatsAnalyzer is none"),
+        (Forgetful(), {"when": 2}, "`when` must be Trigger or None; got 2"),
+        (Forgetful(), {"whether": "x"}, "`whether` must be Acceptance or None; got x"),
     ],
 )
 def test_what_is_no_component_is_refused(
@@ -362,3 +364,35 @@ def test_the_layers_stay_sparse_layers(context: NetworkContext) -> None:
     evolved = create_standard_evolution_system(1).evolve_network(context, 2)
     layers = evolved.network.layers
     assert all(isinstance(layer, StandardSparseLayer) for layer in layers)  # type: ignore[union-attr]
+
+
+class Proposes(EditingStrategy):
+    """Returns what it was given."""
+
+    def __init__(self, said: Any) -> None:
+        self.said = said
+
+    def propose(self, context: NetworkContext, analysis: Mapping[str, Any]) -> Any:
+        return self.said
+
+
+class Finds(Analyzer):
+    """Returns no mapping."""
+
+    def analyze(self, context: NetworkContext) -> Any:
+        return 3
+
+
+@pytest.mark.parametrize(
+    ("component", "message"),
+    [
+        (Proposes(None), r"Proposes\.propose must return a sequence of edits.*got None"),
+        (Proposes(["AddNeurons"]), r"Proposes\.propose must return edits.*got 'AddNeurons'"),
+        (Finds(), r"Finds\.analyze must return a mapping.*got 3"),
+    ],
+)
+def test_what_a_component_returns_is_checked(
+    context: NetworkContext, component: Any, message: str
+) -> None:
+    with pytest.raises(TypeError, match=message):
+        ComposableEvolutionSystem([component]).evolve_network(context, 1)

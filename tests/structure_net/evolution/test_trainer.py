@@ -245,3 +245,16 @@ def test_a_snapshot_brings_back_every_tensor_and_can_do_so_twice() -> None:
         kept.restore()
         assert all(torch.equal(v, state[k]) for k, v in network.state_dict().items())
         assert optimizer.state[network[0].weight]["step"] == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 1.5}, "epochs must be a whole number; got 1.5"),
+        ({"patience": "2"}, "patience must be a whole number; got '2'"),
+        ({"learning_rate": "fast"}, "learning_rate must be a number; got 'fast'"),
+    ],
+)
+def test_what_is_no_number_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        StandardNetworkTrainer(**options)

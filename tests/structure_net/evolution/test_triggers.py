@@ -176,3 +176,10 @@ def test_a_trigger_of_ones_own_is_not_stored_silently() -> None:
 def test_impossible_triggers_are_refused(make: object) -> None:
     with pytest.raises(ValueError, match="got"):
         make()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("count", [1.5, "2"])
+def test_a_count_that_is_not_whole_is_refused(count: object) -> None:
+    for make in (EveryNEpochs, EveryNSteps, Plateau, Cooldown):
+        with pytest.raises(TypeError, match="must be a whole number; got"):
+            make(count)  # type: ignore[operator]

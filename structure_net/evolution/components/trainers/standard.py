@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sized
 from dataclasses import replace
+from numbers import Integral, Real
 from typing import Any, Final, Literal
 
 import torch
@@ -13,7 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from structure_net.errors import TrainingDivergedError
-from structure_net.evolution.batches import forward
+from structure_net.evolution.batches import ITERABLE_AGAIN, forward
 from structure_net.evolution.components.trainers.snapshots import Snapshot
 from structure_net.evolution.context import NetworkContext, TrainingHooks
 from structure_net.evolution.events import Event, EventKind
@@ -54,6 +55,7 @@ class StandardNetworkTrainer(Trainer):
 
     Raises:
         ValueError: An argument is out of range or unknown.
+        TypeError: A number is none, or ``epochs`` or ``patience`` is not whole.
     """
 
     def __init__(
@@ -66,8 +68,8 @@ class StandardNetworkTrainer(Trainer):
         clip_norm: float | None = None,
         patience: int | None = None,
     ) -> None:
-        _check_positive(epochs=epochs, learning_rate=learning_rate)
-        _check_positive(clip_norm=clip_norm, patience=patience)
+        _check_whole(epochs=epochs, patience=patience)
+        _check_positive(learning_rate=learning_rate, clip_norm=clip_norm)
         self.epochs = epochs
         self.learning_rate = learning_rate
         self.clip_norm = clip_norm
@@ -164,10 +166,7 @@ class _Run:
         if tally.losses:
             blocks.append(self._checked(tally, len(blocks)))
         if not blocks:
-            raise ValueError(
-                "The data_loader gave no batch. Give it data; a generator is spent after one epoch,"
-                " a list of batches or a DataLoader is not."
-            )
+            raise ValueError(f"The data_loader gave no batch. {ITERABLE_AGAIN}")
         return _summary(blocks)
 
     def _step(self, tally: Tally, inputs: Any, targets: Any) -> None:
@@ -291,7 +290,18 @@ def _choice(name: str, value: Any, known: Mapping[str, Any]) -> Any:
     return known[value]
 
 
-def _check_positive(**values: float | None) -> None:
+def _check_whole(**values: object) -> None:
     for name, value in values.items():
-        if value is not None and not value > 0:
+        if value is not None and not isinstance(value, Integral):
+            raise TypeError(f"{name} must be a whole number; got {value!r}.")
+    _check_positive(**values)
+
+
+def _check_positive(**values: object) -> None:
+    for name, value in values.items():
+        if value is None:
+            continue
+        if not isinstance(value, Real):
+            raise TypeError(f"{name} must be a number; got {value!r}.")
+        if not float(value) > 0:
             raise ValueError(f"{name} must be positive; got {value}.")
