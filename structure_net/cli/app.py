@@ -11,15 +11,19 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
+from structure_net import __version__
 from structure_net.cli import commands
 from structure_net.cli.console import fail, said_of
 from structure_net.cli.parsing import (
     dataset_of,
     device_of,
     folder_of,
+    number_of,
     pipeline_of,
     training_of,
+    whole_of,
     widths_of,
 )
 from structure_net.errors import StructureNetError
@@ -28,9 +32,30 @@ from structure_net.runs import RunRequest
 # The common ancestor of every complaint about a command line, which typer exports under no name.
 _UsageError: Any = typer.BadParameter.__base__
 
+
+class _Command(TyperCommand):
+    """A command whose ``--help`` takes no value, and shows none."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        return _plain(super().get_help_option(ctx))
+
+
+class _Group(TyperGroup):
+    """The program; see `_Command`."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        return _plain(super().get_help_option(ctx))
+
+
+def _plain(option: Any) -> Any:
+    if option is not None:
+        option.metavar = ""
+    return option
+
+
 app = typer.Typer(
     name="structure-net",
-    no_args_is_help=True,
+    cls=_Group,
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -61,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        code = app(words, standalone_mode=False, prog_name="structure-net", obj=words)
+        code = app(words or ["--help"], standalone_mode=False, prog_name="structure-net", obj=words)
     except _UsageError as error:
         fail(error.format_message())
         return 2
@@ -77,6 +102,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"structure-net {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            metavar="",
+            is_eager=True,
+            callback=_print_version,
+            help="Print the version and exit.",
+        ),
+    ] = False,
+) -> None:
+    """Holds the flags of the program itself."""
+
+
 def _typed(context: typer.Context) -> tuple[str, ...]:
     """The command line, word by word."""
     return ("structure-net", *context.obj)
@@ -85,8 +132,9 @@ def _typed(context: typer.Context) -> tuple[str, ...]:
 _EVOLVE_HELP = """Evolves a sparse network on a data set.
 
 Each iteration looks at the network, edits it, trains it, saves it, and prints one line: the sizes,
-the accuracies, the time, and the edits with the reason for each. Everything is written to one
-folder, whose path is printed last. A run that was stopped goes on with `structure-net resume RUN`.
+the accuracies (of a regression the losses), the time, and the edits with the reason for each.
+Everything is written to one folder, whose path is printed last. A run that was stopped goes on with
+`structure-net resume RUN`.
 
 Examples:
 
@@ -101,7 +149,7 @@ Examples:
 """
 
 
-@app.command(help=_EVOLVE_HELP)
+@app.command(cls=_Command, help=_EVOLVE_HELP)
 def evolve(  # noqa: PLR0913, PLR0917 - one argument for each flag
     context: typer.Context,
     dataset: Annotated[
@@ -124,20 +172,47 @@ def evolve(  # noqa: PLR0913, PLR0917 - one argument for each flag
         ),
     ] = None,
     density: Annotated[
-        float, typer.Option(help="The fraction of connections that exist at birth, in (0, 1].")
+        float,
+        typer.Option(
+            parser=number_of,
+            metavar="FLOAT",
+            help="The fraction of connections that exist at birth, in (0, 1].",
+        ),
     ] = 0.02,
-    iterations: Annotated[int, typer.Option(help="Rounds of looking, editing and training.")] = 5,
+    iterations: Annotated[
+        int,
+        typer.Option(
+            parser=whole_of, metavar="INT", help="Rounds of looking, editing and training."
+        ),
+    ] = 5,
     epochs: Annotated[
-        int | None, typer.Option(help="Epochs of training in each iteration. [default: 3]")
+        int | None,
+        typer.Option(
+            parser=whole_of,
+            metavar="INT",
+            help="Epochs of training in each iteration. [default: 3]",
+        ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Samples in each step.")] = 64,
+    batch_size: Annotated[
+        int, typer.Option(parser=whole_of, metavar="INT", help="Samples in each step.")
+    ] = 64,
     learning_rate: Annotated[
-        float | None, typer.Option(help="Of the standard trainer. [default: 0.01]")
+        float | None,
+        typer.Option(
+            parser=number_of, metavar="FLOAT", help="Of the standard trainer. [default: 0.01]"
+        ),
     ] = None,
     seed: Annotated[
-        int, typer.Option(help="Decides the split, the weights, the order and the new connections.")
+        int,
+        typer.Option(
+            parser=whole_of,
+            metavar="INT",
+            help="Decides the split, the weights, the order and the new connections.",
+        ),
     ] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "cpu",
+    device: Annotated[
+        str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.")
+    ] = "cpu",
     system: Annotated[
         str | None,
         typer.Option(
@@ -186,14 +261,16 @@ def evolve(  # noqa: PLR0913, PLR0917 - one argument for each flag
     return commands.evolve(request, _typed(context), out=out, as_json=json)
 
 
-@app.command()
+@app.command(cls=_Command)
 def demo(
     context: typer.Context,
     out: Annotated[
         str | None,
         typer.Option(metavar="RUN", help="The folder to make. [default: runs/demo-DATE-TIME]"),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Another seed, another network.")] = 0,
+    seed: Annotated[
+        int, typer.Option(parser=whole_of, metavar="INT", help="Another seed, another network.")
+    ] = 0,
     json: Json = False,
 ) -> int:
     """Evolves a 2 %-dense network on handwritten digits, in under two minutes.
@@ -204,12 +281,16 @@ def demo(
     return commands.demo(_typed(context), seed=seed, out=out, as_json=json)
 
 
-@app.command()
+@app.command(cls=_Command)
 def resume(
     run: Run,
     iterations: Annotated[
         int | None,
-        typer.Option(help="Iterations in all, to go on beyond what was asked for at first."),
+        typer.Option(
+            parser=whole_of,
+            metavar="INT",
+            help="Iterations in all, to go on beyond what was asked for at first.",
+        ),
     ] = None,
     data_dir: DataDir = None,
     baseline: Annotated[
@@ -230,13 +311,13 @@ def resume(
     )
 
 
-@app.command()
+@app.command(cls=_Command)
 def show(run: Run, json: Json = False) -> int:
     """Prints what was asked of a run and what happened in it."""
     return commands.show(run, as_json=json)
 
 
-@app.command()
+@app.command(cls=_Command)
 def replay(run: Run, json: Json = False) -> int:
     """Rebuilds a run's network from its journal, loads its tensors, and says whether all agrees.
 
@@ -245,7 +326,7 @@ def replay(run: Run, json: Json = False) -> int:
     return commands.replay(run, as_json=json)
 
 
-@app.command()
+@app.command(cls=_Command)
 def diff(
     run_a: Annotated[str, typer.Argument(metavar="RUN_A", help="The folder of a run.")],
     run_b: Annotated[str, typer.Argument(metavar="RUN_B", help="The folder of another run.")],

@@ -14,6 +14,22 @@ from structure_net.runs import PipelineSource
 _DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
+def whole_of(text: str) -> int:
+    """A whole number."""
+    try:
+        return int(str(text))
+    except ValueError:
+        raise typer.BadParameter(f"must be a whole number, such as 3; got {text!r}.") from None
+
+
+def number_of(text: str) -> float:
+    """A number."""
+    try:
+        return float(str(text))
+    except ValueError:
+        raise typer.BadParameter(f"must be a number, such as 0.02; got {text!r}.") from None
+
+
 def dataset_of(text: str) -> str:
     """A name as it is; the path of a file that is here, in full, so that a run can be resumed."""
     return str(Path(text).resolve()) if Path(text).is_file() else text

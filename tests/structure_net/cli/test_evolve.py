@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from structure_net import __version__
 from structure_net.cli import main
 from structure_net.surgery.checkpoint import load_checkpoint
 
@@ -299,3 +300,13 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
     code, out, _ = run(capsys, command, "--help")
     assert code == 0
     assert "--json" in out
+    assert "<bool>" not in out
+
+
+def test_the_program_tells_its_version_and_its_commands(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(capsys, "--version") == (0, f"structure-net {__version__}\n", "")
+    code, out, err = run(capsys)
+    assert (code, err) == (0, "")
+    assert all(command in out for command in ("evolve", "demo", "resume", "replay"))
