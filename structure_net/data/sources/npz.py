@@ -87,14 +87,16 @@ def _check_inputs(x: NDArray[np.generic], name: str, path: Path) -> None:
             f"{path}: '{name}' must be numbers of shape (samples, ...), at least one of them; got "
             f"{x.dtype} of shape {x.shape}."
         )
-    _check_finite(x, name, path)
+    _check_finite(x, f"'{name}'", path)
 
 
-def _check_finite(values: NDArray[np.generic], name: str, path: Path) -> None:
+def _check_finite(values: NDArray[np.generic], what: str, path: Path) -> None:
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         count = int((~np.isfinite(values)).sum())
+        said = "1 value" if count == 1 else f"{count:,} values"
         raise DatasetError(
-            f"{path}: '{name}' holds {count} values that are not finite; remove or fill them."
+            f"{path}: {said} of {what} {'is' if count == 1 else 'are'} not finite (NaN or "
+            "infinite); remove these samples, or fill the gaps."
         )
 
 

@@ -58,8 +58,12 @@ def test_the_checksum_is_the_files_own(save: Save, tmp_path: Path) -> None:
 MISTAKES = {
     "a missing key": ({"x": X, "label": LABELS}, "must hold the arrays 'x_train' with 'y_train'"),
     "unequal lengths": ({"x": X, "y": LABELS[:-1]}, "equally long; got 60 and 59"),
-    "NaN": ({"x": np.where(X > 2, np.nan, X), "y": LABELS}, "values that are not finite"),
-    "infinity": ({"x": np.where(X > 2, np.inf, X), "y": LABELS}, "values that are not finite"),
+    "NaN": ({"x": np.where(X > 2, np.nan, X), "y": LABELS}, r"of 'x' (is|are) not finite"),
+    "one NaN in the targets": (
+        {"x": X, "y": np.where(np.arange(len(X)) == 3, np.nan, X.flat[: len(X)])},
+        r"1 value of the targets is not finite",
+    ),
+    "infinity": ({"x": np.where(X > 2, np.inf, X), "y": LABELS}, r"of 'x' (is|are) not finite"),
     "float labels": ({"x": X, "y": LABELS.astype(float)}, "save classes as int64"),
     "text labels": ({"x": X, "y": LABELS.astype(str)}, "targets must be whole numbers"),
     "negative labels": ({"x": X, "y": LABELS - 1}, "must be numbered 0, 1, 2"),
