@@ -9,23 +9,23 @@ from structure_net.surgery import edits as e
 
 # How one edit reads, and how several are added up in a label (None: named in turn).
 _WORDS: dict[type[object], tuple[str, str | None]] = {
-    e.AddNeurons: ("+{n} neuron{s} in {layer}", "+{n} neurons"),
-    e.RemoveNeurons: ("-{n} neuron{s} of {layer}", "-{n} neurons"),
-    e.SplitNeurons: ("{n} neuron{s} of {layer} split", "{n} splits"),
-    e.MergeNeurons: ("{n} pair{s} of neurons of {layer} merged", "{n} merges"),
-    e.ResetNeurons: ("{n} neuron{s} of {layer} reset", "{n} resets"),
+    e.AddNeurons: ("+{n:,} neuron{s} in {layer}", "+{n:,} neurons"),
+    e.RemoveNeurons: ("-{n:,} neuron{s} of {layer}", "-{n:,} neurons"),
+    e.SplitNeurons: ("{n:,} neuron{s} of {layer} split", "{n:,} splits"),
+    e.MergeNeurons: ("{n:,} pair{s} of neurons of {layer} merged", "{n:,} merges"),
+    e.ResetNeurons: ("{n:,} neuron{s} of {layer} reset", "{n:,} resets"),
     e.DoubleWidth: ("{layer} doubled", None),
     e.InsertLayer: ("+layer behind {layer}{wide}", None),
     e.RemoveLayer: ("-layer {layer}", None),
     e.AddResidualBlock: ("+residual block behind {layer}{wide}", None),
     e.AddSkipConnection: ("+skip from {source} to {target}", None),
     e.RemoveSkipConnection: ("-skip from {source} to {target}", None),
-    e.AddHeads: ("+{n} head{s} in {layer}", "+{n} heads"),
-    e.RemoveHeads: ("-{n} head{s} of {layer}", "-{n} heads"),
-    e.MaskHeads: ("{n} head{s} of {layer} masked", "{n} masked"),
-    e.ReviveHeads: ("{n} head{s} of {layer} revived", "{n} revived"),
-    e.AddConnections: ("+{n} connection{s} in {layer}", "+{n} connections"),
-    e.RemoveConnections: ("-{n} connection{s} in {layer}", "-{n} connections"),
+    e.AddHeads: ("+{n:,} head{s} in {layer}", "+{n:,} heads"),
+    e.RemoveHeads: ("-{n:,} head{s} of {layer}", "-{n:,} heads"),
+    e.MaskHeads: ("{n:,} head{s} of {layer} masked", "{n:,} masked"),
+    e.ReviveHeads: ("{n:,} head{s} of {layer} revived", "{n:,} revived"),
+    e.AddConnections: ("+{n:,} connection{s} in {layer}", "+{n:,} connections"),
+    e.RemoveConnections: ("-{n:,} connection{s} in {layer}", "-{n:,} connections"),
 }
 
 

@@ -28,6 +28,7 @@ def test_every_kind_of_edit_has_words() -> None:
     [
         (AddNeurons("fc1", 16), "+16 neurons in fc1"),
         (AddNeurons("fc1", 1), "+1 neuron in fc1"),
+        (AddNeurons("fc1", 1260), "+1,260 neurons in fc1"),
         (RemoveNeurons("fc1", (3, 4)), "-2 neurons of fc1"),
         (DoubleWidth("fc1"), "fc1 doubled"),
         (InsertLayer("fc1"), "+layer behind fc1"),
@@ -47,6 +48,10 @@ def test_a_label_adds_up_what_can_be_counted() -> None:
         AddConnections("b", ((0, 1), (1, 1))),
     ]
     assert describe_edits(edits) == "+3 connections, +layer behind a"
+
+
+def test_a_label_writes_large_counts_as_the_rest_of_a_report_does() -> None:
+    assert describe_edits([AddNeurons("a", 1000), AddNeurons("b", 260)]) == "+1,260 neurons"
 
 
 def test_no_edits_give_an_empty_label() -> None:
