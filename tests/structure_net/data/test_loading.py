@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from structure_net.data import Dataset, TensorSplit, load_dataset
+from structure_net.data import Dataset, DatasetDescriptor, TensorSplit, load_dataset
 from structure_net.errors import DatasetError
 
 ALWAYS_THERE = ("digits", "parity:bits=6", "spirals:points=50,classes=3")
@@ -31,6 +31,7 @@ def test_the_training_split_has_zero_mean_and_unit_deviation(dataset: Dataset) -
 
 def test_the_descriptor_says_how_to_undo_the_normalisation(dataset: Dataset) -> None:
     said = dataset.descriptor
+    assert isinstance(said, DatasetDescriptor)
     raw = dataset.test.inputs.double() * said.deviation[0] + said.mean[0]
     again = load_dataset(dataset.name, seed=4)
     other = again.test.inputs.double() * again.descriptor.deviation[0] + again.descriptor.mean[0]

@@ -1,0 +1,141 @@
+"""What edits, previews, comparisons and checkpoints hand back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from structure_net.core import create_standard_network
+from structure_net.errors import SurgeryError
+from structure_net.graph import graph_of
+from structure_net.surgery import (
+    AddNeurons,
+    Applied,
+    Change,
+    Checkpoint,
+    CheckpointHeader,
+    EditEntry,
+    GradMax,
+    Initialiser,
+    Journal,
+    JournalDiff,
+    Preview,
+    Probe,
+    RemoveNeurons,
+    Undo,
+    apply,
+    diff,
+    load_checkpoint,
+    operate,
+    plan,
+    preview,
+    read_header,
+    save_checkpoint,
+)
+
+EXAMPLE = torch.zeros(2, 4)
+
+
+def model() -> nn.Module:
+    return create_standard_network([4, 6, 3], seed=0)
+
+
+def values(network: nn.Module) -> list[torch.Tensor]:
+    return [tensor.clone() for tensor in network.state_dict().values()]
+
+
+def assert_equal(one: list[torch.Tensor], two: list[torch.Tensor]) -> None:
+    assert len(one) == len(two)
+    assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+def test_operating_gives_an_undo_that_works_once() -> None:
+    network = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
+    before = values(network)
+    done = operate(network, plan(AddNeurons("0", 2), graph_of(network, EXAMPLE)))
+    assert isinstance(done, Undo)
+    done.undo()
+    assert_equal(values(network), before)
+    with pytest.raises(SurgeryError, match="undone before"):
+        done.undo()
+
+
+def test_undos_that_are_joined_take_both_edits_back() -> None:
+    network = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
+    before = values(network)
+    first = operate(network, plan(AddNeurons("0", 2), graph_of(network, EXAMPLE)))
+    second = operate(network, plan(RemoveNeurons("0", (0,)), graph_of(network, EXAMPLE)))
+    first.then(second).undo()
+    assert_equal(values(network), before)
+    for spent in (first, second):
+        with pytest.raises(SurgeryError):
+            spent.undo()
+
+
+def test_a_preview_says_what_applying_does() -> None:
+    network = model()
+    before, edit = values(network), AddNeurons("layers.0", 2)
+    seen = preview(network, edit, EXAMPLE)
+    assert isinstance(seen, Preview)
+    assert_equal(values(network), before)
+    done = apply(network, edit, EXAMPLE)
+    assert isinstance(done, Applied)
+    assert {(c.tensor, c.before, c.after) for c in seen.changes} == {
+        (c.tensor, c.before, c.after) for c in done.changes
+    }
+
+
+def test_a_preview_prints_a_table() -> None:
+    changes = (
+        Change("a.weight", (4, 3), (6, 3), "writes"),
+        Change("b.gain", None, (), "new"),
+    )
+    assert str(Preview(AddNeurons("a", 2), changes)).splitlines()[1:] == [
+        "tensor    before  after  role",
+        "a.weight  4x3     6x3    writes",
+        "b.gain    -       ()     new",
+    ]
+
+
+def test_a_difference_has_the_common_steps_and_those_of_each() -> None:
+    grow, more, prune = (
+        EditEntry(edit, seed=0)
+        for edit in (AddNeurons("a", 2), AddNeurons("a", 3), RemoveNeurons("a", (0,)))
+    )
+    left, right = Journal(), Journal()
+    for journal, other in ((left, more), (right, prune)):
+        journal.append(grow)
+        journal.append(other)
+    found = diff(left, right, names=("here", "there"))
+    assert isinstance(found, JournalDiff)
+    assert not found.same
+    assert [entry.edit for entry in found.common] == [grow.edit]
+    assert [entry.edit for entry in found.left] == [more.edit]
+    assert [entry.edit for entry in found.right] == [prune.edit]
+    assert "here" in str(found)
+    assert "there" in str(found)
+    assert diff(left, left).same
+
+
+def test_the_header_of_a_file_is_that_of_the_loaded_checkpoint(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "c", model(), iteration=3, metadata={"note": "x"})
+    header, loaded = read_header(tmp_path / "c"), load_checkpoint(tmp_path / "c")
+    assert isinstance(header, CheckpointHeader)
+    assert isinstance(loaded, Checkpoint)
+    assert (header.iteration, header.metadata) == (3, {"note": "x"})
+    assert (loaded.iteration, loaded.metadata) == (3, {"note": "x"})
+
+
+def test_a_probe_is_what_gradmax_looks_at() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3)).double()
+    inputs, targets = torch.randn(32, 4).double(), torch.randn(32, 3).double()
+    probe: Probe = (inputs, targets, nn.functional.mse_loss)
+    start: Initialiser = GradMax()
+    before = network(inputs)
+    apply(network, AddNeurons("0", 1), inputs, initialiser=start, probe=probe)
+    assert start.preserves
+    torch.testing.assert_close(network(inputs), before, rtol=0, atol=1e-10)
