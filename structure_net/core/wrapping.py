@@ -29,7 +29,9 @@ def wrapped(model: nn.Module) -> str | None:
     for name, module in model.named_modules():
         kinds = {kind.__name__ for kind in type(module).__mro__}
         if "FSDPModule" in kinds or (kinds & _PARALLEL):
-            return f"The module {name!r} is wrapped for several devices; edit the model before wrapping it."
+            return (
+                f"The module {name!r} is wrapped for several devices; edit the model before that."
+            )
         if module._compiled_call_impl is not None or hasattr(module, "_orig_mod"):
             return f"The module {name!r} is compiled; edit the model before compiling it."
     return None
