@@ -357,7 +357,8 @@ def _leaves(model: nn.Module, moves: tuple[Move, ...]) -> list[Change]:
             roles.append("writes" if move.dim == 0 else "reads")
         else:
             word = "more" if isinstance(move, Connect) else "fewer"
-            roles.append(f"{len(move.pairs)} connections {word}")
+            noun = "connection" if len(move.pairs) == 1 else "connections"
+            roles.append(f"{len(move.pairs):,} {word} {noun}")
     return [Change(n, tuple(b), tuple(a), ", ".join(r)) for n, (b, a, r) in sizes.items()]
 
 

@@ -49,6 +49,18 @@ def test_a_preview_is_a_table_and_touches_nothing() -> None:
     assert all(torch.equal(model.state_dict()[name], value) for name, value in before.items())
 
 
+def test_a_preview_counts_one_connection_in_the_singular() -> None:
+    model = create_standard_network([4, 6, 3], density=0.5, seed=0)
+    pattern = model.layers[0].pattern
+    pairs = tuple(zip(pattern.rows.tolist(), pattern.columns.tolist(), strict=True))
+    example = torch.zeros(2, 4)
+    name = "layers.0"
+    assert (
+        "1 fewer connection\n" in f"{preview(model, RemoveConnections(name, pairs[:1]), example)}\n"
+    )
+    assert "2 fewer connections" in str(preview(model, RemoveConnections(name, pairs[:2]), example))
+
+
 def test_an_applied_edit_lists_what_changed() -> None:
     model, x = network()
     done = apply(model, RemoveNeurons("2", (0, 3)), x)
