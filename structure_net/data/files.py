@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-import tempfile
 import urllib.request
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import BinaryIO
 from urllib.error import HTTPError
 
 from structure_net.errors import DatasetError
+from structure_net.files import replacing
 
 _BLOCK = 1 << 20
 _TIMEOUT_SECONDS = 30
@@ -113,19 +113,19 @@ def download(file: RemoteFile, folder: Path) -> Path:
     target = folder / file.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=folder, prefix=f".{file.name}.")
     except OSError as error:
         raise DatasetError(f"{folder} cannot be written: {error.strerror or error}.") from error
-    part = Path(name)
+    if not os.access(folder, os.W_OK):
+        raise DatasetError(f"{folder} cannot be written: permission denied.")
     try:
-        with os.fdopen(handle, "wb") as stream:
-            found = _save(file.address, stream)
-        if found != file.md5:
-            raise DatasetError(
-                f"{file.address} sent another file: its md5 is {found}, expected {file.md5}. "
-                "Nothing was kept; try again later."
-            )
-        part.replace(target)
+        with replacing(target) as part:
+            with part.open("wb") as stream:
+                found = _save(file.address, stream)
+            if found != file.md5:
+                raise DatasetError(
+                    f"{file.address} sent another file: its md5 is {found}, expected {file.md5}. "
+                    "Nothing was kept; try again later."
+                )
     except (OSError, HTTPException) as error:
         if isinstance(error, HTTPError):
             error.close()
@@ -134,18 +134,14 @@ def download(file: RemoteFile, folder: Path) -> Path:
             f"{file.name} cannot be downloaded from {file.address}: {reason}. "
             f"Bring it into {folder} by another way (md5 {file.md5})."
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
     return target
 
 
 def _save(address: str, stream: BinaryIO) -> str:
-    """Writes what ``address`` sends to ``stream``, down to the disk; returns its md5."""
+    """Writes what ``address`` sends to ``stream``; returns its md5."""
     digest = hashlib.md5(usedforsecurity=False)
     with urllib.request.urlopen(address, timeout=_TIMEOUT_SECONDS) as answer:
         while block := answer.read(_BLOCK):
             digest.update(block)
             stream.write(block)
-    stream.flush()
-    os.fsync(stream.fileno())
     return digest.hexdigest()

@@ -19,6 +19,7 @@ from structure_net.data import DatasetDescriptor
 from structure_net.errors import StructureNetError
 from structure_net.evolution import Event, EventKind, NetworkContext
 from structure_net.evolution.editing import uninterrupted
+from structure_net.files import write_text
 from structure_net.runs.blaming import blamed
 from structure_net.runs.comparing import compare
 from structure_net.runs.folder import RunFolder, new_files
@@ -29,7 +30,6 @@ from structure_net.runs.state import RunState, save_state, write_history
 from structure_net.runs.summarising import summarise
 from structure_net.runs.summary import Status
 from structure_net.runs.watching import Watcher
-from structure_net.surgery.files import write_text
 from structure_net.visualization import EvolutionPoint
 
 

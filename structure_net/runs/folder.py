@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from structure_net.errors import RunError
-from structure_net.surgery.files import write_text
+from structure_net.files import write_text
 
 if TYPE_CHECKING:
     from structure_net.runs.records import HistoryRecord, RunRecord
@@ -94,7 +95,7 @@ def free_folder(path: str | Path) -> RunFolder:
         return RunFolder(target)
     if target.exists():
         way_out = (
-            f"Continue it with `structure-net resume {path}`, or choose"
+            f"Continue it with `structure-net resume {shlex.quote(str(path))}`, or choose"
             if (target / "run.json").exists()
             else "Choose"
         )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from structure_net.files import replacing
 from structure_net.runs.folder import RunFolder
 from structure_net.runs.state import RunState
-from structure_net.surgery.files import replacing
 from structure_net.visualization import (
     EvolutionCurve,
     EvolutionPoint,

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from structure_net.errors import CheckpointError
-from structure_net.surgery.files import replacing
+from structure_net.files import replacing
 
 _HEADER: Final = "structure_net"
 _LARGEST_HEADER: Final = 90_000_000  # safetensors refuses to read headers of 100 MB

@@ -87,7 +87,7 @@ class Journal(Sequence[Entry]):
         Raises:
             JournalError: The file cannot be written; an older one at ``path`` is as it was.
         """
-        from structure_net.surgery.files import write_text
+        from structure_net.files import write_text
 
         text = self.to_json()
         try:

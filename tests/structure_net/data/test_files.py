@@ -50,6 +50,16 @@ def test_a_download_arrives_whole(server: str, tmp_path: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == ["file.bin"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_a_download_may_be_read_by_whom_the_umask_lets(server: str, tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        path = download(RemoteFile("file.bin", MD5, f"{server}/whole"), tmp_path)
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
 @pytest.mark.parametrize(
     ("page", "md5", "message"),
     [

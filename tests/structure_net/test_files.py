@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from structure_net.surgery.files import replacing, write_text
+from structure_net.files import replacing, write_text
 
 
 def names(folder: Path) -> list[str]:
