@@ -8,20 +8,12 @@ import torch
 from structure_net import create_standard_network
 from structure_net.data import Dataset, load_dataset
 from structure_net.evolution.components import NetworkContext, create_standard_evolution_system
-from structure_net.evolution.measuring import held_out
+from tests.judging import accuracy
 
 
 @pytest.fixture(scope="module")
 def digits() -> Dataset:
     return load_dataset("digits", seed=0).flattened()
-
-
-def accuracy(context: NetworkContext, data: Dataset) -> float:
-    """On the test split, which no part of an evolution has seen."""
-    test = data.test.batches(512)
-    judged = held_out(NetworkContext(context.network, (), validation_loader=test))
-    assert judged.accuracy is not None
-    return judged.accuracy
 
 
 def test_basic_network_evolution(digits: Dataset) -> None:

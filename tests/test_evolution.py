@@ -19,21 +19,14 @@ from structure_net.evolution.components import (
     StandardNetworkTrainer,
 )
 from structure_net.evolution.interfaces import Analyzer, GrowthStrategy
-from structure_net.evolution.measuring import held_out
 from structure_net.surgery import AddNeurons, edit
 from structure_net.testing import check_analyzer, check_strategy
+from tests.judging import accuracy
 
 
 @pytest.fixture(scope="module")
 def digits() -> Dataset:
     return load_dataset("digits", seed=0).flattened()
-
-
-def accuracy(context: NetworkContext, data: Dataset) -> float:
-    test = data.test.batches(512)
-    judged = held_out(NetworkContext(context.network, (), validation_loader=test))
-    assert judged.accuracy is not None
-    return judged.accuracy
 
 
 def sparse_context(data: Dataset, sparsity: float) -> NetworkContext:
