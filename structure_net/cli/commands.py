@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
@@ -122,7 +123,7 @@ def _carry_on(folder: RunFolder, prepared: Prepared, state: RunState, *, as_json
             )
             reached = carry_on(folder, prepared, state, watcher)
     except KeyboardInterrupt:
-        fail(f"interrupted; go on with: structure-net resume {folder.name}")
+        fail(f"interrupted; go on with: structure-net resume {shlex.quote(folder.name)}")
         return INTERRUPTED
     except (StructureNetError, OSError) as error:
         said = said_of(error) if isinstance(error, OSError) else str(error)

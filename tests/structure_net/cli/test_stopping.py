@@ -103,11 +103,11 @@ def assert_same_end(one: Path, two: Path) -> None:
 def test_a_run_stopped_by_ctrl_c_can_be_resumed_to_the_same_end(
     pipeline: Path, uninterrupted: Path, tmp_path: Path, iteration: str
 ) -> None:
-    out = tmp_path / "run"
+    out = tmp_path / "my run"
     stopped = evolve(pipeline, out, STOP_AT=iteration, STOP_BY="SIGINT")
     assert stopped.returncode == 130
     assert stopped.stderr.count("\n") == 1
-    assert f"structure-net resume {out}" in stopped.stderr
+    assert f"structure-net resume '{out}'" in stopped.stderr
     assert json.loads((out / "history.json").read_text())["status"] == "interrupted"
     assert f"Interrupted after {iteration} of 3 iterations" in (out / "report.md").read_text()
     assert main(["replay", str(out)]) == 0

@@ -66,6 +66,12 @@ def test_a_run_is_never_taken_over(tmp_path: Path) -> None:
         free_folder(tmp_path / "run")
 
 
+def test_the_command_that_continues_a_run_can_be_pasted_into_a_shell(tmp_path: Path) -> None:
+    made(tmp_path / "my run")
+    with pytest.raises(RunError, match=f"structure-net resume '{tmp_path}/my run'`"):
+        free_folder(tmp_path / "my run")
+
+
 def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(RunError, match=r"exists already\. Choose another --out"):
