@@ -46,9 +46,14 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Writes ``text`` as UTF-8, whole or not at all; see `replacing`."""
-    with replacing(path) as draft:
-        draft.write_text(text, encoding="utf-8")
+    """Writes ``text`` as UTF-8, whole or not at all; see `replacing`. An error names ``path``."""
+    try:
+        with replacing(path) as draft:
+            draft.write_text(text, encoding="utf-8")
+    except OSError as error:
+        # A full disk is told of by a write, which knows no name.
+        error.filename = error.filename or str(path)
+        raise
 
 
 def _clear(folder: Path) -> None:

@@ -58,7 +58,8 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def evolve(
     pipeline: Path, out: Path, *, limit: Callable[[], None] | None = None, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    flags = ["--iterations", str(ITERATIONS), "--density", "0.05", "--system", f"{pipeline}:build"]
+    flags = ["--dataset", "spirals", "--density", "0.2", "--iterations", str(ITERATIONS)]
+    flags += ["--system", f"{pipeline}:build"]
     return started("evolve", *flags, "--out", str(out), limit=limit, **environment)
 
 
@@ -161,12 +162,15 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
     assert "Stopped after 0 of 5 iterations" in (out / "report.md").read_text()
 
 
-def test_a_full_disk_at_the_start_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("size", "said"), [(200, "{out}/run.json: File too large."), (2000, "cannot be written")]
+)
+def test_a_full_disk_at_the_start_leaves_nothing(tmp_path: Path, size: int, said: str) -> None:
     out = tmp_path / "run"
-    stopped = started("evolve", "--out", str(out), limit=lambda: _limit_files(2000))
+    stopped = started("evolve", "--out", str(out), limit=lambda: _limit_files(size))
     assert stopped.returncode == 2
     assert stopped.stderr.count("\n") == 1
-    assert "cannot be written" in stopped.stderr
+    assert said.format(out=out) in stopped.stderr
     assert not out.exists()
 
 
