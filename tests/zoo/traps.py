@@ -182,7 +182,7 @@ BETWEEN_CONVOLUTIONS: dict[str, tuple[Operation, int, int]] = {
     "unshuffled": (lambda x: functional.pixel_unshuffle(x, 2), 2, 8),
     "channels_last": (lambda x: x.permute(0, 2, 3, 1).flip(-1).permute(0, 3, 1, 2), 8, 8),
     "whole_norm": (lambda x: functional.layer_norm(x, x.shape[1:]), 8, 8),
-    "one_group": (lambda x: functional.group_norm(x, 1), 8, 8),
+    "one_group_written_out": (lambda x: functional.group_norm(x, 1), 8, 8),
     "channel_dropout": (lambda x: functional.dropout2d(x, 0.5, training=False), 8, 8),
     "channels_as_space": (lambda x: x.transpose(1, 2).contiguous().transpose(1, 2), 8, 8),
     "reduced_all": (lambda x: x / x.abs().mean(), 8, 8),
