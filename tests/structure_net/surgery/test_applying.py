@@ -52,13 +52,9 @@ def test_a_preview_is_a_table_and_touches_nothing() -> None:
 def test_a_preview_counts_one_connection_in_the_singular() -> None:
     model = create_standard_network([4, 6, 3], density=0.5, seed=0)
     pattern = model.layers[0].pattern
-    pairs = tuple(zip(pattern.rows.tolist(), pattern.columns.tolist(), strict=True))
-    example = torch.zeros(2, 4)
-    name = "layers.0"
-    assert (
-        "1 fewer connection\n" in f"{preview(model, RemoveConnections(name, pairs[:1]), example)}\n"
-    )
-    assert "2 fewer connections" in str(preview(model, RemoveConnections(name, pairs[:2]), example))
+    pair = (int(pattern.rows[0]), int(pattern.columns[0]))
+    text = str(preview(model, RemoveConnections("layers.0", (pair,)), torch.zeros(2, 4)))
+    assert text.endswith("1 fewer connection")
 
 
 def test_an_applied_edit_lists_what_changed() -> None:
@@ -354,48 +350,9 @@ def test_buffers_that_the_forward_rebinds_follow_an_edit_and_its_undo() -> None:
     model(x)
 
 
-WAYS = [AddNeurons("0", 2), RemoveNeurons("2", (1,)), InsertLayer("0"), InsertLayer("2")]
-
-
-@pytest.mark.parametrize("first", WAYS)
-@pytest.mark.parametrize("second", WAYS)
-def test_edits_of_the_same_are_undone_the_last_one_first(first: object, second: object) -> None:
+@pytest.mark.parametrize("change", ["AddNeurons", None, [AddNeurons("0", 1)]])
+def test_what_is_no_edit_is_refused_in_one_line(change: object) -> None:
     model, x = network()
-    optimizer = torch.optim.Adam(model.parameters())
-    begin = [p.tolist() for p in model.parameters()]
-    one = apply(model, first, x, optimizer=optimizer)
-    two = apply(model, second, x, optimizer=optimizer)
-    grown = [p.tolist() for p in model.parameters()]
-    with pytest.raises(SurgeryError, match="Undo the later edits first"):
-        one.undo()
-    assert [p.tolist() for p in model.parameters()] == grown
-    model(x)
-    two.undo()
-    model(x)
-    one.undo()
-    assert [p.tolist() for p in model.parameters()] == begin
-
-
-def test_edits_of_different_layers_are_undone_in_any_order() -> None:
-    torch.manual_seed(0)
-    model = nn.Sequential(*(nn.Linear(4, 4) for _ in range(5)))
-    x = torch.randn(3, 4)
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    one = apply(model, AddNeurons("0", 1), x)
-    two = apply(model, AddNeurons("2", 2), x)
-    one.undo()
-    model(x)
-    two.undo()
-    assert all(torch.equal(model.state_dict()[name], value) for name, value in before.items())
-
-
-def test_an_edit_in_parts_is_undone_as_one() -> None:
-    model, x = network()
-    before = [p.tolist() for p in model.parameters()]
-    done = apply(model, InsertLayer("0", 9), x)
-    later = apply(model, AddNeurons("0", 1), x)
-    with pytest.raises(SurgeryError, match="Undo the later edits first"):
-        done.undo()
-    later.undo()
-    done.undo()
-    assert [p.tolist() for p in model.parameters()] == before
+    for action in (edit, preview):
+        with pytest.raises(SurgeryError, match="Apply several edits one by one"):
+            action(model, change, x)
