@@ -156,6 +156,7 @@ def apply(  # noqa: PLR0913 - everything that decides what new weights hold
         PreservationError: The edit promises to keep the function and did not.
     """
     refuse_uneditable(model)
+    _refuse_no_edit(change)
     _refuse_initialiser(change, initialiser)
     optimizers = optimizers_of(optimizer)
     before = observe_before(model, example) if verify and example is not None else None
@@ -181,6 +182,14 @@ def apply(  # noqa: PLR0913 - everything that decides what new weights hold
                 check_same(before, after, part, values=keeps, factors=widths)
             planned.follow(rollback)
         return Applied(done, _joined(changes), Undo(rollback.pop_all(), claims))
+
+
+def _refuse_no_edit(change: object) -> None:
+    if not isinstance(change, Edit):
+        raise SurgeryError(
+            f"change must be one edit, such as AddNeurons('fc1', 2); got {type(change).__name__}. "
+            "Apply several edits one by one."
+        )
 
 
 def _refuse_initialiser(change: Edit, initialiser: Initialiser | None) -> None:
@@ -302,6 +311,7 @@ def preview(model: nn.Module, change: Edit, example: Any, *, seed: int = 0) -> P
         SurgeryError: The edit cannot be planned.
     """
     refuse_uneditable(model)
+    _refuse_no_edit(change)
     moves = planned_on(model, change, example, ZeroOutgoing(), seed).moves
     return Preview(change, described(model, moves, seed))
 
