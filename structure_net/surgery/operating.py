@@ -30,7 +30,7 @@ from structure_net.surgery.committing import (
 )
 from structure_net.surgery.graft_steps import built_grafts, gate_steps, graft_steps
 from structure_net.surgery.grafts import resolved
-from structure_net.surgery.moments import Follow, ReplaceState, carried_state
+from structure_net.surgery.moments import Follow, ReplaceState, carried_state, held
 from structure_net.surgery.moves import (
     AddGraft,
     Connect,
@@ -75,9 +75,20 @@ def operate(
     """
     refuse_uneditable(model)
     optimizers = optimizers_of(optimizer)
+    _refuse_strangers(model, optimizers)
     for one in optimizers:
         LOG.catch_up(one)
     return commit(_steps(model, moves, optimizers, seed))
+
+
+def _refuse_strangers(model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
+    own = {id(parameter) for parameter in model.parameters()}
+    for one in optimizers:
+        if held(one) and own and own.isdisjoint(held(one)):
+            raise SurgeryError(
+                f"The {type(one).__name__} holds no parameter of the model; hand over the "
+                "model's own optimizer, or leave it out."
+            )
 
 
 def refuse_uneditable(model: nn.Module) -> None:

@@ -179,3 +179,10 @@ def test_nothing_is_kept_of_an_edit_that_every_optimizer_has_followed() -> None:
     train(model, optimizer, other)
     gc.collect()
     assert not [one for one in gc.get_objects() if type(one) is Follow and id(one) not in known]
+
+
+def test_an_optimizer_of_another_model_is_refused() -> None:
+    model, other = build(), build()
+    with pytest.raises(SurgeryError, match="holds no parameter of the model"):
+        apply(model, AddNeurons("0", 1), X, optimizer=torch.optim.Adam(other.parameters()))
+    assert model[0].weight.shape == (6, 4)
