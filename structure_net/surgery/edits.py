@@ -7,13 +7,86 @@ out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from operator import index
+from typing import Any, Final, Literal, TypeVar, dataclass_transform
+
+import numpy as np
+
+T = TypeVar("T")
 
 ActivationName = Literal["relu", "gelu", "tanh", "silu", "elu", "leaky_relu", "sigmoid", "identity"]
 
 
-@dataclass(frozen=True, slots=True)
+def _name(what: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{what} must be a name in quotes; got {value!r}.")
+    return value
+
+
+def _whole(what: str, value: Any) -> int:
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{what} must be a whole number; got {value!r}.")
+    return index(value)
+
+
+def _whole_or_none(what: str, value: Any) -> int | None:
+    return None if value is None else _whole(what, value)
+
+
+def _number(what: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.floating):
+        raise TypeError(f"{what} must be a number; got {value!r}.")
+    return float(value)
+
+
+def _indices(what: str, value: Any) -> tuple[int, ...]:
+    if not isinstance(value, Iterable) or isinstance(value, str):
+        raise TypeError(f"{what} must be whole numbers, such as (0, 3); got {value!r}.")
+    return tuple(_whole(f"Each of {what}", entry) for entry in value)
+
+
+def _pairs(what: str, value: Any) -> tuple[tuple[int, int], ...]:
+    try:
+        table = np.asarray(value)
+        if table.size and table.dtype.kind == "i" and table.ndim == 2 and table.shape[1] == 2:
+            return tuple((first, second) for first, second in table.tolist())
+        return tuple((_whole(what, first), _whole(what, second)) for first, second in value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"{what} must be pairs of whole numbers, such as ((0, 3), (1, 3)); got {value!r:.80}."
+        ) from error
+
+
+_CHECKS: Final[dict[str, Callable[[str, Any], Any]]] = {
+    "str": _name,
+    "ActivationName": _name,
+    "int": _whole,
+    "int | None": _whole_or_none,
+    "float": _number,
+    "tuple[int, ...]": _indices,
+    "tuple[tuple[int, int], ...]": _pairs,
+}
+
+
+def _check(edit: Any) -> None:
+    """Refuses fields of another kind; numpy's numbers and lists become plain ones and tuples."""
+    for field in fields(edit):
+        value = _CHECKS[str(field.type)](
+            f"{type(edit).__name__}.{field.name}", getattr(edit, field.name)
+        )
+        object.__setattr__(edit, field.name, value)
+
+
+@dataclass_transform(frozen_default=True)
+def _edit(cls: type[T]) -> type[T]:
+    """A frozen dataclass whose fields are checked when it is made."""
+    cls.__post_init__ = _check  # type: ignore[attr-defined]
+    return dataclass(frozen=True, slots=True)(cls)
+
+
+@_edit
 class AddNeurons:
     """Adds ``count`` output channels to ``layer``; a multiple of its group's granularity."""
 
@@ -21,7 +94,7 @@ class AddNeurons:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
+@_edit
 class RemoveNeurons:
     """Removes output channels of ``layer``; whole units.
 
@@ -37,7 +110,7 @@ class RemoveNeurons:
     indices: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@_edit
 class SplitNeurons:
     """Copies output channels of ``layer`` (whole units) and halves what reads them.
 
@@ -51,7 +124,7 @@ class SplitNeurons:
     noise: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@_edit
 class MergeNeurons:
     """Merges pairs ``(kept, dropped)``: the readers of ``dropped`` are added to those of ``kept``.
 
@@ -64,7 +137,7 @@ class MergeNeurons:
     pairs: tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@_edit
 class ResetNeurons:
     """Gives units fresh incoming and zero outgoing weights and empty optimizer state.
 
@@ -75,7 +148,7 @@ class ResetNeurons:
     indices: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@_edit
 class DoubleWidth:
     """Copies every unit of ``layer``'s group and halves the readers.
 
@@ -85,7 +158,7 @@ class DoubleWidth:
     layer: str
 
 
-@dataclass(frozen=True, slots=True)
+@_edit
 class InsertLayer:
     """Inserts ``activation`` and a linear (or convolutional) layer: the identity at birth.
 
@@ -98,14 +171,14 @@ class InsertLayer:
     activation: ActivationName = "relu"
 
 
-@dataclass(frozen=True, slots=True)
+@_edit
 class RemoveLayer:
     """Removes a layer that `InsertLayer` or `AddResidualBlock` made; by its name in the model."""
 
     layer: str
 
 
-@dataclass(frozen=True, slots=True)
+@_edit
 class AddResidualBlock:
     """Adds ``x + V activation(U x)`` with ``V = 0`` behind ``layer``.
 
@@ -117,7 +190,7 @@ class AddResidualBlock:
     activation: ActivationName = "relu"
 
 
-@dataclass(frozen=True, slots=True)
+@_edit
 class AddSkipConnection:
     """Adds a projection of ``source``'s output, zero at birth, to ``target``'s output."""
 
@@ -125,7 +198,7 @@ class AddSkipConnection:
     target: str
 
 
-@dataclass(frozen=True, slots=True)
+@_edit
 class RemoveSkipConnection:
     """Removes the projection that `AddSkipConnection` made."""
 
@@ -133,7 +206,7 @@ class RemoveSkipConnection:
     target: str
 
 
-@dataclass(frozen=True, slots=True)
+@_edit
 class AddHeads:
     """Adds ``count`` heads to the attention that ``layer`` projects for.
 
@@ -144,7 +217,7 @@ class AddHeads:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
+@_edit
 class RemoveHeads:
     """Removes heads by number."""
 
@@ -152,7 +225,7 @@ class RemoveHeads:
     heads: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@_edit
 class MaskHeads:
     """Silences heads without removing them; `ReviveHeads` brings them back as they were.
 
@@ -164,7 +237,7 @@ class MaskHeads:
     heads: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@_edit
 class ReviveHeads:
     """Brings heads back that `MaskHeads` silenced."""
 
@@ -172,7 +245,7 @@ class ReviveHeads:
     heads: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@_edit
 class AddConnections:
     """Makes connections of a sparse layer: pairs ``(output unit, input unit)``, born with weight 0.
 
@@ -186,7 +259,7 @@ class AddConnections:
     scale: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@_edit
 class RemoveConnections:
     """Removes connections of a sparse layer: pairs ``(output unit, input unit)``."""
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from structure_net.core.changes import TensorChange, assign
-from structure_net.core.sparsity import SparseLayer
+from structure_net.core.sparsity import SparseLayer, pair_indices
 from structure_net.core.wrapping import wrapped
 from structure_net.errors import SurgeryError
 from structure_net.surgery.committing import (
@@ -269,7 +269,10 @@ def _connection_weights(layer: SparseLayer, move: Connect, generator: torch.Gene
     """Weights of new connections: normal, ``scale / sqrt(fan_in)`` of the unit after the edit."""
     live = layer.live_weights
     kernel = live.shape[1:]
-    rows = torch.tensor([row for row, _ in move.pairs], dtype=torch.long)
+    try:
+        rows, _ = pair_indices(move.pairs, layer.pattern.shape)
+    except ValueError as error:
+        raise SurgeryError(f"{move.layer!r} cannot be connected so: {error}") from error
     fan_in = layer.pattern.fan_in().cpu() + torch.bincount(rows, minlength=layer.out_channels)
     spread = move.scale / (fan_in[rows] * max(1, kernel.numel())).to(torch.float64).sqrt()
     noise = torch.randn((len(rows), *kernel), generator=generator, dtype=torch.float64)

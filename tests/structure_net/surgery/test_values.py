@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -12,6 +15,7 @@ from structure_net.core import create_standard_network
 from structure_net.errors import SurgeryError
 from structure_net.graph import graph_of
 from structure_net.surgery import (
+    AddConnections,
     AddNeurons,
     Applied,
     Change,
@@ -22,12 +26,15 @@ from structure_net.surgery import (
     Initialiser,
     Journal,
     JournalDiff,
+    MergeNeurons,
     Preview,
     Probe,
     RemoveNeurons,
+    SplitNeurons,
     Undo,
     apply,
     diff,
+    edit,
     load_checkpoint,
     operate,
     plan,
@@ -139,3 +146,38 @@ def test_a_probe_is_what_gradmax_looks_at() -> None:
     apply(network, AddNeurons("0", 1), inputs, initialiser=start, probe=probe)
     assert start.preserves
     torch.testing.assert_close(network(inputs), before, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: AddNeurons("a", True), "AddNeurons.count must be a whole number; got True"),  # type: ignore[arg-type]
+        (lambda: AddNeurons("a", "2"), "must be a whole number; got '2'"),  # type: ignore[arg-type]
+        (lambda: AddNeurons("a", 1.5), "must be a whole number; got 1.5"),  # type: ignore[arg-type]
+        (lambda: AddNeurons(5, 2), "AddNeurons.layer must be a name in quotes; got 5"),  # type: ignore[arg-type]
+        (lambda: RemoveNeurons("a", 5), "must be whole numbers, such as"),  # type: ignore[arg-type]
+        (lambda: MergeNeurons("a", (1, 2)), "must be pairs of whole numbers"),  # type: ignore[arg-type]
+        (lambda: AddConnections("a", ((0.5, 0),)), "must be pairs of whole numbers"),  # type: ignore[arg-type]
+        (lambda: AddConnections("a", ((1, 2), (3,))), "must be pairs of whole numbers"),  # type: ignore[arg-type]
+        (lambda: SplitNeurons("a", (1,), noise="x"), "must be a number; got 'x'"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_field_of_another_kind_is_refused_when_the_edit_is_made(
+    make: Callable[[], object], said: str
+) -> None:
+    with pytest.raises(TypeError, match=re.escape(said)):
+        make()
+
+
+def test_lists_and_the_integers_of_numpy_become_plain_tuples() -> None:
+    indices = np.array([1, 2])
+    assert RemoveNeurons("a", indices) == RemoveNeurons("a", (1, 2))  # type: ignore[arg-type]
+    assert hash(AddConnections("a", [[1, 2]])) == hash(AddConnections("a", ((1, 2),)))  # type: ignore[arg-type]
+    assert type(AddNeurons("a", np.int64(3)).count) is int
+
+
+@pytest.mark.parametrize("pair", [(99, 0), (-1, 0), (0, 99)])
+def test_a_connection_outside_of_its_layer_is_refused_in_one_line(pair: tuple[int, int]) -> None:
+    network = create_standard_network([8, 4, 2], density=0.5, seed=0)
+    with pytest.raises(SurgeryError, match="layer of shape"):
+        edit(network, AddConnections("layers.0", (pair,), scale=1.0), None)
