@@ -57,8 +57,21 @@ def observe(model: nn.Module, example: Any) -> Observed:
 
 
 def observe_before(model: nn.Module, example: Any) -> Observed:
-    """`observe`, and in the model's own modes too where it trains and the example allows it."""
-    seen = observe(model, example)
+    """`observe`, and in the model's own modes too where it trains and the example allows it.
+
+    Raises:
+        SurgeryError: The model does not run on the example.
+    """
+    try:
+        seen = observe(model, example)
+    except SurgeryError:
+        raise
+    except Exception as error:
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise SurgeryError(
+            f"The model does not run on the example, at {_where(error)}: {said} Pass inputs as the "
+            "model takes them, in its dtype: a tensor, a tuple, or a dict of named inputs."
+        ) from error
     if not any(module.training for module in model.modules()):
         return seen
     try:

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from structure_net.surgery import AddNeurons, RemoveNeurons, apply, verifying
+from structure_net.errors import SurgeryError
+from structure_net.surgery import AddNeurons, RemoveNeurons, apply, edit, verifying
 
 
 def precisions() -> list[str]:
@@ -63,3 +64,10 @@ def test_a_forward_that_writes_is_the_same_after_an_edit_and_its_undo() -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
     apply(model, AddNeurons("1", 1), torch.arange(6)).undo()
     assert all(torch.equal(model.state_dict()[name], value) for name, value in before.items())
+
+
+@pytest.mark.parametrize("example", [torch.randn(2, 7), torch.randn(2, 4, dtype=torch.float64)])
+def test_an_example_that_does_not_fit_is_refused_as_such(example: torch.Tensor) -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    with pytest.raises(SurgeryError, match="The model does not run on the example"):
+        edit(model, AddNeurons("0", 1), example)
