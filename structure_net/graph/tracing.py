@@ -88,6 +88,7 @@ def _export(
         try:
             return export(model, args, kwargs, strict=False), record
         except Exception as error:
+            # The user's own code ran, which may raise anything; it is told on, not swallowed.
             raise TraceError(_explanation(model, error)) from error
 
 

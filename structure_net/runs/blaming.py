@@ -32,6 +32,7 @@ def blamed(what: str) -> Iterator[None]:
     except (StructureNetError, OSError):
         raise
     except Exception as error:
+        # The user's own code ran, which may raise anything; it is told on, not swallowed.
         raise RunError(f"{what}: {described(error)}") from error
 
 

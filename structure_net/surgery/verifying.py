@@ -67,6 +67,7 @@ def observe_before(model: nn.Module, example: Any) -> Observed:
     except SurgeryError:
         raise
     except Exception as error:
+        # The user's own code ran, which may raise anything; it is told on, not swallowed.
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise SurgeryError(
             f"The model does not run on the example, at {_where(error)}: {said} Pass inputs as the "
@@ -134,6 +135,7 @@ def observe_after(
             if before.training is not None:
                 after = replace(after, training=_own_shapes(model, example))
         except Exception as error:
+            # The user's own code ran, which may raise anything; it is told on, not swallowed.
             raise SurgeryError(_unfit(edit, error)) from error
     for name in grafts:
         if name not in ran:
