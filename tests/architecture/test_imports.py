@@ -8,8 +8,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = (
+    "gudhi",
+    "llvmlite",
     "matplotlib",
     "networkx",
+    "numba",
     "pandas",
     "pydantic",
     "rich",
