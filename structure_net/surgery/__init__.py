@@ -1,6 +1,6 @@
 """Edits of a network that trains: what they are, how they are planned, carried out and undone."""
 
-from structure_net.surgery.applying import Applied, Change, Preview, apply, edit, preview
+from structure_net.surgery.applying import Applied, apply, edit, preview
 from structure_net.surgery.checkpoint import (
     Checkpoint,
     CheckpointHeader,
@@ -9,6 +9,7 @@ from structure_net.surgery.checkpoint import (
     save_checkpoint,
 )
 from structure_net.surgery.committing import Undo
+from structure_net.surgery.describing import Change, Preview
 from structure_net.surgery.edits import (
     AddConnections,
     AddHeads,

@@ -14,6 +14,7 @@ from structure_net.errors import SurgeryError
 from structure_net.graph.channels import ChannelGroup
 from structure_net.surgery.committing import Claim, Undo
 from structure_net.surgery.depths import DEPTH_EDITS, observed_layers
+from structure_net.surgery.describing import Change, Preview, described, joined
 from structure_net.surgery.edits import (
     AddConnections,
     AddHeads,
@@ -28,49 +29,31 @@ from structure_net.surgery.edits import (
     ReviveHeads,
     SplitNeurons,
 )
-from structure_net.surgery.graft_steps import built_grafts
 from structure_net.surgery.grafts import InsertedLayer, current_name
 from structure_net.surgery.initialisers import Initialiser, Probe, ZeroOutgoing, newborn_of
 from structure_net.surgery.moves import (
     AddGraft,
-    Connect,
-    Disconnect,
     Move,
-    MoveAxis,
-    MoveLeaf,
-    RemoveGraft,
     SetGate,
 )
 from structure_net.surgery.operating import (
     operate,
     refuse_uneditable,
-    sparse_layer,
-    tensor_of,
 )
 from structure_net.surgery.optimizers import optimizers_of
 from structure_net.surgery.planning import plan, planned_width
 from structure_net.surgery.sites import sites
-from structure_net.surgery.verifying import check_same, observe_after, observe_before
+from structure_net.surgery.verifying import (
+    Observed,
+    TrainingDiffers,
+    check_same,
+    observe_after,
+    observe_before,
+    observe_training,
+)
 
 if TYPE_CHECKING:
     from structure_net.graph import ChannelGraph
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What an edit does to one tensor.
-
-    Args:
-        tensor: Its dotted name.
-        before: Its shape before the edit; None for a new tensor.
-        after: Its shape after it; None for a removed one.
-        role: What it does on the axes that change.
-    """
-
-    tensor: str
-    before: tuple[int, ...] | None
-    after: tuple[int, ...] | None
-    role: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,32 +78,6 @@ class Applied:
                 nothing was changed.
         """
         self.reverse.undo()
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """What an edit would change. ``str()`` is a table.
-
-    Args:
-        edit: The edit.
-        changes: What it would do to each tensor.
-    """
-
-    edit: Edit
-    changes: tuple[Change, ...]
-
-    def __str__(self) -> str:
-        rows = [("tensor", "before", "after", "role")]
-        rows += [(c.tensor, _shape(c.before), _shape(c.after), c.role) for c in self.changes]
-        widths = [max(len(row[i]) for row in rows) for i in range(4)]
-        table = [
-            "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows
-        ]
-        return "\n".join([str(self.edit), *(line.rstrip() for line in table)])
-
-
-def _shape(shape: tuple[int, ...] | None) -> str:
-    return "-" if shape is None else "x".join(map(str, shape)) or "()"
 
 
 def apply(  # noqa: PLR0913 - everything that decides what new weights hold
@@ -158,30 +115,63 @@ def apply(  # noqa: PLR0913 - everything that decides what new weights hold
     refuse_uneditable(model)
     _refuse_no_edit(change)
     _refuse_initialiser(change, initialiser)
-    optimizers = optimizers_of(optimizer)
     before = observe_before(model, example) if verify and example is not None else None
     start = initialiser or ZeroOutgoing()
-    changes: list[Change] = []
-    claims: list[Claim] = []
-    done = change
-    with ExitStack() as rollback:
-        for part in parts(model, change):
-            planned = planned_on(model, part, example, start, seed)
-            done = planned.edit if part is change else done
-            changes += described(model, planned.moves, seed)
-            step = operate(model, planned.moves, optimizers, seed=seed)
-            rollback.callback(step.undo)
-            claims += step.claims
-            if planned.group is not None:
-                new = newborn_of(model, planned.group.layer, planned.moves)
-                if new.writers and isinstance(planned.edit, AddNeurons | AddHeads):
-                    start.refine(model, new, probe, seed)
-            if before is not None:
-                after = observe_after(model, example, part, before, new_grafts(planned.moves))
-                keeps, widths = promises(planned.edit, start), planned.group is not None
-                check_same(before, after, part, values=keeps, factors=widths)
-            planned.follow(rollback)
-        return Applied(done, _joined(changes), Undo(rollback.pop_all(), claims))
+    asked = _Asked(model, change, example, optimizers_of(optimizer), start, probe, seed)
+    try:
+        return asked.carried_out(before)
+    except TrainingDiffers:
+        assert before is not None
+        return asked.carried_out(observe_training(model, example, before))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What `apply` was given."""
+
+    model: nn.Module
+    change: Edit
+    example: Any
+    optimizers: tuple[Optimizer, ...]
+    start: Initialiser
+    probe: Probe | None
+    seed: int
+
+    def carried_out(self, before: Observed | None) -> Applied:
+        """The edit, done; checked against what the model computed before it, where that is given.
+
+        Raises:
+            TrainingDiffers: What ``before`` presumes of training does not hold; nothing is changed.
+        """
+        changes: list[Change] = []
+        claims: list[Claim] = []
+        done = self.change
+        with ExitStack() as rollback:
+            for part in parts(self.model, self.change):
+                planned = planned_on(self.model, part, self.example, self.start, self.seed)
+                done = planned.edit if part is self.change else done
+                changes += described(self.model, planned.moves, self.seed)
+                step = operate(self.model, planned.moves, self.optimizers, seed=self.seed)
+                rollback.callback(step.undo)
+                claims += step.claims
+                self._refine(planned)
+                if before is not None:
+                    self._check(part, planned, before)
+                planned.follow(rollback)
+            return Applied(done, joined(changes), Undo(rollback.pop_all(), claims))
+
+    def _refine(self, planned: Planned) -> None:
+        """Lets the initialiser look at new units."""
+        if planned.group is not None and isinstance(planned.edit, AddNeurons | AddHeads):
+            new = newborn_of(self.model, planned.group.layer, planned.moves)
+            if new.writers:
+                self.start.refine(self.model, new, self.probe, self.seed)
+
+    def _check(self, part: Edit, planned: Planned, before: Observed) -> None:
+        grafts = new_grafts(planned.moves)
+        after = observe_after(self.model, self.example, part, before, grafts)
+        keeps, widths = promises(planned.edit, self.start), planned.group is not None
+        check_same(before, after, part, values=keeps, factors=widths)
 
 
 def _refuse_no_edit(change: object) -> None:
@@ -199,17 +189,6 @@ def _refuse_initialiser(change: Edit, initialiser: Initialiser | None) -> None:
             f"{type(initialiser).__name__} says how new units begin, and {change} adds none of "
             "its own; leave initialiser out. It goes with AddNeurons and AddHeads."
         )
-
-
-def _joined(changes: Iterable[Change]) -> tuple[Change, ...]:
-    """One entry for each tensor: as it was before all parts, and as it is after them."""
-    merged: dict[str, Change] = {}
-    for one in changes:
-        first = merged.get(one.tensor)
-        merged[one.tensor] = (
-            one if first is None else replace(one, before=first.before, role=first.role)
-        )
-    return tuple(merged.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,9 +231,10 @@ def planned_on(
     if not isinstance(renamed, AddNeurons | AddHeads):
         moves, group, units = planned_width(renamed, graph)
         return Planned(change, moves, graph, group, units)
-    _, group, _ = planned_width(renamed, graph)
+    moves, group, units = planned_width(renamed, graph)
     instead = start.edit(renamed, group, seed)
-    moves, group, units = planned_width(instead, graph)
+    if instead is not renamed:
+        moves, group, units = planned_width(instead, graph)
     if isinstance(renamed, AddHeads) and not group.heads:
         raise SurgeryError(
             f"Copies of all heads of {renamed.layer!r} at once would be wider heads instead; add "
@@ -321,55 +301,6 @@ def new_grafts(moves: Iterable[Move]) -> tuple[str, ...]:
     grafts = [f"{m.layer}.grafts.{m.name}" for m in moves if isinstance(m, AddGraft)]
     gates = [m.layer for m in moves if isinstance(m, SetGate) and not all(m.open)]
     return (*grafts, *(f"{name.removesuffix('.origin')}.gates.heads" for name in gates))
-
-
-def described(model: nn.Module, moves: tuple[Move, ...], seed: int = 0) -> tuple[Change, ...]:
-    """The moves as changes of tensors, in the order of the plan."""
-    shapes: dict[str, tuple[list[int], list[int], list[str]]] = {}
-    for move in moves:
-        if isinstance(move, MoveAxis):
-            old = list(tensor_of(model, move.tensor).shape)
-            _, after, roles = shapes.setdefault(move.tensor, (old, list(old), []))
-            after[move.dim] = len(move.source)
-            roles.append(move.role.value)
-    kept = [Change(n, tuple(b), tuple(a), ", ".join(r)) for n, (b, a, r) in shapes.items()]
-    kept += _leaves(model, moves)
-    for name, graft in built_grafts(model, moves, seed).items():
-        kept += [
-            Change(f"{name}.{n}", None, tuple(p.shape), "new") for n, p in graft.named_parameters()
-        ]
-    for move in moves:
-        if isinstance(move, SetGate):
-            size = len(move.open)
-            word = f"{size - round(sum(move.open))} of {size} inputs masked"
-            kept.append(Change(f"{move.layer}.heads", (size,), (size,), word))
-        if isinstance(move, RemoveGraft):
-            name = f"{move.layer}.grafts.{move.name}"
-            graft = model.get_submodule(name)
-            kept += [
-                Change(f"{name}.{n}", tuple(p.shape), None, "removed")
-                for n, p in graft.named_parameters()
-            ]
-    return tuple(kept)
-
-
-def _leaves(model: nn.Module, moves: tuple[Move, ...]) -> list[Change]:
-    """Sparse layers, each as one line: the shape is (outputs, inputs)."""
-    sizes: dict[str, tuple[list[int], list[int], list[str]]] = {}
-    for move in moves:
-        if not isinstance(move, MoveLeaf | Connect | Disconnect):
-            continue
-        layer = sparse_layer(model, move.layer)
-        old = [layer.out_channels, layer.in_channels]
-        _, after, roles = sizes.setdefault(move.layer, (old, list(old), []))
-        if isinstance(move, MoveLeaf):
-            after[move.dim] = len(move.source)
-            roles.append("writes" if move.dim == 0 else "reads")
-        else:
-            word = "more" if isinstance(move, Connect) else "fewer"
-            noun = "connection" if len(move.pairs) == 1 else "connections"
-            roles.append(f"{len(move.pairs):,} {word} {noun}")
-    return [Change(n, tuple(b), tuple(a), ", ".join(r)) for n, (b, a, r) in sizes.items()]
 
 
 _KEEPING = (DoubleWidth, InsertLayer, AddResidualBlock, AddSkipConnection)

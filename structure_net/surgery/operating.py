@@ -45,6 +45,7 @@ from structure_net.surgery.moves import (
     SetGate,
 )
 from structure_net.surgery.optimizers import LOG, Record, Remember, optimizers_of, refuse_flat
+from structure_net.surgery.recycling import recycle
 from structure_net.surgery.tensors import changed, draws
 
 LeafMove = MoveLeaf | MergeLeaf | Connect | Disconnect
@@ -117,6 +118,7 @@ def refuse_uneditable(model: nn.Module) -> None:
 def _steps(
     model: nn.Module, moves: Sequence[Move], optimizers: Sequence[Optimizer], seed: int
 ) -> list[Step]:
+    recycle(model.parameters())
     leaves = dict(_leaf_changes(model, moves, seed))
     changes = [*_axis_changes(model, moves, seed), *(c for cs in leaves.values() for c in cs)]
     steps: list[Step] = []

@@ -36,11 +36,14 @@ class Reindex:
     source: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        for index in self.source:
-            if not NEW <= index < self.size:
-                raise ValueError(
-                    f"A source must be NEW (-1) or below the old size {self.size}; got {index}."
-                )
+        if not self.source:
+            return
+        least, largest = min(self.source), max(self.source)
+        if least < NEW or largest >= self.size:
+            wrong = least if least < NEW else largest
+            raise ValueError(
+                f"A source must be NEW (-1) or below the old size {self.size}; got {wrong}."
+            )
 
     @classmethod
     def identity(cls, size: int) -> Reindex:
@@ -67,11 +70,6 @@ class Reindex:
     def new_size(self) -> int:
         """The number of channels after the edit."""
         return len(self.source)
-
-    @property
-    def is_identity(self) -> bool:
-        """Whether the map changes nothing."""
-        return self.source == tuple(range(self.size))
 
     def then(self, after: Reindex) -> Reindex:
         """This map followed by ``after``.

@@ -30,6 +30,23 @@ _TOLERANCE: Final = {
 }
 
 
+Shapes = tuple[tuple[int, ...], ...]
+
+# What torch's own modules do in training as in evaluation: all but these.
+_WITH_MODES: Final = (
+    nn.modules.batchnorm._NormBase,
+    nn.modules.dropout._DropoutNd,
+    nn.MultiheadAttention,
+    nn.RNNBase,
+    nn.RReLU,
+    nn.Transformer,
+    nn.TransformerEncoder,
+    nn.TransformerEncoderLayer,
+    nn.TransformerDecoder,
+    nn.TransformerDecoderLayer,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Observed:
     """What a model computed on the example.
@@ -39,11 +56,19 @@ class Observed:
         factors: The plain factors in its code, in order.
         training: The shapes of its output tensors in its own modes, where it trains and runs so;
             a branch of the forward may exist in training alone.
+        presumed: Whether ``training`` was not looked at, and holds the shapes of eval mode.
     """
 
     outputs: tuple[Tensor, ...]
     factors: tuple[Factor, ...] = ()
-    training: tuple[tuple[int, ...], ...] | None = None
+    training: Shapes | None = None
+    presumed: bool = False
+
+
+class TrainingDiffers(Exception):  # noqa: N818 - no error: it asks for a second look
+    """The edited model does in training what it did not in evaluation, perhaps as it did before the
+    edit; look at the training of the model before the edit (`observe_training`), and edit again.
+    """
 
 
 def observe(model: nn.Module, example: Any) -> Observed:
@@ -57,7 +82,7 @@ def observe(model: nn.Module, example: Any) -> Observed:
 
 
 def observe_before(model: nn.Module, example: Any) -> Observed:
-    """`observe`, and in the model's own modes too where it trains and the example allows it.
+    """`observe`; where the model trains, the shapes in training are presumed to be the same.
 
     Raises:
         SurgeryError: The model does not run on the example.
@@ -73,17 +98,33 @@ def observe_before(model: nn.Module, example: Any) -> Observed:
             f"The model does not run on the example, at {_where(error)}: {said} Pass inputs as the "
             "model takes them, in its dtype: a tensor, a tuple, or a dict of named inputs."
         ) from error
-    if not any(module.training for module in model.modules()):
+    if not any(module.training and _has_modes(module) for module in model.modules()):
         return seen
+    return replace(seen, training=_shapes(seen.outputs), presumed=True)
+
+
+def observe_training(model: nn.Module, example: Any, seen: Observed) -> Observed:
+    """``seen`` with the shapes in the model's own modes, where the example allows them."""
     try:
-        return replace(seen, training=_own_shapes(model, example))
+        return replace(seen, training=_own_shapes(model, example), presumed=False)
     except (RuntimeError, ValueError):  # a single example may be too few for a BatchNorm
-        return seen
+        return replace(seen, training=None, presumed=False)
 
 
-def _own_shapes(model: nn.Module, example: Any) -> tuple[tuple[int, ...], ...]:
+def _has_modes(module: nn.Module) -> bool:
+    """Whether a module may do in training what it does not in evaluation."""
+    own = type(module).__module__.startswith("torch.nn.modules.") and "forward" not in vars(module)
+    hooked = module._forward_hooks or module._forward_pre_hooks
+    return not own or bool(hooked) or isinstance(module, _WITH_MODES)
+
+
+def _own_shapes(model: nn.Module, example: Any) -> Shapes:
     with untouched(model), torch.no_grad():
-        return tuple(tuple(tensor.shape) for tensor in _tensors(call(model, example)))
+        return _shapes(_tensors(call(model, example)))
+
+
+def _shapes(tensors: Iterable[Tensor]) -> Shapes:
+    return tuple(tuple(tensor.shape) for tensor in tensors)
 
 
 @contextmanager
@@ -124,6 +165,8 @@ def observe_after(
     Raises:
         SurgeryError: The model does not run any more; the message names the line of its forward. Or
             one of the new ``grafts`` does not take part.
+        TrainingDiffers: It runs in evaluation but not in training, where ``before`` only presumes
+            that it did.
     """
     ran: set[str] = set()
     with ExitStack() as hooks:
@@ -133,7 +176,9 @@ def observe_after(
         try:
             after = observe(model, example)
             if before.training is not None:
-                after = replace(after, training=_own_shapes(model, example))
+                after = replace(after, training=_training_after(model, example, before))
+        except TrainingDiffers:
+            raise
         except Exception as error:
             # The user's own code ran, which may raise anything; it is told on, not swallowed.
             raise SurgeryError(_unfit(edit, error)) from error
@@ -145,6 +190,25 @@ def observe_after(
                 "weights instead of calling the layer. Put it behind the module around the layer."
             )
     return after
+
+
+def _training_after(model: nn.Module, example: Any, before: Observed) -> Shapes:
+    """The shapes in the edited model's own modes.
+
+    Raises:
+        TrainingDiffers: They are not as ``before`` presumes, or it does not run.
+    """
+    if not before.presumed:
+        return _own_shapes(model, example)
+    try:
+        shapes = _own_shapes(model, example)
+    except Exception as error:
+        # The user's own code ran, which may raise anything; a second look tells whether it did so
+        # before the edit.
+        raise TrainingDiffers from error
+    if shapes != before.training:
+        raise TrainingDiffers
+    return shapes
 
 
 def _note_run(ran: set[str], name: str, *_: Any) -> None:

@@ -197,7 +197,7 @@ class Literal(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.a(x)
-        if not torch.compiler.is_exporting() and y.shape[-1] != 6:
+        if not torch.compiler.is_compiling() and y.shape[-1] != 6:
             raise ValueError("six channels are expected")
         return self.b(y)
 

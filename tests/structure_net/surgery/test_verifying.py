@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from structure_net.errors import SurgeryError
+from structure_net.graph import graph_of
 from structure_net.surgery import AddNeurons, RemoveNeurons, apply, edit, verifying
 
 
@@ -71,3 +72,61 @@ def test_an_example_that_does_not_fit_is_refused_as_such(example: torch.Tensor) 
     model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     with pytest.raises(SurgeryError, match="The model does not run on the example"):
         edit(model, AddNeurons("0", 1), example)
+
+
+class Auxiliary(nn.Module):
+    """Has a second output in training, and a BatchNorm that refuses single examples there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.norm, self.b = nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Linear(6, 3)
+        self.calls = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        self.calls += 1
+        y = self.b(self.norm(self.a(x)).relu())
+        return (y, y[:, :1]) if self.training else y
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_what_training_did_before_the_edit_it_may_do_after_it(samples: int) -> None:
+    torch.manual_seed(0)
+    model, x = Auxiliary(), torch.randn(samples, 4)
+    expected = model.eval()(x)
+    edit(model.train(), AddNeurons("a", 2), x)
+    assert model.a.out_features == 8
+    assert model.training
+    assert (model.eval()(x) - expected).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize(("hidden", "calls"), [(nn.ReLU, 2), (nn.Dropout, 3)])
+def test_training_is_looked_at_once_and_only_where_a_module_asks_for_the_mode(
+    hidden: type[nn.Module], calls: int
+) -> None:
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(4, 6), hidden(), nn.Linear(6, 3)), torch.randn(3, 4)
+    graph_of(model, x)
+    seen: list[bool] = []
+    forward = nn.Linear.forward
+
+    class Counted(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(self.training)
+            return forward(self, x)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(nn.Linear, "forward", Counted.forward)
+        edit(model, AddNeurons("0", 2), x)
+    assert len(seen) == 2 * calls
+    assert sum(seen) == 2 * (calls - 2)
+
+
+@pytest.mark.parametrize("part", [nn.Dropout(), nn.BatchNorm1d(6), nn.RReLU()])
+def test_modules_of_torch_that_ask_for_the_mode_are_known(part: nn.Module) -> None:
+    x = torch.randn(3, 6)
+    torch.manual_seed(0)
+    outputs = [part.train()(x), part.eval()(x)]
+    assert not torch.equal(*outputs)
+    seen = verifying.observe_before(part.train(), x)
+    assert seen.presumed
+    assert verifying.observe_training(part, x, seen).training == ((3, 6),)
