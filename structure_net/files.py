@@ -9,9 +9,26 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """The folder for what can be made or downloaded again; it need not exist.
+
+    ``STRUCTURE_NET_CACHE``, or a folder of the platform's cache of the user.
+    """
+    if named := os.environ.get("STRUCTURE_NET_CACHE"):
+        return Path(named).expanduser()
+    if sys.platform == "win32":
+        of_user = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    elif sys.platform == "darwin":
+        of_user = Path.home() / "Library" / "Caches"
+    else:
+        of_user = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    return of_user / "structure-net"
 
 
 @contextmanager

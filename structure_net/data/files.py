@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 import urllib.request
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import BinaryIO
 from urllib.error import HTTPError
 
 from structure_net.errors import DatasetError
-from structure_net.files import replacing
+from structure_net.files import cache_folder, replacing
 
 _BLOCK = 1 << 20
 _TIMEOUT_SECONDS = 30
@@ -23,15 +22,7 @@ _TIMEOUT_SECONDS = 30
 def default_data_dir() -> Path:
     """The folder that is read where none is named: STRUCTURE_NET_DATA, or the user's cache."""
     named = os.environ.get("STRUCTURE_NET_DATA")
-    return Path(named).expanduser() if named else _cache_dir() / "structure-net" / "data"
-
-
-def _cache_dir() -> Path:
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    return Path(named).expanduser() if named else cache_folder() / "data"
 
 
 @dataclass(frozen=True, slots=True)

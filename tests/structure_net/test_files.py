@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from structure_net.files import replacing, write_text
+from structure_net.files import cache_folder, replacing, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -91,3 +91,10 @@ def test_the_umask_decides_who_may_read_the_file(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o640
+
+
+def test_the_cache_is_where_the_user_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STRUCTURE_NET_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    monkeypatch.delenv("STRUCTURE_NET_CACHE")
+    assert cache_folder().name == "structure-net"

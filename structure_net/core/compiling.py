@@ -1,0 +1,214 @@
+"""Loops that are compiled when they are first called: the one place that knows numba.
+
+A kernel is a plain function on numbers and arrays, declared with its types:
+
+    @compiled("float64(float64[::1])")
+    def largest(values):
+        ...
+
+Importing a module with kernels costs nothing. The first call imports numba and compiles the kernel,
+or reads what an earlier process compiled from the folder ``kernels`` of `files.cache_folder`; where
+that cannot be written, every process compiles for itself. Arguments of other types are a
+`TypeError`, so that no call is ever slow because its types are new. Kernels release Python's global
+lock, use one thread and no reordering of sums: the same arguments give the same result.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import update_wrapper
+from pathlib import Path
+from typing import Any, Final, Generic, ParamSpec, TypeVar
+
+from structure_net.errors import StructureNetError
+from structure_net.files import cache_folder
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+_LOCK: Final = threading.RLock()
+_listeners: list[Callable[[Compilation], None]] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Compilation:
+    """That a kernel is being compiled, or was.
+
+    Args:
+        kernel: The kernel's name, with its module.
+        seconds: How long it took; None when it begins.
+    """
+
+    kernel: str
+    seconds: float | None = None
+
+
+@contextmanager
+def watching_compilation(listener: Callable[[Compilation], None]) -> Iterator[None]:
+    """Tells ``listener`` of every compilation inside, in any thread: when it begins and ends.
+
+    A kernel that is read from the cache is not compiled.
+    """
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+
+
+class Kernel(Generic[_P, _R]):
+    """A function that is compiled when it is first called; what `compiled` makes.
+
+    Kernels may call kernels of the same module.
+
+    Args:
+        function: The function in plain Python.
+        signatures: The types it is compiled for, as numba writes them.
+    """
+
+    __wrapped__: Callable[_P, _R]
+
+    def __init__(self, function: Callable[_P, _R], signatures: tuple[str, ...]) -> None:
+        update_wrapper(self, function)
+        self._function = function
+        self._signatures = signatures
+        self._compiled: Any = None
+
+    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        """What the function returns.
+
+        Raises:
+            StructureNetError: numba is missing, does not work, or cannot compile the function.
+            TypeError: The arguments have types that the kernel was not declared for.
+        """
+        result: _R = self.dispatcher(*args, **kwargs)
+        return result
+
+    @property
+    def dispatcher(self) -> Any:
+        """numba's own object, compiled."""
+        if self._compiled is None:
+            with _LOCK:
+                if self._compiled is None:
+                    self._compiled = self._compile()
+        return self._compiled
+
+    @property
+    def _numba_type_(self) -> Any:
+        """What numba asks for where another kernel calls this one."""
+        return self.dispatcher._numba_type_
+
+    def __reduce__(self) -> str:
+        return self._function.__qualname__
+
+    def _compile(self) -> Any:
+        name = f"{self._function.__module__}.{self._function.__qualname__}"
+        try:
+            from numba.core.errors import NumbaError
+
+            try:
+                return _dispatcher(self._function, self._signatures, name, _kernel_folder())
+            except (OSError, EOFError, pickle.UnpicklingError):
+                # The cache is full, damaged or gone; the kernel does not depend on it.
+                return _dispatcher(self._function, self._signatures, name, None)
+            except NumbaError as error:
+                raise StructureNetError(f"numba cannot compile {name}: {error}") from error
+        except ImportError as error:
+            raise StructureNetError(
+                f"{name} is compiled by numba, which cannot be imported here ({error}). Install a"
+                " version that fits: python -m pip install --upgrade numba"
+            ) from error
+
+
+def compiled(*signatures: str) -> Callable[[Callable[_P, _R]], Kernel[_P, _R]]:
+    """Declares a function of the module as a kernel.
+
+    Args:
+        signatures: The types of result and arguments, as numba writes them: at least one.
+
+    Raises:
+        ValueError: No signature is given.
+    """
+    if not signatures:
+        raise ValueError(
+            "A kernel needs at least one signature, such as 'float64(float64[::1])'; got none."
+        )
+
+    def declare(function: Callable[_P, _R]) -> Kernel[_P, _R]:
+        return Kernel(function, signatures)
+
+    return declare
+
+
+def _dispatcher(
+    function: Callable[..., Any], signatures: tuple[str, ...], name: str, folder: Path | None
+) -> Any:
+    import numba
+
+    made = numba.njit(nogil=True, error_model="numpy", boundscheck=False)(function)
+    if folder is not None:
+        with _numba_cache(folder):
+            made.enable_caching()
+    with _announced(name) if _listeners else nullcontext():
+        for signature in signatures:
+            made.compile(signature)
+    made.disable_compile()
+    return made
+
+
+@contextmanager
+def _numba_cache(folder: Path) -> Iterator[None]:
+    """Points numba at ``folder`` while a kernel asks where its cache is."""
+    import numba
+
+    config: Any = numba.config
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(folder)
+    try:
+        yield
+    finally:
+        config.CACHE_DIR = before
+
+
+def _kernel_folder() -> Path | None:
+    """The folder that holds compiled kernels; None where it cannot be written."""
+    folder = cache_folder() / "kernels"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK | os.X_OK) else None
+
+
+@contextmanager
+def _announced(name: str) -> Iterator[None]:
+    """Tells the listeners of what numba really compiles inside, once per kernel."""
+    from numba.core import event
+
+    class Listener(event.Listener):
+        started: float | None = None
+
+        def on_start(self, event: Any) -> None:
+            if self.started is None:
+                self.started = time.perf_counter()
+                _tell(Compilation(name))
+
+        def on_end(self, event: Any) -> None:
+            """One kernel may be several compilations; `_announced` tells when all are done."""
+
+    listener = Listener()
+    with event.install_listener("numba:compile", listener):
+        yield
+    if listener.started is not None:
+        _tell(Compilation(name, time.perf_counter() - listener.started))
+
+
+def _tell(compilation: Compilation) -> None:
+    for listener in tuple(_listeners):
+        listener(compilation)

@@ -1,0 +1,144 @@
+"""Kernels are compiled once, away from the source, and say so."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from structure_net.core.compiling import Compilation, Kernel, compiled, watching_compilation
+from structure_net.errors import StructureNetError
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@compiled("float64(float64[::1])", "float32(float32[::1])")
+def total(values):  # type: ignore[no-untyped-def]
+    """The sum."""
+    result = values[0] - values[0]
+    for value in values:
+        result += value
+    return result
+
+
+@compiled("float64(float64[::1])")
+def mean(values):  # type: ignore[no-untyped-def]
+    return total(values) / len(values)
+
+
+@compiled("int64(int64)")
+def broken(value):  # type: ignore[no-untyped-def]
+    return value.nothing
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("STRUCTURE_NET_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def fresh(kernel: Kernel[..., object]) -> Kernel[..., object]:
+    """The kernel as it is in a new process."""
+    return Kernel(kernel.__wrapped__, kernel._signatures)
+
+
+def test_a_kernel_computes_what_the_function_does(cache: Path) -> None:
+    values = np.arange(5.0)
+    assert total(values) == total.__wrapped__(values) == 10.0
+    assert total(values.astype(np.float32)) == 10.0
+
+
+def test_a_kernel_may_call_another(cache: Path) -> None:
+    assert mean(np.arange(5.0)) == 2.0
+
+
+def test_types_that_were_not_declared_are_an_error(cache: Path) -> None:
+    with pytest.raises(TypeError):
+        total(np.arange(5))
+
+
+def test_a_kernel_needs_a_signature() -> None:
+    with pytest.raises(ValueError, match="at least one signature"):
+        compiled()
+
+
+def test_the_cache_stands_in_the_folder_of_the_user_only(cache: Path) -> None:
+    beside = set(Path(__file__).parent.rglob("*.nb*"))
+    fresh(total)(np.ones(2))
+    assert list((cache / "kernels").rglob("*.nbi"))
+    assert set(Path(__file__).parent.rglob("*.nb*")) == beside
+
+
+def test_a_compilation_is_announced_when_it_begins_and_ends_and_a_cached_kernel_is_not(
+    cache: Path,
+) -> None:
+    told: list[Compilation] = []
+    with watching_compilation(told.append):
+        fresh(total)(np.ones(2))
+        fresh(total)(np.ones(2))
+    assert [one.seconds is None for one in told] == [True, False]
+    assert {one.kernel for one in told} == {f"{total.__module__}.total"}
+
+
+def test_a_kernel_works_where_no_cache_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    monkeypatch.setenv("STRUCTURE_NET_CACHE", str(file / "below"))
+    assert fresh(total)(np.ones(2)) == 2.0
+    assert sorted(tmp_path.iterdir()) == [file]
+
+
+def test_a_damaged_cache_is_passed_over(cache: Path) -> None:
+    fresh(total)(np.ones(2))
+    for index in cache.rglob("*.nbi"):
+        index.write_bytes(b"")
+    assert fresh(total)(np.ones(2)) == 2.0
+
+
+def test_what_numba_cannot_compile_is_an_error_that_names_the_kernel(cache: Path) -> None:
+    with pytest.raises(StructureNetError, match=r"numba cannot compile .*broken"):
+        broken(1)
+
+
+def test_without_numba_a_kernel_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numba", None)
+    monkeypatch.setitem(sys.modules, "numba.core.errors", None)
+    with pytest.raises(StructureNetError, match="pip install --upgrade numba"):
+        fresh(total)(np.ones(2))
+
+
+def test_a_kernel_is_pickled_by_its_name() -> None:
+    assert pickle.loads(pickle.dumps(compiled_in_the_package())) is compiled_in_the_package()
+
+
+def compiled_in_the_package() -> Kernel[..., object]:
+    from structure_net.evolution.metrics import forests
+
+    return forests.kruskal
+
+
+def test_numba_is_imported_by_the_first_call_only() -> None:
+    program = (
+        "import sys, numpy as np\n"
+        "from structure_net.evolution.metrics.forests import kruskal\n"
+        "assert 'numba' not in sys.modules\n"
+        "ends = np.array([0, 1], np.int64)\n"
+        "assert len(kruskal(ends, ends[::-1].copy(), 2)) == 1\n"
+        "assert 'numba' in sys.modules\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env=dict(os.environ),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
