@@ -18,7 +18,7 @@ LAYERS = {
     "sparse": (StandardSparseLayer(5, 3, density=0.6), (4, 5)),
     "conv1d": (nn.Conv1d(2, 3, 3, stride=2, padding=2, dilation=2), (4, 2, 9)),
     "conv2d": (nn.Conv2d(2, 3, (3, 2), stride=(2, 1), padding=(1, 0)), (4, 2, 7, 6)),
-    "same": (nn.Conv2d(2, 3, 4, padding="same"), (4, 2, 7, 6)),
+    "same": (nn.Conv2d(2, 3, 3, padding="same"), (4, 2, 7, 6)),
     "reflected": (nn.Conv2d(2, 3, 3, padding=1, padding_mode="reflect"), (4, 2, 7, 6)),
     "sparse conv": (SparseConv2d(2, 3, 3, padding=1, stride=2, density=0.5), (4, 2, 7, 6)),
 }
