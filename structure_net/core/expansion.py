@@ -87,7 +87,7 @@ class Expansion:
         return Expansion(self.gains[:units], self.incoming[:units], self.outgoing[:units])
 
 
-def gradmax(moments: PlaceMoments) -> Expansion:
+def gradmax_expansion(moments: PlaceMoments) -> Expansion:
     r"""Incoming weights of norm 1 for which the outgoing weights' gradient at 0 is largest.
 
     They are the right singular vectors of ``M``, all positions of the reader's kernel stacked, and
@@ -109,7 +109,7 @@ def gradmax(moments: PlaceMoments) -> Expansion:
     return Expansion(sigma**2, right, _unstacked(-left * sigma[:, None], moments))
 
 
-def tiny(moments: PlaceMoments, *, damping: float = DAMPING) -> Expansion:
+def tiny_expansion(moments: PlaceMoments, *, damping: float = DAMPING) -> Expansion:
     r"""The units that come closest to the update that present weights cannot make.
 
     The update wanted of the reader's outputs is :math:`-\delta`. The reader's own weights can make
@@ -140,7 +140,7 @@ def tiny(moments: PlaceMoments, *, damping: float = DAMPING) -> Expansion:
     return Expansion(sigma**2 / 2, scale * (right @ whitener), _unstacked(scale * left, moments))
 
 
-def natural(moments: PlaceMoments, *, damping: float = DAMPING) -> Expansion:
+def natural_expansion(moments: PlaceMoments, *, damping: float = DAMPING) -> Expansion:
     r"""The units whose natural gradient step lowers the loss most beyond that of present weights.
 
     The natural expansion score :math:`g^T F^{-1} g / 2` is the decrease of the loss in a quadratic
@@ -150,8 +150,9 @@ def natural(moments: PlaceMoments, *, damping: float = DAMPING) -> Expansion:
     the singular values of :math:`G^{-1/2} N S_r^{-1/2}`. ``G`` is that of the labels (the empirical
     Fisher), so that the score is bounded, and says little, once a loss is close to 0.
 
-    Unlike `tiny` it weighs outputs by their curvature, does not depend on the scale of the loss's
-    arguments, and credits a unit for what it adds to the present ones rather than for itself.
+    Unlike `tiny_expansion` it weighs outputs by their curvature, does not depend on the scale of
+    the loss's arguments, and credits a unit for what it adds to the present ones rather than for
+    itself.
 
     Args:
         moments: Of the place.
@@ -180,8 +181,9 @@ def natural(moments: PlaceMoments, *, damping: float = DAMPING) -> Expansion:
 def natural_score(moments: PlaceMoments, *, damping: float = DAMPING) -> Tensor:
     r"""What the reader's present weights gain: :math:`\mathrm{tr}(G^{-1} D H^{-1} D^T) / 2`.
 
-    In units of the loss, by the same quadratic model as `natural`, to be compared with its gains:
-    where new units promise more than a given multiple of this, a self-expanding network grows.
+    In units of the loss, by the same quadratic model as `natural_expansion`, to be compared with
+    its gains: where new units promise more than a given multiple of this, a self-expanding network
+    grows.
 
     Returns:
         A scalar.
@@ -192,7 +194,7 @@ def natural_score(moments: PlaceMoments, *, damping: float = DAMPING) -> Tensor:
 
 
 def best_update(moments: PlaceMoments, *, damping: float = DAMPING) -> Tensor:
-    r"""The update of the reader's weights that `tiny` assumes.
+    r"""The update of the reader's weights that `tiny_expansion` assumes.
 
     Returns:
         :math:`-D H^{-1}`, shape ``(o, q)``.
@@ -200,7 +202,7 @@ def best_update(moments: PlaceMoments, *, damping: float = DAMPING) -> Tensor:
     return -_solved(moments.features, moments.feature_gradient.T, damping).T
 
 
-def bottleneck(moments: PlaceMoments, *, damping: float = DAMPING) -> Tensor:
+def expressivity_bottleneck(moments: PlaceMoments, *, damping: float = DAMPING) -> Tensor:
     r"""The expressivity bottleneck: what of the wanted update no change of present weights makes.
 
     :math:`\mathrm{E}\lVert\delta\rVert^2 - \mathrm{tr}(D H^{-1} D^T)`, in squared units of the

@@ -12,11 +12,11 @@ from structure_net.core.expansion import (
     Expansion,
     PlaceMoments,
     best_update,
-    bottleneck,
-    gradmax,
-    natural,
+    expressivity_bottleneck,
+    gradmax_expansion,
+    natural_expansion,
     natural_score,
-    tiny,
+    tiny_expansion,
 )
 
 SAMPLES, INPUTS, HIDDEN, OUTPUTS = 60, 7, 2, 4
@@ -90,7 +90,7 @@ def _descended(loss: Callable[..., Tensor], shapes: Sequence[tuple[int, ...]], s
 def test_tiny_is_the_brute_force_optimum_of_a_linear_problem(units: int) -> None:
     problem = Linear()
     moments = problem.moments()
-    found = tiny(moments, damping=0)
+    found = tiny_expansion(moments, damping=0)
     updated = problem.outputs + problem.h @ best_update(moments, damping=0).T
     left_over = float(problem.loss(updated))
     least = minimised(
@@ -104,7 +104,7 @@ def test_tiny_is_the_brute_force_optimum_of_a_linear_problem(units: int) -> None
 def test_the_natural_expansion_is_the_brute_force_optimum_beside_free_present_weights() -> None:
     problem = Linear()
     moments = problem.moments(torch.eye(OUTPUTS, dtype=torch.float64))
-    found = natural(moments, damping=0)
+    found = natural_expansion(moments, damping=0)
     least = minimised(
         lambda w, a, b: problem.loss(problem.h @ w + problem.x @ a @ b),
         (HIDDEN, OUTPUTS),
@@ -118,7 +118,7 @@ def test_the_natural_expansion_is_the_brute_force_optimum_beside_free_present_we
 def test_natural_units_make_the_gain_that_is_said_of_them() -> None:
     problem = Linear()
     moments = problem.moments(torch.eye(OUTPUTS, dtype=torch.float64))
-    unit = natural(moments, damping=0).first(1)
+    unit = natural_expansion(moments, damping=0).first(1)
     explained = torch.linalg.lstsq(problem.h, problem.x).solution
     new = (problem.x - problem.h @ explained) @ unit.incoming.T @ unit.outgoing[:, :, 0]
     updated = problem.outputs + problem.h @ best_update(moments, damping=0).T
@@ -145,13 +145,16 @@ def test_the_natural_expansion_does_not_depend_on_the_basis_of_inputs_and_output
         b @ m.curvature @ b.T,
         m.bias,
     )
-    before, after = natural(m, damping=0).gains, natural(turned, damping=0).gains
+    before, after = (
+        natural_expansion(m, damping=0).gains,
+        natural_expansion(turned, damping=0).gains,
+    )
     torch.testing.assert_close(before, after, rtol=1e-7, atol=1e-10)
 
 
 def test_the_gradmax_gain_is_the_decrease_per_learning_rate_of_the_first_step() -> None:
     problem = Linear()
-    unit = gradmax(problem.moments()).first(1)
+    unit = gradmax_expansion(problem.moments()).first(1)
     rate = 1e-6
     start, step = problem.outputs, problem.added(unit)
     # Central differences: the loss is quadratic, so that they are exact but for rounding.
@@ -161,7 +164,7 @@ def test_the_gradmax_gain_is_the_decrease_per_learning_rate_of_the_first_step() 
 
 def test_no_other_direction_has_a_larger_gradient_than_gradmax_s() -> None:
     problem = Linear()
-    found = gradmax(problem.moments())
+    found = gradmax_expansion(problem.moments())
     torch.testing.assert_close(found.incoming.norm(dim=1), torch.ones(OUTPUTS, dtype=torch.float64))
     draw = torch.Generator().manual_seed(3)
     others = torch.randn(1000, INPUTS, generator=draw, dtype=torch.float64)
@@ -174,7 +177,9 @@ def test_present_weights_that_are_best_leave_the_residual_of_least_squares() -> 
     problem = Linear()
     best = torch.linalg.lstsq(problem.h, problem.y).solution
     residual = 2 * problem.loss(problem.h @ best)
-    assert float(bottleneck(problem.moments(), damping=0)) == pytest.approx(float(residual))
+    assert float(expressivity_bottleneck(problem.moments(), damping=0)) == pytest.approx(
+        float(residual)
+    )
     problem.w = best.T
     assert float(natural_score(problem.moments(), damping=0)) == pytest.approx(0, abs=1e-20)
     update = best_update(problem.moments(), damping=0)
@@ -185,14 +190,14 @@ def test_inputs_that_present_features_explain_offer_no_natural_gain() -> None:
     problem = Linear()
     problem.h = problem.x
     problem.w = torch.zeros(OUTPUTS, INPUTS, dtype=torch.float64)
-    gains = natural(problem.moments(), damping=0).gains
+    gains = natural_expansion(problem.moments(), damping=0).gains
     assert float(gains.sum()) == pytest.approx(0, abs=1e-12)
 
 
 def test_a_place_without_gradient_offers_nothing() -> None:
     problem = Linear()
     problem.y = problem.outputs
-    for method in (gradmax, tiny, natural):
+    for method in (gradmax_expansion, tiny_expansion, natural_expansion):
         assert float(method(problem.moments()).gains.sum()) == 0
 
 
@@ -201,7 +206,7 @@ def test_redundant_inputs_and_features_change_no_gain() -> None:
     doubled.x = torch.cat([problem.x, problem.x[:, :3], torch.zeros(SAMPLES, 1)], 1)
     doubled.h = torch.cat([problem.h, problem.h], 1)
     doubled.w = torch.cat([problem.w, torch.zeros_like(problem.w)], 1)
-    for method in (tiny, natural):
+    for method in (tiny_expansion, natural_expansion):
         plain, repeated = (method(p.moments(), damping=0).gains for p in (problem, doubled))
         torch.testing.assert_close(plain, repeated, rtol=1e-8, atol=1e-10)
         damped = method(doubled.moments()).gains
@@ -211,6 +216,6 @@ def test_redundant_inputs_and_features_change_no_gain() -> None:
 def test_negative_damping_and_no_units_are_refused() -> None:
     moments = Linear().moments()
     with pytest.raises(ValueError, match="damping must be 0 or more"):
-        tiny(moments, damping=-1)
+        tiny_expansion(moments, damping=-1)
     with pytest.raises(ValueError, match="units must be 1 or more"):
-        tiny(moments).first(0)
+        tiny_expansion(moments).first(0)
