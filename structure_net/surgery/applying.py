@@ -51,6 +51,7 @@ from structure_net.surgery.verifying import (
     observe_before,
     observe_training,
 )
+from structure_net.surgery.wording import refuse_channelless, speaking_of
 
 if TYPE_CHECKING:
     from structure_net.graph import ChannelGraph
@@ -118,11 +119,12 @@ def apply(  # noqa: PLR0913 - everything that decides what new weights hold
     before = observe_before(model, example) if verify and example is not None else None
     start = initialiser or ZeroOutgoing()
     asked = _Asked(model, change, example, optimizers_of(optimizer), start, probe, seed)
-    try:
-        return asked.carried_out(before)
-    except TrainingDiffers:
-        assert before is not None
-        return asked.carried_out(observe_training(model, example, before))
+    with speaking_of(model):
+        try:
+            return asked.carried_out(before)
+        except TrainingDiffers:
+            assert before is not None
+            return asked.carried_out(observe_training(model, example, before))
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +228,7 @@ def planned_on(
     from structure_net.graph import graph_of
 
     graph = graph_of(model, example)
+    refuse_channelless(model, graph, renamed.layer)
     if isinstance(renamed, MaskHeads | ReviveHeads):
         return Planned(change, plan(renamed, graph, model))
     if not isinstance(renamed, AddNeurons | AddHeads):
@@ -292,7 +295,8 @@ def preview(model: nn.Module, change: Edit, example: Any, *, seed: int = 0) -> P
     """
     refuse_uneditable(model)
     _refuse_no_edit(change)
-    moves = planned_on(model, change, example, ZeroOutgoing(), seed).moves
+    with speaking_of(model):
+        moves = planned_on(model, change, example, ZeroOutgoing(), seed).moves
     return Preview(change, described(model, moves, seed))
 
 

@@ -12,7 +12,7 @@ through such a graph raises with a message that says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count
@@ -44,17 +44,17 @@ class Claim:
     """Notes what an edit touches, so that a later edit of the same is undone before it.
 
     Args:
-        touched: Tensors and modules by name.
+        touched: Tensors and modules, each with its name for the message.
     """
 
-    touched: Mapping[str, object]
+    touched: Sequence[tuple[str, object]]
     number: int = field(default_factory=lambda: next(_numbers), init=False)
     _before: list[tuple[object, int | None]] = field(default_factory=list, init=False)
 
     def apply(self) -> None:
         """Takes them over."""
-        self._before = [(thing, _latest.get(thing)) for thing in self.touched.values()]
-        for thing in self.touched.values():
+        self._before = [(thing, _latest.get(thing)) for _, thing in self.touched]
+        for _, thing in self.touched:
             _latest[thing] = self.number
 
     def revert(self) -> None:
@@ -95,7 +95,7 @@ class Undo:
     def _check_last(self) -> None:
         own = {claim.number for claim in self.claims}
         for claim in self.claims:
-            for name, thing in claim.touched.items():
+            for name, thing in claim.touched:
                 if _latest.get(thing) not in own:
                     raise SurgeryError(
                         f"This edit cannot be undone yet: a later edit changed {name!r} too, or "

@@ -39,6 +39,7 @@ from structure_net.surgery.moves import (
     Move,
     MoveAxis,
     MoveLeaf,
+    Regain,
     RemoveGraft,
     ScaleAttribute,
     SetAttribute,
@@ -47,6 +48,8 @@ from structure_net.surgery.moves import (
 from structure_net.surgery.optimizers import LOG, Record, Remember, optimizers_of, refuse_flat
 from structure_net.surgery.recycling import recycle
 from structure_net.surgery.tensors import changed, draws
+from structure_net.surgery.weight_norms import regained
+from structure_net.surgery.wording import UserNames
 
 LeafMove = MoveLeaf | MergeLeaf | Connect | Disconnect
 
@@ -122,10 +125,10 @@ def _steps(
     leaves = dict(_leaf_changes(model, moves, seed))
     changes = [*_axis_changes(model, moves, seed), *(c for cs in leaves.values() for c in cs)]
     steps: list[Step] = []
-    record = Record()
+    record, names = Record(), UserNames(model)
     for change in changes:
         tensor = tensor_of(model, change.tensor)
-        steps += _tensor_steps(tensor, change, optimizers)
+        steps += _tensor_steps(tensor, change, optimizers, names.shown(change.tensor))
         if isinstance(tensor, nn.Parameter):
             record.follows.append((tensor, Follow(tensor.shape, change.carry)))
         else:
@@ -139,8 +142,9 @@ def _steps(
     steps += gate_steps(model, moves)
     for one in optimizers:
         refuse_flat(one, record)
-    touched = {change.tensor: tensor_of(model, change.tensor) for change in changes}
-    claim = Claim({**touched, **_touched_modules(model, moves), **_around(model, moves, grafts)})
+    touched: dict[str, object] = {c.tensor: tensor_of(model, c.tensor) for c in changes}
+    touched |= {**_touched_modules(model, moves), **_around(model, moves, grafts)}
+    claim = Claim([(names.shown(name), thing) for name, thing in touched.items()])
     return [*steps, claim, Remember(record, optimizers)]
 
 
@@ -197,14 +201,20 @@ def sparse_layer(model: nn.Module, name: str) -> SparseLayer:
     return layer
 
 
-def _axis_changes(model: nn.Module, moves: Sequence[Move], seed: int) -> Iterator[TensorChange]:
+def _axis_changes(model: nn.Module, moves: Sequence[Move], seed: int) -> Iterable[TensorChange]:
     by_tensor: defaultdict[str, list[MoveAxis]] = defaultdict(list)
     for move in moves:
         if isinstance(move, MoveAxis):
             by_tensor[move.tensor].append(move)
+    changes: dict[str, TensorChange] = {}
     for name, several in by_tensor.items():
         gains = {m.weights: tensor_of(model, m.weights) for m in several if m.weights is not None}
-        yield changed(name, tensor_of(model, name), several, seed, gains)
+        changes[name] = changed(name, tensor_of(model, name), several, seed, gains)
+    for regain in (move for move in moves if isinstance(move, Regain)):
+        old = {name: tensor_of(model, name) for name in (regain.gain, regain.direction)}
+        following = regained(regain, old, changes, by_tensor.get(regain.gain, ()))
+        changes.update({change.tensor: change for change in following})
+    return changes.values()
 
 
 def _leaf_changes(
@@ -282,14 +292,14 @@ def _connection_weights(layer: SparseLayer, move: Connect, generator: torch.Gene
 
 
 def _tensor_steps(
-    tensor: Tensor, change: TensorChange, optimizers: Sequence[Optimizer]
+    tensor: Tensor, change: TensorChange, optimizers: Sequence[Optimizer], name: str
 ) -> Iterator[Step]:
     replacement: Tensor = change.data
     if isinstance(tensor, nn.Parameter):
         replacement = nn.Parameter(change.data, requires_grad=tensor.requires_grad)
         if tensor.grad is not None:
             replacement.grad = change.carry(tensor.grad)
-    yield SwapTensor(change.tensor, tensor, replacement)
+    yield SwapTensor(name, tensor, replacement)
     for optimizer in optimizers:
         state: dict[str, Any] | None = optimizer.state.get(tensor)
         if state:

@@ -181,7 +181,7 @@ def test_removing_what_was_inserted_gives_the_old_tree_back() -> None:
     [
         (AddSkipConnection("head", "c1"), "source before its target"),
         (AddSkipConnection("c1", "c1"), "source before its target"),
-        (AddSkipConnection("c1", "c2"), "connected to 'c2.origin' already"),
+        (AddSkipConnection("c1", "c2"), "connected to 'c2' already"),
         (AddSkipConnection("fc", "c2"), "source before its target"),
         (RemoveSkipConnection("c2", "fc"), "no skip connection"),
         (RemoveLayer("head"), "was not put there"),
