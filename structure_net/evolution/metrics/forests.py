@@ -14,13 +14,18 @@ every edge once and sorts nothing.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from structure_net.core.compiling import compiled
 
+Shape = tuple[int, int]
+Engine = Literal["auto", "kruskal", "prim"]
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64] | npt.NDArray[np.float32]
 
@@ -104,3 +109,211 @@ def prim(weights):  # type: ignore[no-untyped-def]
                 largest = best[vertex]
                 current = vertex
     return edges
+
+
+@compiled("int64[::1](int64[::1], int64[::1], int64[::1], int64, int64)")
+def merge_ranks(draws, tails, heads, vertices, merges):  # type: ignore[no-untyped-def]
+    """The ranks, among the distinct edges of ``draws``, of those that join two components.
+
+    Args:
+        draws: Edges, with repetitions. int64.
+        tails: A vertex of each edge. Shape ``(edges,)``, int64.
+        heads: The other one. Shape ``(edges,)``, int64.
+        vertices: The number of vertices.
+        merges: How many joins there are when all edges are taken.
+
+    Returns:
+        Increasing; shape ``(merges,)`` if the draws suffice, shorter otherwise.
+    """
+    parent = np.arange(vertices)
+    seen = np.zeros(len(tails), np.bool_)
+    ranks = np.empty(merges, np.int64)
+    rank = 0
+    count = 0
+    for edge in draws:
+        if count == merges:
+            break
+        if seen[edge]:
+            continue
+        seen[edge] = True
+        tail = find(parent, tails[edge])
+        head = find(parent, heads[edge])
+        if tail != head:
+            parent[tail] = head
+            ranks[count] = rank
+            count += 1
+        rank += 1
+    return ranks[:count].copy()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Forest:
+    """A maximum spanning forest.
+
+    Args:
+        rows: The output of each edge. Shape ``(n,)``, int64.
+        columns: Its input. Shape ``(n,)``, int64.
+        weights: Its weight, descending. Shape ``(n,)``, float64.
+        shape: The numbers of outputs and of inputs.
+    """
+
+    rows: Integers
+    columns: Integers
+    weights: npt.NDArray[np.float64]
+    shape: Shape
+
+    @property
+    def vertices(self) -> int:
+        """Outputs and inputs."""
+        return sum(self.shape)
+
+    @property
+    def components(self) -> int:
+        """Trees, units without any edge included."""
+        return self.vertices - len(self.weights)
+
+
+def dense_forest(
+    weights: Floats, *, start: Forest | None = None, engine: Engine = "auto"
+) -> Forest:
+    """A maximum spanning tree of a complete bipartite graph.
+
+    Args:
+        weights: Shape ``(outputs, inputs)``, in rows (C order), non-negative; zeros are edges, too.
+        start: A spanning tree of earlier weights of the same shape. Its edges span today as well,
+            so that the smallest of their weights today bounds from below what has to be looked at.
+            The result is the same without.
+        engine: "auto" takes Kruskal's where few edges have to be sorted, else Prim's.
+    """
+    edges = None
+    if engine == "kruskal":
+        edges = _descending(weights.reshape(-1), np.arange(weights.size))
+    elif engine == "auto":
+        edges = _leading(weights, start)
+    if edges is not None:
+        rows, columns = np.divmod(edges, weights.shape[1])
+        kept = kruskal(rows, columns + len(weights), sum(weights.shape))
+        if len(kept) == sum(weights.shape) - 1:
+            return _forest(weights, rows[kept], columns[kept])
+    edges = _descending(weights.reshape(-1), prim(weights))
+    return _forest(weights, *np.divmod(edges, weights.shape[1]))
+
+
+def sparse_forest(rows: Integers, columns: Integers, weights: Floats, shape: Shape) -> Forest:
+    """A maximum spanning forest of a bipartite graph whose edges are listed.
+
+    Args:
+        rows: The output of each edge. Shape ``(edges,)``, int64.
+        columns: Its input. Shape ``(edges,)``, int64.
+        weights: Non-negative; zeros are edges, too. Shape ``(edges,)``.
+        shape: The numbers of outputs and of inputs.
+    """
+    order = np.argsort(-weights, kind="stable")
+    kept = order[kruskal(rows[order], columns[order] + shape[0], sum(shape))]
+    return Forest(rows[kept], columns[kept], weights[kept].astype(np.float64), shape)
+
+
+def grown_forest(
+    forest: Forest, rows: Integers, columns: Integers, weights: Floats, shape: Shape
+) -> Forest:
+    r"""The forest after edges and units were added and no weight was changed.
+
+    A maximum spanning forest of :math:`G \cup E` lies in that of :math:`G` together with
+    :math:`E`, so that only these are looked at.
+
+    Args:
+        forest: That of :math:`G`.
+        rows: The output of each edge of :math:`E`. Shape ``(edges,)``, int64.
+        columns: Its input. Shape ``(edges,)``, int64.
+        weights: Its weight. Shape ``(edges,)``.
+        shape: The numbers of outputs and inputs with the new ones, which come last.
+
+    Raises:
+        ValueError: There are fewer units than before.
+    """
+    if shape[0] < forest.shape[0] or shape[1] < forest.shape[1]:
+        raise ValueError(
+            f"A forest grows with its layer; got shape {shape} after {forest.shape}. Compute it"
+            " anew where units were taken away."
+        )
+    return sparse_forest(
+        np.concatenate([forest.rows, rows]),
+        np.concatenate([forest.columns, columns]),
+        np.concatenate([forest.weights, weights.astype(np.float64)]),
+        shape,
+    )
+
+
+def random_merges(
+    rows: Integers, columns: Integers, shape: Shape, *, samples: int, seed: int
+) -> Integers:
+    """How many edges come before each merge when edges come in random order.
+
+    With weights sorted in descending order, ``weights[ranks]`` are the weights of a maximum
+    spanning forest after the weights were shuffled over the edges: a sample of the shuffled
+    weights' persistence without shuffling and without sorting again.
+
+    Args:
+        rows: The output of each edge. Shape ``(edges,)``, int64.
+        columns: Its input. Shape ``(edges,)``, int64.
+        shape: The numbers of outputs and of inputs.
+        samples: How many random orders.
+        seed: What they are drawn from.
+
+    Returns:
+        Shape ``(samples, outputs + inputs - components)``, int64, increasing along rows.
+    """
+    heads, vertices = columns + shape[0], sum(shape)
+    merges = len(kruskal(rows, heads, vertices))
+    generator = np.random.default_rng(seed)
+    ranks = np.empty((samples, merges), np.int64)
+    for sample in range(samples):
+        draws = _draws(generator, len(rows), vertices)
+        while len(found := merge_ranks(draws, rows, heads, vertices, merges)) < merges:
+            more = generator.integers(len(rows), size=len(draws))
+            draws = np.concatenate([draws, more])
+        ranks[sample] = found
+    return ranks
+
+
+@lru_cache(maxsize=64)
+def random_dense_merges(shape: Shape, *, samples: int, seed: int) -> Integers:
+    """`random_merges` of the complete bipartite graph; remembered, since shapes come back."""
+    rows, columns = np.divmod(np.arange(shape[0] * shape[1]), shape[1])
+    ranks = random_merges(rows, columns, shape, samples=samples, seed=seed)
+    ranks.flags.writeable = False
+    return ranks
+
+
+def _draws(generator: np.random.Generator, edges: int, vertices: int) -> Integers:
+    """Edges in random order; repeated where that saves shuffling all of them."""
+    enough = int(1.5 * vertices * np.log(vertices + 1.0)) + 1
+    if 2 * enough >= edges:
+        return generator.permutation(edges)
+    return generator.integers(edges, size=enough)
+
+
+def _leading(weights: Floats, start: Forest | None) -> Integers | None:
+    """The largest edges, descending, if few of them are likely to span."""
+    flat = weights.reshape(-1)
+    for floor in _floors(weights, start):
+        edges = np.flatnonzero(flat >= floor)
+        if len(edges) <= max(_FEW * weights.size, 4 * sum(weights.shape)):
+            return _descending(flat, edges)
+    return None
+
+
+def _floors(weights: Floats, start: Forest | None) -> Iterator[float]:
+    """Weights such that the edges from there up span surely, or nearly always."""
+    if start is not None and start.shape == weights.shape:
+        yield float(weights[start.rows, start.columns].min())
+    yield float(min(weights.max(0).min(), weights.max(1).min()))
+
+
+def _descending(flat: Floats, edges: Integers) -> Integers:
+    return edges[np.argsort(-flat[edges])]
+
+
+def _forest(weights: Floats, rows: Integers, columns: Integers) -> Forest:
+    kept = weights[rows, columns].astype(np.float64)
+    return Forest(rows, columns, kept, (weights.shape[0], weights.shape[1]))
