@@ -15,7 +15,15 @@ from torch import nn
 
 from structure_net.errors import SurgeryError
 from structure_net.graph.attributes import Attribute, Requirements
-from structure_net.graph.channels import AttributeSite, Axis, ChannelGroup, Growth, NormSite, Role
+from structure_net.graph.channels import (
+    AttributeSite,
+    Axis,
+    ChannelGroup,
+    Growth,
+    NormSite,
+    Role,
+    WeightNormSite,
+)
 from structure_net.graph.expansions import Expansion, Expansions
 from structure_net.graph.ledger import Ledger, Origin
 from structure_net.graph.naming import NamedLayer, named_layers
@@ -248,7 +256,9 @@ class ChannelGraph:
             attributes=self._attributes(var),
             normalised=bool(norms),
             doubling_refusal=expansion.doubling_refusal,
+            weight_norms=self._weight_norms(var),
             heads=any(var in leaves(head) for head in self.structure.ledger.heads),
+            paired=bool(self.structure.expansions.index.contractions(var)),
             variable=var,
         )
 
@@ -257,6 +267,8 @@ class ChannelGraph:
         name, dim = origin
         roles = {use.role for use in ledger.uses[origin]}
         expr = ledger.tensors[name][dim]
+        if origin in self.structure.expansions.index.directions:
+            roles |= self._roles_of_gain(origin) & {Role.WRITES}
         return Axis(
             tensor=name,
             dim=dim,
@@ -267,7 +279,19 @@ class ChannelGraph:
             leaf=name in ledger.leaves,
             power=expansion.powers.get(origin, 0.0),
             halved=origin in expansion.halved,
+            pivot=self.structure.expansions.index.offsets.get(name, 0.0),
         )
+
+    def _roles_of_gain(self, direction: Origin) -> set[Role]:
+        """What the gain of a normalised weight does on the axis that it shares with a direction."""
+        ledger = self.structure.ledger
+        gains = [s.gain for s in ledger.weight_norms if (s.direction, s.dim) == direction]
+        return {use.role for gain in gains for use in ledger.uses.get((gain, direction[1]), ())}
+
+    def _weight_norms(self, var: Var) -> tuple[WeightNormSite, ...]:
+        moved = {name for name, _ in self.structure.expansions.index.origins[var]}
+        sites = self.structure.ledger.weight_norms
+        return tuple(site for site in sites if not moved.isdisjoint((site.gain, site.direction)))
 
     def _attributes(self, var: Var) -> tuple[AttributeSite, ...]:
         needs, sizes = self.structure.ledger.requirements, dict(self.sizes)
@@ -289,9 +313,15 @@ def _value(
     return needs.value(attribute, {**sizes, var: units})
 
 
-def _preference(group: ChannelGroup) -> tuple[bool, bool, int, int]:
+def _preference(group: ChannelGroup) -> tuple[bool, bool, bool, int, int]:
     given = group.variable is not None and group.variable.given
-    return group.growth is Growth.DOUBLING, given, group.granularity, len(group.axes)
+    return (
+        group.growth is Growth.DOUBLING,
+        group.paired,
+        given,
+        group.granularity,
+        len(group.axes),
+    )
 
 
 def _repeats(expr: Expr) -> dict[Var, bool]:

@@ -58,6 +58,8 @@ class Axis:
             that a normalisation which cannot follow sees what it saw before.
         halved: When every channel is copied, the entries are divided among the copies although they
             do not read: a tensor that reads behind them cannot be.
+        pivot: What the model's code adds to the entries before it uses them, as in ``1 + weight``;
+            the sum is what is multiplied.
     """
 
     tensor: str
@@ -69,6 +71,7 @@ class Axis:
     weights: str | None = None
     power: float = 0.0
     halved: bool = False
+    pivot: float = 0.0
 
 
 class Growth(Enum):
@@ -92,11 +95,31 @@ class NormSite:
         module: The dotted name of the module.
         gain: The dotted name of the gain.
         epsilon: The module's attribute that holds epsilon.
+        offset: What the code adds to the gain before it multiplies.
     """
 
     module: str
     gain: str
     epsilon: str
+    offset: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class WeightNormSite:
+    """A weight that is computed as ``gain * direction / |direction|``.
+
+    Whatever an edit does to the direction, the gain is multiplied by the change of the norm, so
+    that the weight's entries are what the edit made of them.
+
+    Args:
+        gain: The dotted name of the gain.
+        direction: The dotted name of the tensor that is normalised.
+        dim: The norm is over all axes but this one; over all where it is None.
+    """
+
+    gain: str
+    direction: str
+    dim: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +157,9 @@ class ChannelGroup:
         attributes: Integers of modules that follow the size.
         normalised: Whether any normalisation reduces over the channels, so that dropping a unit
             moves the others.
+        weight_norms: Normalised weights whose direction moves, and whose gain follows.
+        paired: Whether the channels are summed without a parameter that reads them, as in the
+            products of attention; a unit is dropped with its term of the sum.
         variable: What changes in the sizes of the graph that the group belongs to.
     """
 
@@ -150,4 +176,6 @@ class ChannelGroup:
     normalised: bool = False
     doubling_refusal: str | None = None
     heads: bool = False
+    weight_norms: tuple[WeightNormSite, ...] = ()
+    paired: bool = False
     variable: Var | None = field(default=None, repr=False, compare=False)

@@ -59,7 +59,8 @@ class Invocation:
 def claims(call: Invocation) -> list[Claim] | None:
     """What the integer arguments of ``call`` say about sizes; None where they are plain numbers."""
     rule = _RULES.get(call.name)
-    return None if rule is None or not call.results else list(rule(call))
+    known = rule is not None and (call.results or call.name == "__setitem__")
+    return list(rule(call)) if rule is not None and known else None
 
 
 def _is_size(value: object) -> bool:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from structure_net.graph.channels import Fill, Growth, Role
 from structure_net.graph.index import Index
 from structure_net.graph.ledger import Ledger, Origin
-from structure_net.graph.norms import FIXED_EPSILON
+from structure_net.graph.norms import BY_WRITERS
+from structure_net.graph.pairs import expected, shared
 from structure_net.graph.sizes import Expr, Prod, Var, resolve
-from structure_net.graph.states import Expectation, RefusalError
+from structure_net.graph.states import RefusalError
 from structure_net.graph.writers import gains_before, powers
 
 
@@ -91,13 +92,16 @@ class Expansions:
         for _, norm in self.index.norms(var):
             if not _uniform(norm.expr, var):
                 return frozenset(), f"{norm}, which spans other channels as well"
-        return frozenset(halved), None
+        try:
+            return frozenset(halved | shared(self.index, var)), None
+        except RefusalError as refusal:
+            return frozenset(), str(refusal)
 
     def _growth(self, var: Var) -> Expansion:
         norms = self.index.norms(var)
         kinds = {norm.kind for _, norm in norms}
         fixed = [(n, why) for i, n in norms if (why := self.compensable.get(i)) is not None]
-        others = [(norm, why) for norm, why in fixed if why != FIXED_EPSILON or kinds != {"layer"}]
+        others = [(norm, why) for norm, why in fixed if why not in BY_WRITERS]
         if others:
             raise RefusalError(f"{others[0][0]}, which {others[0][1]}")
         if len(kinds) > 1:
@@ -105,8 +109,7 @@ class Expansions:
         growth = {"layer": Growth.CENTRED, "rms": Growth.SCALED}.get(
             next(iter(kinds), ""), Growth.FREE
         )
-        expectation = Expectation(self.index, var, growth)
-        fills = expectation.fills()
+        expectation, fills = expected(self.index, var, growth)
         by_writers = (
             powers(expectation, fills, f"{fixed[0][0]}, which {fixed[0][1]}") if fixed else {}
         )

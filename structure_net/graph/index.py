@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Final
 
 from structure_net.graph.channels import Role
-from structure_net.graph.ledger import Ledger, Norm, Origin, Use
+from structure_net.graph.ledger import Contraction, Ledger, Norm, Origin, Use
 from structure_net.graph.rules.elementwise import COPIES, UNARY
 from structure_net.graph.sizes import Expr, Var, leaves, resolve
 
@@ -59,9 +59,26 @@ class Index:
                 out.setdefault(use.step, []).append((origin, use))
         return out
 
+    @cached_property
+    def directions(self) -> frozenset[Origin]:
+        """The axes on which a normalised weight keeps the directions of its rows, whose length
+        means nothing."""
+        sites = self.ledger.weight_norms
+        return frozenset((site.direction, site.dim) for site in sites if site.dim is not None)
+
+    @cached_property
+    def offsets(self) -> dict[str, float]:
+        """What the code adds to the gains of normalisations, as in ``1 + weight``, by their
+        names."""
+        return {n.gain: n.offset for n in self.ledger.norms if n.gain is not None and n.offset}
+
     def norms(self, var: Var) -> list[tuple[int, Norm]]:
         """The normalisations over an axis that ``var`` is part of."""
         return [(i, norm) for i, norm in enumerate(self.ledger.norms) if var in leaves(norm.expr)]
+
+    def contractions(self, var: Var) -> list[Contraction]:
+        """The sums over an axis that ``var`` is part of."""
+        return [c for c in self.ledger.contractions if var in leaves(c.expr)]
 
     def expr(self, origin: Origin) -> Expr:
         """The size of a parameter axis."""

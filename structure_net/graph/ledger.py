@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from structure_net.graph.attributes import Requirements
-from structure_net.graph.channels import Role
+from structure_net.graph.channels import Role, WeightNormSite
 from structure_net.graph.sizes import Expr, Var
 
 Origin = tuple[str, int]
@@ -41,13 +41,14 @@ class Tag:
 
     Args:
         stage: What the tensor holds: ``square``, ``mean``, ``centred``, ``power`` (mean square or
-            variance), ``shifted`` (plus epsilon), ``root``, ``inverse``, ``normalised``,
-            ``gained``.
+            variance), ``shifted`` (plus epsilon), ``root``, ``inverse``, ``function`` (any other
+            function of the power), ``normalised``, ``gained``.
         source: The step whose output is normalised.
         expr: The axis that it is normalised over.
         centred: Whether the mean was subtracted.
         norm: The index of the normalisation, once it is complete.
         epsilon: The constant that was added, and the module that added it.
+        steps: The steps that led here.
     """
 
     stage: str
@@ -56,6 +57,7 @@ class Tag:
     centred: bool = False
     norm: int | None = None
     epsilon: tuple[float, str] | None = None
+    steps: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,10 @@ class Norm:
         module: The dotted name of the innermost module.
         gain: The parameter that multiplies the result, if that is the only use of the result.
         epsilon: The constant under the root, None where the operation supplies it.
+        epsilon_module: The module that adds it.
+        operation: The ATen operation that completes the normalisation.
+        offset: What the code adds to the gain before it multiplies, as in ``1 + weight``.
+        members: The steps that the normalisation is made of.
     """
 
     kind: str
@@ -113,12 +119,38 @@ class Norm:
     epsilon: float | None = None
     epsilon_module: str = ""
     operation: str = "mean"
+    offset: float = 0.0
+    members: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         if self.kind == "mixing":
             return f"operation '{self.operation}'"
         where = f"in '{self.module}'" if self.module else "in the model's own code"
         return f"the normalisation {where}"
+
+
+@dataclass(frozen=True, slots=True)
+class Contraction:
+    """A sum over channels that no parameter reads: of products of two tensors, or of one tensor.
+
+    Args:
+        expr: The axis that is summed.
+        step: The step that sums.
+        sources: The steps of the one or two tensors.
+        operation: The ATen operation's name.
+        lead: The axes beside which it is summed, the attention heads among them.
+        smooth: Whether the sum's slope at zero is not zero, so that silent channels learn.
+    """
+
+    expr: Expr
+    step: int
+    sources: tuple[int, ...]
+    operation: str
+    lead: tuple[Expr, ...] = ()
+    smooth: bool = True
+
+    def __str__(self) -> str:
+        return f"operation '{self.operation}'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +186,8 @@ class Ledger:
         uses: What each axis does.
         layers: The weights that write, in order of execution.
         norms: Normalisations over an axis.
+        weight_norms: Weights that are computed as a gain times a direction.
+        contractions: Sums over an axis that no parameter reads.
         copies: The step that a copy holds the values of.
         in_place: Steps that write into their first input.
         heads: Variables that count attention heads.
@@ -173,6 +207,8 @@ class Ledger:
     uses: dict[Origin, list[Use]] = field(default_factory=dict)
     layers: list[LayerRecord] = field(default_factory=list)
     norms: list[Norm] = field(default_factory=list)
+    weight_norms: list[WeightNormSite] = field(default_factory=list)
+    contractions: list[Contraction] = field(default_factory=list)
     copies: dict[int, int] = field(default_factory=dict)
     in_place: set[int] = field(default_factory=set)
     heads: list[Var] = field(default_factory=list)

@@ -31,6 +31,7 @@ def beside(ledger: Ledger) -> Ledger:
         trainable=ledger.trainable,
         integers=ledger.integers,
         leaves=ledger.leaves,
+        weight_norms=ledger.weight_norms,
         training=True,
     )
 

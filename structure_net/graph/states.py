@@ -19,6 +19,7 @@ from structure_net.graph.index import Index
 from structure_net.graph.ledger import Norm, Origin, Step, Use
 from structure_net.graph.rules.elementwise import COPIES
 from structure_net.graph.rules.reduction import POOLS, RESIZES
+from structure_net.graph.rules.spectral import FOURIER
 from structure_net.graph.sizes import Expr, Prod, Var, leaves, resolve
 
 
@@ -39,7 +40,8 @@ KEEPING: Final = frozenset((
     "chunk", "tensor_split", "slice", "narrow", "select", "unbind", "index_select", "index",
     "roll", "flip", "cumsum", "mean", "sum", "tril", "triu", "pixel_shuffle", "pixel_unshuffle",
     "im2col", "channel_shuffle", "cat", "concat", "stack", "broadcast_to", "tile",
-    *(name for name in POOLS if "avg" in name), *(name for name in RESIZES),
+    *(name for name in POOLS if "avg" in name), *(name for name in RESIZES), *FOURIER,
+    "view_as_complex", "view_as_real",
 ))  # fmt: skip
 """Linear operations that treat every channel alike: zeros stay zeros, means stay means."""
 
@@ -53,6 +55,9 @@ ZERO_KEEPING: Final = frozenset((
     *(name for name in POOLS if "max" in name or "lp" in name),
 ))  # fmt: skip
 """Operations that turn zeros into zeros (normalisations with the fills that new channels get)."""
+
+LIKE: Final = frozenset(("expand_as", "view_as", "reshape_as", "type_as", "to"))
+"""Operations of which the first operand alone gives the values."""
 
 POLES: Final = frozenset(("log", "log2", "rsqrt", "reciprocal", "logit", "xlogy"))
 """Operations that are not finite at zero."""
@@ -68,6 +73,12 @@ class RefusalError(Exception):
     """A way of growing that is not exact; the message completes "is fixed by"."""
 
 
+RECURRENT: Final = frozenset((
+    "lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell",
+    "rnn_relu_cell",
+))  # fmt: skip
+"""Operations that carry a state on, so that zero weights do not make zeros of what was there."""
+
 SUMS: Final = frozenset(("add", "sub", "rsub", "cat", "concat", "stack", "copy"))
 """Operations in which a parameter is added or joined, so that what it holds counts and not what it
 writes."""
@@ -80,12 +91,16 @@ class Expectation:
         index: What the program does, by variable and by step.
         var: What grows.
         growth: How it would grow.
+        silent: Parameter axes whose new entries are zero although they write.
 
     Attributes:
         weights: For parameter axes that a gain multiplies next, the gain.
     """
 
-    def __init__(self, index: Index, var: Var, growth: Growth) -> None:
+    def __init__(
+        self, index: Index, var: Var, growth: Growth, silent: Collection[Origin] = ()
+    ) -> None:
+        self.silent = frozenset(silent)
         self.index, self.ledger, self.var, self.growth = index, index.ledger, var, growth
         self.streams = {resolve(norm.expr) for _, norm in index.norms(var)}
         self.norm_steps = {norm.step: norm for _, norm in index.norms(var)}
@@ -129,9 +144,15 @@ class Expectation:
 
     def _written(self, origin: Origin) -> Fill:
         roles = {use.role for use in self.ledger.uses[origin]}
+        if origin in self.silent:
+            return Fill.ZERO
         if Role.WRITES in roles:
             return self._writer(origin)
         if roles == {Role.READS}:
+            return Fill.ZERO
+        if origin in self.index.directions:
+            return Fill.RANDOM
+        if origin[0] in self.index.offsets:
             return Fill.ZERO
         return Fill.ZERO if roles & {Role.SHIFTS, Role.MEAN} else Fill.ONE
 
@@ -213,7 +234,8 @@ class Expectation:
         writers = {origin for origin, use in uses if use.role is Role.WRITES}
         fills = {self.written[origin] for origin in writers}
         if fills == {Fill.ZERO}:
-            return State.ZERO
+            memory = step.operation in RECURRENT and any(s is not State.ZERO for s in carried)
+            return State.ANY if memory else State.ZERO
         if carried:
             return State.ZERO if State.ZERO in carried and not writers else State.ANY
         plain = all(self._plain(i) for i in spanning)
@@ -235,6 +257,8 @@ class Expectation:
     def _operation(self, index: int, step: Step) -> State:
         spanning = [self.states[i] for i in step.inputs if i in self.states]
         name = step.operation
+        if name in LIKE and step.inputs[0] not in self.states:
+            return State.ANY
         if not spanning:
             return State.ZERO if name in ("zeros", "new_zeros") else State.ANY
         if name in self._transfers:
@@ -261,7 +285,21 @@ class Expectation:
             "constant_pad_nd": self._padded,
             "hardtanh": self._clipped,
             "scaled_dot_product_attention": self._attended,
+            **dict.fromkeys(("matmul", "mm", "bmm", "mv", "einsum"), self._combined),
         }
+
+    def _combined(self, index: int, spanning: list[State]) -> State:
+        """A product of tensors that no parameter is among: linear in each of them."""
+        step = self.ledger.steps[index]
+        if len(spanning) == 1 and len(self._places(index)) == 1:
+            return self._kept(index, spanning)
+        once = State.ZERO in spanning and len(self._places(index)) == 1
+        alone = all(state is State.ZERO for state in spanning)
+        return State.ZERO if (once and self._same_size(step)) or alone else State.ANY
+
+    def _same_size(self, step: Step) -> bool:
+        """Whether every operand that spans the variable does so on a single axis."""
+        return all(len(self._places(i)) == 1 for i in step.inputs if i in self.states)
 
     def _masked(self, index: int, spanning: list[State]) -> State:
         keeps = spanning[0] is State.MEAN or not any(self.ledger.steps[index].numbers)

@@ -135,8 +135,9 @@ def distance(before: tuple[Tensor, ...], after: tuple[Tensor, ...]) -> float:
 
 @torch.no_grad()
 def _silence(model: nn.Module, group: ChannelGroup, unit: int) -> None:
-    """Sets what reads a unit to zero; the unit's own weights where one tensor does both."""
-    readers = [axis for axis in group.axes if axis.role is Role.READS]
+    """Sets what reads a unit to zero; the unit's own weights where one tensor does both, or where
+    the unit is summed without a reader."""
+    readers = [axis for axis in group.axes if axis.role is Role.READS and not group.paired]
     source = [-1 if index == unit else index for index in range(group.units)]
     tensors = dict(model.named_parameters(remove_duplicate=False))
     for axis in readers or group.axes:

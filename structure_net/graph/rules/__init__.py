@@ -12,6 +12,9 @@ from structure_net.graph.rules import (
     reduction,
     scatter,
     shape,
+    spectral,
+    summation,
+    weights,
 )
 from structure_net.graph.rules.call import Call, Operand
 from structure_net.graph.rules.registry import RULES, rule, unknown
@@ -32,5 +35,8 @@ __all__ = [
     "rule",
     "scatter",
     "shape",
+    "spectral",
+    "summation",
     "unknown",
+    "weights",
 ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from structure_net.graph.channels import Role
-from structure_net.graph.ledger import Axes, Dim, LayerRecord, Ledger, Norm, Tag, Use
+from structure_net.graph.ledger import Axes, Contraction, Dim, LayerRecord, Ledger, Norm, Tag, Use
 from structure_net.graph.sizes import (
     ONE,
     UNKNOWN_OPERATION,
@@ -21,6 +21,7 @@ from structure_net.graph.sizes import (
 )
 
 SIZE_ONE: Final = Dim(ONE)
+CONTRACTS: Final = "which contracts the channels without a parameter of their own"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,23 +147,48 @@ class Call:
         for dim in operand.axes:
             self.use(dim, role)
 
-    def contract(self, first: tuple[Operand, int], second: tuple[Operand, int]) -> None:
+    def contract(
+        self, first: tuple[Operand, int], second: tuple[Operand, int], lead: Sequence[Dim] = ()
+    ) -> None:
         """A sum of products over an axis of two tensors: whichever comes from parameters reads the
-        other."""
+        other; where none does, new channels of one of them have to be zero.
+
+        Args:
+            first: A tensor and its axis.
+            second: The other.
+            lead: The axes that both have beside it.
+        """
         (one, i), (two, j) = first, second
         self.unify(one.expr(i), two.expr(j))
-        if self._trainable(two.axes[j]):
+        if self.learns(two.axes[j]):
             self.use(two.axes[j], Role.READS, one)
             self.use(one.axes[i], Role.WRITES)
-        elif self._trainable(one.axes[i]):
+        elif self.learns(one.axes[i]):
             self.use(one.axes[i], Role.READS, two)
             self.use(two.axes[j], Role.WRITES)
+        elif one.axes[i].origins or two.axes[j].origins:
+            self.freeze(one.expr(i), CONTRACTS)
         else:
-            self.freeze(
-                one.expr(i), "which contracts the channels without a parameter of their own"
+            self.sums(one.expr(i), (one, two), lead)
+
+    def sums(
+        self,
+        expr: Expr,
+        operands: Sequence[Operand],
+        lead: Sequence[Dim] = (),
+        *,
+        smooth: bool = True,
+    ) -> None:
+        """Notes a sum over an axis that no parameter reads."""
+        if not all(var.reasons for var in leaves(expr)):
+            sources = tuple(operand.step for operand in operands)
+            beside = tuple(dim.expr for dim in lead)
+            self.ledger.contractions.append(
+                Contraction(expr, self.step, sources, self.operation, beside, smooth)
             )
 
-    def _trainable(self, dim: Dim) -> bool:
+    def learns(self, dim: Dim) -> bool:
+        """Whether an axis is one of trained parameters, or of layers that rearrange themselves."""
         names = self.ledger.trainable | self.ledger.leaves
         return bool(dim.origins) and all(name in names for name, _ in dim.origins)
 

@@ -15,7 +15,7 @@ COPIES: Final = (
     "clone", "contiguous", "alias", "to", "_to_copy", "detach", "neg", "dropout", "type_as",
     "lift_fresh_copy",
     "lift_fresh", "float", "double", "half", "feature_dropout", "positive", "real", "alpha_dropout",
-    "bernoulli_dropout",
+    "bernoulli_dropout", "imag", "conj", "_conj", "resolve_conj", "resolve_neg",
 )  # fmt: skip
 """Linear operations on one tensor: they keep zeros, means and multiples."""
 
@@ -30,7 +30,7 @@ UNARY: Final = (
     "isnan", "isinf",
     "hardshrink", "softshrink", "tanhshrink", "threshold", "rrelu", "nan_to_num", "zeros_like",
     "ones_like",
-    "full_like", "empty_like", "fill", "zero", "special_expit", "isfinite", "logit",
+    "full_like", "empty_like", "fill", "zero", "special_expit", "isfinite", "logit", "angle", "sgn",
 )  # fmt: skip
 
 SUMS: Final = ("add", "sub", "rsub")
@@ -88,13 +88,13 @@ def sums(call: Call) -> Axes:
     operands = call.operands
     axes = broadcast(call, operands)
     if all(parametric(operand) for operand in operands):
-        return _joined(call, operands, axes)
+        return joined(operands, axes)
     for operand in operands:
         call.use_all(operand, Role.WRITES)
     return axes
 
 
-def _joined(call: Call, operands: Sequence[Operand], axes: Axes) -> Axes:
+def joined(operands: Sequence[Operand], axes: Axes) -> Axes:
     """The result of adding parameters: behind each axis stand all of those that span it."""
     out, count = [], len(axes)
     for i, dim in enumerate(axes):

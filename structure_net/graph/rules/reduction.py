@@ -48,6 +48,8 @@ def reduction(call: Call) -> list[Axes]:
     for i in gone:
         if _copyable(call):
             call.mixes(x, i)
+        elif _summed(call) and not x.axes[i].origins:
+            call.sums(x.expr(i), (x,), smooth=call.operation == "sum")
         else:
             call.freeze(x.expr(i), MIXES)
     call.use_all(x, Role.TABLE)
@@ -59,6 +61,12 @@ def _copyable(call: Call) -> bool:
     extrema do not."""
     values = call.operation in ("max", "min") and call["dim"] is not None and 1 not in call.read
     return call.operation in ("mean", "amax", "amin") or values
+
+
+def _summed(call: Call) -> bool:
+    """Whether zeros among the entries leave the result as it is."""
+    euclidean = call.operation == "linalg_vector_norm" and call["ord"] in (None, 2, 2.0)
+    return call.operation == "sum" or euclidean
 
 
 def _pairwise(call: Call) -> None:

@@ -330,7 +330,6 @@ def pad(call: Call) -> Axes:
 @rule(
     "roll",
     "flip",
-    "fft_fft",
     "cumsum",
     "cumprod",
     "logcumsumexp",
