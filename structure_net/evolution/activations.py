@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+
+from torch import Tensor
+from torch.nn import functional as F
 
 ACTIVATIONS: Final = frozenset(
     (
@@ -36,6 +39,11 @@ ACTIVATIONS: Final = frozenset(
     )
 )
 
+SMOOTH: Final = frozenset(
+    ("gelu", "silu", "mish", "elu", "selu", "celu", "softplus", "hardswish", "logsigmoid")
+)
+"""Those that are flat on one side only and bend on the way there: they rest where ReLU is 0."""
+
 
 @dataclass(frozen=True, slots=True)
 class Activation:
@@ -44,20 +52,47 @@ class Activation:
     Args:
         name: The function's name.
         bounds: Where it cuts off, for one that is the identity in between (hardtanh, relu6).
+        again: The function with the parameters that it was called with, for one that is smooth.
     """
 
     name: str
     bounds: tuple[float, float] | None = None
+    again: Callable[[Tensor], Tensor] | None = None
+
+    @property
+    def is_smooth(self) -> bool:
+        """Whether its slope has to be read from what it took: a rectifier without a corner."""
+        return self.name in SMOOTH
 
 
 def activation_of(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Activation:
     """What a call of an activation is, with the bounds that it was called with."""
     if name == "relu6":
         return Activation(name, (0.0, 6.0))
+    if name in SMOOTH:
+        return Activation(name, again=_again(name, args, kwargs))
     if name != "hardtanh":
         return Activation(name)
     given = dict(zip(("min_val", "max_val"), args[1:3], strict=False)) | kwargs
     return Activation(name, (given.get("min_val", -1.0), given.get("max_val", 1.0)))
+
+
+def _again(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[Tensor], Tensor]:
+    """The function as it was called, but never in place."""
+    rest = tuple(value for value in args[1:] if not isinstance(value, bool))
+    named = {key: value for key, value in kwargs.items() if key != "inplace"}
+    function: Callable[..., Tensor] = getattr(F, name)
+    return lambda values: function(values, *rest, **named)
+
+
+def writes_in_place(
+    func: Callable[..., Any], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+) -> bool:
+    """Whether a call of a function of torch writes into its first argument."""
+    raw = getattr(func, "__name__", "")
+    if raw.startswith("__i") or (raw.endswith("_") and not raw.endswith("__")):
+        return True
+    return any(value is True for value in (*args[1:], (kwargs or {}).get("inplace")))
 
 
 def function_name(func: Callable[..., Any]) -> str:

@@ -1,27 +1,29 @@
 """One look at a network for all analyzers: a pass over a few batches, reduced as it goes.
 
-Analyzers say what they need (`Need`); the pass collects it once. Per unit and layer it keeps
-running sums and extrema, never an activation, so that memory does not depend on the number of
+Analyzers say what they need (`Need`); the pass collects it once. What is kept are running sums and
+a sample of a fixed size, never all activations, so that memory does not depend on the number of
 batches. The network runs in evaluation mode and is left as it was: parameters, buffers, modes,
 gradients and hooks.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
-from typing import Final
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from structure_net.core.running import evaluating
 from structure_net.errors import StructureNetError
-from structure_net.evolution.activations import Activation
-from structure_net.evolution.batches import ITERABLE_AGAIN, Batch, Loss, batch_length, forward
-from structure_net.evolution.tracking import ActivationTracker
+from structure_net.evolution.batches import ITERABLE_AGAIN, Batch, Loss
+from structure_net.evolution.reductions.coactivation import Covariances
+from structure_net.evolution.reductions.effects import UnitGradients
+from structure_net.evolution.reductions.passing import Pass
+from structure_net.evolution.reductions.probing import Probe, Reservoir
+from structure_net.evolution.reductions.reduction import Reduction
+from structure_net.evolution.reductions.units import UnitStatistics, UnitSums
 
 
 class Need(Enum):
@@ -31,7 +33,14 @@ class Need(Enum):
     """Per unit: extrema, moments, firing rate, slope; per input: moments."""
 
     GRADIENTS = "gradients"
-    """Per unit: mean and second moment of the loss's gradient; costs a backward pass a batch."""
+    """Per unit: moments of the loss's gradient, Taylor and Fisher importance; costs a backward pass
+    a batch."""
+
+    PROBE = "probe"
+    """The same few samples in all layers (`Probe`); an analyzer says how many in ``probe_size``."""
+
+    COACTIVATION = "coactivation"
+    """Covariances of the units of a layer, and with the units of the layers that read them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,16 +58,29 @@ class LayerObservation:
         minimum: Shape ``(C,)``, float64 like all that follow.
         maximum: Shape ``(C,)``.
         mean: :math:`\sum y_i / n`. Shape ``(C,)``.
+        mean_absolute: :math:`\sum |y_i| / n`. Shape ``(C,)``.
         second_moment: :math:`\sum y_i^2 / n`. Shape ``(C,)``.
         firing_rate: The fraction of values above 0. Shape ``(C,)``.
-        slope: The mean derivative of a bounded activation, relative to its largest one, so
+        slope: Of a bounded activation the mean derivative, relative to its largest one, so
             between 0 (saturated) and 1 (linear). Behind ReLU6, and any other hardtanh that cuts off
             below at 0, a value of 0 counts as slope 1: it is rest there, as behind ReLU, and not
-            the end of the range. Shape ``(C,)``; None for the others.
+            the end of the range. Of a smooth rectifier (GELU, SiLU, ELU, softplus, ...) the mean
+            absolute derivative at what it took, near 0 where the unit is off. Shape ``(C,)``; None
+            for the others, and for a smooth one inside a module that does more to its output.
         input_mean: Mean of each input unit. Shape ``(inputs,)``; None for embeddings.
         input_second_moment: Second moment of each input unit. Shape ``(inputs,)``.
         gradient_mean: Mean over the values of the gradient of the batch's loss, where asked for.
         gradient_second_moment: Its second moment, where asked for.
+        taylor: The mean over samples :math:`s` of
+            :math:`|\sum_p y_p\, \partial L_s / \partial y_p|`, over the positions ``p`` of each:
+            what its loss :math:`L_s` changes by, to first order, when the unit is silenced. The
+            batch's loss is taken for the mean of its samples' losses. In units of the loss. Shape
+            ``(C,)``; None where not asked for, or where values do not belong to single samples.
+        fisher: The mean of the square of the same. Shape ``(C,)``.
+        covariance: Of the units, over all values, divided by ``n``. Shape ``(C, C)``; None where
+            not asked for, or beyond 4096 units.
+        reader_covariance: By reader: covariances of its units with this layer's, over samples, each
+            unit averaged over its positions. Shape ``(C of the reader, C)``.
         readers: Layers whose inputs are this layer's units, one by one.
     """
 
@@ -69,6 +91,7 @@ class LayerObservation:
     minimum: Tensor
     maximum: Tensor
     mean: Tensor
+    mean_absolute: Tensor
     second_moment: Tensor
     firing_rate: Tensor
     slope: Tensor | None = None
@@ -76,6 +99,10 @@ class LayerObservation:
     input_second_moment: Tensor | None = None
     gradient_mean: Tensor | None = None
     gradient_second_moment: Tensor | None = None
+    taylor: Tensor | None = None
+    fisher: Tensor | None = None
+    covariance: Tensor | None = None
+    reader_covariance: Mapping[str, Tensor] = field(default_factory=dict)
     readers: tuple[str, ...] = ()
 
     @property
@@ -91,12 +118,15 @@ class Observation:
     Args:
         layers: By name, in order of first execution.
         batches: Batches seen.
-        samples: Samples seen: the length of the targets (or of the first tensor among them).
+        samples: Samples seen: the length of the targets (or of the first tensor among them); of
+            the inputs where targets have no row for each.
+        probe: See `Need.PROBE`.
     """
 
     layers: Mapping[str, LayerObservation] = field(default_factory=dict)
     batches: int = 0
     samples: int = 0
+    probe: Probe | None = None
 
 
 def observe(
@@ -105,6 +135,8 @@ def observe(
     *,
     needs: Set[Need] = frozenset({Need.ACTIVATIONS}),
     loss: Loss | None = None,
+    probe_size: int = 0,
+    seed: int = 0,
 ) -> Observation:
     """Runs ``network`` over ``data`` and reduces what its units do.
 
@@ -112,198 +144,74 @@ def observe(
         network: Any module; it is left as it was.
         data: Pairs ``(inputs, targets)`` on the network's device.
         needs: What to measure; nothing is run when empty.
-        loss: Takes output and targets to a scalar; needed for `Need.GRADIENTS`.
+        loss: Takes output and targets to a scalar; needed for gradients.
+        probe_size: The samples of `Need.PROBE`.
+        seed: What they are drawn with.
 
     Raises:
-        ValueError: Gradients are asked for without a loss, or there is no batch.
+        ValueError: Gradients are asked for without a loss, a probe without a size, or there is no
+            batch.
         StructureNetError: A unit's activation is not finite, of which nothing can be said.
     """
     if not needs:
         return Observation()
-    gradients = Need.GRADIENTS in needs
-    if gradients and loss is None:
-        raise ValueError("Need.GRADIENTS takes the gradient of a loss; got loss=None. Pass one.")
-    collector = _Collector(gradients)
-    seen = samples = 0
-    with (
-        evaluating(network),
-        torch.set_grad_enabled(gradients),
-        ActivationTracker(network, collector.output, collector.input) as tracker,
-    ):
-        for inputs, targets in data:
-            output = forward(network, inputs)
-            tracker.finish_pass()
-            if loss is not None and gradients:
-                collector.backward(loss(output, targets))
-            seen += 1
-            samples += batch_length(targets)
-    if not seen:
+    sums, shares = UnitSums(), _shares(needs, probe_size, seed)
+    passing = Pass(network, (sums, *shares.values()))
+    if passing.differentiates and loss is None:
+        names = ", ".join(sorted(f"Need.{need.name}" for need in needs))
+        raise ValueError(f"{names} take the gradient of a loss; got loss=None. Pass one.")
+    passing.run(data, loss)
+    if not passing.batches:
         raise ValueError(f"The data_loader gave no batch to observe. {ITERABLE_AGAIN}")
-    layers = {name: collector.result(name, tuple(tracker.readers[name])) for name in tracker.order}
-    _check_finite(layers)
-    return Observation(layers, seen, samples)
+    readers = passing.readers
+    units = sums.result(readers)
+    _check_finite(units)
+    found = {need: share.result(readers) for need, share in shares.items()}
+    return Observation(
+        layers=_layers(units, readers, found),
+        batches=passing.batches,
+        samples=passing.samples,
+        probe=found.get(Need.PROBE),
+    )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Part:
-    """Sums over one batch: number of values, sum and sum of squares per unit."""
-
-    count: int
-    total: Tensor
-    square: Tensor
-
-
-class _Sums:
-    """Running sums and extrema of one layer's values, in float64 where the device has it."""
-
-    def __init__(self, size: int, device: torch.device) -> None:
-        precise = torch.float32 if device.type == "mps" else torch.float64
-        self.count = 0
-        self.activation: Activation | None = None
-        zeros = torch.zeros(4, size, dtype=precise, device=device)
-        self.total, self.square, self.fired, self.slope = zeros.unbind()
-        self.least = torch.full_like(self.total, torch.inf)
-        self.most = torch.full_like(self.total, -torch.inf)
-
-    def add(self, values: Tensor, axis: int, activation: Activation | None) -> _Part:
-        """Takes a batch in whole; returns the part of it that `add_part` takes."""
-        block, over = _by_unit(values, axis)
-        self.activation = activation
-        # amin and amax are vectorised on the CPU where aminmax is not, and sign where > is not.
-        self.least = torch.minimum(self.least, block.amin(over))
-        self.most = torch.maximum(self.most, block.amax(over))
-        self.fired += block.sign().clamp_min_(0).sum(over)
-        if (slope := _slope(block, activation, values.dtype)) is not None:
-            self.slope += slope.sum(over)
-        part = _part(block, over)
-        self.add_part(part)
-        return part
-
-    def add_part(self, part: _Part) -> None:
-        self.count += part.count
-        self.total += part.total
-        self.square += part.square
+def _shares(needs: Set[Need], probe_size: int, seed: int) -> dict[Need, Reduction]:
+    """What serves each need beyond the statistics of units, which are always there."""
+    makers: dict[Need, Callable[[], Reduction]] = {
+        Need.GRADIENTS: UnitGradients,
+        Need.PROBE: lambda: Reservoir(probe_size, seed),
+        Need.COACTIVATION: Covariances,
+    }
+    return {need: make() for need, make in makers.items() if need in needs}
 
 
-def _part(block: Tensor, over: tuple[int, ...]) -> _Part:
-    count = block.numel() // block.size(1)
-    return _Part(count, block.sum(over), (block * block).sum(over))
-
-
-class _Collector:
-    """Gathers what the tracker reports."""
-
-    def __init__(self, gradients: bool) -> None:
-        self._gradients = gradients
-        self._outputs: dict[str, _Sums] = {}
-        self._inputs: dict[str, _Sums] = {}
-        self._gradient_sums: dict[str, _Sums] = {}
-        self._held: list[tuple[str, Tensor, int]] = []
-
-    def output(self, layer: str, values: Tensor, axis: int, activation: Activation | None) -> _Part:
-        if self._gradients and values.requires_grad:
-            self._held.append((layer, values, axis))
-        with torch.no_grad():
-            return self._of(self._outputs, layer, values, axis).add(values, axis, activation)
-
-    def input(self, layer: str, values: Tensor, axis: int, part: _Part | None) -> None:
-        with torch.no_grad():
-            part = part or _part(*_by_unit(values, axis))
-            self._of(self._inputs, layer, values, axis).add_part(part)
-
-    def backward(self, loss: Tensor) -> None:
-        """Reduces the gradients of one batch; parameters' own gradients are not touched."""
-        held, self._held = self._held, []
-        if not held:
-            return
-        found = torch.autograd.grad(loss, [values for _, values, _ in held], allow_unused=True)
-        for (layer, values, axis), gradient in zip(held, found, strict=True):
-            full = torch.zeros_like(values) if gradient is None else gradient
-            self._of(self._gradient_sums, layer, values, axis).add(full.detach(), axis, None)
-
-    @staticmethod
-    def _of(table: dict[str, _Sums], layer: str, values: Tensor, axis: int) -> _Sums:
-        if layer not in table:
-            table[layer] = _Sums(values.size(axis), values.device)
-        return table[layer]
-
-    def result(self, layer: str, readers: tuple[str, ...]) -> LayerObservation:
-        sums = self._outputs[layer]
-        inputs, gradients = self._inputs.get(layer), self._gradient_sums.get(layer)
-        return LayerObservation(
-            layer=layer,
-            units=len(sums.total),
-            activation=sums.activation.name if sums.activation else None,
-            count=sums.count,
-            minimum=_final(sums.least),
-            maximum=_final(sums.most),
-            mean=_final(sums.total / sums.count),
-            second_moment=_final(sums.square / sums.count),
-            firing_rate=_final(sums.fired / sums.count),
-            slope=_final(sums.slope / sums.count) if _is_bounded(sums.activation) else None,
-            input_mean=_final(inputs.total / inputs.count) if inputs else None,
-            input_second_moment=_final(inputs.square / inputs.count) if inputs else None,
-            gradient_mean=_final(gradients.total / gradients.count) if gradients else None,
-            gradient_second_moment=_final(gradients.square / gradients.count)
-            if gradients
-            else None,
-            readers=readers,
+def _layers(
+    units: Mapping[str, UnitStatistics],
+    readers: Mapping[str, tuple[str, ...]],
+    found: Mapping[Need, Any],
+) -> dict[str, LayerObservation]:
+    """The results that belong to single layers, put together."""
+    parts = [found[need] for need in (Need.GRADIENTS, Need.COACTIVATION) if need in found]
+    layers = {}
+    for name, statistics in units.items():
+        known = _fields(statistics)
+        for part in parts:
+            known |= _fields(part[name]) if name in part else {}
+        layers[name] = LayerObservation(
+            layer=name, units=len(statistics.mean), readers=readers[name], **known
         )
+    return layers
 
 
-def _check_finite(layers: Mapping[str, LayerObservation]) -> None:
+def _fields(value: Any) -> dict[str, Any]:
+    return {one.name: getattr(value, one.name) for one in fields(value)}
+
+
+def _check_finite(layers: Mapping[str, UnitStatistics]) -> None:
     for name, layer in layers.items():
         if broken := int((~torch.isfinite(layer.mean)).sum()):
             raise StructureNetError(
-                f"{broken} of {layer.units} units of {name!r} had activations that are NaN or"
+                f"{broken} of {len(layer.mean)} units of {name!r} had activations that are NaN or"
                 " infinite, so that nothing can be said of them. Look for bad values in the data,"
                 " or in the weights of a training that diverged."
             )
-
-
-def _final(values: Tensor) -> Tensor:
-    return values.to("cpu", torch.float64)
-
-
-def _by_unit(values: Tensor, axis: int) -> tuple[Tensor, tuple[int, ...]]:
-    """``values`` as (before, unit, after) without a copy, and the axes to reduce.
-
-    At least in float32. Where nothing comes after the units, as (before, unit).
-    """
-    axis %= values.dim()
-    whole = values.detach()
-    if whole.dtype in {torch.float16, torch.bfloat16}:
-        whole = whole.float()
-    units, after = values.size(axis), math.prod(values.shape[axis + 1 :])
-    if after == 1:
-        return whole.reshape(-1, units), (0,)
-    return whole.reshape(-1, units, after), (0, 2)
-
-
-_SLOPES: Final[Mapping[str, Callable[[Tensor], Tensor]]] = {
-    "tanh": lambda y: 1 - y.square(),
-    "sigmoid": lambda y: 4 * y * (1 - y),
-    "expit": lambda y: 4 * y * (1 - y),
-    "softsign": lambda y: (1 - y.abs()).square(),
-    "hardsigmoid": lambda y: ((y > 0) & (y < 1)).to(y),
-}
-"""The derivative from the output, relative to the largest."""
-
-
-def _is_bounded(activation: Activation | None) -> bool:
-    return activation is not None and (activation.bounds is not None or activation.name in _SLOPES)
-
-
-def _slope(block: Tensor, activation: Activation | None, dtype: torch.dtype) -> Tensor | None:
-    """The slope at outputs that were computed in ``dtype``, which rounds the bounds."""
-    if activation is None:
-        return None
-    if activation.bounds is None:
-        rule = _SLOPES.get(activation.name)
-        return rule(block) if rule else None
-    bounds = torch.tensor(activation.bounds, dtype=dtype, device=block.device)
-    low, high = bounds.to(block.dtype).unbind()
-    within = block < high
-    if activation.bounds[0] != 0:
-        within &= block > low
-    return within.to(block)

@@ -17,29 +17,69 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
-from structure_net.core.sparsity import SparseLayer
 from structure_net.evolution.activations import (
     ACTIVATIONS,
     Activation,
     activation_of,
     function_name,
+    writes_in_place,
+)
+from structure_net.evolution.unit_layers import (
+    directions,
+    observed_layers,
+    own_activation,
+    unit_axis,
+    units_of,
 )
 
-Reduce = Callable[[str, Tensor, int, Activation | None], Any]
-"""Takes a layer, the values of its units, their axis and the activation.
 
-What it returns is handed to `ReduceInput` where another layer reads just these values.
-"""
+@dataclass(eq=False, slots=True)
+class Call:
+    """One call of one layer.
 
-ReduceInput = Callable[[str, Tensor, int, Any], None]
-"""Takes a layer, its input, the axis of the input's units, and what `Reduce` made of it or None."""
+    Args:
+        layer: The layer's name.
+        module: The layer.
+        axis: The axis of its units, negative.
+        number: Counts the calls of a pass from 0.
+        size: The number of its units, once it wrote them.
+        done: Whether its units were reported.
+        output: Its output, while it waits for an activation.
+    """
+
+    layer: str
+    module: nn.Module
+    axis: int
+    number: int
+    size: int = -1
+    done: bool = False
+    output: Tensor | None = None
+
+
+class Listener(Protocol):
+    """Is told what the layers read, write and end up with; torch's functions are not watched
+    meanwhile."""
+
+    def read(self, call: Call, inputs: Tensor, known: Any) -> None:
+        """``call`` takes ``inputs``; ``known`` is what `settled` returned of the same values, None
+        where it was told of no such values."""
+
+    def wrote(self, call: Call, output: Tensor) -> None:
+        """``call`` gave ``output``, in front of any activation."""
+
+    def settled(
+        self, call: Call, values: Tensor, activation: Activation | None, before: Tensor | None
+    ) -> Any:
+        """The units of ``call`` end up with ``values``, behind ``activation``, which took
+        ``before`` (None where it is not known)."""
+
 
 _TRANSPARENT: Final = frozenset(
     (
@@ -97,66 +137,6 @@ _TRANSPARENT: Final = frozenset(
         "pad",
     )
 )
-_CONVOLUTIONS: Final = (
-    nn.Conv1d,
-    nn.Conv2d,
-    nn.Conv3d,
-    nn.ConvTranspose1d,
-    nn.ConvTranspose2d,
-    nn.ConvTranspose3d,
-)
-_DENSE: Final = (nn.Linear, nn.Embedding, nn.Bilinear)
-
-
-def unit_axis(module: nn.Module) -> int | None:
-    """The axis of a layer's output (and input) that holds its units; None for what is no layer.
-
-    Layers are sparse layers, linear layers, embeddings, convolutions, and a user's own modules
-    without children that own one matrix, which are taken for linear layers.
-    """
-    if isinstance(module, SparseLayer):
-        return module.channel_dim
-    if isinstance(module, _DENSE):
-        return -1
-    if isinstance(module, _CONVOLUTIONS):
-        return -1 - len(module.kernel_size)
-    if isinstance(module, nn.LayerNorm | nn.RMSNorm) or any(True for _ in module.children()):
-        return None
-    weights = [p for p in module.parameters() if p.dim() >= 2 and p.numel() > max(p.shape)]
-    return -1 if len(weights) == 1 and weights[0].dim() == 2 else None
-
-
-def _is_written(module: nn.Module, axis: int, output: Any) -> bool:
-    """Whether ``output`` holds the units of the layer along ``axis``."""
-    if not isinstance(output, Tensor) or not output.is_floating_point():
-        return False
-    if isinstance(module, (SparseLayer, *_DENSE, *_CONVOLUTIONS)):
-        return True
-    return any(output.size(-1) in p.shape for p in module.parameters() if p.dim() == 2)
-
-
-def observed_layers(network: nn.Module) -> dict[str, nn.Module]:
-    """The layers by name, in the order of registration; a layer inside a layer is a part of it."""
-    found: dict[str, nn.Module] = {}
-    inside: set[nn.Module] = set()
-    for name, module in network.named_modules():
-        if module in inside:
-            continue
-        if unit_axis(module) is not None:
-            found[name] = module
-            inside.update(module.modules())
-    return found
-
-
-@dataclass(eq=False, slots=True)
-class _Call:
-    """One call of one layer."""
-
-    layer: str
-    axis: int
-    size: int
-    done: bool = False
-    output: Tensor | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -164,14 +144,15 @@ class _Mark:
     """A tensor whose units are those of some calls, one by one."""
 
     reference: weakref.ref[Tensor]
-    calls: tuple[_Call, ...]
+    calls: tuple[Call, ...]
     activation: Activation | None = None
-    reduced: Any = None
+    before: Tensor | None = None
+    reported: Any = None
     version: int = -1
 
 
 class ActivationTracker(TorchFunctionMode):
-    """Follows one forward pass at a time and reports each layer's units through ``reduce``.
+    """Follows one forward pass at a time and tells a listener what each layer does.
 
     A context manager: hooks and marks are gone when it is left, by an exception too. Outputs are
     held until their activation is met, in the first pass only; afterwards layers without one are
@@ -179,25 +160,19 @@ class ActivationTracker(TorchFunctionMode):
 
     Args:
         network: The network that is going to be called.
-        reduce: Is told of each layer's values, once a call.
-        reduce_input: Is told of each layer's input.
+        listener: Is told of each layer's input, output and units, once a call each.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        reduce: Reduce,
-        reduce_input: ReduceInput | None = None,
-    ) -> None:
+    def __init__(self, network: nn.Module, listener: Listener) -> None:
         super().__init__()
         self._network = network
-        self._reduce = reduce
-        self._reduce_input = reduce_input
+        self._listener = listener
         self._layers = observed_layers(network)
         self._marks: dict[int, _Mark] = {}
-        self._open: list[_Call] = []
+        self._open: list[Call] = []
         self._activated: dict[str, bool] = {}
-        self._passes = 0
+        self._calls = 0
+        self._current: Call | None = None
         self._in_layer = 0
         self._in_leaf = 0
         self._handles: list[RemovableHandle] = []
@@ -228,10 +203,10 @@ class ActivationTracker(TorchFunctionMode):
         for call in self._open:
             self._activated.setdefault(call.layer, call.done)
             if not call.done and call.output is not None:
-                self._report(call, call.output, None)
+                self._report(call, call.output, None, None)
         self._open.clear()
         self._marks.clear()
-        self._passes += 1
+        self._calls = 0
 
     def __torch_function__(
         self,
@@ -245,52 +220,55 @@ class ActivationTracker(TorchFunctionMode):
         name = function_name(func)
         relevant = not self._in_layer and (name in ACTIVATIONS or name in _TRANSPARENT)
         marks = self._marks_of(args) if relevant else []
-        if marks and name not in ACTIVATIONS:
-            self._keep_before_writing(func, args)
-        result = func(*args, **kwargs)
-        if marks:
-            output = result[0] if isinstance(result, tuple) else result
-            if isinstance(output, Tensor):
-                activation = activation_of(name, args, kwargs) if name in ACTIVATIONS else None
-                self._carry(activation, marks, output)
-        return result
+        if not marks:
+            return func(*args, **kwargs)
+        if name not in ACTIVATIONS:
+            return self._carry(None, marks, func(*args, **kwargs))
+        met = activation_of(name, args, kwargs)
+        before = _kept(func, args, kwargs) if met.is_smooth else None
+        return self._carry(met, marks, func(*args, **kwargs), before)
 
     def _marks_of(self, args: tuple[Any, ...]) -> list[_Mark]:
         found = (self._marks.get(id(arg)) for arg in args if isinstance(arg, Tensor))
         return [mark for mark in found if mark is not None]
 
-    def _keep_before_writing(self, func: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        """A function that writes into its first argument must not change an output that is held."""
-        raw = getattr(func, "__name__", "")
-        if raw.startswith("__i") or (raw.endswith("_") and not raw.endswith("__")):
-            for call in self._open:
-                if call.output is not None and call.output is args[0]:
-                    call.output = call.output.clone()
-
-    def _carry(self, met: Activation | None, marks: list[_Mark], output: Tensor) -> None:
+    def _carry(
+        self,
+        met: Activation | None,
+        marks: list[_Mark],
+        result: Any,
+        before: Tensor | None = None,
+    ) -> Any:
+        """Marks a result of what works unit by unit; returns it."""
+        output = result[0] if isinstance(result, tuple) else result
+        if not isinstance(output, Tensor):
+            return result
         calls = tuple(dict.fromkeys(c for mark in marks for c in mark.calls if _fits(output, c)))
-        if not calls:
-            return
-        activation = met or next((mark.activation for mark in marks if mark.activation), None)
-        mark = self._mark(output, calls, activation)
-        if activation is not None and not self._in_leaf:
-            self._settle(mark, output)
+        if calls:
+            activation = met or next((mark.activation for mark in marks if mark.activation), None)
+            mark = self._mark(output, calls, activation)
+            mark.before = before
+            if activation is not None and not self._in_leaf:
+                self._settle(mark, output)
+        return result
 
     def _settle(self, mark: _Mark, values: Tensor) -> None:
         """The marked tensor holds what its layers' units end up with."""
         for call in mark.calls:
             if not call.done:
                 call.done, call.output = True, None
-                mark.reduced = self._report(call, values, mark.activation)
+                mark.reported = self._report(call, values, mark.activation, mark.before)
                 mark.version = values._version
-        mark.activation = None
+        mark.activation = mark.before = None
 
-    def _report(self, call: _Call, values: Tensor, activation: Activation | None) -> Any:
+    def _report(
+        self, call: Call, values: Tensor, activation: Activation | None, before: Tensor | None
+    ) -> Any:
         with torch._C.DisableTorchFunction():
-            return self._reduce(call.layer, values, call.axis, activation)
+            return self._listener.settled(call, values, activation, before)
 
     def _mark(
-        self, tensor: Tensor, calls: tuple[_Call, ...], activation: Activation | None
+        self, tensor: Tensor, calls: tuple[Call, ...], activation: Activation | None
     ) -> _Mark:
         key = id(tensor)
         reference = weakref.ref(tensor, lambda _: self._marks.pop(key, None))
@@ -303,45 +281,56 @@ class ActivationTracker(TorchFunctionMode):
 
         def before(module: nn.Module, args: tuple[Any, ...]) -> None:
             if not self._in_layer:
-                self._read(name, axis, args)
+                self._current = Call(name, layer, axis, self._calls)
+                self._calls += 1
+                self._read(self._current, args)
             self._in_layer += 1
 
         def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
             self._in_layer -= 1
-            if not self._in_layer and _is_written(module, axis, output):
-                self._written(name, axis, output)
+            units = None if self._in_layer else units_of(module, output)
+            if units is not None and self._current is not None:
+                self._written(self._current, units)
 
         self._handles += [
             layer.register_forward_pre_hook(before),
             layer.register_forward_hook(after),
         ]
 
-    def _read(self, name: str, axis: int, args: tuple[Any, ...]) -> None:
+    def _read(self, call: Call, args: tuple[Any, ...]) -> None:
         inputs = args[0] if args else None
         if not isinstance(inputs, Tensor) or not inputs.is_floating_point():
             return
-        mark, reduced = self._marks.get(id(inputs)), None
-        for call in mark.calls if mark else ():
-            if call.axis % inputs.dim() == axis % inputs.dim():
-                self.readers[call.layer][name] = None
-                # Written into since, the tensor is no longer what was reduced.
-                reduced = mark.reduced if mark and mark.version == inputs._version else None
-        if self._reduce_input is not None:
-            with torch._C.DisableTorchFunction():
-                self._reduce_input(name, inputs, axis, reduced)
+        mark, known = self._marks.get(id(inputs)), None
+        for writer in mark.calls if mark else ():
+            if writer.axis % inputs.dim() == call.axis % inputs.dim():
+                self.readers[writer.layer][call.layer] = None
+                # Written into since, the tensor is no longer what was reported.
+                known = mark.reported if mark and mark.version == inputs._version else None
+        with torch._C.DisableTorchFunction():
+            self._listener.read(call, inputs, known)
 
-    def _written(self, name: str, axis: int, output: Tensor) -> None:
-        if name not in self.order:
-            self.order.append(name)
-        call = _Call(name, axis, output.size(axis))
-        self._mark(output, (call,), None)
+    def _written(self, call: Call, output: Tensor) -> None:
+        if call.layer not in self.order:
+            self.order.append(call.layer)
+        call.size = output.size(call.axis)
+        with torch._C.DisableTorchFunction():
+            self._listener.wrote(call, output)
         self._open.append(call)
-        activated = self._activated.get(name)
-        if activated is None:
-            call.output = output
+        own = own_activation(call.module)
+        activated = self._activated.get(call.layer)
+        calls = (call,) if directions(call.module) == 1 else ()
+        mark = self._mark(output, calls, None)
+        if own is not None:
+            call.done = True
+            mark.reported = self._report(call, output, Activation(own), None)
+            mark.version = output._version
+        elif activated is None:
+            # What is held may be written into before it is known that no activation follows.
+            call.output = output.detach().clone()
         elif not activated:
             call.done = True
-            self._report(call, output, None)
+            self._report(call, output, None, None)
 
     def _hook_leaf(self, module: nn.Module) -> None:
         def before(module: nn.Module, args: tuple[Any, ...]) -> None:
@@ -359,6 +348,15 @@ class ActivationTracker(TorchFunctionMode):
         ]
 
 
-def _fits(output: Tensor, call: _Call) -> bool:
+def _kept(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
+    """What an activation takes, safe from being written into by it."""
+    taken = args[0] if args else None
+    if not isinstance(taken, Tensor):
+        return None
+    taken = taken.detach()
+    return taken.clone() if writes_in_place(func, args, kwargs) else taken
+
+
+def _fits(output: Tensor, call: Call) -> bool:
     axis = call.axis if call.axis >= 0 else output.dim() + call.axis
     return 0 <= axis < output.dim() and output.size(axis) == call.size

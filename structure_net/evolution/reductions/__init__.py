@@ -1,0 +1,27 @@
+"""Reductions: what a pass over a few batches makes of what it sees, one file for each need."""
+
+from structure_net.evolution.reductions.coactivation import Coactivation, Covariances
+from structure_net.evolution.reductions.effects import UnitEffects, UnitGradients
+from structure_net.evolution.reductions.passing import Pass
+from structure_net.evolution.reductions.probing import Probe, Reservoir
+from structure_net.evolution.reductions.reduction import Reduction, With
+from structure_net.evolution.reductions.units import UnitStatistics, UnitSums
+from structure_net.evolution.reductions.values import BatchSeen, Gradients, Samples, Values
+
+__all__ = [
+    "BatchSeen",
+    "Coactivation",
+    "Covariances",
+    "Gradients",
+    "Pass",
+    "Probe",
+    "Reduction",
+    "Reservoir",
+    "Samples",
+    "UnitEffects",
+    "UnitGradients",
+    "UnitStatistics",
+    "UnitSums",
+    "Values",
+    "With",
+]

@@ -1,0 +1,167 @@
+"""The pass itself: a network runs over batches while reductions are told what its layers do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+
+from structure_net.core.running import evaluating
+from structure_net.evolution.activations import Activation
+from structure_net.evolution.batches import Batch, Loss, batch_length, forward
+from structure_net.evolution.reductions.reduction import Reduction, With
+from structure_net.evolution.reductions.values import (
+    BatchSeen,
+    Gradients,
+    Samples,
+    Values,
+    by_direction,
+)
+from structure_net.evolution.tracking import ActivationTracker, Call
+
+
+class Pass:
+    """Runs a network over batches and tells reductions; see `Reduction` for what and when.
+
+    Args:
+        network: Any module; it is left as it was, and runs in evaluation mode.
+        reductions: Are told in this order.
+
+    Attributes:
+        batches: How many were seen.
+        samples: How many were seen.
+        readers: By layer, in order of first execution: the layers that read its units one by one.
+    """
+
+    def __init__(self, network: nn.Module, reductions: Sequence[Reduction]) -> None:
+        self._network = network
+        self._reductions = tuple(reductions)
+        self._input_readers = _told(reductions, "input")
+        self._output_readers = _told(reductions, "output")
+        self._edges: dict[With, dict[int, tuple[GradientEdge, torch.Size]]] = {}
+        self._now = Samples(0)
+        self.batches = 0
+        self.samples = 0
+        self.readers: Mapping[str, tuple[str, ...]] = {}
+        self.differentiates = frozenset(w for r in reductions for w in r.differentiates)
+
+    def run(self, data: Iterable[Batch], loss: Loss | None) -> None:
+        """Runs over all of ``data``; ``loss`` is needed where a reduction differentiates."""
+        differentiated = loss is not None and bool(self.differentiates)
+        with (
+            evaluating(self._network),
+            torch.set_grad_enabled(differentiated),
+            ActivationTracker(self._network, self) as tracker,
+        ):
+            for inputs, targets in data:
+                self._now = _samples(inputs, targets)
+                output = forward(self._network, inputs)
+                tracker.finish_pass()
+                self.readers = {name: tuple(tracker.readers[name]) for name in tracker.order}
+                if loss is not None and differentiated:
+                    self._differentiate(loss(output, targets))
+                seen = BatchSeen(inputs, targets, output, self._now.number, self.readers)
+                with torch.no_grad():
+                    for reduction in self._reductions:
+                        reduction.batch(seen)
+                self.batches += 1
+                self.samples += self._now.number
+
+    def read(self, call: Call, inputs: Tensor, known: Any) -> None:
+        """See `Listener.read`."""
+        values = Values(call, inputs.detach(), self._now, known=known)
+        self._tell(self._input_readers, values)
+
+    def wrote(self, call: Call, output: Tensor) -> None:
+        """See `Listener.wrote`."""
+        if self.differentiates and output.requires_grad:
+            self._remember(With.OUTPUTS, call, output)
+        if self._output_readers:
+            values = Values(call, by_direction(call, output.detach()), self._now)
+            self._tell(self._output_readers, values)
+
+    def settled(
+        self, call: Call, values: Tensor, activation: Activation | None, before: Tensor | None
+    ) -> Values:
+        """See `Listener.settled`."""
+        if self.differentiates:
+            if values.requires_grad:
+                self._remember(With.UNITS, call, values)
+            elif activation is None and call.number in self._edges.get(With.OUTPUTS, {}):
+                # A copy of the output, held until it was known that no activation follows.
+                self._edges.setdefault(With.UNITS, {})[call.number] = self._edges[With.OUTPUTS][
+                    call.number
+                ]
+        tensor = by_direction(call, values.detach())
+        found = Values(call, tensor, self._now, activation=activation, before=before)
+        with torch.no_grad():
+            for reduction in self._reductions:
+                reduction.units(found)
+        found.release()
+        return found
+
+    def _tell(self, listeners: Sequence[Any], values: Values) -> None:
+        with torch.no_grad():
+            for tell in listeners:
+                tell(values)
+        values.release()
+
+    def _remember(self, kind: With, call: Call, tensor: Tensor) -> None:
+        """An edge stands for the tensor as it is now, whatever is written into it later."""
+        shape = by_direction(call, tensor).shape
+        self._edges.setdefault(kind, {})[call.number] = (get_gradient_edge(tensor), shape)
+
+    def _differentiate(self, loss: Tensor) -> None:
+        edges, self._edges = self._edges, {}
+        wanted: list[tuple[With, Any, Any, torch.Size]] = []
+        for kind in (With.UNITS, With.OUTPUTS):
+            if kind in self.differentiates:
+                found = edges.get(kind, {})
+                wanted += [(kind, number, edge, shape) for number, (edge, shape) in found.items()]
+        if With.PARAMETERS in self.differentiates:
+            wanted += [
+                (With.PARAMETERS, name, parameter, parameter.shape)
+                for name, parameter in self._network.named_parameters()
+                if parameter.requires_grad
+            ]
+        if not wanted:
+            return
+        gradients = torch.autograd.grad(loss, [at for _, _, at, _ in wanted], allow_unused=True)
+        parts: dict[With, dict[Any, Tensor]] = {kind: {} for kind in With}
+        for (kind, key, _, shape), gradient in zip(wanted, gradients, strict=True):
+            known = loss.new_zeros(shape) if gradient is None else gradient.detach()
+            parts[kind][key] = known.reshape(shape)
+        with torch.no_grad():
+            said = Gradients(parts[With.UNITS], parts[With.OUTPUTS], parts[With.PARAMETERS])
+            for reduction in self._reductions:
+                if reduction.differentiates:
+                    reduction.gradients(said)
+
+
+def _told(reductions: Sequence[Reduction], event: str) -> tuple[Any, ...]:
+    """The methods of the reductions that listen to an event."""
+    silent = getattr(Reduction, event)
+    return tuple(getattr(r, event) for r in reductions if getattr(type(r), event) is not silent)
+
+
+def _samples(inputs: Any, targets: Any) -> Samples:
+    """How many samples a batch has, by its targets where its inputs agree, and where they lie."""
+    tensor = _first_tensor(inputs)
+    said = batch_length(targets) if _first_tensor(targets) is not None else 0
+    if tensor is None or not tensor.dim() or len(tensor) == said:
+        return Samples(said)
+    if tensor.dim() > 1 and tensor.size(1) == said:
+        return Samples(said, second=True)
+    return Samples(len(tensor))
+
+
+def _first_tensor(value: Any) -> Tensor | None:
+    if isinstance(value, Tensor):
+        return value
+    values = value.values() if isinstance(value, Mapping) else value
+    if not isinstance(values, Iterable) or isinstance(values, str):
+        return None
+    return next((t for t in map(_first_tensor, values) if t is not None), None)

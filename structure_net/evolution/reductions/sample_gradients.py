@@ -1,0 +1,157 @@
+r"""How the gradients of single samples differ, without keeping any of them.
+
+The weight gradient of one sample is :math:`g_i = \sum_t \delta_{it} x_{it}^T` over positions ``t``;
+its norm comes from inputs and output gradients alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+import torch
+from torch import Tensor
+
+from structure_net.core.sparsity import SparseLayer
+from structure_net.core.windows import windows
+from structure_net.evolution.reductions.layer_gradients import LayerCall, LayerCalls
+from structure_net.evolution.reductions.reduction import Reduction, With
+from structure_net.evolution.reductions.values import BatchSeen, Gradients, Values
+
+_AT_ONCE: Final = 2**22
+"""So many entries of single gradients exist at a time, where norms cannot do without."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SampleGradients:
+    r"""The gradients of one layer's weights, live ones only, and bias, sample by sample.
+
+    Args:
+        count: The number ``n`` of samples.
+        mean_square: :math:`\sum_i \lVert g_i \rVert^2 / n`.
+        square_of_mean: :math:`\lVert \sum_i g_i / n \rVert^2`.
+        directed: Samples whose gradient is not 0.
+        square_of_directions: :math:`\lVert \sum_i g_i / \lVert g_i \rVert \rVert^2` over these, of
+            which the mean cosine between samples follows (`metrics.cosine_of_total`).
+    """
+
+    count: int
+    mean_square: float
+    square_of_mean: float
+    directed: int
+    square_of_directions: float
+
+
+class SampleGradientNorms(Reduction):
+    """Running sums over single samples' gradients, as large as the layers' weights."""
+
+    differentiates: ClassVar[frozenset[With]] = frozenset({With.OUTPUTS})
+
+    def __init__(self) -> None:
+        self._calls = LayerCalls()
+        self._sums: dict[str, _Sums] = {}
+
+    def input(self, values: Values) -> None:
+        """See `Reduction.input`."""
+        self._calls.input(values)
+
+    def output(self, values: Values) -> None:
+        """See `Reduction.output`."""
+        self._calls.output(values)
+
+    def gradients(self, found: Gradients) -> None:
+        """See `Reduction.gradients`."""
+        calls: dict[str, list[LayerCall]] = {}
+        for call in self._calls.matched(found):
+            calls.setdefault(call.layer, []).append(call)
+        for layer, several in calls.items():
+            if layer not in self._sums:
+                self._sums[layer] = _Sums(_mask(several[0]))
+            pairs = [_pair(call) for call in several]
+            seen = torch.cat([one for one, _ in pairs], -1)
+            delta = torch.cat([one for _, one in pairs], -1)
+            self._sums[layer].add(seen, delta)
+
+    def batch(self, seen: BatchSeen) -> None:
+        """See `Reduction.batch`."""
+        self._calls.clear()
+
+    def result(self, readers: Mapping[str, tuple[str, ...]]) -> dict[str, SampleGradients]:
+        """By layer: linear layers and convolutions of 1 and 2 dimensions, sparse ones too."""
+        return {name: self._sums[name].result() for name in readers if name in self._sums}
+
+
+def _pair(call: LayerCall) -> tuple[Tensor, Tensor]:
+    """What the weights see and the gradients, ``(N, groups, P, T)`` and ``(N, groups, O, T)``."""
+    groups = call.geometry.groups
+    seen = windows(call.geometry, call.inputs).unflatten(1, (groups, -1)).flatten(3)
+    if getattr(call.module, "bias", None) is not None:
+        seen = torch.cat([seen, seen.new_ones(*seen.shape[:2], 1, seen.shape[3])], 2)
+    return seen, call.gradient.unflatten(1, (groups, -1)).flatten(3)
+
+
+def _mask(call: LayerCall) -> Tensor | None:
+    """The live weights of a sparse layer as `_pair` lays them out, ``(1, O, P)``; None if all."""
+    module = call.module
+    if not isinstance(module, SparseLayer) or module.density == 1:
+        return None
+    mask = module.pattern.mask().to(call.inputs)
+    mask = mask.repeat_interleave(call.geometry.size, 1)
+    if module.bias is not None:
+        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
+    return mask.unsqueeze(0)
+
+
+class _Sums:
+    """Sums over the samples of one layer."""
+
+    def __init__(self, mask: Tensor | None) -> None:
+        self._mask = mask
+        self._count = 0
+        self._square: Tensor | float = 0.0
+        self._directed: Tensor | int = 0
+        self._total: Tensor | float = 0.0
+        self._directions: Tensor | float = 0.0
+
+    def add(self, seen: Tensor, delta: Tensor) -> None:
+        squares = torch.cat(list(self._squares(seen, delta)))
+        lengths = squares.sqrt()
+        self._count += len(squares)
+        self._square += squares.double().sum()
+        self._directed += lengths.count_nonzero()
+        self._total += torch.einsum("ngot,ngpt->gop", delta, seen)
+        unit = torch.where(lengths > 0, 1 / lengths, 0).view(-1, 1, 1, 1)
+        self._directions += torch.einsum("ngot,ngpt->gop", delta * unit, seen)
+
+    def _squares(self, seen: Tensor, delta: Tensor) -> Iterator[Tensor]:
+        """The squared norm of each sample's gradient."""
+        samples, groups, inputs, positions = seen.shape
+        if positions == 1:
+            rows, columns = delta[..., 0].square(), seen[..., 0].square()
+            if self._mask is None:
+                yield (rows.sum(2) * columns.sum(2)).sum(1)
+            else:
+                yield ((rows @ self._mask.unsqueeze(0)) * columns.unsqueeze(2)).sum((1, 2, 3))
+            return
+        size = max(1, _AT_ONCE // (groups * inputs * delta.shape[2]))
+        for start in range(0, samples, size):
+            part = slice(start, start + size)
+            gradient = torch.einsum("ngot,ngpt->ngop", delta[part], seen[part])
+            if self._mask is not None:
+                gradient = gradient * self._mask
+            yield gradient.square().sum((1, 2, 3))
+
+    def result(self) -> SampleGradients:
+        return SampleGradients(
+            self._count,
+            float(self._square) / self._count,
+            self._norm(self._total) / self._count**2,
+            int(self._directed),
+            self._norm(self._directions),
+        )
+
+    def _norm(self, total: Tensor | float) -> float:
+        assert isinstance(total, Tensor)
+        live = total if self._mask is None else total * self._mask
+        return float(live.double().square().sum())

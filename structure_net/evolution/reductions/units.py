@@ -1,0 +1,136 @@
+"""What each unit did: extrema, moments, firing rate and slope."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from structure_net.evolution.activations import Activation
+from structure_net.evolution.reductions.reduction import Reduction
+from structure_net.evolution.reductions.slopes import has_slope, total_slope
+from structure_net.evolution.reductions.values import Moments, Values
+
+_NEVER_NEGATIVE: Final = frozenset({"relu", "relu6", "sigmoid", "expit", "softplus", "hardsigmoid"})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class UnitStatistics:
+    """What the units of one layer did; see `LayerObservation`, which takes these fields over."""
+
+    activation: str | None
+    count: int
+    minimum: Tensor
+    maximum: Tensor
+    mean: Tensor
+    mean_absolute: Tensor
+    second_moment: Tensor
+    firing_rate: Tensor
+    slope: Tensor | None
+    input_mean: Tensor | None
+    input_second_moment: Tensor | None
+
+
+class UnitSums(Reduction):
+    """Running sums and extrema of what each layer's units end up with and of its inputs."""
+
+    def __init__(self) -> None:
+        self._outputs: dict[str, _Sums] = {}
+        self._inputs: dict[str, RunningSums] = {}
+
+    def units(self, values: Values) -> None:
+        """See `Reduction.units`."""
+        if values.layer not in self._outputs:
+            self._outputs[values.layer] = _Sums(values.units, values.tensor.device)
+        self._outputs[values.layer].add_values(values)
+
+    def input(self, values: Values) -> None:
+        """See `Reduction.input`."""
+        if values.layer not in self._inputs:
+            self._inputs[values.layer] = RunningSums(values.units, values.tensor.device)
+        self._inputs[values.layer].add(values.moments())
+
+    def result(self, readers: Mapping[str, tuple[str, ...]]) -> dict[str, UnitStatistics]:
+        """By layer, in order of first execution."""
+        return {
+            layer: self._outputs[layer].statistics(self._inputs.get(layer)) for layer in readers
+        }
+
+
+class RunningSums:
+    """Running sums of one layer's values, in float64 where the device has it."""
+
+    def __init__(self, size: int, device: torch.device) -> None:
+        self.count = 0
+        self.total, self.square = zeros(2, size, device=device).unbind()
+
+    def add(self, moments: Moments) -> None:
+        """Takes one tensor in."""
+        self.count += moments.count
+        self.total += moments.total
+        self.square += moments.square
+
+    def mean(self) -> Tensor:
+        """Shape ``(C,)``."""
+        return final(self.total / self.count)
+
+    def second_moment(self) -> Tensor:
+        """Shape ``(C,)``."""
+        return final(self.square / self.count)
+
+
+class _Sums(RunningSums):
+    """Running sums and extrema of what one layer's units end up with."""
+
+    def __init__(self, size: int, device: torch.device) -> None:
+        super().__init__(size, device)
+        self.activation: Activation | None = None
+        self.fired, self.absolute, self.slope = zeros(3, size, device=device).unbind()
+        self.least = torch.full_like(self.total, torch.inf)
+        self.most = torch.full_like(self.total, -torch.inf)
+        self.sloped = 0
+
+    def add_values(self, values: Values) -> None:
+        block, over = values.block()
+        self.activation = values.activation
+        moments = values.moments()
+        self.add(moments)
+        # amin and amax are vectorised on the CPU where aminmax is not, and sign where > is not.
+        self.least = torch.minimum(self.least, block.amin(over))
+        self.most = torch.maximum(self.most, block.amax(over))
+        self.fired += block.sign().clamp_min_(0).sum(over)
+        name = values.activation.name if values.activation else ""
+        self.absolute += moments.total if name in _NEVER_NEGATIVE else block.abs().sum(over)
+        if (slope := total_slope(values)) is not None:
+            self.slope += slope
+            self.sloped += moments.count
+
+    def statistics(self, inputs: RunningSums | None) -> UnitStatistics:
+        sloped = has_slope(self.activation) and self.sloped == self.count
+        return UnitStatistics(
+            activation=self.activation.name if self.activation else None,
+            count=self.count,
+            minimum=final(self.least),
+            maximum=final(self.most),
+            mean=self.mean(),
+            mean_absolute=final(self.absolute / self.count),
+            second_moment=self.second_moment(),
+            firing_rate=final(self.fired / self.count),
+            slope=final(self.slope / self.count) if sloped else None,
+            input_mean=inputs.mean() if inputs else None,
+            input_second_moment=inputs.second_moment() if inputs else None,
+        )
+
+
+def zeros(*shape: int, device: torch.device) -> Tensor:
+    """Sums to begin with: float64 where the device has it."""
+    precise = torch.float32 if device.type == "mps" else torch.float64
+    return torch.zeros(shape, dtype=precise, device=device)
+
+
+def final(values: Tensor) -> Tensor:
+    """A result as it is handed out: float64 on the CPU."""
+    return values.to("cpu", torch.float64)

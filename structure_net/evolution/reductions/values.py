@@ -1,0 +1,233 @@
+"""What one call of one layer read, wrote or ended up with, and what several reductions need of it.
+
+Sums over positions and means over them are computed at most once for each tensor, when the first
+reduction asks. A layer that reads just what another one ended up with takes these over.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from structure_net.evolution.activations import Activation
+from structure_net.evolution.tracking import Call
+from structure_net.evolution.unit_layers import directions
+
+
+class Samples(NamedTuple):
+    """How many samples a batch has, and whether they lie along the second axis of its tensors."""
+
+    number: int
+    second: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moments:
+    """Sums over one tensor: the number of values, their sum and sum of squares, per unit."""
+
+    count: int
+    total: Tensor
+    square: Tensor
+
+
+class Values:
+    """The tensor of one call of one layer, by unit.
+
+    Args:
+        call: The call.
+        tensor: What was read, written or ended up with. Any shape with an axis of units.
+        samples: The samples of the batch.
+        activation: What it stands behind.
+        before: What that activation took, where it is smooth.
+        known: The values that another layer ended up with, if these are the same.
+
+    Attributes:
+        tensor: The tensor, detached; gone once the reductions were told, so that who needs it later
+            keeps it.
+        axis: The axis of the units, from 0.
+    """
+
+    __slots__ = (
+        "_block",
+        "_by_sample",
+        "_moments",
+        "activation",
+        "axis",
+        "before",
+        "call",
+        "samples",
+        "tensor",
+    )
+
+    def __init__(
+        self,
+        call: Call,
+        tensor: Tensor,
+        samples: Samples,
+        *,
+        activation: Activation | None = None,
+        before: Tensor | None = None,
+        known: Values | None = None,
+    ) -> None:
+        self.call = call
+        self.samples = samples
+        self.activation = activation
+        self.before = before
+        self.tensor = tensor
+        self.axis = call.axis % tensor.dim()
+        self._block: tuple[Tensor, tuple[int, ...]] | None = None
+        self._moments: Moments | None = known._moments if known else None
+        self._by_sample: tuple[Tensor | None] | None = known._by_sample if known else None
+
+    @property
+    def layer(self) -> str:
+        """The layer's name."""
+        return self.call.layer
+
+    @property
+    def module(self) -> nn.Module:
+        """The layer."""
+        return self.call.module
+
+    @property
+    def units(self) -> int:
+        """``C``."""
+        return self.tensor.size(self.axis)
+
+    def release(self) -> None:
+        """Lets go of the tensor and keeps what was computed of it."""
+        self.tensor = self.tensor.new_empty(0)
+        self._block = self.before = None
+
+    def block(self) -> tuple[Tensor, tuple[int, ...]]:
+        """The values as (before, unit, after) without a copy, and the axes to reduce.
+
+        At least in float32. Where nothing comes after the units, as (before, unit).
+        """
+        if self._block is None:
+            self._block = by_unit(self.tensor, self.axis)
+        return self._block
+
+    def rows(self) -> Tensor:
+        """The values at every sample and position. Shape ``(n, C)``, at least in float32."""
+        block, over = self.block()
+        return block if len(over) == 1 else block.movedim(1, 2).reshape(-1, block.size(1))
+
+    def moments(self) -> Moments:
+        """See `Moments`."""
+        if self._moments is None:
+            block, over = self.block()
+            count = block.numel() // block.size(1)
+            self._moments = Moments(count, block.sum(over), (block * block).sum(over))
+        return self._moments
+
+    def by_sample(self) -> Tensor | None:
+        """The mean of each unit over the positions of each sample.
+
+        The samples are along the first axis, or several rows of it one after the other belong to
+        each; along the second where the network's inputs have them there, the layer says so (a
+        recurrent layer without ``batch_first``), or the first axis cannot hold them.
+
+        Returns:
+            Shape ``(N, C)``, at least in float32; None where the values do not belong to samples.
+        """
+        if self._by_sample is None:
+            self._by_sample = (self._means(),)
+        return self._by_sample[0]
+
+    def total_by_sample(self) -> Tensor | None:
+        """The sum of each unit over the positions of each sample, like `by_sample`."""
+        means = self.by_sample()
+        if means is None:
+            return None
+        return means * (self.tensor.numel() // means.numel())
+
+    def samples_first(self, tensor: Tensor) -> Tensor | None:
+        """``tensor``, of the shape of these values, with the samples along the first axis.
+
+        Returns:
+            Shape ``(N, ...)``, the positions of a sample that were rows along the second axis;
+            None where the values do not belong to samples.
+        """
+        count, second = self.samples
+        fits = tensor.dim() > 2 and tensor.size(1) == count
+        if fits and (second or tensor.size(0) % count or _reads_steps_first(self.module)):
+            return tensor.movedim(1, 0)
+        if self.axis == 0 or not count or tensor.size(0) % count:
+            return None
+        return tensor if tensor.size(0) == count else tensor.unflatten(0, (count, -1))
+
+    def _means(self) -> Tensor | None:
+        whole = self.samples_first(_wide(self.tensor))
+        if whole is None:
+            return None
+        units = self.units
+        after = math.prod(self.tensor.shape[self.axis + 1 :])
+        count = self.samples.number
+        if whole.numel() == count * units:
+            return whole.reshape(count, units)
+        return whole.reshape(count, -1, units, after).mean((1, 3))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gradients:
+    """The gradients of one batch's loss, detached.
+
+    Args:
+        units: With respect to what a call's units ended up with, by the call's number; of the shape
+            of the values. Calls without a gradient are not there.
+        outputs: With respect to what a call wrote, by the call's number.
+        parameters: By the parameter's name, zeros where the loss does not depend on it.
+    """
+
+    units: Mapping[int, Tensor] = field(default_factory=dict)
+    outputs: Mapping[int, Tensor] = field(default_factory=dict)
+    parameters: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BatchSeen:
+    """A batch that has gone through the network.
+
+    Args:
+        inputs: What the network took.
+        targets: What its loss took.
+        output: What it gave, detached only where a reduction detaches it.
+        samples: ``N``.
+        readers: By layer: the layers that read its units one by one, as far as was seen.
+    """
+
+    inputs: Any
+    targets: Any
+    output: Any
+    samples: int
+    readers: Mapping[str, tuple[str, ...]]
+
+
+def by_direction(call: Call, tensor: Tensor) -> Tensor:
+    """``tensor`` with one axis of units: both directions of a recurrent layer as positions."""
+    ways = directions(call.module)
+    return tensor if ways == 1 else tensor.unflatten(-1, (ways, -1))
+
+
+def by_unit(values: Tensor, axis: int) -> tuple[Tensor, tuple[int, ...]]:
+    """See `Values.block`."""
+    axis %= values.dim()
+    whole = _wide(values.detach())
+    units, after = values.size(axis), math.prod(values.shape[axis + 1 :])
+    if after == 1:
+        return whole.reshape(-1, units), (0,)
+    return whole.reshape(-1, units, after), (0, 2)
+
+
+def _wide(values: Tensor) -> Tensor:
+    return values.float() if values.dtype in {torch.float16, torch.bfloat16} else values
+
+
+def _reads_steps_first(module: nn.Module) -> bool:
+    return isinstance(module, nn.RNNBase) and not module.batch_first
