@@ -32,6 +32,7 @@ class MoveAxis:
             to ``kept``.
         weights: Where new entries hold the mean: the tensor that weighs the old ones, a gain that
             follows the tensor; as it was before the edit.
+        pivot: What the model's code adds to the entries; `scale` multiplies the sum.
     """
 
     tensor: str
@@ -43,6 +44,22 @@ class MoveAxis:
     noise: float = 0.0
     merge: tuple[tuple[int, int], ...] = ()
     weights: str | None = None
+    pivot: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Regain:
+    """Lets the gain of a normalised weight follow the length of its direction.
+
+    Args:
+        gain: The dotted name of the gain.
+        direction: The dotted name of the tensor that is normalised.
+        dim: The norm is over all axes but this one; over all where it is None.
+    """
+
+    gain: str
+    direction: str
+    dim: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +194,7 @@ class SetGate:
 
 Move = (
     MoveAxis
+    | Regain
     | MoveLeaf
     | MergeLeaf
     | Connect

@@ -75,7 +75,8 @@ def _moved(
     out = reindex.gather(source, move.dim, fill=1.0 if move.fill is Fill.ONE else 0.0)
     if move.scale is not None:
         factors = torch.tensor(move.scale, dtype=torch.float64, device=out.device)
-        out.mul_(_along(factors, move.dim, out.dim()).to(out.dtype))
+        factors = _along(factors, move.dim, out.dim()).to(out.dtype)
+        out.add_(move.pivot).mul_(factors).sub_(move.pivot) if move.pivot else out.mul_(factors)
     new = [i for i, origin in enumerate(move.source) if origin == NEW]
     if new and move.fill in (Fill.MEAN, Fill.RANDOM) and out.is_floating_point():
         shape = _resized(out.shape, move.dim, len(new))

@@ -16,6 +16,7 @@ from structure_net.surgery.moves import (
     Move,
     MoveAxis,
     MoveLeaf,
+    Regain,
     ScaleAttribute,
     SetAttribute,
 )
@@ -167,6 +168,7 @@ def merge(group: ChannelGroup, pairs: Sequence[tuple[int, int]]) -> tuple[Move, 
     """Each pair ``(kept, dropped)`` of units as one: readers of ``dropped`` are added to those of
     ``kept``.
     """
+    _refuse_gains_that_read(group)
     gone = [dropped for _, dropped in pairs]
     if len(set(gone)) != len(gone) or {keep for keep, _ in pairs} & set(gone):
         raise SurgeryError(
@@ -177,7 +179,7 @@ def merge(group: ChannelGroup, pairs: Sequence[tuple[int, int]]) -> tuple[Move, 
     after = Reindex.drop(group.units, gone)
     for moved, axis in _moved(group, after):
         move = moved
-        if axis.role is Role.READS:
+        if axis.role is Role.READS or axis.halved:
             channels = tuple(
                 pair
                 for keep, dropped in pairs
@@ -191,6 +193,18 @@ def merge(group: ChannelGroup, pairs: Sequence[tuple[int, int]]) -> tuple[Move, 
     return (*moves, *_following(group, after, rescaled=True))
 
 
+def _refuse_gains_that_read(group: ChannelGroup) -> None:
+    """Two readers with a gain and a direction each have no sum of the kind."""
+    reading = {a.tensor for a in group.axes if a.role is Role.READS or a.halved}
+    for site in group.weight_norms:
+        if site.gain in reading:
+            raise SurgeryError(
+                f"Units of {group.layer!r} cannot be merged: {site.gain!r} is a gain of a "
+                "weight norm that reads them one by one. Take the weight norm off with "
+                "torch.nn.utils.parametrize.remove_parametrizations, merge, and put it on again."
+            )
+
+
 def reset(group: ChannelGroup, units: Sequence[int]) -> tuple[Move, ...]:
     """Units with fresh incoming weights, zero outgoing ones and empty optimizer state; widths stay.
 
@@ -202,7 +216,8 @@ def reset(group: ChannelGroup, units: Sequence[int]) -> tuple[Move, ...]:
         raise SurgeryError(f"Units of {group.layer!r} cannot be reset: {reason}.")
     renewed = set(units)
     source = tuple(NEW if unit in renewed else unit for unit in range(group.units))
-    return tuple(move for move, _ in _moved(group, Reindex(group.units, source)))
+    moves = [move for move, _ in _moved(group, Reindex(group.units, source))]
+    return (*moves, *_regained(group))
 
 
 def rearrange(group: ChannelGroup, units: Reindex) -> tuple[Move, ...]:
@@ -224,7 +239,8 @@ def _repeat(group: ChannelGroup, units: Reindex, noise: float) -> tuple[Move, ..
             moves.append(MoveLeaf(axis.tensor, axis.dim, source, readers, scale))
         else:
             own = noise if axis.role is Role.WRITES else 0.0
-            moves.append(MoveAxis(axis.tensor, axis.dim, axis.role, source, axis.fill, scale, own))
+            move = MoveAxis(axis.tensor, axis.dim, axis.role, source, axis.fill, scale, own)
+            moves.append(replace(move, pivot=axis.pivot))
     return (*moves, *_following(group, units, rescaled=False))
 
 
@@ -233,6 +249,11 @@ def _shares(source: Sequence[int]) -> tuple[float, ...]:
     for origin in source:
         count[origin] = count.get(origin, 0) + 1
     return tuple(1.0 / count[origin] for origin in source)
+
+
+def _regained(group: ChannelGroup) -> list[Move]:
+    """Gains of normalised weights, which follow what happens to the directions."""
+    return [Regain(site.gain, site.direction, site.dim) for site in group.weight_norms]
 
 
 def _moved(group: ChannelGroup, units: Reindex) -> list[tuple[Move, Axis]]:
@@ -250,7 +271,7 @@ def _moved(group: ChannelGroup, units: Reindex) -> list[tuple[Move, Axis]]:
             factor = math.sqrt(_shrinkage(group, axis, len(source)))
             scale = tuple(1.0 if origin == NEW else factor for origin in source)
         move = MoveAxis(axis.tensor, axis.dim, axis.role, source, axis.fill, scale)
-        moves.append((replace(move, weights=axis.weights), axis))
+        moves.append((replace(move, weights=axis.weights, pivot=axis.pivot), axis))
     return moves
 
 
@@ -279,7 +300,8 @@ def _paired(axis: Axis, units: int, keep: int, dropped: int) -> list[tuple[int, 
 
 def _following(group: ChannelGroup, units: Reindex, *, rescaled: bool) -> list[Move]:
     """Integers that follow the number of units, and the epsilon of normalisations."""
-    moves: list[Move] = [
+    moves: list[Move] = _regained(group)
+    moves += [
         SetAttribute(site.module, site.name, site.position, site.value(units.new_size))
         for site in group.attributes
     ]
