@@ -11,6 +11,7 @@ from collections.abc import Collection
 from structure_net.graph.channels import Role
 from structure_net.graph.index import Index
 from structure_net.graph.ledger import Origin
+from structure_net.graph.rules.handwritten import MOVES
 from structure_net.graph.sizes import Expr, Var, leaves, size_of
 
 
@@ -45,8 +46,17 @@ def gain_of(index: Index, step: int, var: Var) -> Origin | None:
     found = [o for o, use in uses if use.role is Role.SCALES and var in leaves(index.expr(o))]
     if len(found) != 1 or len(index.ledger.uses[found[0]]) != 1:
         return None
+    if not any(_unchanged(index, i, found[0][0]) for i in index.ledger.steps[step].inputs):
+        return None
     widths = sorted(size_of(expr) for expr in index.ledger.tensors[found[0][0]])
     return found[0] if all(width == 1 for width in widths[:-1]) else None
+
+
+def _unchanged(index: Index, step: int, name: str) -> bool:
+    """Whether a step supplies a parameter, moved about at most."""
+    while index.ledger.steps[step].operation in MOVES and len(index.ledger.steps[step].inputs) == 1:
+        step = index.ledger.steps[step].inputs[0]
+    return index.ledger.parameter_steps.get(step) == name
 
 
 def _sole_writers(index: Index, source: int, var: Var, keeping: Collection[str]) -> list[Origin]:

@@ -11,6 +11,9 @@ from structure_net.graph.ledger import Ledger, Norm
 from structure_net.graph.rules.reduction import MIXES
 
 FIXED_EPSILON: Final = "keeps its epsilon where it cannot be changed"
+NO_GAIN: Final = "has no gain that could follow the size"
+BY_WRITERS: Final = frozenset((FIXED_EPSILON, NO_GAIN))
+"""Obstacles around which what writes the channels can make up for the size."""
 
 
 def norm_sites(
@@ -42,13 +45,13 @@ def _site(ledger: Ledger, norm: Norm, model: nn.Module, *, bare: bool) -> NormSi
     if norm.kind == "mixing":
         return MIXES.removeprefix("which ")
     if norm.gain is None or bare:
-        return "has no gain that could follow the size"
+        return NO_GAIN
     if not _alone(ledger, norm.gain):
         return "has a gain that does something else as well"
     name = _epsilon(model.get_submodule(norm.epsilon_module), norm.epsilon)
     if name is None:
         return FIXED_EPSILON
-    return NormSite(norm.epsilon_module, norm.gain, name)
+    return NormSite(norm.epsilon_module, norm.gain, name, norm.offset)
 
 
 def _alone(ledger: Ledger, gain: str) -> bool:

@@ -13,24 +13,44 @@ from dataclasses import replace
 from structure_net.graph.channels import Role
 from structure_net.graph.ledger import Axes, Dim, Tag
 from structure_net.graph.rules.call import SIZE_ONE, Call, Operand
-from structure_net.graph.rules.elementwise import COPIES, broadcast
+from structure_net.graph.rules.elementwise import COPIES, UNARY, broadcast
 from structure_net.graph.sizes import leaves, resolve
 
-MOVES = ("view", "reshape", "_unsafe_view", "unsqueeze", "squeeze", "expand", "alias", "detach")
-PENDING = ("mean", "centred", "power", "shifted", "root", "inverse")
+MOVES = (
+    "view", "reshape", "_unsafe_view", "unsqueeze", "squeeze", "expand",
+    *(name for name in COPIES if name != "neg"),
+)  # fmt: skip
+"""Operations behind which a parameter holds the same entries."""
+PENDING = ("mean", "centred", "power", "shifted", "root", "inverse", "function")
+SIZED = ("power", "shifted", "root", "inverse", "function")
+"""Stages that hold one number for all channels, which depends on their mean square alone."""
+NUMERIC = ("add", "sub", "rsub", "mul", "div", "pow", "clamp", "clamp_min", "clamp_max", *UNARY)
 
 
 def recognise(call: Call) -> Axes | None:
     """The axes of a step that belongs to a normalisation, with ``call.tag`` set; None where it is
     any other step."""
     tensors = call.operands
+    axes = None
     if call.operation in COPIES and tensors:
         return None
     if len(tensors) == 1:
-        return _one(call, tensors[0])
-    if len(tensors) == 2 and call.operation in ("mul", "div", "sub", "add"):
-        return _two(call, tensors[0], tensors[1])
-    return None
+        axes = _one(call, tensors[0])
+    elif len(tensors) == 2 and call.operation in ("mul", "div", "sub", "add"):
+        axes = _two(call, tensors[0], tensors[1])
+    if axes is not None:
+        _follow(call)
+    return axes
+
+
+def _follow(call: Call) -> None:
+    """Notes the step among those of its normalisation."""
+    before = (operand.tag.steps for operand in call.operands if operand.tag is not None)
+    steps = tuple(dict.fromkeys(step for steps in before for step in (*steps, call.step)))
+    if call.tag is not None:
+        call.tag = replace(call.tag, steps=steps or (call.step,))
+        if call.tag.stage == "normalised" and call.tag.norm is not None:
+            call.ledger.norms[call.tag.norm].members = call.tag.steps
 
 
 def abandon(call: Call) -> None:
@@ -69,6 +89,8 @@ def _one(call: Call, x: Operand) -> Axes | None:
         call.tag = {0.5: replace(tag, stage="root"), -0.5: replace(tag, stage="inverse")}.get(power)
     elif tag is not None and stage == "root" and operation == "reciprocal":
         call.tag = replace(tag, stage="inverse")
+    if call.tag is None and tag is not None and stage in SIZED and operation in NUMERIC:
+        call.tag = replace(tag, stage="function", epsilon=None)
     return None if call.tag is None else broadcast(call, (x,))
 
 
@@ -131,10 +153,9 @@ def _square(call: Call, x: Operand, other: Operand) -> Axes | None:
 
 def _normalise(call: Call, x: Operand, factor: Operand) -> Axes | None:
     tag = factor.tag
-    stage = {"mul": "inverse", "div": "root"}.get(call.operation)
-    if tag is None or tag.stage != stage or tag.epsilon is None:
+    if tag is None or tag.stage not in SIZED or call.operation not in ("mul", "div"):
         return None
-    if stage == "root" and call.operands[0] is not x:
+    if call.operation == "div" and call.operands[0] is not x:
         return None
     own = x.tag
     centred = own is not None and own.stage == "centred" and own.source == tag.source
@@ -142,7 +163,8 @@ def _normalise(call: Call, x: Operand, factor: Operand) -> Axes | None:
     if not (plain or (centred and tag.centred)):
         return None
     kind = "layer" if tag.centred else "rms"
-    value, module = tag.epsilon
+    followable = tag.stage == {"mul": "inverse", "div": "root"}[call.operation]
+    value, module = tag.epsilon if followable and tag.epsilon is not None else (None, "")
     index = call.norm(kind, tag.expr, tag.source, epsilon=value, epsilon_module=module)
     call.tag = replace(tag, stage="normalised", norm=index)
     return broadcast(call, (x, factor))
@@ -153,7 +175,7 @@ def _gain(call: Call, x: Operand, table: Operand) -> Axes | None:
     tag = x.tag
     if tag is None or tag.norm is None or not table.dims:
         return None
-    norm, name = call.ledger.norms[tag.norm], _stored(call, table)
+    norm, (name, offset) = call.ledger.norms[tag.norm], _stored(call, table)
     if name is None or call.operation not in ("mul", "add"):
         return None
     axes = broadcast(call, (x, table))
@@ -161,19 +183,30 @@ def _gain(call: Call, x: Operand, table: Operand) -> Axes | None:
     if wide != [resolve(norm.expr)]:
         return None
     if call.operation == "mul" and tag.stage == "normalised" and norm.gain in (None, name):
-        norm.gain = name
+        norm.gain, norm.offset = name, offset
         call.use_all(table, Role.SCALES)
         call.tag = replace(tag, stage="gained")
-    elif call.operation == "add" and tag.stage == "gained":
+    elif call.operation == "add" and tag.stage == "gained" and not offset:
         call.use_all(table, Role.SHIFTS)
     else:
         return None
     return axes
 
 
-def _stored(call: Call, table: Operand) -> str | None:
-    """The parameter that a tensor is, seen in another shape at most."""
-    step, steps = table.step, call.ledger.steps
-    while steps[step].operation in MOVES and len(steps[step].inputs) == 1:
+def _stored(call: Call, table: Operand) -> tuple[str | None, float]:
+    """The parameter that a tensor is, seen in another shape at most, and a number that was added to
+    it."""
+    step, steps, offset = table.step, call.ledger.steps, 0.0
+    while len(steps[step].inputs) == 1:
+        operation, numbers = steps[step].operation, steps[step].numbers
+        if (
+            operation == "add"
+            and not offset
+            and len(numbers) in (1, 2)
+            and numbers[1:] in ((), (1.0,))
+        ):
+            offset = numbers[0]
+        elif operation not in MOVES:
+            break
         step = steps[step].inputs[0]
-    return call.ledger.parameter_steps.get(step)
+    return call.ledger.parameter_steps.get(step), offset

@@ -81,7 +81,7 @@ def test_a_gain_may_be_seen_in_another_shape() -> None:
 
 
 GAINS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "shifted": lambda x, weight: (1 + weight) * x,
+    "scaled": lambda x, weight: (2 * weight) * x,
     "used twice": lambda x, weight: (weight * x).tanh() * weight,
     "computed": lambda x, weight: weight.exp() * x,
 }

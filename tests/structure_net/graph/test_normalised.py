@@ -1,0 +1,45 @@
+"""Public architectures under norms of weights and of streams: what of them changes, and exactly.
+
+Every layer but the head grows by one unit and by three, is doubled, and loses a unit that nothing
+reads. Tolerance: some dozen operations in double precision on numbers of size one.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.zoo.attempts import Attempt, Subject
+from tests.zoo.normalised import CASES as WEIGHTS
+from tests.zoo.streams import CASES as STREAMS
+
+CASES = {case.name: case for case in (*WEIGHTS, *STREAMS)}
+EXACT = 1e-12
+# What makes a sum over all channels the same is zero in new ones; copies would double it.
+NO_COPIES = {"stream_unit": {"stem", "down"}}
+
+
+def exact(attempt: Attempt) -> bool:
+    return attempt.refusal is None and attempt.gap < EXACT
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_layer_grows_exactly_by_any_count(name: str) -> None:
+    subject = Subject(CASES[name])
+    assert set(subject.layers) <= subject.graph.editable.keys()
+    for layer in subject.layers:
+        growths = list(subject.growths(layer))
+        assert len(growths) == 2, (layer, subject.graph.group(layer).refusal)
+        assert all(map(exact, growths)), (layer, growths)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_layer_doubles_and_loses_what_nothing_reads_exactly(name: str) -> None:
+    subject = Subject(CASES[name])
+    for layer in subject.layers:
+        doubled, removal = subject.doubling(layer), subject.removal(layer)
+        if layer in NO_COPIES.get(name, ()):
+            assert doubled.refusal is not None, layer
+        else:
+            assert exact(doubled), (layer, doubled)
+        assert removal is not None, layer
+        assert exact(removal), (layer, removal)
