@@ -12,6 +12,18 @@ from structure_net.evolution.metrics.activity import (
     weight_activity,
 )
 from structure_net.evolution.metrics.bottlenecks import Bottleneck, bottlenecks, capacity_used
+from structure_net.evolution.metrics.clouds import (
+    PersistenceDiagrams,
+    betti_curve,
+    common_scales,
+    euclidean_distances,
+    farthest_points,
+    gap_ratio,
+    geodesic_distances,
+    persistence_diagrams,
+    persistence_entropy,
+    total_persistence,
+)
 from structure_net.evolution.metrics.hebbian import (
     OjaStatistics,
     RedundantPair,
@@ -31,6 +43,7 @@ from structure_net.evolution.metrics.information import (
     renyi_entropy,
     renyi_information,
 )
+from structure_net.evolution.metrics.matchings import bottleneck_distance, wasserstein_distance
 from structure_net.evolution.metrics.performance import (
     PERFORMANCE_MEASURES,
     activation_diversity,
@@ -76,15 +89,19 @@ __all__ = [
     "NoisyInformation",
     "NullComparison",
     "OjaStatistics",
+    "PersistenceDiagrams",
     "RedundantPair",
     "Unavailable",
     "activation_diversity",
     "activity_trace",
+    "betti_curve",
+    "bottleneck_distance",
     "bottleneck_scores",
     "bottlenecks",
     "capacity_used",
     "cka",
     "cka_table",
+    "common_scales",
     "correlation",
     "correlation_of_covariance",
     "counted_measures",
@@ -92,8 +109,12 @@ __all__ = [
     "dead_units",
     "deep_graph_persistence",
     "effective_rank",
+    "euclidean_distances",
+    "farthest_points",
+    "gap_ratio",
     "gaussian_channel",
     "gaussian_kernel",
+    "geodesic_distances",
     "gradient_variance",
     "growth_score",
     "hsic",
@@ -113,6 +134,8 @@ __all__ = [
     "parameter_efficiency",
     "participation_ratio",
     "performance_sensitivity",
+    "persistence_diagrams",
+    "persistence_entropy",
     "redundant_pairs",
     "relative",
     "renyi_entropy",
@@ -123,7 +146,9 @@ __all__ = [
     "spectrum_of_covariance",
     "stable_rank",
     "summarised_weights",
+    "total_persistence",
     "unconnected_pairs",
+    "wasserstein_distance",
     "weak_units",
     "weight_activity",
 ]

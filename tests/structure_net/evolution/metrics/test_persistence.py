@@ -107,11 +107,11 @@ def test_one_outlier_changes_it_much() -> None:
 
 
 def test_shuffling_independent_weights_changes_nothing() -> None:
-    """To a thousandth: a shuffle's deviation is 4e-4 of the normalised number."""
+    """To four deviations of a shuffle, which are 9e-4 of the normalised number."""
     weights = randn(784, 256)
     order = torch.randperm(784 * 256, generator=torch.Generator().manual_seed(1))
     other = found(weights.flatten()[order].view(784, 256)).per_vertex()
-    assert found(weights).per_vertex() == pytest.approx(other, abs=1.2e-3)
+    assert found(weights).per_vertex() == pytest.approx(other, abs=3.6e-3)
 
 
 def compared(weights: Tensor, samples: int = 50) -> NullComparison:
