@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from structure_net.evolution.analysis import Lazy
 from structure_net.evolution.batches import (
     ITERABLE_AGAIN,
     Batch,
@@ -21,9 +22,12 @@ from structure_net.evolution.batches import (
 )
 from structure_net.evolution.events import Event
 from structure_net.evolution.history import TrainingHistory
+from structure_net.evolution.memory import AnalysisMemory, Reads
 from structure_net.evolution.observation import Observation
 from structure_net.surgery.journal import Journal
 from structure_net.surgery.optimizers import LOG
+
+T = TypeVar("T")
 
 
 class TrainingHooks(Protocol):
@@ -69,6 +73,7 @@ class NetworkContext:
         example: Inputs to trace the network with; the first samples of the loader if None.
         observation: What the analyzers asked to be measured; set by the system.
         hooks: What a trainer calls while it trains; set by the system.
+        memory: What analyzers keep from one look to the next; set by the system.
 
     Raises:
         TypeError: ``network`` is no module, or ``data_loader`` cannot be iterated.
@@ -87,6 +92,7 @@ class NetworkContext:
     example: Any = None
     observation: Observation | None = None
     hooks: TrainingHooks | None = None
+    memory: AnalysisMemory | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.network, nn.Module):
@@ -104,7 +110,8 @@ class NetworkContext:
 
         Network and optimizer are copied in one step, so that the copied optimizer holds the copied
         parameters. An optimizer that was not handed to the edits so far follows them first, as it
-        would at its next step. Loaders are shared. Hooks stay behind.
+        would at its next step. Loaders are shared. Hooks stay behind, and of the memory what is
+        cached.
         """
         if self.optimizer is not None:
             LOG.catch_up(self.optimizer)
@@ -116,7 +123,28 @@ class NetworkContext:
             history=self.history.fork(),
             journal=self.journal.fork(),
             hooks=None,
+            memory=None if self.memory is None else self.memory.fork(),
         )
+
+    def recall(
+        self,
+        owner: object,
+        layers: str | Iterable[str] | None,
+        compute: Callable[[], T],
+        *,
+        name: Hashable = "",
+        reads: Reads = "weights",
+    ) -> T:
+        """What ``compute`` gives, from `memory` where it is still true; see
+        `AnalysisMemory.recall`. Without a memory it is computed."""
+        if self.memory is None:
+            return compute()
+        return self.memory.recall(owner, layers, compute, name=name, reads=reads)
+
+    def lazy(self, compute: Callable[[], Any]) -> Lazy:
+        """A value of an analysis that is computed when it is first read; see
+        `AnalysisMemory.lazy`. Without a memory, nobody notices when that is too late."""
+        return Lazy(compute) if self.memory is None else self.memory.lazy(compute)
 
     def train_batches(
         self, limit: int | None = None, *, epoch: int | None = None

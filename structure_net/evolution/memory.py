@@ -105,22 +105,22 @@ class AnalysisMemory:
         self.moment += 1
         self._cached.clear()
 
-    def edited(self, touched: Iterable[str], behind: Iterable[str] = ()) -> None:
+    def edited(self, touched: Iterable[str], behind: Iterable[str] | None = None) -> None:
         """An edit was made.
 
         Args:
             touched: The layers whose weights or connections it changed.
-            behind: The layers whose activations may be others now, beyond these.
+            behind: The layers whose activations may be others now, beyond these; None: any.
         """
         self.moment += 1
         weights = frozenset(touched)
-        activations = weights | frozenset(behind)
-        self._cached = {
-            key: entry
-            for key, entry in self._cached.items()
-            if entry.layers is not None
-            and not entry.layers & (weights if entry.reads == "weights" else activations)
-        }
+        activations = None if behind is None else weights | frozenset(behind)
+
+        def holds(entry: _Entry) -> bool:
+            changed = weights if entry.reads == "weights" else activations
+            return entry.layers is not None and changed is not None and not entry.layers & changed
+
+        self._cached = {key: entry for key, entry in self._cached.items() if holds(entry)}
 
     def fork(self) -> Self:
         """A memory with the same notes and nothing cached, for a copy of the network."""

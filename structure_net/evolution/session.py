@@ -25,7 +25,15 @@ from structure_net.evolution.editing import uninterrupted
 from structure_net.evolution.events import Event, EventKind, Observer
 from structure_net.evolution.history import EpochRecord
 from structure_net.evolution.interfaces import Analyzer, EditingStrategy, GrowthStrategy
+from structure_net.evolution.memory import AnalysisMemory
 from structure_net.evolution.observation import observe
+from structure_net.evolution.touching import (
+    HeldTensors,
+    behind,
+    held_tensors,
+    preserve,
+    touched,
+)
 from structure_net.evolution.triggers import Progress, Trigger
 from structure_net.surgery.entries import OPAQUE, REJECTED, START, EditEntry, EventEntry
 from structure_net.surgery.lineage import architecture
@@ -75,7 +83,11 @@ class EvolutionSession:
         observer: Observer | None = None,
         own_loop: bool = False,
     ) -> None:
-        self._context = context if own_loop else replace(context, hooks=self)
+        memory = AnalysisMemory() if context.memory is None else context.memory
+        memory.trained()  # what happened to the network between two sessions is not known
+        self._memory = memory
+        hooks = context.hooks if own_loop else self
+        self._context = replace(context, hooks=hooks, memory=memory)
         self._analyzers = tuple(analyzers)
         self._rules = tuple(rules)
         self._observer = observer
@@ -95,6 +107,7 @@ class EvolutionSession:
 
     def training(self, context: NetworkContext) -> None:
         """A trainer works on ``context`` from here on; see `TrainingHooks.training`."""
+        self._memory.trained()
         self._context = replace(context, hooks=self)
 
     def after_step(self, loss: Tensor | None = None) -> Sequence[Event]:
@@ -109,6 +122,7 @@ class EvolutionSession:
             before (a kept output, a loss whose ``backward`` is to come) belongs to the old one.
         """
         self._step += 1
+        self._memory.trained()
         if not self._in_steps:
             return ()
         due = self._due(self._in_steps)
@@ -131,6 +145,7 @@ class EvolutionSession:
         Returns:
             What was done, the record first.
         """
+        self._memory.trained()
         record = self._record(metrics)
         self._context.history.append(record)
         event = self._emit(EventKind.EPOCH_FINISHED, record=record)
@@ -193,7 +208,14 @@ class EvolutionSession:
         limit = max(analyzer.max_batches for analyzer in self._analyzers if analyzer.needs)
         with random_state_kept(context.device):
             data = context.train_batches(limit)
-            seen = observe(context.network, data, needs=needs, loss=context.loss)
+            seen = observe(
+                context.network,
+                data,
+                needs=needs,
+                loss=context.loss,
+                probe_size=max(analyzer.probe_size for analyzer in self._analyzers),
+                seed=context.seed,
+            )
         return replace(context, observation=seen)
 
     def _between_epochs(self) -> list[Rule]:
@@ -234,12 +256,26 @@ class EvolutionSession:
             return [self._reject(rule, trigger, analysis, verdict.measured)]
         before, entries = architecture(self._context.network), len(self._context.journal)
         left_out = _left_out(self._context)
+        held = held_tensors(self._context.network)
         with uninterrupted():
-            self._take(rule, grow(self._context))
+            try:
+                self._take(rule, grow(self._context))
+            finally:
+                self._forget(rule, held, entries)
             events = self._note(rule, trigger, before, entries)
         if any(event.kind is EventKind.GREW_BY_HAND for event in events):
             self._check_optimizer(left_out)
         return events
+
+    def _forget(self, rule: Rule, held: HeldTensors, entries: int) -> None:
+        """Lets the memory follow a growth: edits touch some layers, a change by hand any."""
+        edits = [e.edit for e in self._context.journal[entries:] if isinstance(e, EditEntry)]
+        if not edits or not isinstance(rule.strategy, EditingStrategy):
+            self._memory.trained()
+            return
+        layers, observed = touched(held, self._context.network), self._context.observation
+        order = list(observed.layers) if observed else None
+        self._memory.edited(layers, () if preserve(edits) else behind(layers, order))
 
     def _check_optimizer(self, left_out: set[int]) -> None:
         """Lets go of an optimizer that growth by hand left behind; a trainer makes a new one."""

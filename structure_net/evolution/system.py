@@ -239,8 +239,9 @@ def _rested(context: NetworkContext) -> NetworkContext:
 
 
 def _reading(context: NetworkContext) -> NetworkContext:
-    """The context with a journal of its own, since a session begins an empty one."""
-    return replace(context, journal=context.journal.fork())
+    """The context with a journal and a memory of its own, which a session writes to."""
+    memory = None if context.memory is None else context.memory.fork()
+    return replace(context, journal=context.journal.fork(), memory=memory)
 
 
 def _both(first: Observer | None, second: Observer | None) -> Observer | None:

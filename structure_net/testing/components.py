@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
+from enum import Enum
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -18,6 +21,7 @@ from structure_net.evolution import (
     ComposableEvolutionSystem,
     EditingStrategy,
     GrowthStrategy,
+    Need,
     NetworkContext,
     Trainer,
 )
@@ -56,12 +60,18 @@ def example_context(seed: int = 0) -> NetworkContext:
     return NetworkContext(network, batches(), validation_loader=batches(), seed=seed)
 
 
-def check_analyzer(analyzer: Analyzer, context: NetworkContext | None = None) -> None:
-    """Checks that an analyzer only looks, and says the same when it looks again.
+def check_analyzer(
+    analyzer: Analyzer, context: NetworkContext | None = None, *, prefix: str = ""
+) -> None:
+    """Checks that an analyzer only looks, reports data, and says the same when it looks again.
+
+    It must find the same whoever else looks: it reads of the shared observation what it asked for
+    in ``needs`` and ``probe_size``, and no more.
 
     Args:
         analyzer: What to check.
         context: What to try it on; `example_context` if None. It is left as it is.
+        prefix: What its keys must begin with.
 
     Raises:
         AssertionError: A promise is broken; the message says which.
@@ -72,11 +82,49 @@ def check_analyzer(analyzer: Analyzer, context: NetworkContext | None = None) ->
         first = dict(system.analyze(context))
     _require(bool(first), "analyze must return at least one key")
     _require(all(isinstance(key, str) for key in first), "the keys must be strings")
+    _require(all(key.startswith(prefix) for key in first), f"the keys must begin with {prefix!r}")
+    for key, value in first.items():
+        _check_data(key, value)
     second = dict(system.analyze(context))
     _require(_same(first, second), "two looks at the same network must give the same")
     copy = pickle.loads(pickle.dumps(analyzer))
     third = dict(ComposableEvolutionSystem([copy]).analyze(context))
     _require(_same(first, third), "a pickled analyzer must find the same")
+    beside = ComposableEvolutionSystem([_Greedy(analyzer), analyzer]).analyze(context)
+    fourth = {key: beside[key] for key in first}
+    _require(_same(first, fourth), "an analyzer must find the same when another one needs more")
+
+
+class _Greedy(Analyzer):
+    """Needs all that can be measured, on as many batches as another analyzer."""
+
+    needs = frozenset(Need)
+
+    def __init__(self, other: Analyzer) -> None:
+        self.max_batches = other.max_batches if other.needs else 1
+        self.probe_size = other.probe_size + 7
+
+    def analyze(self, context: NetworkContext) -> Mapping[str, Any]:
+        return {}
+
+
+def _check_data(key: str, value: Any) -> None:
+    """A value of an analysis is data: it can be kept, compared and written down."""
+    if isinstance(value, torch.Tensor):
+        _require(not value.requires_grad, f"{key!r} must hold tensors without a graph")
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            _check_data(key, name)
+            _check_data(key, item)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            _check_data(key, item)
+    elif is_dataclass(value) and not isinstance(value, type):
+        for one in fields(value):
+            _check_data(key, getattr(value, one.name))
+    else:
+        plain = isinstance(value, bool | int | float | str | np.ndarray | np.generic | Enum | None)
+        _require(plain, f"{key!r} must hold data; got {type(value).__name__}")
 
 
 def check_strategy(
@@ -233,9 +281,15 @@ def _surroundings(network: nn.Module) -> list[tuple[Any, ...]]:
 
 
 def _same(first: Any, second: Any) -> bool:
-    """Equality that looks into tensors."""
-    if isinstance(first, torch.Tensor):
-        return isinstance(second, torch.Tensor) and torch.equal(first, second)
+    """Equality that looks into tensors, arrays and values, and in which NaN equals NaN."""
+    if isinstance(first, torch.Tensor | np.ndarray):
+        return type(first) is type(second) and _same_numbers(first, second)
+    if isinstance(first, float) and math.isnan(first):
+        return isinstance(second, float) and math.isnan(second)
+    if is_dataclass(first) and not isinstance(first, type):
+        return type(first) is type(second) and all(
+            _same(getattr(first, one.name), getattr(second, one.name)) for one in fields(first)
+        )
     if isinstance(first, Mapping):
         same_keys = isinstance(second, Mapping) and list(first) == list(second)
         return same_keys and all(_same(first[key], second[key]) for key in first)
@@ -243,6 +297,15 @@ def _same(first: Any, second: Any) -> bool:
         pairs = zip(first, second, strict=True)
         return len(first) == len(second) and all(_same(a, b) for a, b in pairs)
     return bool(first == second)
+
+
+def _same_numbers(first: Any, second: Any) -> bool:
+    one, other = torch.as_tensor(first), torch.as_tensor(second)
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    return torch.equal(torch.nan_to_num(one), torch.nan_to_num(other)) and torch.equal(
+        one.isnan(), other.isnan()
+    )
 
 
 def check_component(component: Component, analyzers: Sequence[Analyzer] = ()) -> None:

@@ -1,0 +1,82 @@
+"""Which layers a growth touched, told by the tensors that it put in the place of others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Final
+
+from torch import Tensor, nn
+
+from structure_net.evolution.unit_layers import observed_layers
+from structure_net.surgery.edits import (
+    AddNeurons,
+    AddResidualBlock,
+    DoubleWidth,
+    Edit,
+    InsertLayer,
+    SplitNeurons,
+)
+
+PRESERVING: Final = (AddNeurons, SplitNeurons, DoubleWidth, InsertLayer, AddResidualBlock)
+"""The edits that are the identity at birth."""
+
+HeldTensors = Mapping[str, Tensor]
+"""The tensors behind parameters and buffers by name. As long as they are held, no other tensor can
+stand at the same address."""
+
+
+def held_tensors(network: nn.Module) -> HeldTensors:
+    """The tensors that an edit may replace, aliased."""
+    named = chain(network.named_parameters(), network.named_buffers())
+    return {name: tensor.detach() for name, tensor in named}
+
+
+def touched(before: HeldTensors, network: nn.Module) -> frozenset[str]:
+    """The layers whose parameters or buffers are not those that were there before.
+
+    A layer whose tensors have other names now, or which is gone, counts under both names.
+
+    Args:
+        before: What `held_tensors` said in front of the growth.
+        network: The network behind it.
+    """
+    after = held_tensors(network)
+    changed = [n for n in before.keys() | after.keys() if not _same(before.get(n), after.get(n))]
+    layers = set(observed_layers(network))
+    return frozenset(_layer_of(name, layers) for name in changed)
+
+
+def behind(layers: frozenset[str], order: Sequence[str] | None) -> tuple[str, ...] | None:
+    """The layers whose activations may differ when those of ``layers`` do.
+
+    Args:
+        layers: The layers that were touched.
+        order: All layers in order of execution; None where it is not known.
+
+    Returns:
+        The first of them and all that run after it, all where one has no place in the order;
+        None, for any layer, where there is no order.
+    """
+    if order is None:
+        return None
+    places = [order.index(layer) if layer in order else 0 for layer in layers]
+    return tuple(order[min(places) :]) if places else ()
+
+
+def preserve(edits: Iterable[Edit]) -> bool:
+    """Whether all ``edits``, as strategies propose them, leave the network's function as it is."""
+    return all(isinstance(edit, PRESERVING) for edit in edits)
+
+
+def _same(before: Tensor | None, after: Tensor | None) -> bool:
+    if before is None or after is None:
+        return False
+    return before.data_ptr() == after.data_ptr() and before.shape == after.shape
+
+
+def _layer_of(tensor: str, layers: set[str]) -> str:
+    """The layer that a tensor belongs to: the longest name in front of it, else its module's."""
+    parts = tensor.split(".")
+    found = (".".join(parts[:n]) for n in range(len(parts) - 1, -1, -1))
+    return next((name for name in found if name in layers), ".".join(parts[:-1]))
