@@ -279,6 +279,7 @@ class ChannelGraph:
             leaf=name in ledger.leaves,
             power=expansion.powers.get(origin, 0.0),
             halved=origin in expansion.halved,
+            lost=next((norm.lost for _, norm in self.structure.expansions.index.norms(var)), 0),
             pivot=self.structure.expansions.index.offsets.get(name, 0.0),
         )
 

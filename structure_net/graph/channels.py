@@ -58,6 +58,7 @@ class Axis:
             that a normalisation which cannot follow sees what it saw before.
         halved: When every channel is copied, the entries are divided among the copies although they
             do not read: a tensor that reads behind them cannot be.
+        lost: n - 1 and m - 1 stand for n and m where this is 1.
         pivot: What the model's code adds to the entries before it uses them, as in ``1 + weight``;
             the sum is what is multiplied.
     """
@@ -72,6 +73,7 @@ class Axis:
     power: float = 0.0
     halved: bool = False
     pivot: float = 0.0
+    lost: int = 0
 
 
 class Growth(Enum):

@@ -90,6 +90,8 @@ class Expansions:
             name = min(tied)[0]
             return frozenset(), f"'{name}', which both writes and reads these channels"
         for _, norm in self.index.norms(var):
+            if norm.lost:
+                return frozenset(), f"{norm}, whose variance is not divided by all channels"
             if not _uniform(norm.expr, var):
                 return frozenset(), f"{norm}, which spans other channels as well"
         try:

@@ -49,6 +49,8 @@ class Tag:
         norm: The index of the normalisation, once it is complete.
         epsilon: The constant that was added, and the module that added it.
         steps: The steps that led here.
+        gain: The parameter that has multiplied the centred channels already.
+        lost: 1 where the variance is divided by one less than the number of channels.
     """
 
     stage: str
@@ -58,6 +60,8 @@ class Tag:
     norm: int | None = None
     epsilon: tuple[float, str] | None = None
     steps: tuple[int, ...] = ()
+    gain: str | None = None
+    lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,7 @@ class Norm:
         operation: The ATen operation that completes the normalisation.
         offset: What the code adds to the gain before it multiplies, as in ``1 + weight``.
         members: The steps that the normalisation is made of.
+        lost: 1 where the variance is divided by one less than the number of channels.
     """
 
     kind: str
@@ -121,6 +126,7 @@ class Norm:
     operation: str = "mean"
     offset: float = 0.0
     members: tuple[int, ...] = ()
+    lost: int = 0
 
     def __str__(self) -> str:
         if self.kind == "mixing":

@@ -10,7 +10,9 @@ front of a norm is divided by s, too. A tensor that writes the stream and reads 
 output (a tied embedding) is right as a writer; that norm's gain and bias make up for its reading,
 by another division each.
 
-All this is exact where the stream reaches norms and readers through operations of degree one alone.
+Where a variance is divided by one channel less, as ``torch.std`` has it, n - 1 and m - 1 stand for
+n and m. All this is exact where the stream reaches norms and readers through operations of degree
+one alone.
 """
 
 from __future__ import annotations
@@ -48,7 +50,8 @@ def powers(
     """
     index, var = expectation.index, expectation.var
     stream = _Stream(index, var)
-    if len(expectation.streams) != 1 or not stream.is_linear():
+    alike = len(expectation.streams) == 1 == len({norm.lost for _, norm in stream.norms})
+    if not alike or not stream.is_linear():
         raise RefusalError(obstacle)
     out: dict[Origin, float] = {}
     tied: set[Origin] = set()

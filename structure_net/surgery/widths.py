@@ -277,7 +277,8 @@ def _moved(group: ChannelGroup, units: Reindex) -> list[tuple[Move, Axis]]:
 
 def _shrinkage(group: ChannelGroup, axis: Axis, size: int) -> float:
     """The axis' size before the edit, over its size after it."""
-    return len(axis.lift(tuple(range(group.units)))) / size
+    before = len(axis.lift(tuple(range(group.units))))
+    return max(before - axis.lost, 1) / max(size - axis.lost, 1)
 
 
 def _leaf(group: ChannelGroup, axis: Axis, source: tuple[int, ...]) -> MoveLeaf:

@@ -105,6 +105,14 @@ class Written(nn.Module):
         return centred / (variance + 1e-2).sqrt() * self.weight + self.bias
 
 
+class Annotated(Written):
+    """LayerNorm as the Annotated Transformer has it: by an unbiased standard deviation."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, deviation = x.mean(-1, keepdim=True), x.std(-1, keepdim=True)
+        return self.weight * (x - mean) / (deviation + EPSILON) + self.bias
+
+
 class Stream(nn.Module):
     """A residual stream with a gated branch, all of it behind norms."""
 
@@ -147,6 +155,7 @@ NORMS: dict[str, type[nn.Module]] = {
     "functional": Functional,
     "unit": Unit,
     "written": Written,
+    "annotated": Annotated,
     "bare": Bare,
     "bare root": BareRoot,
 }

@@ -49,7 +49,7 @@ def _follow(call: Call) -> None:
     steps = tuple(dict.fromkeys(step for steps in before for step in (*steps, call.step)))
     if call.tag is not None:
         call.tag = replace(call.tag, steps=steps or (call.step,))
-        if call.tag.stage == "normalised" and call.tag.norm is not None:
+        if call.tag.norm is not None and not call.ledger.norms[call.tag.norm].members:
             call.ledger.norms[call.tag.norm].members = call.tag.steps
 
 
@@ -80,7 +80,7 @@ def _one(call: Call, x: Operand) -> Axes | None:
         )
         expr = tag.expr if tag and stage == "centred" else x.expr(-1) if x.dims else None
         call.tag = None if expr is None else Tag("square", source, expr, centred)
-    elif operation in ("mean", "var"):
+    elif operation in ("mean", "var", "std"):
         return _moment(call, x)
     elif tag is not None and stage == "power" and operation == "add":
         call.tag = replace(tag, stage="shifted", epsilon=(float(call["other"]), call.module))
@@ -104,9 +104,12 @@ def _moment(call: Call, x: Operand) -> Axes | None:
     if not leaves(expr) or any(origin for d in x.axes for origin in d.origins):
         return None
     tag = x.tag
-    if call.operation == "var":
+    if call.operation in ("var", "std"):
         biased = call["correction"] == 0 or call["unbiased"] is False
-        call.tag = Tag("power", _origin(call, x), expr, centred=True) if biased else None
+        plain = biased or (call["correction"] in (None, 1) and call["unbiased"] is not False)
+        stage = "power" if call.operation == "var" else "function"
+        tag = Tag(stage, _origin(call, x), expr, centred=True, lost=0 if biased else 1)
+        call.tag = tag if plain and x.tag is None else None
     elif tag is not None and tag.stage == "square" and tag.expr == expr:
         call.tag = replace(tag, stage="power")
     elif tag is None:
@@ -163,25 +166,32 @@ def _normalise(call: Call, x: Operand, factor: Operand) -> Axes | None:
     if not (plain or (centred and tag.centred)):
         return None
     kind = "layer" if tag.centred else "rms"
-    followable = tag.stage == {"mul": "inverse", "div": "root"}[call.operation]
+    followable = tag.stage == {"mul": "inverse", "div": "root"}[call.operation] and not tag.lost
     value, module = tag.epsilon if followable and tag.epsilon is not None else (None, "")
-    index = call.norm(kind, tag.expr, tag.source, epsilon=value, epsilon_module=module)
-    call.tag = replace(tag, stage="normalised", norm=index)
+    index = call.norm(
+        kind, tag.expr, tag.source, epsilon=value, epsilon_module=module, lost=tag.lost
+    )
+    gain = own.gain if own is not None and centred else None
+    call.ledger.norms[index].gain = gain
+    call.tag = replace(tag, stage="gained" if gain else "normalised", norm=index)
     return broadcast(call, (x, factor))
 
 
 def _gain(call: Call, x: Operand, table: Operand) -> Axes | None:
     """``normalised * gain``, then ``+ bias``."""
     tag = x.tag
-    if tag is None or tag.norm is None or not table.dims:
+    if tag is None or (tag.norm is None and tag.stage != "centred") or not table.dims:
         return None
-    norm, (name, offset) = call.ledger.norms[tag.norm], _stored(call, table)
+    name, offset = _stored(call, table)
     if name is None or call.operation not in ("mul", "add"):
         return None
     axes = broadcast(call, (x, table))
     wide = [resolve(dim.expr) for dim in table.axes if call.wide(dim.expr)]
-    if wide != [resolve(norm.expr)]:
+    if wide != [resolve(tag.expr)]:
         return None
+    if tag.norm is None:
+        return axes if _gained_early(call, table, replace(tag, gain=name), offset) else None
+    norm = call.ledger.norms[tag.norm]
     if call.operation == "mul" and tag.stage == "normalised" and norm.gain in (None, name):
         norm.gain, norm.offset = name, offset
         call.use_all(table, Role.SCALES)
@@ -191,6 +201,15 @@ def _gain(call: Call, x: Operand, table: Operand) -> Axes | None:
     else:
         return None
     return axes
+
+
+def _gained_early(call: Call, table: Operand, tag: Tag, offset: float) -> bool:
+    """``gain * (x - mean)``, which is divided later; with ``call.tag`` set."""
+    if call.operation != "mul" or offset:
+        return False
+    call.use_all(table, Role.SCALES)
+    call.tag = tag
+    return True
 
 
 def _stored(call: Call, table: Operand) -> tuple[str | None, float]:
