@@ -1,0 +1,45 @@
+"""The weights of a layer in one form: outputs, inputs, and the kernel's positions behind them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from structure_net.core.sparsity import SparseLayer
+
+_PLAIN = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+
+def unit_weights(module: nn.Module) -> Tensor | None:
+    """The weights from each input unit to each output unit, detached.
+
+    Args:
+        module: A layer.
+
+    Returns:
+        Shape ``(outputs, inputs, ...)`` with the kernel's axes last, 0 where there is no connection
+        (in a sparse layer, and between the groups of a grouped convolution). None for what is no
+        linear, sparse or convolutional layer, and has no one matrix from inputs to outputs.
+    """
+    if isinstance(module, SparseLayer):
+        return module.dense_weight().detach()
+    if isinstance(module, _PLAIN):
+        return _ungrouped(module.weight.detach(), getattr(module, "groups", 1))
+    if isinstance(module, _TRANSPOSED):
+        whole = module.weight.detach()
+        parts = [part.transpose(0, 1) for part in whole.chunk(module.groups)]
+        return _ungrouped(torch.cat(parts), module.groups)
+    return None
+
+
+def _ungrouped(weight: Tensor, groups: int) -> Tensor:
+    """``weight`` of shape ``(outputs, inputs / groups, ...)`` with every group in its place."""
+    if groups == 1:
+        return weight
+    outputs, inputs = weight.shape[0] // groups, weight.shape[1]
+    whole = weight.new_zeros(weight.shape[0], inputs * groups, *weight.shape[2:])
+    for group, part in enumerate(weight.chunk(groups)):
+        rows = slice(group * outputs, (group + 1) * outputs)
+        whole[rows, group * inputs : (group + 1) * inputs] = part
+    return whole
