@@ -43,6 +43,7 @@ from structure_net.evolution.metrics.information import (
     renyi_entropy,
     renyi_information,
 )
+from structure_net.evolution.metrics.maps import MapBarcode, map_barcode
 from structure_net.evolution.metrics.matchings import bottleneck_distance, wasserstein_distance
 from structure_net.evolution.metrics.performance import (
     PERFORMANCE_MEASURES,
@@ -85,6 +86,7 @@ __all__ = [
     "PERFORMANCE_MEASURES",
     "Bottleneck",
     "LabelInformation",
+    "MapBarcode",
     "NeuralPersistence",
     "NoisyInformation",
     "NullComparison",
@@ -122,6 +124,7 @@ __all__ = [
     "label_information",
     "largest_magnitude",
     "linear_kernel",
+    "map_barcode",
     "measure_layers",
     "metabolic_cost",
     "neural_persistence",
