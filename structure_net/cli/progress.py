@@ -22,14 +22,22 @@ class LiveWatcher(Watcher):
         self._console = console
         self._bar = bar
         self._task: TaskID | None = None
+        self._epochs = 0
 
     def began(self, headline: str, *, epochs: int | None, done: int) -> None:
         """Says what starts."""
         self._say(headline)
         self._restart("evolving", epochs, done)
 
+    def step(self, batch: int, *, of: int | None) -> None:
+        """Moves the bar within the epoch, by at most a hundredth of it at a time."""
+        if self._bar is None or self._task is None or not of or batch % max(1, of // 100):
+            return
+        self._bar.update(self._task, completed=self._epochs + min(batch / of, 1.0))
+
     def epoch(self, number: int, metrics: Mapping[str, float]) -> None:
         """Moves the bar and shows the newest accuracies, or losses, in it."""
+        self._epochs = number
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=number, note=_note(metrics))
 
@@ -54,7 +62,10 @@ class LiveWatcher(Watcher):
             return
         if self._task is not None:
             self._bar.remove_task(self._task)
-        self._task = self._bar.add_task(name, total=epochs, completed=done, note="")
+        self._epochs = done
+        self._task = self._bar.add_task(
+            name, total=epochs, completed=done, of=epochs or "?", note=""
+        )
 
 
 def _note(metrics: Mapping[str, float]) -> str:
@@ -73,13 +84,12 @@ def live_display(console: Console) -> Iterator[LiveWatcher]:
     if not console.is_terminal:
         yield LiveWatcher(console, None)
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("epochs"),
+        TextColumn("{task.completed:.2f}/{task.fields[of]} epochs"),
         TimeElapsedColumn(),
         TextColumn("{task.fields[note]}"),
     )

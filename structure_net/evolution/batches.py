@@ -6,7 +6,7 @@ mapping of keyword arguments; that is all the framework needs to know of a model
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Any
@@ -107,3 +107,11 @@ def random_state_kept(device: torch.device | str) -> AbstractContextManager[None
     """
     place = torch.device(device)
     return torch.random.fork_rng(devices=[place] if place.type == "cuda" else [])
+
+
+def number_of_batches(loader: object) -> int | None:
+    """Batches per epoch; None where the loader does not know."""
+    try:
+        return len(loader) if isinstance(loader, Sized) else None
+    except TypeError:  # A DataLoader over an iterable data set has __len__ and cannot answer.
+        return None

@@ -16,6 +16,7 @@ class EventKind(Enum):
     EDITED = "edited"  # edit, reason, trigger, seed, changes
     GREW_BY_HAND = "grew_by_hand"  # trigger, before, after: architectures
     REJECTED = "rejected"  # edits, reasons, trigger, and what the acceptance policy measured
+    STEP_FINISHED = "step_finished"  # batch: of its epoch, from 1; batches: in an epoch, or None
     EPOCH_FINISHED = "epoch_finished"  # record: the EpochRecord
     ITERATION_FINISHED = "iteration_finished"  # context to go on from, seconds, stats
     INTERRUPTED = "interrupted"  # context: consistent, training goes on from it

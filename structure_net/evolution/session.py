@@ -19,7 +19,7 @@ from structure_net.core.statistics import network_stats
 from structure_net.errors import StructureNetError
 from structure_net.evolution.acceptance import Acceptance, Always
 from structure_net.evolution.analysis import Analysis
-from structure_net.evolution.batches import random_state_kept
+from structure_net.evolution.batches import number_of_batches, random_state_kept
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.editing import uninterrupted
 from structure_net.evolution.events import Event, EventKind, Observer
@@ -123,6 +123,8 @@ class EvolutionSession:
         """
         self._step += 1
         self._memory.trained()
+        if self._observer is not None:
+            self._tell_step()
         if not self._in_steps:
             return ()
         due = self._due(self._in_steps)
@@ -134,6 +136,11 @@ class EvolutionSession:
                 self._emit(EventKind.DIVERGED, context=self._context, message=said)
             return ()
         return self._decide(due)
+
+    def _tell_step(self) -> None:
+        context = self._context
+        batch, batches = self._step - context.history.step, number_of_batches(context.data_loader)
+        self._emit(EventKind.STEP_FINISHED, batch=batch, batches=batches or None)
 
     def after_epoch(self, metrics: Mapping[str, float], *, more: bool = True) -> Sequence[Event]:
         """An epoch is over: it is recorded, and the strategies of the epoch are asked.

@@ -18,8 +18,6 @@ from structure_net.data import TensorSplit
 from structure_net.errors import RunError
 from structure_net.evolution import (
     ComposableEvolutionSystem,
-    Event,
-    EventKind,
     Loss,
     NetworkContext,
     Trainer,
@@ -84,13 +82,9 @@ def _trained(name: str, network: nn.Module, prepared: Prepared, watcher: Watcher
         seed=request.seed,
     )
 
-    def observe(event: Event) -> None:
-        if event.kind is EventKind.EPOCH_FINISHED:
-            watcher.epoch(event.detail["record"].epoch, event.detail["record"].metrics)
-
     began = time.perf_counter()
     for _ in range(request.iterations):
-        context = system.evolve_network(context, 1, on_event=observe)
+        context = system.evolve_network(context, 1, on_event=watcher.training)
     return score(name, context, prepared, seconds=time.perf_counter() - began)
 
 

@@ -133,10 +133,8 @@ def _one_iteration(prepared: Prepared, state: RunState, watcher: Watcher) -> Run
     edited: list[float] = []
 
     def observe(event: Event) -> None:
-        if event.kind is EventKind.EPOCH_FINISHED:
-            record = event.detail["record"]
-            watcher.epoch(record.epoch, record.metrics)
-        elif event.kind in (EventKind.EDITED, EventKind.GREW_BY_HAND):
+        watcher.training(event)
+        if event.kind in (EventKind.EDITED, EventKind.GREW_BY_HAND):
             edited.append(before + time.perf_counter() - began)
 
     context = prepared.system.evolve_network(state.context, 1, on_event=observe)

@@ -10,6 +10,7 @@ from structure_net.evolution.batches import (
     batches,
     example_of,
     forward,
+    number_of_batches,
     to_device,
 )
 
@@ -84,3 +85,14 @@ def test_each_module_gets_its_own_mode_back_even_after_an_error() -> None:
         look()
     assert seen == [False]
     assert [m.training for m in network.modules()] == [True, True, False]
+
+
+class Endless(torch.utils.data.IterableDataset[int]):
+    def __iter__(self):  # type: ignore[no-untyped-def]  # the base leaves it untyped
+        return iter(int, 1)
+
+
+def test_the_number_of_batches_is_known_where_the_loader_knows_it() -> None:
+    assert number_of_batches([1, 2, 3]) == 3
+    assert number_of_batches(iter([1])) is None
+    assert number_of_batches(torch.utils.data.DataLoader(Endless())) is None

@@ -125,9 +125,22 @@ def test_nothing_grows_on_a_loss_that_is_not_finite_and_observers_hear_of_it() -
     session = system.attach(network, example=torch.zeros(2, 12))
     assert session.after_step(torch.tensor(float("nan"))) == ()
     assert network[0].weight.shape == (8, 12)
-    assert [(event.kind, event.detail["message"]) for event in heard] == [
+    told = [event for event in heard if event.kind is not EventKind.STEP_FINISHED]
+    assert [(event.kind, event.detail["message"]) for event in told] == [
         (EventKind.DIVERGED, "The loss of step 1 is not finite, so that nothing grows.")
     ]
+
+
+def test_steps_are_told_with_their_place_in_the_epoch(context: NetworkContext) -> None:
+    network, heard = model(), list[Event]()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    system = ComposableEvolutionSystem(on_event=heard.append)
+    batches = len(list(context.data_loader))
+    session = system.attach(network, data_loader=context.data_loader)
+    loop(network, session, optimizer, context, 2)
+    steps = [event.detail for event in heard if event.kind is EventKind.STEP_FINISHED]
+    assert [step["batch"] for step in steps] == [*range(1, batches + 1)] * 2
+    assert {step["batches"] for step in steps} == {batches}
 
 
 def test_epoch_triggers_fire_between_epochs(context: NetworkContext) -> None:

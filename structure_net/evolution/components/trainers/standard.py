@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, Final, Literal
@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from structure_net.errors import TrainingDivergedError
-from structure_net.evolution.batches import ITERABLE_AGAIN, forward
+from structure_net.evolution.batches import ITERABLE_AGAIN, forward, number_of_batches
 from structure_net.evolution.components.trainers.snapshots import Snapshot
 from structure_net.evolution.context import NetworkContext, TrainingHooks
 from structure_net.evolution.events import Event, EventKind
@@ -128,7 +128,7 @@ class _Run:
         self._hooks = hooks
         self._optimizer = optimizer
         self._precision = precision(context.device)
-        self._length = _length(context.data_loader)
+        self._length = number_of_batches(context.data_loader)
         steps = trainer.epochs * (self._length or 1)
         self._scheduler = trainer.scheduler(optimizer, steps)
         self._good = Snapshot(context.network, optimizer)
@@ -232,14 +232,6 @@ def _summary(blocks: list[tuple[Tensor, Tensor | None, Tensor]]) -> dict[str, fl
     if len(hits) < len(blocks):
         return {"train_loss": loss}
     return {"train_loss": loss, "train_accuracy": float(sum(h.sum() for h in hits)) / samples}
-
-
-def _length(loader: object) -> int | None:
-    """Batches per epoch; None where the loader does not know."""
-    try:
-        return len(loader) if isinstance(loader, Sized) else None
-    except TypeError:  # A DataLoader over an iterable data set has __len__ and cannot answer.
-        return None
 
 
 def _fused(parameters: list[nn.Parameter]) -> bool:
