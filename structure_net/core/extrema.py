@@ -10,16 +10,29 @@ from torch import Tensor
 DEAD_THRESHOLD: Final = 0.01
 OVERACTIVE_MULTIPLIER: Final = 2.5
 SATURATED_SLOPE: Final = 0.1
+DEAD_SLOPE: Final = 0.01
 
-_CENTRED: Final = frozenset({"tanh", "softsign", "hardtanh", "identity"})
+_CENTRED: Final = frozenset(
+    (
+        "tanh",
+        "softsign",
+        "hardtanh",
+        "identity",
+        "tanhshrink",
+        "softshrink",
+        "hardshrink",
+        "lstm",
+        "gru",
+    )
+)
 
 
 def largest_activation(minimum: Tensor, maximum: Tensor, activation: str | None) -> Tensor:
     """How far a unit gets from silence: what `dead_units` compares with its threshold.
 
     The largest activation; the largest absolute one behind activations that are centred at 0
-    (tanh, softsign, hardtanh, the identity), where a unit that is always -1 acts as much as one
-    that is always 1, and is no less alive.
+    (tanh, softsign, hardtanh, the shrinking ones, the identity, and the states of LSTM and GRU),
+    where a unit that is always -1 acts as much as one that is always 1, and is no less alive.
 
     Args:
         minimum: The smallest activation of each unit. Shape ``(C,)``.
@@ -43,6 +56,21 @@ def dead_units(largest: Tensor, threshold: float = DEAD_THRESHOLD) -> Tensor:
         Shape ``(C,)``, bool.
     """
     return largest < threshold
+
+
+def resting_units(slope: Tensor, least: float = DEAD_SLOPE) -> Tensor:
+    """Units behind a smooth rectifier (GELU, SiLU, ELU, softplus, ...) that are dead: whatever they
+    take, it falls where the activation is flat.
+
+    Args:
+        slope: The mean absolute derivative at what the unit takes. Shape ``(C,)``. Behind ReLU
+            this is the firing rate.
+        least: Between 0 and 1.
+
+    Returns:
+        Shape ``(C,)``, bool.
+    """
+    return slope < least
 
 
 def overactive_units(mean: Tensor, multiplier: float = OVERACTIVE_MULTIPLIER) -> Tensor:

@@ -1,6 +1,11 @@
 """Measures of what networks do: pure functions on tensors."""
 
-from structure_net.core.extrema import dead_units, overactive_units, saturated_units
+from structure_net.core.extrema import (
+    dead_units,
+    overactive_units,
+    resting_units,
+    saturated_units,
+)
 from structure_net.evolution.metrics.activity import (
     activity_trace,
     growth_score,
@@ -24,6 +29,7 @@ from structure_net.evolution.metrics.clouds import (
     persistence_entropy,
     total_persistence,
 )
+from structure_net.evolution.metrics.complexes import flag_betti_numbers, path_betti_numbers
 from structure_net.evolution.metrics.hebbian import (
     OjaStatistics,
     RedundantPair,
@@ -80,6 +86,16 @@ from structure_net.evolution.metrics.similarity import (
     hsic,
     linear_kernel,
 )
+from structure_net.evolution.metrics.units import (
+    cloned_units,
+    dead_confidence,
+    detectable_rate,
+    dormancy_scores,
+    dormant_units,
+    rarely_active_units,
+    samples_to_call_dead,
+    silence_probability,
+)
 from structure_net.evolution.metrics.validity import Unavailable
 
 __all__ = [
@@ -103,16 +119,22 @@ __all__ = [
     "capacity_used",
     "cka",
     "cka_table",
+    "cloned_units",
     "common_scales",
     "correlation",
     "correlation_of_covariance",
     "counted_measures",
     "cumulative_rank",
+    "dead_confidence",
     "dead_units",
     "deep_graph_persistence",
+    "detectable_rate",
+    "dormancy_scores",
+    "dormant_units",
     "effective_rank",
     "euclidean_distances",
     "farthest_points",
+    "flag_betti_numbers",
     "gap_ratio",
     "gaussian_channel",
     "gaussian_kernel",
@@ -136,15 +158,20 @@ __all__ = [
     "overactive_units",
     "parameter_efficiency",
     "participation_ratio",
+    "path_betti_numbers",
     "performance_sensitivity",
     "persistence_diagrams",
     "persistence_entropy",
+    "rarely_active_units",
     "redundant_pairs",
     "relative",
     "renyi_entropy",
     "renyi_information",
+    "resting_units",
+    "samples_to_call_dead",
     "saturated_units",
     "shuffled_persistence",
+    "silence_probability",
     "spectrum",
     "spectrum_of_covariance",
     "stable_rank",
