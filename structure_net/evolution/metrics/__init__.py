@@ -17,6 +17,7 @@ from structure_net.evolution.metrics.activity import (
     weight_activity,
 )
 from structure_net.evolution.metrics.bottlenecks import Bottleneck, bottlenecks, capacity_used
+from structure_net.evolution.metrics.centrality import Degrees, betweenness, degrees, pagerank
 from structure_net.evolution.metrics.clouds import (
     PersistenceDiagrams,
     betti_curve,
@@ -30,6 +31,12 @@ from structure_net.evolution.metrics.clouds import (
     total_persistence,
 )
 from structure_net.evolution.metrics.complexes import flag_betti_numbers, path_betti_numbers
+from structure_net.evolution.metrics.connectivity import (
+    Dismantling,
+    components,
+    dismantling,
+    spectral_gap,
+)
 from structure_net.evolution.metrics.hebbian import (
     OjaStatistics,
     RedundantPair,
@@ -49,8 +56,24 @@ from structure_net.evolution.metrics.information import (
     renyi_entropy,
     renyi_information,
 )
+from structure_net.evolution.metrics.layered_graph import LayeredGraph
+from structure_net.evolution.metrics.linking import layered_graph_of
 from structure_net.evolution.metrics.maps import MapBarcode, map_barcode
 from structure_net.evolution.metrics.matchings import bottleneck_distance, wasserstein_distance
+from structure_net.evolution.metrics.null_models import AgainstNull, against_null, rewired
+from structure_net.evolution.metrics.partitions import (
+    Communities,
+    communities,
+    modularity,
+    modularity_against_null,
+)
+from structure_net.evolution.metrics.paths import (
+    Disconnection,
+    path_count,
+    path_shares,
+    percolation_threshold,
+)
+from structure_net.evolution.metrics.patterns import Clustering, Motifs, clustering, motifs
 from structure_net.evolution.metrics.performance import (
     PERFORMANCE_MEASURES,
     activation_diversity,
@@ -100,9 +123,17 @@ from structure_net.evolution.metrics.validity import Unavailable
 
 __all__ = [
     "PERFORMANCE_MEASURES",
+    "AgainstNull",
     "Bottleneck",
+    "Clustering",
+    "Communities",
+    "Degrees",
+    "Disconnection",
+    "Dismantling",
     "LabelInformation",
+    "LayeredGraph",
     "MapBarcode",
+    "Motifs",
     "NeuralPersistence",
     "NoisyInformation",
     "NullComparison",
@@ -112,7 +143,9 @@ __all__ = [
     "Unavailable",
     "activation_diversity",
     "activity_trace",
+    "against_null",
     "betti_curve",
+    "betweenness",
     "bottleneck_distance",
     "bottleneck_scores",
     "bottlenecks",
@@ -120,7 +153,10 @@ __all__ = [
     "cka",
     "cka_table",
     "cloned_units",
+    "clustering",
     "common_scales",
+    "communities",
+    "components",
     "correlation",
     "correlation_of_covariance",
     "counted_measures",
@@ -128,7 +164,9 @@ __all__ = [
     "dead_confidence",
     "dead_units",
     "deep_graph_persistence",
+    "degrees",
     "detectable_rate",
+    "dismantling",
     "dormancy_scores",
     "dormant_units",
     "effective_rank",
@@ -145,10 +183,14 @@ __all__ = [
     "information_flow",
     "label_information",
     "largest_magnitude",
+    "layered_graph_of",
     "linear_kernel",
     "map_barcode",
     "measure_layers",
     "metabolic_cost",
+    "modularity",
+    "modularity_against_null",
+    "motifs",
     "neural_persistence",
     "noisy_information",
     "numerical_rank",
@@ -156,9 +198,13 @@ __all__ = [
     "oja_step",
     "outgoing_importance",
     "overactive_units",
+    "pagerank",
     "parameter_efficiency",
     "participation_ratio",
     "path_betti_numbers",
+    "path_count",
+    "path_shares",
+    "percolation_threshold",
     "performance_sensitivity",
     "persistence_diagrams",
     "persistence_entropy",
@@ -168,10 +214,12 @@ __all__ = [
     "renyi_entropy",
     "renyi_information",
     "resting_units",
+    "rewired",
     "samples_to_call_dead",
     "saturated_units",
     "shuffled_persistence",
     "silence_probability",
+    "spectral_gap",
     "spectrum",
     "spectrum_of_covariance",
     "stable_rank",

@@ -21,7 +21,7 @@ from structure_net.evolution.metrics.layered_graph import LayeredGraph
 _ROWS: Final = 2048
 """Sources that are followed at once, which bounds the memory."""
 
-_SPARSE: Final = 0.06
+_SPARSE: Final = 0.12
 """Up to this density it is faster to follow edges than to multiply matrices (measured)."""
 
 

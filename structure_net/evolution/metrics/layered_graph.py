@@ -2,7 +2,7 @@
 
 Every measure of this package's graph modules takes a `LayeredGraph` and returns tensors over its
 vertices. Edges run from an earlier layer to a later one, not only to the next one, so that skip
-connections are edges like all others and the graph has no cycle. `linking.layered_graph` makes one
+connections are edges like all others and the graph has no cycle. `layered_graph_of` makes one
 from any model; `LayeredGraph.chain` makes one from matrices.
 """
 

@@ -116,7 +116,7 @@ def _scaled(value: float, power: int) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Bottleneck:
+class Disconnection:
     """Where inputs and outputs come apart when weak connections are taken away.
 
     Args:
@@ -129,7 +129,7 @@ class Bottleneck:
     kept: float
 
 
-def percolation_threshold(graph: LayeredGraph) -> Bottleneck | Unavailable:
+def percolation_threshold(graph: LayeredGraph) -> Disconnection | Unavailable:
     """The weight at which inputs and outputs disconnect; unavailable where they are not joined.
 
     Weights are compared as they are; `LayeredGraph.relative` makes layers comparable first.
@@ -141,4 +141,4 @@ def percolation_threshold(graph: LayeredGraph) -> Bottleneck | Unavailable:
     widest = float(torch.from_numpy(width)[apart].max()) if bool(apart.any()) else -1.0
     if widest < 0:
         return Unavailable("no path leads from an input to an output")
-    return Bottleneck(widest, float((graph.weights >= widest).double().mean()))
+    return Disconnection(widest, float((graph.weights >= widest).double().mean()))

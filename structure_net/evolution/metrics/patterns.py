@@ -102,7 +102,7 @@ class Motifs:
 def motifs(graph: LayeredGraph) -> Motifs:
     """Counts motifs exactly, in time proportional to the sum of squared fan-ins.
 
-    `null_models.against_null` tells whether the counts are more than degrees explain.
+    `against_null` tells whether the counts are more than degrees explain.
     """
     forth, back = graph.outgoing, graph.incoming
     found = np.empty((graph.vertices, 2), dtype=np.int64)
