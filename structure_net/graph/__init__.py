@@ -10,6 +10,8 @@ from structure_net.graph.channels import (
     Growth,
     NormSite,
     Role,
+    SpectralNormSite,
+    WeightNormSite,
 )
 
 __all__ = [
@@ -21,6 +23,8 @@ __all__ = [
     "Growth",
     "NormSite",
     "Role",
+    "SpectralNormSite",
+    "WeightNormSite",
     "adopt",
     "graph_of",
     "trace",

@@ -22,6 +22,7 @@ from structure_net.graph.channels import (
     Growth,
     NormSite,
     Role,
+    SpectralNormSite,
     WeightNormSite,
 )
 from structure_net.graph.expansions import Expansion, Expansions
@@ -237,6 +238,7 @@ class ChannelGraph:
                 channels[unit].append(index)
         norms = self.structure.expansions.index.norms(var)
         copied = expansion.growth is Growth.DOUBLING
+        spectral = self._spectral_norms(var)
         sites = dict.fromkeys(
             self.structure.norms[i] for i, _ in norms if i in self.structure.norms
         )
@@ -254,9 +256,10 @@ class ChannelGraph:
             refusal=expansion.refusal,
             norms=() if copied or expansion.powers else tuple(sites),
             attributes=self._attributes(var),
-            normalised=bool(norms),
+            normalised=bool(norms) or bool(spectral),
             doubling_refusal=expansion.doubling_refusal,
             weight_norms=self._weight_norms(var),
+            spectral_norms=spectral,
             heads=any(var in leaves(head) for head in self.structure.ledger.heads),
             paired=bool(self.structure.expansions.index.contractions(var)),
             variable=var,
@@ -293,6 +296,10 @@ class ChannelGraph:
         moved = {name for name, _ in self.structure.expansions.index.origins[var]}
         sites = self.structure.ledger.weight_norms
         return tuple(site for site in sites if not moved.isdisjoint((site.gain, site.direction)))
+
+    def _spectral_norms(self, var: Var) -> tuple[SpectralNormSite, ...]:
+        moved = {name for name, _ in self.structure.expansions.index.origins[var]}
+        return tuple(s for s in self.structure.ledger.spectral_norms if s.weight in moved)
 
     def _attributes(self, var: Var) -> tuple[AttributeSite, ...]:
         needs, sizes = self.structure.ledger.requirements, dict(self.sizes)

@@ -125,6 +125,23 @@ class WeightNormSite:
 
 
 @dataclass(frozen=True, slots=True)
+class SpectralNormSite:
+    """A weight that is divided by an estimate of its largest singular value.
+
+    Args:
+        weight: The dotted name of the weight.
+        u: That of the estimate's left vector, one entry for each row.
+        v: That of its right one, one entry for each column.
+        dim: The axis of the rows.
+    """
+
+    weight: str
+    u: str
+    v: str
+    dim: int
+
+
+@dataclass(frozen=True, slots=True)
 class AttributeSite:
     """An integer that a module keeps and that follows the group's size.
 
@@ -160,6 +177,7 @@ class ChannelGroup:
         normalised: Whether any normalisation reduces over the channels, so that dropping a unit
             moves the others.
         weight_norms: Normalised weights whose direction moves, and whose gain follows.
+        spectral_norms: Weights that move and are divided by their spectral norm.
         paired: Whether the channels are summed without a parameter that reads them, as in the
             products of attention; a unit is dropped with its term of the sum.
         variable: What changes in the sizes of the graph that the group belongs to.
@@ -179,5 +197,6 @@ class ChannelGroup:
     doubling_refusal: str | None = None
     heads: bool = False
     weight_norms: tuple[WeightNormSite, ...] = ()
+    spectral_norms: tuple[SpectralNormSite, ...] = ()
     paired: bool = False
     variable: Var | None = field(default=None, repr=False, compare=False)

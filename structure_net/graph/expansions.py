@@ -89,6 +89,11 @@ class Expansions:
         if halved is None:
             name = min(tied)[0]
             return frozenset(), f"'{name}', which both writes and reads these channels"
+        spectral = [
+            name for name, _ in self.index.origins.get(var, ()) if name in self.index.spectral
+        ]
+        if spectral:
+            return frozenset(), f"'{spectral[0]}', whose spectral norm copies change"
         for _, norm in self.index.norms(var):
             if norm.lost:
                 return frozenset(), f"{norm}, whose variance is not divided by all channels"

@@ -67,6 +67,16 @@ class Index:
         return frozenset((site.direction, site.dim) for site in sites if site.dim is not None)
 
     @cached_property
+    def spectral(self) -> frozenset[str]:
+        """The weights that are divided by their spectral norm."""
+        return frozenset(site.weight for site in self.ledger.spectral_norms)
+
+    @cached_property
+    def estimates(self) -> frozenset[str]:
+        """The vectors that estimate spectral norms; what is new in them is zero."""
+        return frozenset(name for s in self.ledger.spectral_norms for name in (s.u, s.v))
+
+    @cached_property
     def offsets(self) -> dict[str, float]:
         """What the code adds to the gains of normalisations, as in ``1 + weight``, by their
         names."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from structure_net.graph.attributes import Requirements
-from structure_net.graph.channels import Role, WeightNormSite
+from structure_net.graph.channels import Role, SpectralNormSite, WeightNormSite
 from structure_net.graph.sizes import Expr, Var
 
 Origin = tuple[str, int]
@@ -145,7 +145,9 @@ class Contraction:
         sources: The steps of the one or two tensors.
         operation: The ATen operation's name.
         lead: The axes beside which it is summed, the attention heads among them.
-        smooth: Whether the sum's slope at zero is not zero, so that silent channels learn.
+        linear: Whether it is linear in its terms; else channels only drop out where they are zero,
+            as under a norm.
+        root: Whether the sum is divided by the root of the number of channels.
     """
 
     expr: Expr
@@ -194,6 +196,7 @@ class Ledger:
         norms: Normalisations over an axis.
         weight_norms: Weights that are computed as a gain times a direction.
         contractions: Sums over an axis that no parameter reads.
+        spectral_norms: Weights that are divided by their spectral norm.
         copies: The step that a copy holds the values of.
         in_place: Steps that write into their first input.
         heads: Variables that count attention heads.
@@ -215,6 +218,7 @@ class Ledger:
     norms: list[Norm] = field(default_factory=list)
     weight_norms: list[WeightNormSite] = field(default_factory=list)
     contractions: list[Contraction] = field(default_factory=list)
+    spectral_norms: list[SpectralNormSite] = field(default_factory=list)
     copies: dict[int, int] = field(default_factory=dict)
     in_place: set[int] = field(default_factory=set)
     heads: list[Var] = field(default_factory=list)

@@ -32,6 +32,7 @@ def beside(ledger: Ledger) -> Ledger:
         integers=ledger.integers,
         leaves=ledger.leaves,
         weight_norms=ledger.weight_norms,
+        spectral_norms=ledger.spectral_norms,
         training=True,
     )
 

@@ -152,7 +152,7 @@ class Expectation:
             return Fill.ZERO
         if origin in self.index.directions:
             return Fill.RANDOM
-        if origin[0] in self.index.offsets:
+        if origin[0] in self.index.offsets or origin[0] in self.index.estimates:
             return Fill.ZERO
         return Fill.ZERO if roles & {Role.SHIFTS, Role.MEAN} else Fill.ONE
 
@@ -166,6 +166,8 @@ class Expectation:
         return Fill.MEAN
 
     def _reads_zero(self, origin: Origin) -> bool:
+        if origin[0] in self.index.spectral:
+            raise RefusalError(f"'{origin[0]}', whose spectral norm the mean of its rows changes")
         sources = [use.operand for use in self.ledger.uses[origin] if use.role is Role.READS]
         return all(
             source is not None and self.states.get(source) is State.ZERO for source in sources
@@ -173,7 +175,10 @@ class Expectation:
 
     def _fill(self, origin: Origin) -> Fill:
         if {use.role for use in self.ledger.uses[origin]} == {Role.READS}:
-            return Fill.RANDOM if self._reads_zero(origin) else Fill.ZERO
+            silent = self._reads_zero(origin)
+            if silent and origin[0] in self.index.spectral:
+                raise RefusalError(f"'{origin[0]}', whose spectral norm new columns change")
+            return Fill.RANDOM if silent else Fill.ZERO
         return self.written[origin]
 
     def _follow(self) -> None:

@@ -67,6 +67,8 @@ def powers(
             tied |= {origin} if Role.READS in roles else set()
         elif roles == {Role.READS} and read == {True}:
             out[origin] = -0.5
+    if any(name in index.spectral for name, _ in out):
+        raise RefusalError(obstacle)
     gains = {norm.gain for _, norm in stream.norms}
     out.update({origin: -0.5 for origin in index.origins[var] if origin[0] in gains})
     balanced = gains_before(index, var, tied)

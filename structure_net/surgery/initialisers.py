@@ -20,7 +20,7 @@ from structure_net.core.sparsity import SparseLayer
 from structure_net.errors import SurgeryError
 from structure_net.graph.channels import ChannelGroup, Fill, Role
 from structure_net.surgery.edits import AddHeads, AddNeurons, Edit, SplitNeurons
-from structure_net.surgery.moves import Move, MoveAxis, MoveLeaf
+from structure_net.surgery.moves import KeepSpectrum, Move, MoveAxis, MoveLeaf, Regain
 from structure_net.surgery.reindex import NEW
 from structure_net.surgery.tensors import draws
 
@@ -77,12 +77,14 @@ class Newborn:
         channels: Its new output channels, where they are rows of its own weight.
         writers: New rows of weight matrices and kernels.
         readers: New columns.
+        bound: A weight whose new rows cannot change alone, since a norm is taken over all of them.
     """
 
     layer: str
     channels: tuple[int, ...]
     writers: tuple[Slot, ...]
     readers: tuple[Slot, ...]
+    bound: str | None = None
 
 
 def newborn_of(model: nn.Module, layer: str, moves: Sequence[Move]) -> Newborn:
@@ -105,7 +107,22 @@ def newborn_of(model: nn.Module, layer: str, moves: Sequence[Move]) -> Newborn:
     prefix = f"{layer}."
     own = {id(p) for name, p in model.named_parameters() if name.startswith(prefix)}
     rows = [slot.new.tolist() for slot in writers if id(slot.tensor) in own and slot.dim == 0]
-    return Newborn(layer, tuple(rows[0]) if rows else (), tuple(writers), tuple(readers))
+    channels = tuple(rows[0]) if rows else ()
+    return Newborn(layer, channels, tuple(writers), tuple(readers), _bound(moves))
+
+
+def _bound(moves: Sequence[Move]) -> str | None:
+    written = {
+        (m.tensor, m.dim) for m in moves if isinstance(m, MoveAxis) and m.role is Role.WRITES
+    }
+    for move in moves:
+        if isinstance(move, KeepSpectrum) and (move.weight, move.dim) in written:
+            return move.weight
+        if isinstance(move, Regain) and any(
+            name == move.direction and dim != move.dim for name, dim in written
+        ):
+            return move.direction
+    return None
 
 
 def _parameter(model: nn.Module, move: MoveAxis | MoveLeaf) -> nn.Parameter | None:
@@ -247,11 +264,17 @@ def needed(probe: Probe | None, name: str) -> Probe:
 
 
 def refuse_read(newborn: Newborn, name: str) -> None:
-    """Refuses to change what new units write where something reads them already.
+    """Refuses to change what new units write where something reads them already, or where the old
+    ones depend on it.
 
     Raises:
-        SurgeryError: A reader of the new units is not zero.
+        SurgeryError: A reader of the new units is not zero, or a norm is taken over all rows.
     """
+    if newborn.bound is not None:
+        raise SurgeryError(
+            f"{name} cannot choose the new rows of {newborn.bound!r}, whose norm is taken over all "
+            "of its rows together; use ZeroOutgoing."
+        )
     for slot in newborn.readers:
         if bool(slot.rows(slot.tensor).detach().count_nonzero()):
             raise SurgeryError(

@@ -63,6 +63,23 @@ class Regain:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepSpectrum:
+    """Keeps the estimate by which a weight is divided.
+
+    Args:
+        weight: The dotted name of the weight.
+        u: That of the estimate's left vector, one entry for each row.
+        v: That of its right one, one entry for each column.
+        dim: The axis of the rows.
+    """
+
+    weight: str
+    u: str
+    v: str
+    dim: int
+
+
+@dataclass(frozen=True, slots=True)
 class MoveLeaf:
     """Rearranges the outputs (``dim`` 0) or inputs (``dim`` 1) of a layer that knows how to do so
     itself.
@@ -195,6 +212,7 @@ class SetGate:
 Move = (
     MoveAxis
     | Regain
+    | KeepSpectrum
     | MoveLeaf
     | MergeLeaf
     | Connect

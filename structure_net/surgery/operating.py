@@ -27,6 +27,7 @@ from structure_net.surgery.committing import (
     SwapTensor,
     Undo,
     commit,
+    value_in,
 )
 from structure_net.surgery.graft_steps import built_grafts, gate_steps, graft_steps
 from structure_net.surgery.grafts import resolved
@@ -35,6 +36,7 @@ from structure_net.surgery.moves import (
     AddGraft,
     Connect,
     Disconnect,
+    KeepSpectrum,
     MergeLeaf,
     Move,
     MoveAxis,
@@ -47,6 +49,7 @@ from structure_net.surgery.moves import (
 )
 from structure_net.surgery.optimizers import LOG, Record, Remember, optimizers_of, refuse_flat
 from structure_net.surgery.recycling import recycle
+from structure_net.surgery.spectral_norms import respected
 from structure_net.surgery.tensors import changed, draws
 from structure_net.surgery.weight_norms import regained
 from structure_net.surgery.wording import UserNames
@@ -210,11 +213,25 @@ def _axis_changes(model: nn.Module, moves: Sequence[Move], seed: int) -> Iterabl
     for name, several in by_tensor.items():
         gains = {m.weights: tensor_of(model, m.weights) for m in several if m.weights is not None}
         changes[name] = changed(name, tensor_of(model, name), several, seed, gains)
-    for regain in (move for move in moves if isinstance(move, Regain)):
-        old = {name: tensor_of(model, name) for name in (regain.gain, regain.direction)}
-        following = regained(regain, old, changes, by_tensor.get(regain.gain, ()))
-        changes.update({change.tensor: change for change in following})
+    for move in moves:
+        if isinstance(move, Regain | KeepSpectrum):
+            changes.update({c.tensor: c for c in _normalised(model, move, changes, by_tensor)})
     return changes.values()
+
+
+def _normalised(
+    model: nn.Module,
+    move: Regain | KeepSpectrum,
+    changes: Mapping[str, TensorChange],
+    moves: Mapping[str, Sequence[MoveAxis]],
+) -> tuple[TensorChange, ...]:
+    """What becomes of the tensors behind a normalised weight."""
+    if isinstance(move, Regain):
+        old = {name: tensor_of(model, name) for name in (move.gain, move.direction)}
+        return regained(move, old, changes, moves.get(move.gain, ()))
+    names = (move.weight, move.u, move.v)
+    own = [m for name in names for m in moves.get(name, ())]
+    return respected(move, {name: tensor_of(model, name) for name in names}, changes, own)
 
 
 def _leaf_changes(
@@ -316,7 +333,7 @@ def _attribute_steps(model: nn.Module, moves: Sequence[Move]) -> Iterator[Step]:
             case SetAttribute(position=int() as position):
                 module = model.get_submodule(move.module)
                 key = (move.module, move.name)
-                values = tuples.setdefault(key, list(getattr(module, move.name)))
+                values = tuples.setdefault(key, list(value_in(module, move.name)))
                 values[position] = move.value
             case ScaleAttribute():
                 module = model.get_submodule(move.module)
@@ -328,5 +345,5 @@ def _attribute_steps(model: nn.Module, moves: Sequence[Move]) -> Iterator[Step]:
                 pass
     for (path, name), values in tuples.items():
         module = model.get_submodule(path)
-        kind = type(getattr(module, name))
+        kind = type(value_in(module, name))
         yield SetValue(module, name, torch.Size(values) if kind is torch.Size else kind(values))

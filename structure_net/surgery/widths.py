@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from structure_net.errors import SurgeryError
 from structure_net.graph.channels import Axis, ChannelGroup, Fill, Growth, Role
 from structure_net.surgery.moves import (
+    KeepSpectrum,
     MergeLeaf,
     Move,
     MoveAxis,
@@ -194,14 +195,15 @@ def merge(group: ChannelGroup, pairs: Sequence[tuple[int, int]]) -> tuple[Move, 
 
 
 def _refuse_gains_that_read(group: ChannelGroup) -> None:
-    """Two readers with a gain and a direction each have no sum of the kind."""
+    """Two columns that are normalised, each or together with others, have no sum of the kind."""
     reading = {a.tensor for a in group.axes if a.role is Role.READS or a.halved}
-    for site in group.weight_norms:
-        if site.gain in reading:
+    names = [s.gain for s in group.weight_norms] + [s.weight for s in group.spectral_norms]
+    for name in names:
+        if name in reading:
             raise SurgeryError(
-                f"Units of {group.layer!r} cannot be merged: {site.gain!r} is a gain of a "
-                "weight norm that reads them one by one. Take the weight norm off with "
-                "torch.nn.utils.parametrize.remove_parametrizations, merge, and put it on again."
+                f"Units of {group.layer!r} cannot be merged: the norm of {name!r} would not be "
+                "that of the sum. Take it off with torch.nn.utils.parametrize"
+                ".remove_parametrizations, merge, and put it on again."
             )
 
 
@@ -252,8 +254,9 @@ def _shares(source: Sequence[int]) -> tuple[float, ...]:
 
 
 def _regained(group: ChannelGroup) -> list[Move]:
-    """Gains of normalised weights, which follow what happens to the directions."""
-    return [Regain(site.gain, site.direction, site.dim) for site in group.weight_norms]
+    """What normalised weights are computed from besides, which follows what happens to them."""
+    moves: list[Move] = [Regain(s.gain, s.direction, s.dim) for s in group.weight_norms]
+    return [*moves, *(KeepSpectrum(s.weight, s.u, s.v, s.dim) for s in group.spectral_norms)]
 
 
 def _moved(group: ChannelGroup, units: Reindex) -> list[tuple[Move, Axis]]:

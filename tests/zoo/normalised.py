@@ -22,6 +22,13 @@ def hooked(layer: nn.Module) -> nn.Module:
         return nn.utils.weight_norm(layer)
 
 
+def hooked_spectral(layer: nn.Module) -> nn.Module:
+    """The spectral norm of old."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        return nn.utils.spectral_norm(layer)
+
+
 class TemporalBlock(nn.Module):
     """Two dilated causal convolutions beside a shortcut."""
 
@@ -134,6 +141,22 @@ class Perceptron(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(torch.relu(self.second(torch.relu(self.first(x)))))
+
+
+class Critic(nn.Module):
+    """The discriminator of a spectrally normalised adversarial network."""
+
+    def __init__(self, wrap: Wrap) -> None:
+        super().__init__()
+        self.first = wrap(nn.Conv2d(3, 6, 3, padding=1))
+        self.second = wrap(nn.Conv2d(6, 8, 4, 2, 1))
+        self.third = wrap(nn.Conv2d(8, 10, 3, 1, 1))
+        self.head = wrap(nn.Linear(10 * 4 * 4, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in (self.first, self.second, self.third):
+            x = F.leaky_relu(layer(x), 0.1)
+        return self.head(x.flatten(1))
 
 
 def along(dim: int | None) -> Wrap:

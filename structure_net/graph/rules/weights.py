@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from structure_net.graph.channels import Role, WeightNormSite
+from structure_net.graph.channels import Role, SpectralNormSite, WeightNormSite
 from structure_net.graph.ledger import Axes
 from structure_net.graph.rules.call import Call
 from structure_net.graph.rules.registry import rule, unknown
+from structure_net.graph.sizes import Prod
 
 
 @rule("_weight_norm")
@@ -26,3 +27,24 @@ def weight_norm(call: Call) -> Axes | list[Axes]:
     call.unify(v.expr(dim), g.expr(dim))
     call.use(v.axes[dim], Role.TABLE)
     return tuple(g.axes[i] if i == dim else axis for i, axis in enumerate(v.axes))
+
+
+@rule("spectral_norm")
+def spectral_norm(call: Call) -> Axes | list[Axes]:
+    """``W / (u W v)`` with the vectors of a power iteration: a multiple of ``W``.
+
+    Along ``dim`` it has the entries of ``u``, along the others, all in one, those of ``v``.
+    """
+    weight, u, v = call.tensor("weight"), call.tensor("u"), call.tensor("v")
+    if weight.name is None or u.name is None or v.name is None:
+        return unknown(call)
+    dim = call["dim"] % weight.dims
+    rest = (axis.expr for i, axis in enumerate(weight.axes) if i != dim)
+    call.unify(u.expr(0), weight.expr(dim))
+    call.unify(v.expr(0), Prod(tuple(rest)))
+    for vector in (u, v):
+        call.use_all(vector, Role.TABLE)
+    site = SpectralNormSite(weight.name, u.name, v.name, dim)
+    if site not in call.ledger.spectral_norms:
+        call.ledger.spectral_norms.append(site)
+    return weight.axes
