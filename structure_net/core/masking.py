@@ -268,7 +268,7 @@ class MaskedLayer(SparseLayer):
             return weight
         if not single or weight.numel() <= PRODUCT_LIMIT:
             return weight * factor
-        masked: Tensor = _MaskedGradient.apply(weight, factor)  # type: ignore[no-untyped-call]
+        masked: Tensor = _MaskedGradient.apply(weight, factor)  # type: ignore[no-untyped-call]  # torch's
         return masked
 
     def _gradient_factor(self, dtype: torch.dtype) -> Tensor | None:

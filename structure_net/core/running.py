@@ -13,13 +13,19 @@ import torch
 from torch import Tensor, nn
 
 
+def inputs_of(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Positional and named inputs of an example."""
+    if isinstance(example, Mapping):
+        return (), dict(example)
+    if isinstance(example, tuple | list):
+        return tuple(example), {}
+    return (example,), {}
+
+
 def call(model: nn.Module, example: Any) -> Any:
     """The model's output on an example."""
-    if isinstance(example, Mapping):
-        return model(**example)
-    if isinstance(example, tuple | list):
-        return model(*example)
-    return model(example)
+    args, kwargs = inputs_of(example)
+    return model(*args, **kwargs)
 
 
 @contextmanager

@@ -129,7 +129,7 @@ class TrainingHistory:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, TrainingHistory) and self._records == other._records
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # it changes, so that it cannot be a key
 
     def __repr__(self) -> str:
         return f"TrainingHistory({len(self)} epochs)"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, fields
 from numbers import Integral
 from typing import ClassVar, Literal
 
@@ -210,8 +210,8 @@ class MetricBelow(Trigger):
 
 
 @dataclass(frozen=True, slots=True, init=False)
-class All(Trigger):
-    """Due when all of ``triggers`` are."""
+class _Several(Trigger):
+    """Triggers together."""
 
     triggers: tuple[Trigger, ...]
 
@@ -222,6 +222,11 @@ class All(Trigger):
     def in_steps(self) -> bool:
         """Whether any part is asked after each step."""
         return any(trigger.in_steps for trigger in self.triggers)
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class All(_Several):
+    """Due when all of ``triggers`` are."""
 
     def due(self, progress: Progress) -> str | None:
         """See `Trigger.due`."""
@@ -231,18 +236,8 @@ class All(Trigger):
 
 
 @dataclass(frozen=True, slots=True, init=False)
-class Any(Trigger):
+class Any(_Several):
     """Due when any of ``triggers`` is; the first reason counts."""
-
-    triggers: tuple[Trigger, ...]
-
-    def __init__(self, *triggers: Trigger) -> None:
-        object.__setattr__(self, "triggers", _parts(triggers))
-
-    @property
-    def in_steps(self) -> bool:
-        """Whether any part is asked after each step."""
-        return any(trigger.in_steps for trigger in self.triggers)
 
     def due(self, progress: Progress) -> str | None:
         """See `Trigger.due`."""
@@ -266,6 +261,11 @@ class Not(Trigger):
         return None if self.trigger.due(progress) is not None else f"not {self.trigger}"
 
 
+def _fields(trigger: Trigger | type[Trigger]) -> tuple[Field[object], ...]:
+    # Every kind is a dataclass, but the interface is open to users and is none.
+    return fields(trigger)  # type: ignore[arg-type]
+
+
 def trigger_to_dict(trigger: Trigger) -> dict[str, object]:
     """A trigger as plain data, ready for JSON: its class under ``kind``, then its fields.
 
@@ -276,7 +276,7 @@ def trigger_to_dict(trigger: Trigger) -> dict[str, object]:
     if name is None:
         known = ", ".join(sorted(_KINDS))
         raise TypeError(f"A stored trigger must be one of {known}; got {type(trigger).__name__}.")
-    values = {item.name: _stored(getattr(trigger, item.name)) for item in fields(trigger)}  # type: ignore[arg-type]
+    values = {item.name: _stored(getattr(trigger, item.name)) for item in _fields(trigger)}
     return {"kind": name, **values}
 
 
@@ -291,7 +291,7 @@ def trigger_from_dict(data: Mapping[str, object]) -> Trigger:
     kind = _KINDS.get(name) if isinstance(name, str) else None
     if kind is None:
         raise ValueError(f"kind must be one of {', '.join(sorted(_KINDS))}; got {name!r}.")
-    known = {item.name for item in fields(kind)}  # type: ignore[arg-type]
+    known = {item.name for item in _fields(kind)}
     if set(values) != known:
         raise ValueError(
             f"{name} must have the fields {', '.join(sorted(known))};"

@@ -10,10 +10,11 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from structure_net.core.running import inputs_of
 from structure_net.core.sparsity import SparseLayer
 from structure_net.graph.channel_graph import ChannelGraph, trace
 from structure_net.graph.sizes import size_of
-from structure_net.graph.tracing import Example, inputs_of
+from structure_net.graph.tracing import Example
 
 _Kinds = tuple[tuple[str, type], ...]
 _Entry = tuple[ChannelGraph, _Kinds, Any]

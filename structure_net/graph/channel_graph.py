@@ -183,14 +183,6 @@ class ChannelGraph:
             if name not in ledger.leaves
         }
 
-    def follower(self, layer: str) -> str | None:
-        """The ATen operation that alone consumes a layer's output (``relu``); None where several
-        do."""
-        steps = self.structure.ledger.steps
-        step = self._layer(layer).step
-        consumers = [later.operation for later in steps if step in later.inputs]
-        return consumers[0] if len(consumers) == 1 else None
-
     def _touches(self, layer: str, touched: set[Var]) -> bool:
         """Whether the groups of a layer depend on one of some variables."""
         return not touched.isdisjoint(leaves(self.structure.layers[layer].output))

@@ -21,6 +21,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from structure_net.core.running import inputs_of
 from structure_net.core.sparsity import SparseLayer
 from structure_net.core.wrapping import wrapped
 from structure_net.errors import TraceError
@@ -57,15 +58,6 @@ def ledger_of(model: nn.Module, example: Example) -> Ledger:
             return None
 
     return walk(model, evaluated, trained)
-
-
-def inputs_of(example: Example) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Positional and named inputs of an example."""
-    if isinstance(example, Mapping):
-        return (), dict(example)
-    if isinstance(example, (tuple, list)):
-        return tuple(example), {}
-    return (example,), {}
 
 
 def _export(

@@ -82,7 +82,7 @@ def _check(edit: Any) -> None:
 @dataclass_transform(frozen_default=True)
 def _edit(cls: type[T]) -> type[T]:
     """A frozen dataclass whose fields are checked when it is made."""
-    cls.__post_init__ = _check  # type: ignore[attr-defined]
+    cls.__post_init__ = _check  # type: ignore[attr-defined]  # the next line looks for it
     return dataclass(frozen=True, slots=True)(cls)
 
 

@@ -25,7 +25,7 @@ class Journal(Sequence[Entry]):
     """
 
     __slots__ = ("_entries",)
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # it changes, so that it cannot be a key
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self._entries: list[Entry] = list(entries)

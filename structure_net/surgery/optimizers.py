@@ -201,6 +201,7 @@ def _on_every_optimizer(notice: Callable[[Optimizer], None]) -> None:
         original(optimizer, *args, **kwargs)
         notice(optimizer)
 
+    # Replaced on purpose: there is no hook for the making of an optimizer.
     Optimizer.__init__ = noticed  # type: ignore[method-assign, assignment]
 
 

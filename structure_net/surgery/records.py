@@ -20,7 +20,6 @@ from pydantic import (
     Field,
     JsonValue,
     NonNegativeInt,
-    TypeAdapter,
     ValidationError,
     create_model,
 )
@@ -103,24 +102,11 @@ class JournalRecord(Record):
 
 
 _EVENT_FIELDS: Final = tuple(item.name for item in dataclasses.fields(EventEntry))
-_EDIT: Final[TypeAdapter[Record]] = TypeAdapter(EditRecord)
 
 
 def edit_to_data(edit: Edit) -> dict[str, Any]:
     """``edit`` as JSON data, with its class under ``"type"``."""
     return {"type": type(edit).__name__, **_fields(edit)}
-
-
-def edit_from_data(data: object, *, source: str = "edit") -> Edit:
-    """The edit that `edit_to_data` wrote.
-
-    Raises:
-        JournalError: ``data`` is no edit; the message names the field.
-    """
-    try:
-        return _edit(_EDIT.validate_json(json.dumps(data)))
-    except ValidationError as error:
-        raise JournalError(f"{source}: {first_problem(error)}") from error
 
 
 def entry_to_data(entry: Entry) -> dict[str, Any]:

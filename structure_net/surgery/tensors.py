@@ -110,8 +110,8 @@ def _shake(
     out: Tensor, move: MoveAxis, source: Tensor, fresh: Callable[[torch.Size], Tensor]
 ) -> None:
     """Adds noise to every repeated entry but the first."""
-    seen: set[int] = set()
-    copies = [i for i, origin in enumerate(move.source) if origin in seen or seen.add(origin)]  # type: ignore[func-returns-value]
+    first = {origin: i for i, origin in reversed([*enumerate(move.source)])}
+    copies = [i for i, origin in enumerate(move.source) if first[origin] != i]
     if copies and source.numel() > 1:
         index = torch.tensor(copies, device=out.device)
         unit = fresh(_resized(out.shape, move.dim, len(copies)))

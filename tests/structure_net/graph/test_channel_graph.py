@@ -186,12 +186,6 @@ def test_a_copy_follows_edits_by_itself() -> None:
     assert (graph.group("0").units, twin.group("0").units) == (6, 9)
 
 
-def test_the_follower_is_the_only_consumer() -> None:
-    graph = trace(mlp(), EXAMPLE)
-    assert [graph.follower(layer) for layer in ("0", "2")] == ["relu", "batch_norm"]
-    assert trace(Scaled(), EXAMPLE).follower("stem") is None
-
-
 def test_a_graph_is_traced_once_while_it_describes_the_model() -> None:
     model = mlp()
     assert graph_of(model, EXAMPLE) is graph_of(model, torch.ones(7, 4))
