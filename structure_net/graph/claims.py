@@ -160,7 +160,7 @@ def _interleaved(call: Invocation) -> Iterator[Claim]:
         dim %= len(operand)
         yield call.results[0][dim], Combined("*", operand[dim], term_of(count))
     else:
-        yield from _fixed(operand)
+        yield from _fixed(operand if dim is None else [operand[dim % len(operand)]])
 
 
 def _normalised(call: Invocation) -> Iterator[Claim]:
@@ -270,6 +270,11 @@ def _prefix(axis: Dimension, count: int) -> Term:
     return Dimension(axis.source, axis.output, axis.dim, axis.size, prefix=int(count))
 
 
+def _gridded(call: Invocation) -> Iterator[Claim]:
+    """The size of an image, of which the channels say nothing about its grid."""
+    return _sized(call.results[0][1:-1], call.integers(1, "size")[2:])
+
+
 def _rearranged(call: Invocation) -> Iterator[Claim]:
     """A sparse layer, which follows its own sizes."""
     return iter(())
@@ -289,6 +294,7 @@ _RULES: Final[dict[str, Callable[[Invocation], Iterator[Claim]]]] = {
     **dict.fromkeys(("repeat", "tile"), _repeated),
     **dict.fromkeys(("split", "split_with_sizes"), _split),
     **dict.fromkeys(("__getitem__", "__setitem__"), _indexed),
+    "affine_grid": _gridded,
     "leaf": _rearranged,
     "arange": _counted,
     "unflatten": _unflattened,

@@ -53,6 +53,8 @@ def declared(model: nn.Module) -> Iterator[tuple[Attribute, Term]]:
             if name not in seen and vars(module).get(name) == value:
                 seen.add(name)
                 yield Attribute(path, name), term
+        if isinstance(module, nn.modules.conv._ConvNd):
+            yield from _kernel(path, module, canonical)
 
 
 def _declarations(
@@ -84,6 +86,16 @@ def _convolution(
     yield whole, first, first.size
     groups = Attribute(path, "groups")
     yield split, Combined("*", second, groups), second.size * module.groups
+
+
+def _kernel(
+    path: str, module: nn.modules.conv._ConvNd, canonical: dict[int, str]
+) -> Iterator[tuple[Attribute, Term]]:
+    """The extents of a kernel, which can read the channels of what it moves over."""
+    for i, extent in enumerate(module.kernel_size):
+        axis = _axis(module, "weight", 2 + i, canonical)
+        if axis is not None and axis.size == extent:
+            yield Attribute(path, "kernel_size", i), axis
 
 
 def _axis(module: nn.Module, tensor: str, dim: int, canonical: dict[int, str]) -> Dimension | None:

@@ -9,7 +9,7 @@ from structure_net.graph.channels import Fill, Growth, Role
 from structure_net.graph.index import Index
 from structure_net.graph.ledger import Ledger, Origin
 from structure_net.graph.norms import BY_WRITERS
-from structure_net.graph.pairs import expected, shared
+from structure_net.graph.pairs import expected, rooted, shared
 from structure_net.graph.sizes import Expr, Prod, Var, resolve
 from structure_net.graph.states import RefusalError
 from structure_net.graph.writers import gains_before, powers
@@ -118,7 +118,9 @@ class Expansions:
         )
         expectation, fills = expected(self.index, var, growth)
         by_writers = (
-            powers(expectation, fills, f"{fixed[0][0]}, which {fixed[0][1]}") if fixed else {}
+            powers(expectation, fills, f"{fixed[0][0]}, which {fixed[0][1]}")
+            if fixed
+            else rooted(self.index, var)
         )
         return Expansion(growth, fills, expectation.weights, by_writers)
 

@@ -155,7 +155,8 @@ class Contraction:
     sources: tuple[int, ...]
     operation: str
     lead: tuple[Expr, ...] = ()
-    smooth: bool = True
+    linear: bool = True
+    root: bool = False
 
     def __str__(self) -> str:
         return f"operation '{self.operation}'"
@@ -195,8 +196,8 @@ class Ledger:
         layers: The weights that write, in order of execution.
         norms: Normalisations over an axis.
         weight_norms: Weights that are computed as a gain times a direction.
-        contractions: Sums over an axis that no parameter reads.
         spectral_norms: Weights that are divided by their spectral norm.
+        contractions: Sums over an axis that no parameter reads.
         copies: The step that a copy holds the values of.
         in_place: Steps that write into their first input.
         heads: Variables that count attention heads.
@@ -217,8 +218,8 @@ class Ledger:
     layers: list[LayerRecord] = field(default_factory=list)
     norms: list[Norm] = field(default_factory=list)
     weight_norms: list[WeightNormSite] = field(default_factory=list)
-    contractions: list[Contraction] = field(default_factory=list)
     spectral_norms: list[SpectralNormSite] = field(default_factory=list)
+    contractions: list[Contraction] = field(default_factory=list)
     copies: dict[int, int] = field(default_factory=dict)
     in_place: set[int] = field(default_factory=set)
     heads: list[Var] = field(default_factory=list)

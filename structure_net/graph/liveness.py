@@ -1,5 +1,5 @@
 """Which calls of an exported program matter: those that the result depends on, and dead ones that
-read a parameter.
+read a parameter or whose sizes are computed with.
 
 What nobody reads says nothing about sizes (averaged attention weights, for one). A call that reads
 a parameter runs nevertheless, and so does what is done with its result: their sizes have to fit.
@@ -11,6 +11,8 @@ from collections.abc import Collection
 from typing import Any, Final
 
 from torch.fx import Node
+
+from structure_net.graph.recording import call_of
 
 WRAPPERS: Final = {"wrap_with_set_grad_enabled": 1, "wrap_with_autocast": 4}
 """Operations that run a subprogram in another mode, and the position of the subprogram among their
@@ -34,15 +36,20 @@ def live_tensors(program: Any) -> frozenset[str]:
     return frozenset(stored[node.name] for node in live if node.name in stored)
 
 
-def strip(program: Any) -> None:
-    """Removes the calls that do not matter from a program."""
+def strip(program: Any, measured: Collection[int] = ()) -> None:
+    """Removes the calls that do not matter from a program.
+
+    Args:
+        program: The exported program, which is changed.
+        measured: The numbers of calls whose results' sizes the model's code computes with.
+    """
     signature = program.graph_signature
     stored = {*signature.inputs_to_parameters, *signature.inputs_to_buffers}
     nodes = program.graph_module.graph.nodes
-    _strip(program.graph_module, {node for node in nodes if node.name in stored})
+    _strip(program.graph_module, {node for node in nodes if node.name in stored}, measured)
 
 
-def _strip(graph_module: Any, stored: Collection[Node]) -> None:
+def _strip(graph_module: Any, stored: Collection[Node], measured: Collection[int]) -> None:
     graph = graph_module.graph
     known = _computed(graph, stored)
     for node in graph.nodes:
@@ -51,8 +58,8 @@ def _strip(graph_module: Any, stored: Collection[Node]) -> None:
             inner = getattr(graph_module, node.args[position].target)
             places = [n for n in inner.graph.nodes if n.op == "placeholder"]
             given = zip(places, node.args[position + 1 :], strict=False)
-            _strip(inner, {place for place, source in given if source in known})
-    kept = _kept(graph, known)
+            _strip(inner, {place for place, source in given if source in known}, measured)
+    kept = _kept(graph, known) | {node for node in graph.nodes if call_of(node) in measured}
     for node in reversed(graph.nodes):
         if not node.users and not node.is_impure() and node not in kept:
             graph.erase_node(node)

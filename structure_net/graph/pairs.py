@@ -189,7 +189,7 @@ def _ends(expectation: Expectation, fills: dict[Origin, Fill]) -> set[int]:
     ends: set[int] = set()
     for contraction in index.contractions(expectation.var):
         silent = [s for s in contraction.sources if states.get(s) is State.ZERO]
-        if len(silent) == 1 and contraction.smooth:
+        if len(silent) == 1 and contraction.linear:
             ends.update(silent)
     for origin, fill in fills.items():
         uses = index.ledger.uses[origin]
@@ -208,11 +208,32 @@ def shared(index: Index, var: Var) -> set[Origin]:
         return set()
     _refuse_heads(index, var)
     waiting = list(index.contractions(var))
+    for contraction in waiting:
+        if contraction.root or not contraction.linear:
+            raise RefusalError(f"{contraction}, under which copies do not share linearly")
     out: set[Origin] = set()
     while waiting:
         step, origins = _share(index, var, waiting)
         waiting = [c for c in waiting if c.step not in step]
         out |= origins
+    return out
+
+
+def rooted(index: Index, var: Var) -> dict[Origin, float]:
+    """What has to be multiplied by a power of the growth where attention divides by the root of the
+    width.
+
+    Raises:
+        RefusalError: It is not certain that this keeps the function.
+    """
+    waiting = [c for c in index.contractions(var) if c.root]
+    out: dict[Origin, float] = {}
+    while waiting:
+        if index.norms(var):
+            raise RefusalError(f"{waiting[0]}, whose scale depends on the size of a head")
+        step, origins = _share(index, var, waiting)
+        waiting = [c for c in waiting if c.step not in step]
+        out.update(dict.fromkeys(origins, 0.5))
     return out
 
 

@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from structure_net.graph.claims import Claim, Invocation, claims
 from structure_net.graph.tags import Notes, Tagged, tagged, tagged_attributes
-from structure_net.graph.terms import Combined, Constant, Dimension, Term
+from structure_net.graph.terms import Combined, Constant, Dimension, Term, leaves
 
 _KEY: Final = "structure_net_call"
 
@@ -53,6 +53,16 @@ class Recording:
 
     calls: list[CallRecord] = field(default_factory=list)
     notes: Notes = field(default_factory=Notes)
+
+
+def measured_calls(record: Recording) -> frozenset[int]:
+    """The calls whose results' sizes became plain numbers or were compared."""
+    terms = [*record.notes.numbers, *(term for call in record.calls for term in call.numbers)]
+    terms += [term for seen in record.notes.comparisons for term in (seen.left, seen.right)]
+    ends = (end for term in terms for end in leaves(term))
+    return frozenset(
+        e.source for e in ends if isinstance(e, Dimension) and isinstance(e.source, int)
+    )
 
 
 def call_of(node: torch.fx.Node) -> int | None:

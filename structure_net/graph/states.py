@@ -39,7 +39,9 @@ KEEPING: Final = frozenset((
     "squeeze", "expand", "expand_as", "repeat", "repeat_interleave", "split", "split_with_sizes",
     "chunk", "tensor_split", "slice", "narrow", "select", "unbind", "index_select", "index",
     "roll", "flip", "cumsum", "mean", "sum", "tril", "triu", "pixel_shuffle", "pixel_unshuffle",
-    "im2col", "channel_shuffle", "cat", "concat", "stack", "broadcast_to", "tile",
+    "im2col", "col2im", "grid_sampler", "grid_sampler_2d", "grid_sampler_3d", "unfold", "diff",
+    "trapz", "hstack", "vstack", "moveaxis", "channel_shuffle", "cat", "concat", "stack",
+    "broadcast_to", "tile",
     *(name for name in POOLS if "avg" in name), *(name for name in RESIZES), *FOURIER,
     "view_as_complex", "view_as_real",
 ))  # fmt: skip
@@ -51,7 +53,8 @@ ZERO_KEEPING: Final = frozenset((
     "expm1", "log1p", "sign", "floor", "ceil", "round", "trunc", "hardshrink", "softshrink",
     "tanhshrink", "nan_to_num", "prelu", "_prelu_kernel", "batch_norm",
     "_native_batch_norm_legit_no_training", "instance_norm", "group_norm", "rms_norm", "norm",
-    "amax", "amin", "glu", "zeros_like",
+    "amax", "amin", "glu", "zeros_like", "gather", "take_along_dim", "erfinv", "asin", "atanh",
+    "frac", "sgn", "cumprod", "var",
     *(name for name in POOLS if "max" in name or "lp" in name),
 ))  # fmt: skip
 """Operations that turn zeros into zeros (normalisations with the fills that new channels get)."""
@@ -59,7 +62,9 @@ ZERO_KEEPING: Final = frozenset((
 LIKE: Final = frozenset(("expand_as", "view_as", "reshape_as", "type_as", "to"))
 """Operations of which the first operand alone gives the values."""
 
-POLES: Final = frozenset(("log", "log2", "rsqrt", "reciprocal", "logit", "xlogy"))
+POLES: Final = frozenset(
+    ("log10", "digamma", "lgamma", "acosh", "log", "log2", "rsqrt", "reciprocal", "logit", "xlogy")
+)
 """Operations that are not finite at zero."""
 
 VIEWS: Final = frozenset((
@@ -163,11 +168,11 @@ class Expectation:
             return Fill.ZERO
         if origin[0] in self.ledger.leaves:
             raise RefusalError(f"'{origin[0]}', which cannot write the mean of its channels")
+        if origin[0] in self.index.spectral:
+            raise RefusalError(f"'{origin[0]}', whose spectral norm the mean of its rows changes")
         return Fill.MEAN
 
     def _reads_zero(self, origin: Origin) -> bool:
-        if origin[0] in self.index.spectral:
-            raise RefusalError(f"'{origin[0]}', whose spectral norm the mean of its rows changes")
         sources = [use.operand for use in self.ledger.uses[origin] if use.role is Role.READS]
         return all(
             source is not None and self.states.get(source) is State.ZERO for source in sources
@@ -290,7 +295,7 @@ class Expectation:
             "constant_pad_nd": self._padded,
             "hardtanh": self._clipped,
             "scaled_dot_product_attention": self._attended,
-            **dict.fromkeys(("matmul", "mm", "bmm", "mv", "einsum"), self._combined),
+            **dict.fromkeys(("matmul", "mm", "bmm", "mv", "einsum", "tensordot"), self._combined),
         }
 
     def _combined(self, index: int, spanning: list[State]) -> State:

@@ -9,12 +9,12 @@ and tells a size that was read from a tensor from a literal.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from structure_net.core.sparsity import SparseLayer
 from structure_net.graph.terms import Attribute, Combined, Constant, Operator, Term
@@ -149,7 +149,7 @@ def _equip() -> None:
         setattr(Tagged, f"__r{name}__", _arithmetic(symbol, name, reflected=True))
     for relation, name in _RELATIONS.items():
         setattr(Tagged, f"__{name}__", _comparison(relation, name))
-    Tagged.__neg__ = _negated  # type: ignore[method-assign, assignment]
+    Tagged.__neg__ = _negated  # type: ignore[method-assign, assignment]  # not an int
     for name in _ESCAPES:
         setattr(Tagged, name, _escape(name))
 
@@ -160,18 +160,52 @@ _equip()
 def integers(model: nn.Module) -> dict[Attribute, int]:
     """All integers that the modules of ``model`` keep, alone or in tuples and lists of integers.
 
-    Sparse layers are left out: they keep their own attributes true.
+    Those of configurations that modules hold are among them, under the first module that holds one:
+    ``Attribute("", "config.hidden_size")``. Sparse layers are left out: they keep their own
+    attributes true.
     """
     found: dict[Attribute, int] = {}
+    for path, prefix, held in _holdings(model):
+        for name, value in held.items():
+            if _is_integer(value):
+                found[Attribute(path, f"{prefix}{name}")] = value
+            elif _is_integers(value):
+                each = enumerate(value)
+                found |= {Attribute(path, f"{prefix}{name}", i): entry for i, entry in each}
+    return found
+
+
+def held_in(module: nn.Module, name: str) -> tuple[MutableMapping[str, Any], str]:
+    """Where an attribute is kept, and under which key; ``config.hidden_size`` is in the
+    configuration that the module holds."""
+    owner, _, key = name.rpartition(".")
+    content = _content(vars(module)[owner]) if owner else vars(module)
+    assert content is not None, name
+    return content, key
+
+
+def _holdings(model: nn.Module) -> Iterator[tuple[str, str, MutableMapping[str, Any]]]:
+    """The attributes of every module, and of every configuration that one holds, each once."""
+    seen: set[int] = set()
     for path, module in model.named_modules():
         if isinstance(module, SparseLayer):
             continue
-        for name, value in vars(module).items():
-            if _is_integer(value):
-                found[Attribute(path, name)] = value
-            elif _is_integers(value):
-                found |= {Attribute(path, name, i): entry for i, entry in enumerate(value)}
-    return found
+        yield path, "", vars(module)
+        for name, value in list(vars(module).items()):
+            content = None if name.startswith("_") else _content(value)
+            if content is not None and id(content) not in seen:
+                seen.add(id(content))
+                yield path, f"{name}.", content
+
+
+def _content(value: object) -> MutableMapping[str, Any] | None:
+    """The entries of a dictionary or of a plain object, as a configuration is one."""
+    if type(value) is dict:
+        return value if all(type(key) is str and "." not in key for key in value) else None
+    if isinstance(value, nn.Module | Tensor | type) or callable(value):
+        return None
+    plain = not type(value).__module__.startswith(("torch", "builtins"))
+    return getattr(value, "__dict__", None) if plain else None
 
 
 def _is_integer(value: object) -> bool:
@@ -179,26 +213,27 @@ def _is_integer(value: object) -> bool:
 
 
 def _is_integers(value: object) -> bool:
-    return type(value) in (tuple, list) and bool(value) and all(map(_is_integer, value))  # type: ignore[call-overload]
+    # Not their subclasses, such as torch.Size and named tuples.
+    if not isinstance(value, tuple | list) or type(value) not in (tuple, list):
+        return False
+    return bool(value) and all(map(_is_integer, value))
 
 
 @contextmanager
 def tagged_attributes(model: nn.Module, notes: Notes) -> Iterator[None]:
     """Replaces the integers that modules keep by tagged ones, and puts back what was there."""
-    kept: list[tuple[nn.Module, str, Any]] = []
-    paths = {a.module for a in integers(model)}
+    kept: list[tuple[MutableMapping[str, Any], str, Any]] = []
     try:
-        for path in paths:
-            module = model.get_submodule(path)
-            for name, value in list(vars(module).items()):
-                replacement = _replacement(path, name, value, notes)
+        for path, prefix, held in list(_holdings(model)):
+            for name, value in list(held.items()):
+                replacement = _replacement(path, f"{prefix}{name}", value, notes)
                 if replacement is not value:
-                    kept.append((module, name, value))
-                    vars(module)[name] = replacement
+                    kept.append((held, name, value))
+                    held[name] = replacement
         yield
     finally:
-        for module, name, value in kept:
-            vars(module)[name] = value
+        for held, name, value in kept:
+            held[name] = value
 
 
 def _replacement(path: str, name: str, value: Any, notes: Notes) -> Any:

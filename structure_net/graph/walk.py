@@ -15,7 +15,7 @@ from structure_net.graph.attributes import Seen, TracedNode, requirements
 from structure_net.graph.ledger import Axes, Dim, Ledger, Norm, Step
 from structure_net.graph.liveness import WRAPPERS, live_tensors, operation_of, strip
 from structure_net.graph.modes import add_training, beside, branches, distrust, idle_tensors
-from structure_net.graph.recording import Recording
+from structure_net.graph.recording import Recording, measured_calls
 from structure_net.graph.rules import RULES, Call, Operand, unknown
 from structure_net.graph.rules.handwritten import PENDING, abandon, recognise
 from structure_net.graph.sizes import axis, freeze, leaves, size_of
@@ -53,7 +53,7 @@ def walk(model: nn.Module, evaluated: Exported, trained: Callable[[], Exported |
 
 def _followed(model: nn.Module, exported: Exported, ledger: Ledger) -> Seen:
     program, record = exported
-    strip(program)
+    strip(program, measured_calls(record))
     walker = _Walker(program, model, ledger)
     walker.run(program.graph_module, None)
     return record, walker.traced

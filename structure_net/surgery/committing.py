@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from structure_net.errors import SurgeryError
+from structure_net.graph.tags import held_in
 
 
 class Step(Protocol):
@@ -204,7 +205,7 @@ def _refuse_old_graphs(tensor: Tensor, name: str) -> Callable[[], None]:
 
 @dataclass(slots=True)
 class SetValue:
-    """Sets an attribute of a module."""
+    """Sets an attribute of a module; ``config.hidden_size`` is one of a configuration in it."""
 
     module: nn.Module
     name: str
@@ -213,12 +214,27 @@ class SetValue:
 
     def apply(self) -> None:
         """Sets the value."""
-        self._before = getattr(self.module, self.name)
-        setattr(self.module, self.name, self.value)
+        self._before = value_in(self.module, self.name)
+        self._set(self.value)
 
     def revert(self) -> None:
         """Sets the value from before."""
-        setattr(self.module, self.name, self._before)
+        self._set(self._before)
+
+    def _set(self, value: Any) -> None:
+        if "." not in self.name:
+            setattr(self.module, self.name, value)
+            return
+        held, key = held_in(self.module, self.name)
+        held[key] = value
+
+
+def value_in(module: nn.Module, name: str) -> Any:
+    """An attribute of a module, or of a configuration that the module holds."""
+    if "." not in name:
+        return getattr(module, name)
+    held, key = held_in(module, name)
+    return held[key]
 
 
 @dataclass(slots=True)

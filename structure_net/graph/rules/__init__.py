@@ -4,10 +4,12 @@ from structure_net.graph.rules import (
     attention,
     cells,
     convolution,
+    distance,
     elementwise,
     embedding,
     linear,
     normalisation,
+    picking,
     recurrent,
     reduction,
     scatter,
@@ -15,6 +17,7 @@ from structure_net.graph.rules import (
     spectral,
     summation,
     weights,
+    windows,
 )
 from structure_net.graph.rules.call import Call, Operand
 from structure_net.graph.rules.registry import RULES, rule, unknown
@@ -26,10 +29,12 @@ __all__ = [
     "attention",
     "cells",
     "convolution",
+    "distance",
     "elementwise",
     "embedding",
     "linear",
     "normalisation",
+    "picking",
     "recurrent",
     "reduction",
     "rule",
@@ -39,4 +44,5 @@ __all__ = [
     "summation",
     "unknown",
     "weights",
+    "windows",
 ]

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from structure_net.graph.channels import Role
 from structure_net.graph.ledger import Axes, Dim
-from structure_net.graph.rules.call import SIZE_ONE, Call, Operand
+from structure_net.graph.rules.call import CONTRACTS, SIZE_ONE, Call, Operand
 from structure_net.graph.rules.registry import rule
 from structure_net.graph.sizes import Prod, axis, leaves
-
-SCALE = "whose scale depends on the size of a head"
 
 
 @rule("scaled_dot_product_attention")
@@ -18,11 +16,14 @@ def attention(call: Call) -> Axes:
     for operand in (query, key, value):
         call.use_all(operand, Role.WRITES)
     call.unify(query.expr(-1), key.expr(-1))
-    call.freeze(query.expr(-1), SCALE)
     call.unify(key.expr(-2), value.expr(-2))
     for operand in (query, key):
         call.freeze(operand.expr(-2), "which mixes the positions of a sequence")
     lead = tuple(_lead(call, (query, key, value), -i) for i in range(query.dims, 2, -1))
+    both = [o.axes[i] for o in (query, key) for i in range(o.dims - 2)]
+    if any(operand.axes[-1].origins for operand in (query, key)):
+        call.freeze(query.expr(-1), CONTRACTS)
+    call.sums(query.expr(-1), (query, key), both, root=call["scale"] is None)
     _mask(call, call["attn_mask"], (*lead, query.axes[-2], key.axes[-2]))
     if query.dims > 3:
         call.ledger.heads += [var for operand in (query, key) for var in leaves(operand.expr(-3))]

@@ -176,15 +176,14 @@ class Call:
         expr: Expr,
         operands: Sequence[Operand],
         lead: Sequence[Dim] = (),
-        *,
-        smooth: bool = True,
+        **kind: bool,
     ) -> None:
-        """Notes a sum over an axis that no parameter reads."""
+        """Notes a sum over an axis that no parameter reads; ``kind``: see `Contraction`."""
         if not all(var.reasons for var in leaves(expr)):
             sources = tuple(operand.step for operand in operands)
             beside = tuple(dim.expr for dim in lead)
             self.ledger.contractions.append(
-                Contraction(expr, self.step, sources, self.operation, beside, smooth)
+                Contraction(expr, self.step, sources, self.operation, beside, **kind)
             )
 
     def learns(self, dim: Dim) -> bool:

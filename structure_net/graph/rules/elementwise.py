@@ -31,6 +31,8 @@ UNARY: Final = (
     "hardshrink", "softshrink", "tanhshrink", "threshold", "rrelu", "nan_to_num", "zeros_like",
     "ones_like",
     "full_like", "empty_like", "fill", "zero", "special_expit", "isfinite", "logit", "angle", "sgn",
+    "sinc", "special_sinc", "erfinv", "erfc", "exp2", "frac", "deg2rad", "rad2deg", "i0", "asin",
+    "acos", "atanh", "acosh", "log10", "digamma", "lgamma",
 )  # fmt: skip
 
 SUMS: Final = ("add", "sub", "rsub")
@@ -41,6 +43,7 @@ OTHERS: Final = (
     "bitwise_and", "bitwise_or", "maximum", "minimum", "atan2", "where", "masked_fill", "div",
     "remainder", "pow",
     "addcmul", "addcdiv", "lerp", "fmod", "floor_divide", "xlogy",
+    "hypot", "logaddexp", "logaddexp2", "fmax", "fmin", "copysign",
 )  # fmt: skip
 
 

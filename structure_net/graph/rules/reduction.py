@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from structure_net.graph.channels import Role
 from structure_net.graph.ledger import Axes, Dim
-from structure_net.graph.rules.call import SIZE_ONE, Call
+from structure_net.graph.rules.call import SIZE_ONE, Call, Operand
+from structure_net.graph.rules.elementwise import others
 from structure_net.graph.rules.registry import rule
 
 MIXES = "which mixes the channels"
@@ -15,7 +16,7 @@ REDUCTIONS = (
     "argmax", "argmin", "max", "min", "median", "var_mean", "std_mean", "nanmean", "nansum",
     "count_nonzero",
     "aminmax", "linalg_norm", "frobenius_norm", "cummax", "cummin", "kthvalue", "mode", "sort",
-    "argsort", "topk",
+    "argsort", "topk", "quantile", "nanquantile", "nanmedian", "trapz", "trapezoid",
 )  # fmt: skip
 
 PLANAR = (
@@ -35,21 +36,21 @@ RESIZES = {
 
 
 @rule(*REDUCTIONS)
-def reduction(call: Call) -> list[Axes]:
+def reduction(call: Call) -> Axes | list[Axes]:
     """The reduced axes are fixed; a result that still has them has a size of its own there."""
     x = call.operands[0]
+    if call.operation in ("max", "min") and isinstance(call["other"], Operand):
+        return others(call)
     named = call["dim"] if call["dim"] is not None else call["axis"]
     listed = [named] if isinstance(named, int) else list(named or ())
     if call.operation in ("sort", "argsort", "topk") and named is None:
         listed = [-1]
     gone = {call.dim(d, x.dims) for d in listed} or set(range(x.dims))
-    if "max" in call.operation or "min" in call.operation:
-        _pairwise(call)
     for i in gone:
         if _copyable(call):
             call.mixes(x, i)
         elif _summed(call) and not x.axes[i].origins:
-            call.sums(x.expr(i), (x,), smooth=call.operation == "sum")
+            call.sums(x.expr(i), (x,), linear=call.operation == "sum")
         else:
             call.freeze(x.expr(i), MIXES)
     call.use_all(x, Role.TABLE)
@@ -64,16 +65,14 @@ def _copyable(call: Call) -> bool:
 
 
 def _summed(call: Call) -> bool:
-    """Whether zeros among the entries leave the result as it is."""
-    euclidean = call.operation == "linalg_vector_norm" and call["ord"] in (None, 2, 2.0)
-    return call.operation == "sum" or euclidean
+    """Whether zeros among the entries leave the result as it is: sums, and norms of powers."""
+    power = call["ord"] if call["ord"] is not None else call["p"]
+    norm = call.operation in ("linalg_vector_norm", "linalg_norm", "norm")
+    return call.operation == "sum" or (norm and _positive(2 if power is None else power))
 
 
-def _pairwise(call: Call) -> None:
-    """``max(a, b)`` of two tensors shares a name with the reduction: everything is fixed."""
-    for other in call.operands[1:]:
-        for dim in other.axes:
-            call.freeze(dim.expr, MIXES)
+def _positive(power: object) -> bool:
+    return isinstance(power, int | float) and power > 0
 
 
 def _reduced(call: Call, axes: Axes, gone: set[int], shape: tuple[int, ...]) -> Axes:

@@ -9,9 +9,10 @@ from structure_net.graph.ledger import Axes, Dim
 from structure_net.graph.rules.call import SIZE_ONE, Call, Operand
 from structure_net.graph.rules.elementwise import parametric
 from structure_net.graph.rules.registry import rule, unknown
-from structure_net.graph.sizes import Expr, Prod, Sum, axis, resolve, size_of
+from structure_net.graph.sizes import Expr, Prod, Sum, axis, resolve
 
 SPACE = "over the space of which it works"
+PICKS = "which picks positions by number"
 
 
 def _origins(dims: Sequence[Dim]) -> tuple[tuple[str, int], ...]:
@@ -106,7 +107,7 @@ def transpose(call: Call) -> Axes:
     return tuple(axes)
 
 
-@rule("movedim")
+@rule("movedim", "moveaxis")
 def movedim(call: Call) -> Axes:
     """Some axes move to other places."""
     x = _first(call)
@@ -174,9 +175,12 @@ def repeat(call: Call) -> Axes:
 def repeat_interleave(call: Call) -> Axes | list[Axes]:
     """Each entry several times over."""
     x = _first(call)
-    if not isinstance(call["repeats"], int) or call["dim"] is None:
+    if call["dim"] is None:
         return unknown(call)
     dim = call.dim(call["dim"], x.dims)
+    if not isinstance(call["repeats"], int):
+        call.freeze(x.expr(dim), PICKS)
+        return _replaced(x.axes, dim, call.fixed(call.shape[dim], PICKS))
     count = call.given(call["repeats"]).expr
     return _replaced(x.axes, dim, Dim(Prod((x.expr(dim), count)), x.axes[dim].origins))
 
@@ -184,8 +188,13 @@ def repeat_interleave(call: Call) -> Axes | list[Axes]:
 @rule("cat", "concat", "concatenate")
 def cat(call: Call) -> Axes:
     """Tensors behind one another along one axis."""
+    return join(call, call["dim"] or 0)
+
+
+def join(call: Call, dim: int) -> Axes:
+    """The axes of tensors that are joined along one of them; empty ones are left out."""
     tensors = [o for o in call["tensors"] if o.dims == len(call.shape)]
-    dim = call.dim(call["dim"] or 0, len(call.shape))
+    dim = call.dim(dim, len(call.shape))
     keep = all(parametric(o) for o in tensors)
     out = []
     for i in range(len(call.shape)):
@@ -264,12 +273,10 @@ def select(call: Call) -> Axes | list[Axes]:
     if call.operation == "diagonal":
         return unknown(call)
     dim = call.dim(call["dim"] or 0, x.dims)
-    call.freeze(x.expr(dim), "which picks positions by number")
+    call.freeze(x.expr(dim), PICKS)
     rest = (*x.axes[:dim], *x.axes[dim + 1 :])
     if call.operation == "index_select":
-        return _replaced(
-            x.axes, dim, call.fixed(call.shape[dim], "which picks positions by number")
-        )
+        return _replaced(x.axes, dim, call.fixed(call.shape[dim], PICKS))
     return rest if call.operation == "select" else [rest for _ in call.shapes]
 
 
@@ -282,13 +289,10 @@ def index(call: Call) -> Axes:
         return _frozen_result(call, x)
     where = [i for i, p in enumerate(picks) if p is not None]
     for i in where:
-        call.freeze(x.expr(i), "which picks positions by number")
+        call.freeze(x.expr(i), PICKS)
     kept = [dim for i, dim in enumerate(x.axes) if i not in where]
     count = len(call.shape) - len(kept)
-    new = [
-        call.fixed(size, "which picks positions by number")
-        for size in _picked_shape(call, where, count)
-    ]
+    new = [call.fixed(size, PICKS) for size in _picked_shape(call, where, count)]
     front = where[0] if where == list(range(where[0], where[-1] + 1)) else 0
     return (*kept[:front], *new, *kept[front:])
 
@@ -352,39 +356,3 @@ def reorder(call: Call) -> Axes | list[Axes]:
         call.freeze_unknown(x.expr(i))
     call.use_all(x, Role.TABLE)
     return tuple(Dim(dim.expr) for dim in x.axes)
-
-
-@rule("pixel_shuffle")
-def pixel_shuffle(call: Call) -> Axes:
-    """Channels become space: ``(c r^2, h, w)`` to ``(c, h r, w r)``."""
-    x, factor = _first(call), call["upscale_factor"]
-    channels = axis(call.shape[-3])
-    square = call.fixed(factor * factor, "whose factor is a number in the code").expr
-    call.unify(x.expr(-3), Prod((channels, square)))
-    for dim in x.axes[-2:]:
-        call.freeze(dim.expr, SPACE)
-    space = [call.fixed(size, SPACE) for size in call.shape[-2:]]
-    return (*x.axes[:-3], Dim(channels), *space)
-
-
-@rule("pixel_unshuffle", "im2col")
-def pixel_unshuffle(call: Call) -> Axes:
-    """Space becomes channels: each channel is followed by a fixed number of positions."""
-    x = _first(call)
-    lead = 1 if call.operation == "im2col" else x.dims - 3
-    count = call.shape[lead] // x.shape[lead]
-    inner = call.fixed(count, "whose factor is a number in the code").expr
-    for dim in x.axes[lead + 1 :]:
-        call.freeze(dim.expr, SPACE)
-    rest = [call.fixed(size, SPACE) for size in call.shape[lead + 1 :]]
-    return (*x.axes[:lead], Dim(Prod((x.expr(lead), inner))), *rest)
-
-
-@rule("channel_shuffle", "native_channel_shuffle")
-def channel_shuffle(call: Call) -> Axes:
-    """Groups of channels are dealt out: ``(g, c)`` to ``(c, g)``."""
-    x, groups = _first(call), call["groups"]
-    outer = call.fixed(groups, "whose groups are a number in the code").expr
-    inner = axis(x.shape[1] // groups)
-    call.unify(x.expr(1), Prod((outer, inner)))
-    return _replaced(x.axes, 1, Dim(Prod((inner, outer)))) if size_of(x.expr(1)) > 1 else x.axes

@@ -38,6 +38,27 @@ def einsum(call: Call) -> Axes | list[Axes]:
     return tuple(_dim(places[label]) for label in output)
 
 
+@rule("tensordot")
+def tensordot(call: Call) -> Axes:
+    """A sum over pairs of axes of two tensors; the others stand side by side."""
+    pair = call.tensor("self"), call.tensor("other")
+    summed = [
+        [call.dim(d, operand.dims) for d in call[name]]
+        for operand, name in zip(pair, ("dims_self", "dims_other"), strict=True)
+    ]
+    for i, j in zip(*summed, strict=True):
+        call.contract((pair[0], i), (pair[1], j))
+    out: list[Dim] = []
+    for operand, gone in zip(pair, summed, strict=True):
+        own = [i for i in range(operand.dims) if i not in gone]
+        if parametric(operand) and own:
+            for i in own:
+                call.use(operand.axes[i], Role.WRITES)
+            call.layer(operand, "product", Prod(tuple(operand.expr(i) for i in own)))
+        out += [Dim(operand.expr(i)) for i in own]
+    return tuple(out)
+
+
 def _labels(equation: str, operands: list[Operand], dims: int) -> tuple[list[str], str] | None:
     """The labels of the operands and of the result, ellipses spelled out; None where a label occurs
     twice in one."""

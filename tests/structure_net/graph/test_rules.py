@@ -54,18 +54,15 @@ MIXING = {
     "roll": lambda x: x.roll(1, -1),
     "softmax": lambda x: x.softmax(-1),
     "log_softmax": lambda x: x.log_softmax(-1),
-    "sum": lambda x: x / x.sum(-1, keepdim=True),
     "cumsum": lambda x: x.cumsum(-1),
     "sort": lambda x: x.sort(-1).values,
     "topk": lambda x: x.topk(3, -1).values,
-    "linalg_vector_norm": lambda x: F.normalize(x, dim=-1),
     "logsumexp": lambda x: x - x.logsumexp(-1, keepdim=True),
     "std": lambda x: x / x.std(-1, keepdim=True),
     "layer_norm": lambda x: F.layer_norm(x, (5, 8)),
     "slice": lambda x: x[..., ::2],
     "select": lambda x: x[..., :1] + x[..., 0:1] * x[..., 3].unsqueeze(-1),
     "fft_fft": lambda x: torch.fft.fft(x).real,
-    "matmul": lambda x: x @ (x.transpose(1, 2) @ x),
     "diff": lambda x: x.diff(dim=-1),
 }  # fmt: skip
 
