@@ -248,9 +248,9 @@ class EvolutionSession:
             read.require(rule.strategy.requires)
             if not rule.strategy.should_grow(self._context, read):
                 continue
-            grown = self._grow(rule, trigger, read)
-            events += grown
-            if any(event.kind is not EventKind.REJECTED for event in grown):
+            moment = self._memory.moment
+            events += self._grow(rule, trigger, read)
+            if self._memory.moment != moment:
                 analysis = None
         return events
 
@@ -276,9 +276,11 @@ class EvolutionSession:
 
     def _forget(self, rule: Rule, held: HeldTensors, entries: int) -> None:
         """Lets the memory follow a growth: edits touch some layers, a change by hand any."""
-        edits = [e.edit for e in self._context.journal[entries:] if isinstance(e, EditEntry)]
-        if not edits or not isinstance(rule.strategy, EditingStrategy):
+        if type(rule.strategy).grow is not EditingStrategy.grow:
             self._memory.trained()
+            return
+        edits = [e.edit for e in self._context.journal[entries:] if isinstance(e, EditEntry)]
+        if not edits:
             return
         layers, observed = touched(held, self._context.network), self._context.observation
         order = list(observed.layers) if observed else None

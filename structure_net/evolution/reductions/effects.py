@@ -39,8 +39,10 @@ class UnitGradients(Reduction):
 
     def units(self, values: Values) -> None:
         """See `Reduction.units`."""
-        # A network may write into what a layer gave. The first batch shows where.
-        copied = self._first or values.layer in self._rewritten
+        # A network may write into what a layer gave. Behind an activation the first batch shows
+        # where; without one, a copy is all that the first batch shows.
+        unknown = self._first or values.activation is None
+        copied = unknown or values.layer in self._rewritten
         kept = values.tensor.clone() if copied else values.tensor
         self._held[values.call.number] = _Held(values, kept, values.tensor, values.tensor._version)
 
