@@ -16,13 +16,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from structure_net.core.expansion import PlaceMoments
 from structure_net.errors import StructureNetError
 from structure_net.evolution.batches import ITERABLE_AGAIN, Batch, Loss
 from structure_net.evolution.reductions.coactivation import Covariances
 from structure_net.evolution.reductions.effects import UnitGradients
+from structure_net.evolution.reductions.expansion import PlaceSums
+from structure_net.evolution.reductions.parameter_gradients import (
+    ParameterGradient,
+    ParameterGradients,
+)
 from structure_net.evolution.reductions.passing import Pass
 from structure_net.evolution.reductions.probing import Probe, Reservoir
 from structure_net.evolution.reductions.reduction import Reduction
+from structure_net.evolution.reductions.sample_gradients import (
+    SampleGradientNorms,
+    SampleGradients,
+)
 from structure_net.evolution.reductions.units import UnitStatistics, UnitSums
 
 
@@ -41,6 +51,16 @@ class Need(Enum):
 
     COACTIVATION = "coactivation"
     """Covariances of the units of a layer, and with the units of the layers that read them."""
+
+    PARAMETER_GRADIENTS = "parameter_gradients"
+    """Moments over batches of each parameter's gradient; costs a backward pass a batch."""
+
+    SAMPLE_GRADIENTS = "sample_gradients"
+    """How the gradients of single samples differ, by layer; costs a backward pass a batch."""
+
+    EXPANSION = "expansion"
+    """What tells how much new units would gain, by place; costs a backward pass a batch, and
+    products as wide as the layers' inputs."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,12 +141,18 @@ class Observation:
         samples: Samples seen: the length of the targets (or of the first tensor among them); of
             the inputs where targets have no row for each.
         probe: See `Need.PROBE`.
+        parameters: By the parameter's name: see `Need.PARAMETER_GRADIENTS`.
+        sample_gradients: By layer: see `Need.SAMPLE_GRADIENTS`.
+        places: By layer, one for each of its readers: see `Need.EXPANSION`.
     """
 
     layers: Mapping[str, LayerObservation] = field(default_factory=dict)
     batches: int = 0
     samples: int = 0
     probe: Probe | None = None
+    parameters: Mapping[str, ParameterGradient] = field(default_factory=dict)
+    sample_gradients: Mapping[str, SampleGradients] = field(default_factory=dict)
+    places: Mapping[str, tuple[PlaceMoments, ...]] = field(default_factory=dict)
 
 
 def observe(
@@ -172,6 +198,9 @@ def observe(
         batches=passing.batches,
         samples=passing.samples,
         probe=found.get(Need.PROBE),
+        parameters=found.get(Need.PARAMETER_GRADIENTS, {}),
+        sample_gradients=found.get(Need.SAMPLE_GRADIENTS, {}),
+        places=found.get(Need.EXPANSION, {}),
     )
 
 
@@ -181,6 +210,9 @@ def _shares(needs: Set[Need], probe_size: int, seed: int) -> dict[Need, Reductio
         Need.GRADIENTS: UnitGradients,
         Need.PROBE: lambda: Reservoir(probe_size, seed),
         Need.COACTIVATION: Covariances,
+        Need.PARAMETER_GRADIENTS: ParameterGradients,
+        Need.SAMPLE_GRADIENTS: SampleGradientNorms,
+        Need.EXPANSION: PlaceSums,
     }
     return {need: make() for need, make in makers.items() if need in needs}
 

@@ -2,9 +2,16 @@
 
 from structure_net.evolution.reductions.coactivation import Coactivation, Covariances
 from structure_net.evolution.reductions.effects import UnitEffects, UnitGradients
+from structure_net.evolution.reductions.expansion import PlaceSums
+from structure_net.evolution.reductions.inputs import InputCovariances
+from structure_net.evolution.reductions.parameter_gradients import (
+    ParameterGradient,
+    ParameterGradients,
+)
 from structure_net.evolution.reductions.passing import Pass
 from structure_net.evolution.reductions.probing import Probe, Reservoir
 from structure_net.evolution.reductions.reduction import Reduction, With
+from structure_net.evolution.reductions.sample_gradients import SampleGradientNorms, SampleGradients
 from structure_net.evolution.reductions.units import UnitStatistics, UnitSums
 from structure_net.evolution.reductions.values import BatchSeen, Gradients, Samples, Values
 
@@ -13,10 +20,16 @@ __all__ = [
     "Coactivation",
     "Covariances",
     "Gradients",
+    "InputCovariances",
+    "ParameterGradient",
+    "ParameterGradients",
     "Pass",
+    "PlaceSums",
     "Probe",
     "Reduction",
     "Reservoir",
+    "SampleGradientNorms",
+    "SampleGradients",
     "Samples",
     "UnitEffects",
     "UnitGradients",

@@ -8,7 +8,7 @@ taken, evenly.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import ClassVar, Final
 
 import torch
@@ -142,16 +142,22 @@ class _Sums:
             self._gradient[place] += delta.T @ rows
 
     def moments(self, layer: str, reader: str) -> PlaceMoments:
-        sums: Iterable[Tensor] = (
-            self._inputs,
-            self._features,
-            self._cross,
-            self._gradient,
-            self._feature_gradient,
-            self._curvature,
+        return PlaceMoments(
+            layer,
+            reader,
+            self._samples,
+            self._positions,
+            inputs=self._mean(self._inputs),
+            features=self._mean(self._features),
+            cross=self._mean(self._cross),
+            gradient=self._mean(self._gradient),
+            feature_gradient=self._mean(self._feature_gradient),
+            curvature=self._mean(self._curvature),
+            bias=self._bias,
         )
-        means = ((total / self._samples).to("cpu", torch.float64) for total in sums)
-        return PlaceMoments(layer, reader, self._samples, self._positions, *means, self._bias)
+
+    def _mean(self, total: Tensor) -> Tensor:
+        return (total / self._samples).to("cpu", torch.float64)
 
 
 def _chosen(writer: LayerCall, reader: LayerCall) -> Tensor:
@@ -171,7 +177,7 @@ def _seen(call: LayerCall, chosen: Tensor) -> Tensor:
 
 
 def _onto(image: Tensor, grid: torch.Size) -> Tensor:
-    return image if image.shape[2:] == grid else F.adaptive_avg_pool2d(image, list(grid))
+    return image if image.shape[2:] == grid else F.adaptive_avg_pool2d(image, (grid[0], grid[1]))
 
 
 def _rows(image: Tensor) -> Tensor:

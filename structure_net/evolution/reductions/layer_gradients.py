@@ -68,7 +68,7 @@ class LayerCalls:
             gradient = _image(outputs[number], found.outputs[number])
             geometry = geometry_of(values.module)
             if taken is not None and gradient is not None and geometry is not None:
-                scaled = gradient * values.samples.count
+                scaled = gradient * values.samples.number
                 yield LayerCall(values.layer, values.module, geometry, taken, scaled)
 
 

@@ -132,7 +132,7 @@ class _Sums:
             if self._mask is None:
                 yield (rows.sum(2) * columns.sum(2)).sum(1)
             else:
-                yield ((rows @ self._mask.unsqueeze(0)) * columns.unsqueeze(2)).sum((1, 2, 3))
+                yield ((rows @ self._mask) * columns).sum((1, 2))
             return
         size = max(1, _AT_ONCE // (groups * inputs * delta.shape[2]))
         for start in range(0, samples, size):
