@@ -7,13 +7,19 @@ import pytest
 from structure_net.evolution import Component, components
 from structure_net.evolution.components import (
     ExtremaGrowthStrategy,
+    HebbianAnalyzer,
+    LayerPerformanceAnalyzer,
     NetworkStatsAnalyzer,
+    SimpleInformationFlowAnalyzer,
     StandardExtremaAnalyzer,
     StandardNetworkTrainer,
 )
 from structure_net.testing import check_component
 
 EXPORTED = {
+    "HebbianAnalyzer": (HebbianAnalyzer(), ()),
+    "LayerPerformanceAnalyzer": (LayerPerformanceAnalyzer(), ()),
+    "SimpleInformationFlowAnalyzer": (SimpleInformationFlowAnalyzer(), ()),
     "NetworkStatsAnalyzer": (NetworkStatsAnalyzer(), ()),
     "StandardExtremaAnalyzer": (StandardExtremaAnalyzer(), ()),
     "ExtremaGrowthStrategy": (ExtremaGrowthStrategy(patch_size=3), (StandardExtremaAnalyzer(),)),

@@ -1,7 +1,10 @@
 """The parts that systems are made of, the systems themselves, and what they work on."""
 
 from structure_net.evolution.components.analyzers import (
+    HebbianAnalyzer,
+    LayerPerformanceAnalyzer,
     NetworkStatsAnalyzer,
+    SimpleInformationFlowAnalyzer,
     StandardExtremaAnalyzer,
 )
 from structure_net.evolution.components.presets import create_standard_evolution_system
@@ -13,8 +16,11 @@ from structure_net.evolution.system import ComposableEvolutionSystem
 __all__ = [
     "ComposableEvolutionSystem",
     "ExtremaGrowthStrategy",
+    "HebbianAnalyzer",
+    "LayerPerformanceAnalyzer",
     "NetworkContext",
     "NetworkStatsAnalyzer",
+    "SimpleInformationFlowAnalyzer",
     "StandardExtremaAnalyzer",
     "StandardNetworkTrainer",
     "create_standard_evolution_system",

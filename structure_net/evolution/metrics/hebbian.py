@@ -133,7 +133,7 @@ def _pair(covariance: Tensor, mean: Tensor, keep: int, drop: int) -> RedundantPa
 
 
 def unconnected_pairs(
-    correlations: Tensor, connected: Tensor, *, count: int
+    correlations: Tensor, connected: Tensor, *, count: int, least: float = 0.0
 ) -> tuple[tuple[int, int, float], ...]:
     """Pairs of units that fire together and are not wired together, the strongest first.
 
@@ -142,6 +142,7 @@ def unconnected_pairs(
             ``(D, C)``; NaN where not defined.
         connected: Which connections exist, shape ``(D, C)``, bool.
         count: At most so many.
+        least: The absolute correlation from which on a pair counts; 0 never does.
 
     Returns:
         ``(output unit, input unit, correlation)``, as `AddConnections` takes the first two. By
@@ -160,7 +161,8 @@ def unconnected_pairs(
     strength = correlations.detach().abs().nan_to_num(0.0)
     strength = torch.where(connected, 0.0, strength)
     order = torch.argsort(strength.flatten(), descending=True, stable=True)[:count]
-    chosen = order[strength.flatten()[order] > 0]
+    found = strength.flatten()[order]
+    chosen = order[(found > 0) & (found >= least)]
     rows, columns = chosen // strength.size(1), chosen % strength.size(1)
     values = correlations[rows, columns].tolist()
     return tuple(zip(rows.tolist(), columns.tolist(), values, strict=True))

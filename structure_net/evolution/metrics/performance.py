@@ -35,6 +35,18 @@ PERFORMANCE_MEASURES: Final = tuple(SIGNS)
 Measured = Mapping[str, float | Unavailable]
 
 
+def check_measures(measures: Sequence[str]) -> None:
+    """Checks that all are names of `PERFORMANCE_MEASURES`.
+
+    Raises:
+        ValueError: One is not.
+    """
+    if unknown := [name for name in measures if name not in SIGNS]:
+        raise ValueError(
+            f"Measures are {', '.join(PERFORMANCE_MEASURES)}; got {', '.join(unknown)}."
+        )
+
+
 def gradient_variance(gradients: Tensor, *, axis: int = 1) -> float:
     r"""The variance of a unit's gradient over samples and positions, averaged over the units.
 
@@ -134,7 +146,7 @@ def measure_layers(
     Raises:
         ValueError: A measure is unknown.
     """
-    _check_measures(measures)
+    check_measures(measures)
     return {
         measure: {
             layer: _measured(measure, values, gradients.get(layer), targets, axis)
@@ -162,7 +174,7 @@ def bottleneck_scores(measured: Mapping[str, Measured]) -> dict[str, float] | Un
     Raises:
         ValueError: A measure is unknown.
     """
-    _check_measures(tuple(measured))
+    check_measures(tuple(measured))
     shares = [share for name, by in measured.items() if (share := _shares(name, by)) is not None]
     if not shares:
         return Unavailable("no measure is there for every layer and differs between layers")
@@ -218,10 +230,3 @@ def _by_sample(values: Tensor, axis: int) -> Tensor:
     whole = values.detach().movedim(axis, 1)
     whole = whole if whole.is_floating_point() else whole.double()
     return whole.flatten(2).mean(2) if whole.dim() > 2 else whole
-
-
-def _check_measures(measures: Sequence[str]) -> None:
-    if unknown := [name for name in measures if name not in SIGNS]:
-        raise ValueError(
-            f"Measures are {', '.join(PERFORMANCE_MEASURES)}; got {', '.join(unknown)}."
-        )

@@ -45,8 +45,8 @@ def gaussian_kernel(samples: Tensor, width: float | None = None) -> Tensor:
     checked_samples(samples)
     if width is not None and not width > 0:
         raise ValueError(f"width must be positive; got {width}.")
-    x = samples.detach().double()
-    distances = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist")
+    x = _centred_samples(samples)
+    distances = torch.cdist(x, x)
     scale = _typical(distances) if width is None else width
     return torch.exp(-(distances / scale).square() / 2) if scale else torch.ones_like(distances)
 
@@ -144,12 +144,18 @@ def _alignment(products: Tensor, i: int, j: int) -> float | Unavailable:
 
 def _unit_scale(samples: Tensor) -> Tensor:
     """Centred, at a root mean square of 1; zeros where nothing varies beyond rounding."""
+    x = _centred_samples(samples)
+    scale = x.square().mean().sqrt()
+    return x / scale if scale > 0 else x
+
+
+def _centred_samples(samples: Tensor) -> Tensor:
+    """Float64; zeros where nothing varies beyond rounding."""
     checked_samples(samples)
     x = samples.detach().double()
     rounding = torch.finfo(samples.dtype).eps * x.square().mean().sqrt()
     x = x - x.mean(0)
-    scale = x.square().mean().sqrt()
-    return x / scale if scale > rounding else torch.zeros_like(x)
+    return x if x.square().mean().sqrt() > rounding else torch.zeros_like(x)
 
 
 def _centred(kernel: Tensor, debiased: bool) -> Tensor:

@@ -4,9 +4,29 @@ from structure_net.evolution.components.analyzers.extrema import (
     ExtremaAnalysis,
     StandardExtremaAnalyzer,
 )
+from structure_net.evolution.components.analyzers.hebbian import HebbianAnalysis, HebbianAnalyzer
+from structure_net.evolution.components.analyzers.information import (
+    InformationAnalysis,
+    SimpleInformationFlowAnalyzer,
+)
+from structure_net.evolution.components.analyzers.performance import (
+    LayerPerformanceAnalyzer,
+    PerformanceAnalysis,
+)
 from structure_net.evolution.components.analyzers.statistics import (
     NetworkStatsAnalyzer,
     StatsAnalysis,
 )
 
-__all__ = ["ExtremaAnalysis", "NetworkStatsAnalyzer", "StandardExtremaAnalyzer", "StatsAnalysis"]
+__all__ = [
+    "ExtremaAnalysis",
+    "HebbianAnalysis",
+    "HebbianAnalyzer",
+    "InformationAnalysis",
+    "LayerPerformanceAnalyzer",
+    "NetworkStatsAnalyzer",
+    "PerformanceAnalysis",
+    "SimpleInformationFlowAnalyzer",
+    "StandardExtremaAnalyzer",
+    "StatsAnalysis",
+]
