@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from structure_net.core.running import evaluating
 from structure_net.errors import StructureNetError
-from structure_net.evolution.batches import ITERABLE_AGAIN, batch_length, forward
+from structure_net.evolution.batches import ITERABLE_AGAIN, Batch, Loss, batch_length, forward
 from structure_net.evolution.context import NetworkContext
 
 
@@ -63,7 +64,6 @@ def is_classification(output: Any, targets: Any) -> bool:
     )
 
 
-@torch.no_grad()
 def held_out(context: NetworkContext, limit: int | None = None) -> Score:
     """The network's score on validation batches, in evaluation mode; modes are put back.
 
@@ -74,13 +74,27 @@ def held_out(context: NetworkContext, limit: int | None = None) -> Score:
     Raises:
         StructureNetError: There is no validation batch.
     """
-    tally = Tally()
-    with evaluating(context.network), precision(context.device):
-        for inputs, targets in context.held_out_batches(limit):
-            output = forward(context.network, inputs)
-            tally.add(context.loss(output, targets), output, targets)
-    if not tally.losses:
+    with precision(context.device):
+        found = measured(context.network, context.held_out_batches(limit), context.loss)
+    if found is None:
         raise StructureNetError(f"The validation_loader gave no batch. {ITERABLE_AGAIN}")
+    return found
+
+
+@torch.no_grad()
+def measured(network: nn.Module, batches: Iterable[Batch], loss: Loss) -> Score | None:
+    """A network's score on batches that are on its device, in evaluation mode; modes are put back.
+
+    Returns:
+        The mean over all samples; None where there is no batch.
+    """
+    tally = Tally()
+    with evaluating(network):
+        for inputs, targets in batches:
+            output = forward(network, inputs)
+            tally.add(loss(output, targets), output, targets)
+    if not tally.losses:
+        return None
     losses, hits, lengths = tally.read()
     samples = float(lengths.sum())
     accuracy = None if hits is None else float(hits.sum()) / samples

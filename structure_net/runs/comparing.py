@@ -7,13 +7,13 @@ network, and to the final architecture with fresh weights.
 from __future__ import annotations
 
 import copy
+import math
 import time
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from structure_net.core import network_stats
-from structure_net.core.running import evaluating
 from structure_net.data import TensorSplit
 from structure_net.errors import RunError
 from structure_net.evolution import (
@@ -21,6 +21,7 @@ from structure_net.evolution import (
     Loss,
     NetworkContext,
     Trainer,
+    measuring,
 )
 from structure_net.runs.preparing import Prepared, start_network
 from structure_net.runs.renewing import renew
@@ -92,45 +93,27 @@ def score(name: str, context: NetworkContext, prepared: Prepared, *, seconds: fl
     """A trained network's final numbers, measured on all of each split."""
     stats = network_stats(context.network)
     data = prepared.dataset
-    classes = data.task == "classification"
-    device = context.device
-
-    def accuracy(split: TensorSplit) -> float | None:
-        return accuracy_on(context.network, split, device) if classes and len(split) else None
-
-    def loss(split: TensorSplit) -> float | None:
-        return loss_on(context.network, split, device, loss=context.loss) if len(split) else None
-
+    train, validation, test = (
+        measured_on(context.network, split, context.device, loss=context.loss)
+        for split in (data.train, data.validation, data.test)
+    )
     return Score(
         name=name,
         epochs=len(context.history),
         connections=stats["total_connections"],
         parameters=stats["total_parameters"],
-        train_accuracy=accuracy(data.train),
-        validation_accuracy=accuracy(data.validation),
-        test_accuracy=accuracy(data.test),
-        test_loss=loss_on(context.network, data.test, device, loss=context.loss),
+        train_accuracy=train.accuracy if train else None,
+        validation_accuracy=validation.accuracy if validation else None,
+        test_accuracy=test.accuracy if test else None,
+        test_loss=test.loss if test else math.nan,
         seconds=seconds,
-        train_loss=loss(data.train),
-        validation_loss=loss(data.validation),
+        train_loss=train.loss if train else None,
+        validation_loss=validation.loss if validation else None,
     )
 
 
-def accuracy_on(network: nn.Module, split: TensorSplit, device: torch.device | str) -> float:
-    """The fraction of ``split`` whose largest output is the target's, in evaluation mode."""
-    outputs = _outputs(network, split.inputs, device)
-    return float((outputs.argmax(1) == split.targets.to(outputs.device)).double().mean())
-
-
-def loss_on(
+def measured_on(
     network: nn.Module, split: TensorSplit, device: torch.device | str, *, loss: Loss
-) -> float:
-    """The loss on all of ``split`` at once, in evaluation mode."""
-    outputs = _outputs(network, split.inputs, device)
-    return float(loss(outputs, split.targets.to(outputs.device)))
-
-
-@torch.no_grad()
-def _outputs(network: nn.Module, inputs: Tensor, device: torch.device | str) -> Tensor:
-    with evaluating(network):
-        return torch.cat([network(part.to(device)) for part in inputs.split(_ROWS)])
+) -> measuring.Score | None:
+    """Mean loss and accuracy on all of ``split``, in evaluation mode; None where it is empty."""
+    return measuring.measured(network, split.batches(_ROWS, device=device), loss)

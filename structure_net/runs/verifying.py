@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from structure_net.core import create_standard_network, network_stats, sparse_layers
-from structure_net.data import Dataset, load_dataset
+from structure_net.data import load_dataset
 from structure_net.errors import DatasetError, JournalError
 from structure_net.evolution import TrainingHistory
-from structure_net.runs.comparing import accuracy_on, loss_on
+from structure_net.runs.comparing import measured_on
 from structure_net.runs.folder import RunFolder
 from structure_net.runs.preparing import loss_of
 from structure_net.surgery.checkpoint import Checkpoint, load_checkpoint
@@ -133,16 +133,20 @@ def _accuracy(network: nn.Module, record: RunRecord, history: HistoryRecord) -> 
         data = load_dataset(request.dataset, data_dir=request.data_dir, seed=request.seed)
     except DatasetError as error:
         return Finding("accuracy", None, f"not checked: {error}")
-    if written.test_accuracy is None:
-        return _loss(network, data, written.test_loss)
-    found, said = accuracy_on(network, data.test, "cpu"), written.test_accuracy
+    found = measured_on(network, data.test, "cpu", loss=loss_of(data))
+    if found is None:
+        return Finding("accuracy", None, "not checked: the data has no test samples")
+    if found.accuracy is None or written.test_accuracy is None:
+        return _loss(found.loss, written.test_loss)
+    said = written.test_accuracy
     # Another device or thread count may round one output of a thousand to the other side.
-    agrees = math.isclose(found, said, abs_tol=max(1e-3, 1 / len(data.test)))
-    return Finding("accuracy", agrees, f"{found:.4f} on the test data, {said:.4f} written down")
+    agrees = math.isclose(found.accuracy, said, abs_tol=max(1e-3, 1 / len(data.test)))
+    return Finding(
+        "accuracy", agrees, f"{found.accuracy:.4f} on the test data, {said:.4f} written down"
+    )
 
 
-def _loss(network: nn.Module, data: Dataset, said: float) -> Finding:
-    found = loss_on(network, data.test, "cpu", loss=loss_of(data))
+def _loss(found: float, said: float) -> Finding:
     # Mixed precision on another device rounds to three digits.
     agrees = math.isclose(found, said, rel_tol=1e-2)
     return Finding("loss", agrees, f"{found:.4g} on the test data, {said:.4g} written down")
