@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -83,6 +84,45 @@ class NeuralPersistence:
         if not len(self.merges):
             return Unavailable("no weight connects any two units of the layer")
         return self.total() / math.pow(len(self.merges), 1 / self.order)
+
+    def rescaled(self, factor: float) -> Self:
+        """The same weights relative to a largest magnitude that is ``1 / factor`` times as large.
+
+        Args:
+            factor: In [0, 1].
+        """
+        return replace(self, merges=self.merges * factor)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShuffledPersistence:
+    """The 0-dimensional persistence of a layer's weights in random places.
+
+    Args:
+        merges: See `NeuralPersistence`. Shape ``(samples, vertices - components)``, float64.
+        vertices: Outputs and inputs, ``n``.
+        order: ``p``.
+    """
+
+    merges: Tensor
+    vertices: int
+    order: float = 2.0
+
+    def totals(self) -> Tensor:
+        """`NeuralPersistence.total` of each sample. Shape ``(samples,)``."""
+        return (1 - self.merges).pow(self.order).sum(1).pow(1 / self.order)
+
+    def per_vertex(self) -> Tensor:
+        """`NeuralPersistence.per_vertex` of each sample. Shape ``(samples,)``."""
+        return self.totals() / math.pow(max(self.vertices - 1, 1), 1 / self.order)
+
+    def rescaled(self, factor: float) -> Self:
+        """The same weights relative to a largest magnitude that is ``1 / factor`` times as large.
+
+        Args:
+            factor: In [0, 1].
+        """
+        return replace(self, merges=self.merges * factor)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -177,11 +217,11 @@ def shuffled_persistence(
     order: float = 2.0,
     samples: int = 50,
     seed: int = 0,
-) -> Tensor | Unavailable:
-    """`NeuralPersistence.total` of the layer with its weights shuffled over its connections.
+) -> ShuffledPersistence | Unavailable:
+    """The persistence of the layer with its weights shuffled over its connections.
 
     Only the order in which connections come is drawn, so that fifty samples of a dense layer of
-    784 x 256 cost about as much as sorting its weights once.
+    784 x 256 cost about as much as sorting its weights a few times.
 
     Args:
         weights: See `neural_persistence`, like all that follow.
@@ -190,9 +230,6 @@ def shuffled_persistence(
         order: ``p``.
         samples: How many shuffles.
         seed: What they are drawn from; equal shapes get equal shuffles.
-
-    Returns:
-        Shape ``(samples,)``, float64.
 
     Raises:
         ValueError: See `neural_persistence`.
@@ -206,13 +243,11 @@ def shuffled_persistence(
         ranks = random_dense_merges(shape, samples=samples, seed=seed)
     else:
         rows, columns = (index.cpu().numpy() for index in (pattern.rows, pattern.columns))
-        ranks = random_merges(rows, columns, pattern.shape, samples=samples, seed=seed)
-    if not ranks.size:
-        return torch.zeros(samples, dtype=torch.float64)
+        shape = pattern.shape
+        ranks = random_merges(rows, columns, shape, samples=samples, seed=seed)
     needed = int(ranks.max()) + 1
     leading = magnitudes.flatten().topk(needed).values.double() / scale
-    lengths = (1 - leading).pow(order)
-    return lengths[torch.from_numpy(ranks.copy())].sum(1).pow(1 / order)
+    return ShuffledPersistence(leading[torch.from_numpy(ranks.copy())], sum(shape), order)
 
 
 def summarised_weights(weights: Sequence[Tensor], *, standardised: bool = True) -> Tensor:
@@ -223,8 +258,11 @@ def summarised_weights(weights: Sequence[Tensor], *, standardised: bool = True) 
     largest :math:`v` of all layers. It is computed backwards, one output at a time, and needs no
     memory beyond a layer's matrix.
 
+    A weight that is exactly 0 connects nothing, and takes no part in mean and deviation. Several
+    weights between two units (of a kernel) are as strong as their norm, each standardised.
+
     Args:
-        weights: Of the layers from first to last, shape ``(outputs, inputs)`` each.
+        weights: Of the layers from first to last, shape ``(outputs, inputs, ...)`` each.
         standardised: False takes :math:`v = |w|` as it is.
 
     Returns:
@@ -238,13 +276,10 @@ def summarised_weights(weights: Sequence[Tensor], *, standardised: bool = True) 
         TMLR 2023.
     """
     _check_chain(weights)
-    strengths = [matrix.detach().to("cpu", torch.float64) for matrix in weights]
-    if standardised:
-        strengths = [_standardised(matrix) for matrix in strengths]
-        scale = largest_magnitude(strengths)
-        strengths = [matrix.abs() / scale if scale else matrix for matrix in strengths]
-    else:
-        strengths = [matrix.abs() for matrix in strengths]
+    exact = [matrix.detach().to("cpu", torch.float64) for matrix in weights]
+    strengths = [_strengths(_standardised(one) if standardised else one) for one in exact]
+    if standardised and (scale := largest_magnitude(strengths)):
+        strengths = [matrix / scale for matrix in strengths]
     widest = strengths[-1]
     for matrix in reversed(strengths[:-1]):
         widest = torch.stack([torch.minimum(row[:, None], matrix).amax(0) for row in widest])
@@ -257,7 +292,7 @@ def deep_graph_persistence(
     """The neural persistence of `summarised_weights`, inputs against outputs.
 
     Args:
-        weights: Of the layers from first to last, shape ``(outputs, inputs)`` each.
+        weights: Of the layers from first to last, shape ``(outputs, inputs, ...)`` each.
         scaled: Whether the widest path counts as 1 ("exact" in the published program); else
             the largest standardised weight of all layers does.
         order: ``p``.
@@ -269,11 +304,22 @@ def deep_graph_persistence(
     return neural_persistence(summary, scale=None if scaled else 1.0, order=order)
 
 
-def _standardised(matrix: Tensor) -> Tensor:
-    """Zero mean and unit (population) deviation; zeros where all weights are equal."""
-    centred = matrix - matrix.mean()
+def _standardised(weights: Tensor) -> Tensor:
+    """Zero mean and unit (population) deviation of what connects; zeros where all is equal."""
+    live = weights != 0
+    values = weights[live]
+    if not len(values):
+        return weights
+    centred = values - values.mean()
     deviation = centred.square().mean().sqrt()
-    return centred / deviation if deviation > 0 else torch.zeros_like(matrix)
+    return torch.zeros_like(weights).masked_scatter(
+        live, centred / deviation if deviation > 0 else 0 * centred
+    )
+
+
+def _strengths(weights: Tensor) -> Tensor:
+    """One magnitude for each pair of units."""
+    return weights.flatten(2).norm(dim=2) if weights.dim() > 2 else weights.abs()
 
 
 def _check_chain(weights: Sequence[Tensor]) -> None:

@@ -14,6 +14,7 @@ from structure_net.core.sparsity import SparsePattern
 from structure_net.evolution.metrics import (
     NeuralPersistence,
     NullComparison,
+    ShuffledPersistence,
     Unavailable,
     deep_graph_persistence,
     largest_magnitude,
@@ -116,8 +117,8 @@ def test_shuffling_independent_weights_changes_nothing() -> None:
 
 def compared(weights: Tensor, samples: int = 50) -> NullComparison:
     shuffled = shuffled_persistence(weights, samples=samples)
-    assert isinstance(shuffled, Tensor)
-    return NullComparison(found(weights).total(), shuffled)
+    assert isinstance(shuffled, ShuffledPersistence)
+    return NullComparison(found(weights).total(), shuffled.totals())
 
 
 def low_rank() -> Tensor:
@@ -149,7 +150,7 @@ def test_independent_weights_do_not_exceed_the_null() -> None:
 def test_the_null_is_what_shuffling_gives() -> None:
     """Mean and deviation over 2000 shuffles of a matrix, to 5 standard errors."""
     weights, samples = low_rank()[:12, :8], 2000
-    fast = shuffled_persistence(weights, samples=samples)
+    fast = shuffled_persistence(weights, samples=samples).totals()
     generator = torch.Generator().manual_seed(3)
     shuffles = (weights.flatten()[torch.randperm(96, generator=generator)] for _ in range(samples))
     slow = torch.tensor([found(one.view(12, 8)).total() for one in shuffles])
@@ -180,7 +181,19 @@ def test_a_full_pattern_is_a_dense_layer() -> None:
     pattern = SparsePattern.full((12, 9))
     assert found(weights.flatten(), pattern=pattern).total() == found(weights).total()
     sparse = shuffled_persistence(weights.flatten(), pattern=pattern, seed=4)
-    assert torch.allclose(sparse, shuffled_persistence(weights, seed=4), rtol=0, atol=1e-12)
+    dense = shuffled_persistence(weights, seed=4)
+    assert torch.allclose(sparse.merges, dense.merges, rtol=0, atol=1e-12)
+    assert torch.equal(dense.per_vertex(), dense.totals() / math.sqrt(20))
+
+
+def test_another_scale_is_a_factor() -> None:
+    weights = randn(7, 6)
+    own, scale = found(weights), float(2 * weights.abs().max())
+    halved = found(weights, scale=scale)
+    assert own.rescaled(0.5).total() == pytest.approx(halved.total(), abs=1e-12)
+    shuffled = shuffled_persistence(weights).rescaled(0.5).totals()
+    expected = shuffled_persistence(weights, scale=scale).totals()
+    assert torch.allclose(shuffled, expected, rtol=0, atol=1e-12)
 
 
 def test_the_scale_is_the_largest_of_all_layers() -> None:
@@ -263,6 +276,23 @@ def test_deep_graph_persistence_does_not_change_when_a_layer_is_scaled_or_shifte
     assert isinstance(before, NeuralPersistence)
     assert isinstance(after, NeuralPersistence)
     assert after.total() == pytest.approx(before.total(), abs=1e-10)
+
+
+def test_a_weight_of_zero_connects_nothing() -> None:
+    first, second = torch.zeros(3, 2).double(), randn(2, 3)
+    first[0, 0], first[1, 0] = 1.0, -2.0
+    summary = summarised_weights([first, second])
+    assert bool((summary[:, 0] > 0).all())
+    assert bool((summary[:, 1] == 0).all())
+
+
+def test_a_kernel_is_as_strong_as_its_norm() -> None:
+    kernels = randn(4, 3 * 5).view(4, 3, 5)
+    plain = summarised_weights([kernels], standardised=False)
+    assert torch.allclose(plain, kernels.norm(dim=2), rtol=0, atol=1e-12)
+    standard = (kernels - kernels.mean()) / kernels.std(correction=0)
+    expected = standard.norm(dim=2) / standard.norm(dim=2).max()
+    assert torch.allclose(summarised_weights([kernels]), expected, rtol=0, atol=1e-12)
 
 
 def test_layers_that_do_not_follow_each_other_are_refused() -> None:

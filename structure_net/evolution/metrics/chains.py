@@ -1,0 +1,204 @@
+"""Layers that follow each other without a branch, with their weights, and their derivatives.
+
+A chain is as long as each layer reads the units of the one before it and of no other, and is read
+by the next one alone. A plain network is one chain; of a residual network the branches are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from structure_net.core.running import call, evaluating, untouched
+from structure_net.core.weights import unit_weights
+from structure_net.evolution.metrics.layered_graph import Block, LayeredGraph
+from structure_net.evolution.metrics.validity import Unavailable
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerChain:
+    """Layers of which each reads the one before.
+
+    Args:
+        source: The layer, or input of the network, whose units the first layer reads.
+        layers: The layers' names.
+        weights: Of each layer, shape ``(outputs, inputs, ...)``; behind the units stand the
+            positions that connect them, of a kernel or of a flattened channel.
+    """
+
+    source: str
+    layers: tuple[str, ...]
+    weights: tuple[Tensor, ...]
+
+    @property
+    def maps(self) -> tuple[Tensor, ...]:
+        """Each layer as a map of units: its weights summed over positions.
+
+        Of a convolution that is what it does to an input that does not vary in space, away from
+        the border. Shape ``(outputs, inputs)``, in single precision or the weights' own.
+        """
+        return tuple(
+            weights.flatten(2).sum(2) if weights.dim() > 2 else weights
+            for weights in map(_on_cpu, self.weights)
+        )
+
+
+def layer_chains(model: nn.Module, graph: LayeredGraph) -> tuple[LayerChain, ...]:
+    """The chains of a model, each as long as it can be.
+
+    Args:
+        model: The model.
+        graph: Its layered graph.
+
+    Returns:
+        In the order of their first layers. A layer that reads several layers, or whose weights from
+        unit to unit are not in its weight alone, is in none.
+    """
+    into: dict[int, list[Block]] = {}
+    read: dict[int, list[Block]] = {}
+    for block in graph.blocks:
+        into.setdefault(block.target, []).append(block)
+        read.setdefault(block.source, []).append(block)
+    links: dict[int, tuple[int, Tensor]] = {}
+    for target, blocks in into.items():
+        weights = _weights(model, graph, blocks[0]) if len(blocks) == 1 else None
+        if weights is not None:
+            links[target] = blocks[0].source, weights
+    following = {source: target for target, (source, _) in links.items() if len(read[source]) == 1}
+    chains = []
+    for start in sorted(links):
+        source = links[start][0]
+        if source in links and following.get(source) == start:
+            continue
+        members = [start]
+        while (after := following.get(members[-1])) is not None:
+            members.append(after)
+        names = tuple(graph.layers[member] for member in members)
+        parts = tuple(links[member][1] for member in members)
+        chains.append(LayerChain(graph.layers[source], names, parts))
+    return tuple(chains)
+
+
+def whole_chain(model: nn.Module, graph: LayeredGraph) -> LayerChain | Unavailable:
+    """The chain that is the whole model.
+
+    Args:
+        model: The model.
+        graph: Its layered graph.
+    """
+    chains = layer_chains(model, graph)
+    if len(chains) == 1 and len(chains[0].layers) == len(graph.layers) - 1 and not graph.unlinked:
+        return chains[0]
+    return Unavailable("the layers do not follow each other in one line")
+
+
+def _weights(model: nn.Module, graph: LayeredGraph, block: Block) -> Tensor | None:
+    """The weights behind a block with positions last; None where they cannot be told."""
+    modules: Mapping[str, nn.Module] = dict(model.named_modules())
+    module = modules.get(graph.layers[block.target])
+    weights = None if module is None else unit_weights(module)
+    if weights is None or len(weights) != block.shape[1] or weights.shape[1] % block.shape[0]:
+        return None
+    if weights.shape[1] != block.shape[0]:
+        # Behind a flattening, the positions of a unit stand next to each other.
+        weights = weights.unflatten(1, (block.shape[0], -1))
+    exact = weights.to("cpu", torch.float64)
+    norms = exact.flatten(2).norm(dim=2) if exact.dim() > 2 else exact.abs()
+    if not torch.allclose(norms.T, block.matrix(block.weights), rtol=1e-5, atol=1e-12):
+        return None
+    return weights
+
+
+def chain_jacobians(
+    model: nn.Module, layers: Sequence[str], inputs: Any
+) -> tuple[Tensor, ...] | Unavailable:
+    r"""How what a layer reads moves what the next one reads, sample by sample.
+
+    With :math:`x_l` the input of layer ``l`` and :math:`x_{L+1}` the output of the last one, the
+    derivatives :math:`\partial x_{l+1} / \partial x_l`: the weights, behind them all that stands
+    between two layers.
+
+    Args:
+        model: Any module; it runs in evaluation mode and is left as it was.
+        layers: The names of layers that follow each other; each reads one vector a sample.
+        inputs: What the model takes, ``N`` samples.
+
+    Returns:
+        For each layer, shape ``(N, outputs, inputs)``, on the CPU. Unavailable if a layer reads
+        anything else than one vector a sample, is not called once, or does not depend on the one
+        before it.
+
+    Raises:
+        ValueError: There is no layer.
+    """
+    if not layers:
+        raise ValueError("A chain needs at least one layer; got none.")
+    cuts = _Cuts()
+    modules = dict(model.named_modules())
+    with ExitStack() as stack:
+        stack.enter_context(untouched(model))
+        stack.enter_context(evaluating(model))
+        for name in layers:
+            hook = modules[name].register_forward_pre_hook(cuts.before(name), with_kwargs=True)
+            stack.callback(hook.remove)
+        last = modules[layers[-1]].register_forward_hook(cuts.last)
+        stack.callback(last.remove)
+        stack.enter_context(torch.enable_grad())
+        call(model, inputs)
+    if missing := [name for name in layers if cuts.calls.get(name, 0) != 1]:
+        return Unavailable(f"layer {missing[0]} is called {cuts.calls.get(missing[0], 0)} times")
+    reached = [*(cuts.arrived[name] for name in layers[1:]), cuts.output]
+    for name, values in zip((*layers[1:], layers[-1]), reached, strict=True):
+        if values is None or values.dim() != 2 or not values.requires_grad:
+            return Unavailable(f"layer {name} does not read, or give, one vector a sample")
+    starts = [cuts.leaves[name] for name in layers]
+    if starts[0].dim() != 2:
+        return Unavailable(f"layer {layers[0]} does not read one vector a sample")
+    return tuple(_jacobian(values, start) for values, start in zip(reached, starts, strict=True))
+
+
+class _Cuts:
+    """Cuts the graph in front of each layer, and keeps both ends."""
+
+    def __init__(self) -> None:
+        self.calls: dict[str, int] = {}
+        self.arrived: dict[str, Tensor] = {}
+        self.leaves: dict[str, Tensor] = {}
+        self.output: Any = None
+
+    def before(self, name: str) -> Any:
+        def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            self.calls[name] = self.calls.get(name, 0) + 1
+            if not args or not isinstance(args[0], Tensor):
+                self.calls[name] = 0
+                return None
+            self.arrived[name] = args[0]
+            self.leaves[name] = args[0].detach().requires_grad_()
+            # A copy, since what follows may write in place, which a leaf does not take.
+            return (self.leaves[name].clone(), *args[1:]), kwargs
+
+        return hook
+
+    def last(self, _: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        self.output = output if isinstance(output, Tensor) else None
+
+
+def _jacobian(values: Tensor, start: Tensor) -> Tensor:
+    """Of samples that do not depend on each other. Shape ``(N, outputs, inputs)``."""
+    rows = [
+        torch.autograd.grad(total, start, retain_graph=True, allow_unused=True)[0]
+        for total in values.sum(0)
+    ]
+    whole = [torch.zeros_like(start) if row is None else row for row in rows]
+    return _on_cpu(torch.stack(whole, 1))
+
+
+def _on_cpu(values: Tensor) -> Tensor:
+    """Detached, in single precision at least."""
+    exact = torch.float64 if values.dtype == torch.float64 else torch.float32
+    return values.detach().to("cpu", exact)
