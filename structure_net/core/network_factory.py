@@ -29,17 +29,8 @@ class StandardNetwork(nn.Module):
     Layers are called ``layers.0``, ``layers.1``, ..., and the activation behind ``layers.i`` is
     ``activations.i``; edits may put other modules in their places, and the names stay.
 
-    Args:
-        architecture: The number of inputs, the width of each hidden layer, the number of outputs.
-        density: The fraction of all connections that exist, in (0, 1].
-        activation: The activation's name: relu, gelu, tanh, silu, elu, leaky_relu, sigmoid or
-            identity.
-        allocation: How connections are shared among layers: uniform, erdos_renyi or
-            erdos_renyi_kernel.
-        seed: What patterns and weights are drawn from; taken from torch's default generator if
-            None.
-        layer: The kind of layer: standard, or extrema_aware (keeps running extrema of its
-            activations).
+    The arguments are those of `create_standard_network`, which describes them; ``sparsity``, its
+    second word for ``density``, is not among them.
 
     Shape:
         ``(N, *)`` with ``architecture[0]`` entries per sample, to ``(N, architecture[-1])``.
