@@ -7,6 +7,7 @@ import pytest
 from structure_net.evolution import Component, components
 from structure_net.evolution.components import (
     ExtremaGrowthStrategy,
+    GraphAnalyzer,
     HebbianAnalyzer,
     LayerPerformanceAnalyzer,
     NetworkStatsAnalyzer,
@@ -17,6 +18,7 @@ from structure_net.evolution.components import (
 from structure_net.testing import check_component
 
 EXPORTED = {
+    "GraphAnalyzer": (GraphAnalyzer(), ()),
     "HebbianAnalyzer": (HebbianAnalyzer(), ()),
     "LayerPerformanceAnalyzer": (LayerPerformanceAnalyzer(), ()),
     "SimpleInformationFlowAnalyzer": (SimpleInformationFlowAnalyzer(), ()),

@@ -1,6 +1,7 @@
 """The parts that systems are made of, the systems themselves, and what they work on."""
 
 from structure_net.evolution.components.analyzers import (
+    GraphAnalyzer,
     HebbianAnalyzer,
     LayerPerformanceAnalyzer,
     NetworkStatsAnalyzer,
@@ -16,6 +17,7 @@ from structure_net.evolution.system import ComposableEvolutionSystem
 __all__ = [
     "ComposableEvolutionSystem",
     "ExtremaGrowthStrategy",
+    "GraphAnalyzer",
     "HebbianAnalyzer",
     "LayerPerformanceAnalyzer",
     "NetworkContext",

@@ -16,18 +16,18 @@ from structure_net.core.compiling import compiled
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-@compiled("void(int64[::1], int64[::1], float64[::1], float64[::1])")
+@compiled("void(int64[::1], int64[::1], float64[::1], int64[::1], float64[::1])")
 def shortest_path_shares(  # noqa: C901 - there and back, as the algorithm goes
-    starts: Array, heads: Array, lengths: Array, out: Array
+    starts: Array, heads: Array, lengths: Array, sources: Array, out: Array
 ) -> None:
-    """Adds to ``out`` the betweenness of each vertex, by Brandes' algorithm from every source.
+    """Adds to ``out`` what lies between ``sources`` and all other vertices, by Brandes' algorithm.
 
     A path's length is summed from its source on, and two paths tie if these sums are equal, as in
     Dijkstra's algorithm.
     """
     count = len(out)
     distance, paths, share = np.empty(count), np.empty(count), np.empty(count)
-    for source in range(count):
+    for source in sources:
         distance[source:], paths[source:], share[source:] = np.inf, 0.0, 0.0
         distance[source], paths[source] = 0.0, 1.0
         for vertex in range(source, count):

@@ -68,8 +68,9 @@ def _swapped(block: Block, random: np.random.Generator) -> Tensor:
     if edges < block.shape[0] * block.shape[1]:
         taken = np.zeros(block.shape, dtype=np.bool_)
         taken[block.tails.numpy(), block.heads.numpy()] = True
-        draws = random.integers(edges, size=(_SWAPS_PER_EDGE * edges, 2))
-        swap_heads(block.tails.numpy(), heads.numpy(), taken, draws)
+        tails = np.ascontiguousarray(block.tails.numpy())
+        for _ in range(_SWAPS_PER_EDGE):
+            swap_heads(tails, heads.numpy(), taken, random.integers(edges, size=(edges, 2)))
     return heads
 
 

@@ -142,3 +142,18 @@ def percolation_threshold(graph: LayeredGraph) -> Disconnection | Unavailable:
     if widest < 0:
         return Unavailable("no path leads from an input to an output")
     return Disconnection(widest, float((graph.weights >= widest).double().mean()))
+
+
+def effective_width(shares: Tensor) -> float | Unavailable:
+    r"""How many units the paths of a layer are shared among, :math:`(\sum_i s_i)^2 / \sum_i s_i^2`.
+
+    Args:
+        shares: Of the layer's units, from `path_shares`. Shape ``(C,)``.
+
+    Returns:
+        Between 1 and ``C``; unavailable where no path leads through the layer.
+    """
+    squares = float(shares.square().sum())
+    if squares == 0:
+        return Unavailable("no path leads through the layer")
+    return float(shares.sum()) ** 2 / squares

@@ -4,6 +4,7 @@ from structure_net.evolution.components.analyzers.extrema import (
     ExtremaAnalysis,
     StandardExtremaAnalyzer,
 )
+from structure_net.evolution.components.analyzers.graph import GraphAnalysis, GraphAnalyzer
 from structure_net.evolution.components.analyzers.hebbian import HebbianAnalysis, HebbianAnalyzer
 from structure_net.evolution.components.analyzers.information import (
     InformationAnalysis,
@@ -20,6 +21,8 @@ from structure_net.evolution.components.analyzers.statistics import (
 
 __all__ = [
     "ExtremaAnalysis",
+    "GraphAnalysis",
+    "GraphAnalyzer",
     "HebbianAnalysis",
     "HebbianAnalyzer",
     "InformationAnalysis",
