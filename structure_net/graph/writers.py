@@ -169,9 +169,12 @@ class _Stream:
         return any(use.role is Role.READS and use.operand == operand for _, use in uses)
 
     def _hands_on(self, index: int, norm: Norm) -> bool:
-        """Whether a norm has a gain, or nothing but readers behind it."""
-        bare = index in self.ledger.bare_norms
-        return not bare if norm.gain is not None else self._is_read(norm.step)
+        """Whether a norm has a gain, or neither gain nor bias and nothing but readers behind it."""
+        if norm.gain is not None:
+            return index not in self.ledger.bare_norms
+        uses = self.index.uses_by_step.get(norm.step, ())
+        affine = any(self.var in leaves(self.index.expr(origin)) for origin, _ in uses)
+        return not affine and self._is_read(norm.step)
 
     def _is_read(self, step: int) -> bool:
         """Whether nothing uses a result but readers of the channels."""

@@ -58,6 +58,19 @@ class ShiftedLiteral(Literal):
         return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-2) * (1 + self.gain)
 
 
+class ShiftedLayer(nn.Module):
+    """As in Nemotron: LayerNorm, with the gain stored as its difference from one."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.eps = EPSILON
+        self.weight = nn.Parameter(torch.rand(width) - 0.5)
+        self.bias = nn.Parameter(torch.randn(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, self.weight.shape, self.weight + 1, self.bias, self.eps)
+
+
 class Behind(Literal):
     """With the epsilon behind the root."""
 
@@ -150,6 +163,7 @@ NORMS: dict[str, type[nn.Module]] = {
     "gemma": Gemma,
     "literal": Literal,
     "shifted literal": ShiftedLiteral,
+    "shifted layer": ShiftedLayer,
     "behind the root": Behind,
     "clamped": Clamped,
     "functional": Functional,

@@ -182,7 +182,7 @@ def _gain(call: Call, x: Operand, table: Operand) -> Axes | None:
     tag = x.tag
     if tag is None or (tag.norm is None and tag.stage != "centred") or not table.dims:
         return None
-    name, offset = _stored(call, table)
+    name, offset = stored(call, table)
     if name is None or call.operation not in ("mul", "add"):
         return None
     axes = broadcast(call, (x, table))
@@ -212,9 +212,9 @@ def _gained_early(call: Call, table: Operand, tag: Tag, offset: float) -> bool:
     return True
 
 
-def _stored(call: Call, table: Operand) -> tuple[str | None, float]:
-    """The parameter that a tensor is, seen in another shape at most, and a number that was added to
-    it."""
+def stored(call: Call, table: Operand) -> tuple[str | None, float]:
+    """The name of the parameter that a tensor is, seen in another shape at most, and the number
+    that was added to it; None where it is anything else."""
     step, steps, offset = table.step, call.ledger.steps, 0.0
     while len(steps[step].inputs) == 1:
         operation, numbers = steps[step].operation, steps[step].numbers

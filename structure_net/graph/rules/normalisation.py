@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from structure_net.graph.channels import Role
 from structure_net.graph.ledger import Axes, Dim
 from structure_net.graph.rules.call import Call, Operand
+from structure_net.graph.rules.handwritten import stored
 from structure_net.graph.rules.registry import rule
 from structure_net.graph.sizes import Expr, Prod, axis, leaves
 
@@ -78,10 +79,9 @@ def layer_norm(call: Call) -> Axes:
             call.freeze(dim.expr, "which normalises over several axes at once")
     elif call.wide(x.expr(-1)):
         kind = "layer" if call.operation == "layer_norm" else "rms"
-        name = gain.name if isinstance(gain, Operand) else None
-        call.norm(
-            kind, x.expr(-1), x.step, gain=name, epsilon=call["eps"], epsilon_module=call.module
-        )
+        name, offset = stored(call, gain) if isinstance(gain, Operand) else (None, 0.0)
+        held = {"gain": name, "offset": offset, "epsilon": call["eps"]}
+        call.norm(kind, x.expr(-1), x.step, epsilon_module=call.module, **held)
     return _plain(x)
 
 
