@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, Final, Literal
@@ -14,6 +15,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from structure_net.errors import TrainingDivergedError
+from structure_net.evolution.adaptive_learning_rates import (
+    AttachedRates,
+    RateRule,
+    UnifiedAdaptiveLearning,
+)
 from structure_net.evolution.batches import ITERABLE_AGAIN, forward, number_of_batches
 from structure_net.evolution.components.trainers.snapshots import Snapshot
 from structure_net.evolution.context import NetworkContext, TrainingHooks
@@ -50,6 +56,8 @@ class StandardNetworkTrainer(Trainer):
         schedule: Over the steps of one call: cosine to 1 %, constant, or a function of optimizer
             and number of steps that makes a PyTorch scheduler, which is stepped after each step.
         clip_norm: The largest norm of the gradient; None: no limit.
+        rates: Rules for rates of their own, such as for newborn units; None for none. They work
+            during each call, and what they remember lies in the optimizer.
         patience: Stop after so many epochs in which the validation loss did not improve, and put
             the best epoch's weights back; None: train all epochs.
 
@@ -58,7 +66,7 @@ class StandardNetworkTrainer(Trainer):
         TypeError: A number is none, or ``epochs`` or ``patience`` is not whole.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a loop consists of, each with a default
         self,
         epochs: int = 5,
         learning_rate: float | None = None,
@@ -66,6 +74,7 @@ class StandardNetworkTrainer(Trainer):
         optimizer: OptimizerName | OptimizerFactory = "adam",
         schedule: Literal["cosine", "constant"] | ScheduleFactory = "cosine",
         clip_norm: float | None = None,
+        rates: UnifiedAdaptiveLearning | RateRule | None = None,
         patience: int | None = None,
     ) -> None:
         _check_whole(epochs=epochs, patience=patience)
@@ -74,6 +83,7 @@ class StandardNetworkTrainer(Trainer):
         self.learning_rate = learning_rate
         self.clip_norm = clip_norm
         self.patience = patience
+        self.rates = UnifiedAdaptiveLearning(rates) if isinstance(rates, RateRule) else rates
         self._make_optimizer: OptimizerFactory = _choice("optimizer", optimizer, _OPTIMIZERS)
         self._make_schedule: ScheduleFactory = _choice("schedule", schedule, _SCHEDULES)
 
@@ -97,7 +107,12 @@ class StandardNetworkTrainer(Trainer):
         # Without a system around it, a session without strategies keeps the record.
         hooks = context.hooks or EvolutionSession(context, (), ())
         hooks.training(context)
-        _Run(self, context, hooks, optimizer).epochs()
+        with ExitStack() as attached:
+            adaptive = None
+            if self.rates is not None:
+                rates = self.rates.attach(optimizer, context.network)
+                adaptive = attached.enter_context(rates)
+            _Run(self, context, hooks, optimizer, adaptive).epochs()
         return context
 
     def _new_optimizer(self, network: nn.Module) -> Optimizer:
@@ -122,7 +137,9 @@ class _Run:
         context: NetworkContext,
         hooks: TrainingHooks,
         optimizer: Optimizer,
+        rates: AttachedRates | None,
     ) -> None:
+        self._rates = rates
         self._trainer = trainer
         self._context = context
         self._hooks = hooks
@@ -141,6 +158,8 @@ class _Run:
             metrics = {**self._epoch(), **self._validate(), "learning_rate": rate}
             if self._length is None:
                 self._scheduler.step()
+            if self._rates is not None:
+                self._rates.after_epoch(metrics)
             stop = self._stops(metrics)
             more = not stop and epoch + 1 < self._trainer.epochs
             done = self._hooks.after_epoch(metrics, more=more)
