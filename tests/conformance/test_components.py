@@ -9,15 +9,19 @@ from structure_net.evolution.components import (
     ExtremaGrowthStrategy,
     GraphAnalyzer,
     HebbianAnalyzer,
+    HomologicalAnalyzer,
     LayerPerformanceAnalyzer,
     NetworkStatsAnalyzer,
     SimpleInformationFlowAnalyzer,
     StandardExtremaAnalyzer,
     StandardNetworkTrainer,
+    TopologicalAnalyzer,
 )
 from structure_net.testing import check_component
 
 EXPORTED = {
+    "TopologicalAnalyzer": (TopologicalAnalyzer(), ()),
+    "HomologicalAnalyzer": (HomologicalAnalyzer(), ()),
     "GraphAnalyzer": (GraphAnalyzer(), ()),
     "HebbianAnalyzer": (HebbianAnalyzer(), ()),
     "LayerPerformanceAnalyzer": (LayerPerformanceAnalyzer(), ()),

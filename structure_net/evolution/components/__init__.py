@@ -3,10 +3,12 @@
 from structure_net.evolution.components.analyzers import (
     GraphAnalyzer,
     HebbianAnalyzer,
+    HomologicalAnalyzer,
     LayerPerformanceAnalyzer,
     NetworkStatsAnalyzer,
     SimpleInformationFlowAnalyzer,
     StandardExtremaAnalyzer,
+    TopologicalAnalyzer,
 )
 from structure_net.evolution.components.presets import create_standard_evolution_system
 from structure_net.evolution.components.strategies import ExtremaGrowthStrategy
@@ -19,11 +21,13 @@ __all__ = [
     "ExtremaGrowthStrategy",
     "GraphAnalyzer",
     "HebbianAnalyzer",
+    "HomologicalAnalyzer",
     "LayerPerformanceAnalyzer",
     "NetworkContext",
     "NetworkStatsAnalyzer",
     "SimpleInformationFlowAnalyzer",
     "StandardExtremaAnalyzer",
     "StandardNetworkTrainer",
+    "TopologicalAnalyzer",
     "create_standard_evolution_system",
 ]

@@ -42,6 +42,7 @@ from structure_net.evolution.metrics.clouds import (
     total_persistence,
 )
 from structure_net.evolution.metrics.complexes import flag_betti_numbers, path_betti_numbers
+from structure_net.evolution.metrics.connections import LayerConnections, layer_connections
 from structure_net.evolution.metrics.connectivity import (
     Dismantling,
     components,
@@ -164,6 +165,7 @@ __all__ = [
     "GradientScale",
     "LabelInformation",
     "LayerChain",
+    "LayerConnections",
     "LayeredGraph",
     "MapBarcode",
     "Motifs",
@@ -229,6 +231,7 @@ __all__ = [
     "label_information",
     "largest_magnitude",
     "layer_chains",
+    "layer_connections",
     "layered_graph_of",
     "linear_kernel",
     "map_barcode",

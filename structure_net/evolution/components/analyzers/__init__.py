@@ -6,6 +6,12 @@ from structure_net.evolution.components.analyzers.extrema import (
 )
 from structure_net.evolution.components.analyzers.graph import GraphAnalysis, GraphAnalyzer
 from structure_net.evolution.components.analyzers.hebbian import HebbianAnalysis, HebbianAnalyzer
+from structure_net.evolution.components.analyzers.homology import (
+    ChainBarcode,
+    HomologicalAnalyzer,
+    HomologyAnalysis,
+    LayerDirections,
+)
 from structure_net.evolution.components.analyzers.information import (
     InformationAnalysis,
     SimpleInformationFlowAnalyzer,
@@ -18,18 +24,32 @@ from structure_net.evolution.components.analyzers.statistics import (
     NetworkStatsAnalyzer,
     StatsAnalysis,
 )
+from structure_net.evolution.components.analyzers.topology import (
+    BettiCurve,
+    DiagramShift,
+    TopologicalAnalyzer,
+    TopologyAnalysis,
+)
 
 __all__ = [
+    "BettiCurve",
+    "ChainBarcode",
+    "DiagramShift",
     "ExtremaAnalysis",
     "GraphAnalysis",
     "GraphAnalyzer",
     "HebbianAnalysis",
     "HebbianAnalyzer",
+    "HomologicalAnalyzer",
+    "HomologyAnalysis",
     "InformationAnalysis",
+    "LayerDirections",
     "LayerPerformanceAnalyzer",
     "NetworkStatsAnalyzer",
     "PerformanceAnalysis",
     "SimpleInformationFlowAnalyzer",
     "StandardExtremaAnalyzer",
     "StatsAnalysis",
+    "TopologicalAnalyzer",
+    "TopologyAnalysis",
 ]
