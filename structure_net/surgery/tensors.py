@@ -78,7 +78,7 @@ def _moved(
         factors = _along(factors, move.dim, out.dim()).to(out.dtype)
         out.add_(move.pivot).mul_(factors).sub_(move.pivot) if move.pivot else out.mul_(factors)
     new = [i for i, origin in enumerate(move.source) if origin == NEW]
-    if new and move.fill in (Fill.MEAN, Fill.RANDOM) and out.is_floating_point():
+    if new and move.fill in (Fill.MEAN, Fill.RANDOM) and _is_continuous(out):
         shape = _resized(out.shape, move.dim, len(new))
         entries = (
             fresh(shape).to(out) if move.fill is Fill.RANDOM else _mean(out, move, shape, gain)
@@ -126,7 +126,7 @@ def _fresh(old: Tensor, dim: int, generator: torch.Generator, shape: torch.Size)
     fan_in)``. A buffer whose entries have one sign, as a variance, is filled with their mean: a
     draw would leave its range.
     """
-    if not isinstance(old, nn.Parameter) and _one_sign(old):
+    if not isinstance(old, nn.Parameter) and not old.is_complex() and _one_sign(old):
         return torch.full(shape, old.double().mean().item(), dtype=torch.float64)
     old = old.detach()
     if old.dim() < 2:
@@ -135,7 +135,12 @@ def _fresh(old: Tensor, dim: int, generator: torch.Generator, shape: torch.Size)
     size = largest / math.sqrt(max(1, old.numel()))
     fan_in = max(1, math.prod(shape) // max(1, shape[dim]))
     scale = size if math.isfinite(size) and size > 0.0 else 1.0 / math.sqrt(3.0 * fan_in)
-    return torch.randn(shape, generator=generator, dtype=torch.float64) * scale
+    dtype = torch.complex128 if old.is_complex() else torch.float64
+    return torch.randn(shape, generator=generator, dtype=dtype) * scale
+
+
+def _is_continuous(values: Tensor) -> bool:
+    return values.is_floating_point() or values.is_complex()
 
 
 def _one_sign(values: Tensor) -> bool:
