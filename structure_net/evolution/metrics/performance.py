@@ -163,22 +163,27 @@ def bottleneck_scores(measured: Mapping[str, Measured]) -> dict[str, float] | Un
               b_{ml} = \frac{x_{ml} - \min_k x_{mk}}{\max_k x_{mk} - \min_k x_{mk}}
 
     with :math:`1 - b` for a measure that is low at a bottleneck (`SIGNS`). A measure counts if it
-    is there for every layer and differs between them.
+    is there for every layer and differs between them; where those that are there all agree, as with
+    a single layer, every layer scores 1/2.
 
     Args:
         measured: By measure and layer.
 
     Returns:
-        Between 0 and 1, the narrowest layer first; unavailable where no measure counts.
+        Between 0 and 1, the narrowest layer first; unavailable where no measure is there for every
+        layer.
 
     Raises:
         ValueError: A measure is unknown.
     """
     check_measures(tuple(measured))
+    layers = {layer: None for by_layer in measured.values() for layer in by_layer}
+    if not any(_numbers(by_layer) for by_layer in measured.values()):
+        return Unavailable("no measure is there for every layer")
     shares = [share for name, by in measured.items() if (share := _shares(name, by)) is not None]
     if not shares:
-        return Unavailable("no measure is there for every layer and differs between layers")
-    scores = {layer: sum(share[layer] for share in shares) / len(shares) for layer in shares[0]}
+        return dict.fromkeys(layers, 0.5)
+    scores = {layer: sum(share[layer] for share in shares) / len(shares) for layer in layers}
     return dict(sorted(scores.items(), key=lambda item: -item[1]))
 
 
@@ -187,11 +192,15 @@ def counted_measures(measured: Mapping[str, Measured]) -> tuple[str, ...]:
     return tuple(name for name, by_layer in measured.items() if _shares(name, by_layer) is not None)
 
 
-def _shares(measure: str, values: Measured) -> dict[str, float] | None:
+def _numbers(values: Measured) -> dict[str, float]:
+    """The values, if they are there for every layer; empty if not."""
     numbers = {k: float(v) for k, v in values.items() if not isinstance(v, Unavailable)}
-    if not numbers or len(numbers) < len(values):
-        return None
-    low, high = min(numbers.values()), max(numbers.values())
+    return numbers if len(numbers) == len(values) else {}
+
+
+def _shares(measure: str, values: Measured) -> dict[str, float] | None:
+    numbers = _numbers(values)
+    low, high = min(numbers.values(), default=0.0), max(numbers.values(), default=0.0)
     if not high > low:
         return None
     worst, best = (high, low) if SIGNS[measure] > 0 else (low, high)

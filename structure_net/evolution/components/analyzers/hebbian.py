@@ -56,7 +56,8 @@ class HebbianAnalysis(TypedDict):
     By the DEN library's formulas, from the weights: ``hebbian_activity`` and
     ``hebbian_importance`` of units, relative to the layer's largest; ``hebbian_layer_activity``,
     the mean over a layer's units; ``hebbian_activity_trace``, its mean over the last iterations in
-    which this network was looked at. ``hebbian_ranking``: where to add units first: the hidden
+    which this network was looked at, which no checkpoint holds: a resumed run starts a new one.
+    ``hebbian_ranking``: where to add units first: the hidden
     layers by ``2 * activity + 1 / (units + 1)``, so active and small ones.
     """
 

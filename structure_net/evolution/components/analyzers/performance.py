@@ -43,7 +43,7 @@ class PerformanceAnalysis(TypedDict):
     ``performance_bottleneck``: the hybrid score of the hidden layers, between 0 and 1: the mean of
     the measures, each scaled over these layers (`bottleneck_scores`); ``performance_measures``:
     those that it is the mean of. ``performance_ranking``: where to add units first, by the same
-    score; empty where no measure tells the layers apart.
+    score; empty where no measure is there for all of them.
     """
 
     performance_gradient_variance: Mapping[str, Measure]

@@ -140,3 +140,14 @@ def test_the_hybrid_score_is_the_mean_of_scaled_measures() -> None:
     # The third does not differ and the fourth is not there for all.
     assert counted_measures(measured) == ("gradient_variance", "activation_diversity")
     assert bottleneck_scores(measured) == {"b": 1.0, "c": 0.25, "a": 0.0}
+
+
+def test_a_single_layer_and_layers_that_agree_score_one_half() -> None:
+    alone: dict[str, dict[str, float | Unavailable]] = {
+        "gradient_variance": {"a": 3.0},
+        "information_flow": {"a": Unavailable("none")},
+    }
+    assert bottleneck_scores(alone) == {"a": 0.5}
+    assert counted_measures(alone) == ()
+    assert bottleneck_scores({"gradient_variance": {"a": 3.0, "b": 3.0}}) == {"a": 0.5, "b": 0.5}
+    assert isinstance(bottleneck_scores({}), Unavailable)
