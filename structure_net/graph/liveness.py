@@ -19,12 +19,28 @@ WRAPPERS: Final = {"wrap_with_set_grad_enabled": 1, "wrap_with_autocast": 4}
 arguments."""
 
 
+ALIASES: Final = {
+    "multiply": "mul", "divide": "div", "true_divide": "div", "subtract": "sub", "negative": "neg",
+    "absolute": "abs", "clip": "clamp", "greater": "gt", "greater_equal": "ge", "less": "lt",
+    "less_equal": "le", "not_equal": "ne", "swapdims": "transpose",
+    "moveaxis": "movedim", "concat": "cat", "concatenate": "cat", "linalg_matmul": "matmul",
+    "fix": "trunc", "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "atan2",
+    "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "special_expm1": "expm1",
+    "special_log1p": "log1p", "special_erf": "erf", "special_softmax": "softmax",
+    "special_log_softmax": "log_softmax", "special_logsumexp": "logsumexp",
+    "special_sinc": "sinc", "float_power": "pow", "row_stack": "vstack", "trapezoid": "trapz",
+    "conj_physical": "conj",
+}  # fmt: skip
+"""Operations by another name."""
+
+
 def operation_of(target: Any) -> str:
-    """``aten.add_.Tensor`` is ``add``."""
+    """``aten.add_.Tensor`` is ``add``, and so is what is only another name for it."""
     packet = getattr(target, "overloadpacket", target)
     name = str(getattr(packet, "__name__", packet))
     name = name.rpartition("::")[2]
-    return name[:-1] if name.endswith("_") and not name.endswith("__") else name
+    plain = name[:-1] if name.endswith("_") and not name.endswith("__") else name
+    return ALIASES.get(plain, plain)
 
 
 def live_tensors(program: Any) -> frozenset[str]:

@@ -102,7 +102,8 @@ def transpose(call: Call) -> Axes:
     axes = list(x.axes)
     if call.operation in ("t", "numpy_T"):
         return tuple(reversed(axes))
-    i, j = (call["dim0"], call["dim1"]) if call["dim0"] is not None else (-2, -1)
+    names = ("axis0", "axis1") if call.operation == "swapaxes" else ("dim0", "dim1")
+    i, j = (-2, -1) if call[names[0]] is None else (call[name] for name in names)
     axes[i], axes[j] = axes[j], axes[i]
     return tuple(axes)
 
