@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 from torch import nn
 
@@ -42,6 +43,8 @@ from structure_net.graph.sizes import (
     units_of,
 )
 from structure_net.graph.tracing import Example, ledger_of
+
+_WAY_OUT: Final = "torch.nn.utils.parametrize.remove_parametrizations takes it off"
 
 _ROLE_ORDER = (
     Role.WRITES,
@@ -216,10 +219,11 @@ class ChannelGraph:
             return "its only channel, which looks like an axis that is broadcast"
         reasons = [self.structure.expansions.of(var).reason for var in variables]
         known = [reason for reason in reasons if reason is not None]
-        return next(
+        reason = next(
             (r for r in known if "no channel rule" in r),
             known[0] if known else "a product with itself",
         )
+        return f"{reason} ({_WAY_OUT})" if "parametrization" in reason else reason
 
     def _group(self, layer: NamedLayer, var: Var, expansion: Expansion) -> ChannelGroup:
         sizes = dict(self.sizes)

@@ -26,8 +26,8 @@ from structure_net.core.sparsity import SparseLayer
 from structure_net.core.wrapping import wrapped
 from structure_net.errors import TraceError
 from structure_net.graph.ledger import Ledger
+from structure_net.graph.parametrizations import whole_parametrizations
 from structure_net.graph.recording import recording
-from structure_net.graph.spectral_norms import whole_spectral_norms
 from structure_net.graph.walk import Exported, walk
 
 _HOMES: Final = tuple(Path(path).parent for path in (torch.__file__, __file__))
@@ -69,7 +69,7 @@ def _export(
         for context in (
             _mode(model, training=training),
             _leaves(model),
-            whole_spectral_norms(model),
+            whole_parametrizations(model),
             _same_random_state(),
             _plain_attention(),
             _given_masks(),

@@ -147,3 +147,38 @@ def test_undo_is_exact() -> None:
     before = copy.deepcopy(model.state_dict())
     apply(model, AddNeurons("first", 2), x).undo()
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+class Scaled(nn.Module):
+    """A parametrization of a user's own that depends on all entries at once."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight / weight.norm()
+
+
+def test_other_parametrizations_are_refused_by_name_with_the_way_out() -> None:
+    def scaled(layer: nn.Module) -> nn.Module:
+        parametrize.register_parametrization(layer, "weight", Scaled())
+        return layer
+
+    for wrap in (parametrizations.orthogonal, scaled):
+        model = Perceptron(wrap).double().eval()
+        x = torch.ones(2, 5, dtype=torch.float64)
+        reason = trace(model, x).frozen["first"]
+        assert "'first" in reason or "'second" in reason
+        assert "remove_parametrizations" in reason
+        for layer in ("first", "second"):
+            parametrize.remove_parametrizations(model.get_submodule(layer), "weight")
+        assert set(trace(model, x).editable) == {"first", "second"}
+
+
+def test_a_trace_leaves_parametrizations_as_they_were() -> None:
+    for kind in KINDS:
+        model, x = critic(kind)
+        trace(model, x)
+        inner = [
+            *model.modules(),
+            *(h for m in model.modules() for h in m._forward_pre_hooks.values()),
+        ]
+        assert not any({"forward", "compute_weight"} & set(vars(part)) for part in inner)
+        model.train()(x).sum().backward()
