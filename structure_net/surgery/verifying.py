@@ -134,19 +134,15 @@ def _full_precision() -> Iterator[None]:
         yield
         return
     cudnn: Any = torch.backends.cudnn
-    kinds: list[Any] = [torch.backends.cuda.matmul, cudnn]
-    name: str = "allow_tf32"
-    full: bool | str = False
-    if hasattr(cudnn, "conv"):  # since torch 2.9
-        kinds, name, full = [kinds[0], cudnn.conv, cudnn.rnn], "fp32_precision", "ieee"
-    before = [getattr(kind, name) for kind in kinds]
+    kinds: list[Any] = [torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn]
+    before = [kind.fp32_precision for kind in kinds]
     try:
         for kind in kinds:
-            setattr(kind, name, full)
+            kind.fp32_precision = "ieee"
         yield
     finally:
         for kind, precision in zip(kinds, before, strict=True):
-            setattr(kind, name, precision)
+            kind.fp32_precision = precision
 
 
 def _tensors(output: Any) -> Iterator[Tensor]:
