@@ -24,6 +24,7 @@ _FAILURES: Final = (
     ImportError,
     RuntimeError,  # what CUDA raises, through torch and cupy
     OSError,
+    AssertionError,  # what a torch without CUDA raises
     AttributeError,
     NotImplementedError,
     TypeError,
