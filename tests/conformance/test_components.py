@@ -7,6 +7,7 @@ import pytest
 from structure_net.evolution import Component, components
 from structure_net.evolution.components import (
     ExtremaGrowthStrategy,
+    GradientAnalyzer,
     GraphAnalyzer,
     HebbianAnalyzer,
     HomologicalAnalyzer,
@@ -20,6 +21,7 @@ from structure_net.evolution.components import (
 from structure_net.testing import check_component
 
 EXPORTED = {
+    "GradientAnalyzer": (GradientAnalyzer(), ()),
     "TopologicalAnalyzer": (TopologicalAnalyzer(), ()),
     "HomologicalAnalyzer": (HomologicalAnalyzer(), ()),
     "GraphAnalyzer": (GraphAnalyzer(), ()),

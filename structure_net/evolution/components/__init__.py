@@ -1,6 +1,7 @@
 """The parts that systems are made of, the systems themselves, and what they work on."""
 
 from structure_net.evolution.components.analyzers import (
+    GradientAnalyzer,
     GraphAnalyzer,
     HebbianAnalyzer,
     HomologicalAnalyzer,
@@ -19,6 +20,7 @@ from structure_net.evolution.system import ComposableEvolutionSystem
 __all__ = [
     "ComposableEvolutionSystem",
     "ExtremaGrowthStrategy",
+    "GradientAnalyzer",
     "GraphAnalyzer",
     "HebbianAnalyzer",
     "HomologicalAnalyzer",

@@ -4,6 +4,10 @@ from structure_net.evolution.components.analyzers.extrema import (
     ExtremaAnalysis,
     StandardExtremaAnalyzer,
 )
+from structure_net.evolution.components.analyzers.gradients import (
+    GradientAnalysis,
+    GradientAnalyzer,
+)
 from structure_net.evolution.components.analyzers.graph import GraphAnalysis, GraphAnalyzer
 from structure_net.evolution.components.analyzers.hebbian import HebbianAnalysis, HebbianAnalyzer
 from structure_net.evolution.components.analyzers.homology import (
@@ -36,6 +40,8 @@ __all__ = [
     "ChainBarcode",
     "DiagramShift",
     "ExtremaAnalysis",
+    "GradientAnalysis",
+    "GradientAnalyzer",
     "GraphAnalysis",
     "GraphAnalyzer",
     "HebbianAnalysis",
