@@ -36,7 +36,8 @@ class InputCovariances(Reduction):
             return
         if values.units * geometry.size > MOST_INPUTS:
             return
-        rows = _patches(geometry, as_image(values.module, values.tensor)).double()
+        rows = _patches(geometry, as_image(values.module, values.tensor))
+        rows = rows.to(torch.float32 if rows.device.type == "mps" else torch.float64)
         layer = values.layer
         # About the mean of the first call, so that no digits are lost where means are large.
         rows = rows - self._start.setdefault(layer, rows.mean(0))
@@ -51,7 +52,8 @@ class InputCovariances(Reduction):
         found = {}
         for layer, count in self._count.items():
             mean = self._total[layer] / count
-            found[layer] = (self._products[layer] / count - torch.outer(mean, mean)).cpu()
+            moments = self._products[layer] / count - torch.outer(mean, mean)
+            found[layer] = moments.to("cpu", torch.float64)
         return found
 
 

@@ -273,7 +273,7 @@ def _input_rank(seen: LayerObservation, probe: Probe) -> list[float]:
     inputs, count = probe.inputs, seen.input_mean
     if not isinstance(inputs, Tensor) or not inputs.is_floating_point() or count is None:
         return []
-    values = _by_unit(inputs, len(count))
+    values = _by_unit(inputs.detach().cpu(), len(count))
     rank = None if values is None else effective_rank(spectrum(values))
     return [] if rank is None or isinstance(rank, Unavailable) else [rank]
 
