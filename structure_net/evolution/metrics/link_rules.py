@@ -120,6 +120,9 @@ _MOVES: Final = frozenset(
     )
 )
 _NO_MOVES: Final = frozenset(("as_strided", "view_as_real", "view_as_complex", "_fw_primal"))
+_CREATIONS: Final = re.compile(
+    r"new_(zeros|ones|full|empty\w*)|(zeros|ones|full|empty|randn?)_like"
+)
 _UNITWISE: Final = re.compile(
     r"(.*batch_norm.*|native_(layer|group)_norm|_fused_rms_norm|_softmax|_log_softmax"
     r"|native_dropout|cumsum|_?prelu(_kernel)?|_to_copy|contiguous|detach|alias)"
@@ -154,7 +157,12 @@ def rule_for(call: Call) -> Rule | None:
     """The rule of an operation; None where there is none."""
     if call.name in _RULES:
         return _RULES[call.name]
-    patterns = ((_UNITWISE, _first), (_WINDOWS, _windows), (_ATTENTION, _attention))
+    patterns = (
+        (_UNITWISE, _first),
+        (_WINDOWS, _windows),
+        (_ATTENTION, _attention),
+        (_CREATIONS, _nothing),
+    )
     for pattern, rule in patterns:
         if pattern.fullmatch(call.name):
             return rule
@@ -211,6 +219,11 @@ def _padded(call: Call) -> Trail:
 
 def _first(call: Call) -> Trail:
     return call.trail_of(call.args[0])
+
+
+def _nothing(call: Call) -> Trail:
+    """Of the operand, only its shape counts."""
+    return Trail()
 
 
 def _copied(call: Call) -> Trail:
