@@ -16,9 +16,11 @@ from itertools import pairwise
 from math import comb
 from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from structure_net.core.compiling import compiled
 from structure_net.evolution.metrics.validity import Unavailable
 
 _PRIME: Final = 2_147_483_647
@@ -51,8 +53,7 @@ def flag_betti_numbers(
 
     entries = (torch.ones(len(edges)).numpy(), (edges[:, 0].numpy(), edges[:, 1].numpy()))
     upper = coo_array(entries, shape=(vertices, vertices)).tocsr()
-    # Each triangle has one path through its middle vertex; those of all neighbours cost more.
-    if not ((upper @ upper) * upper).nnz:
+    if not has_triangle(upper.indptr.astype(np.int64), upper.indices.astype(np.int64)):
         return _cycles(upper, len(edges), vertices, dimension)
     adjacency = upper + upper.T
     shared = ((adjacency @ adjacency) * upper).data.astype(int).tolist()
@@ -63,6 +64,25 @@ def flag_betti_numbers(
             f" {limit} are the limit"
         )
     return _reduced(edges, vertices, dimension)
+
+
+@compiled("boolean(int64[::1], int64[::1])")
+def has_triangle(starts, following):  # type: ignore[no-untyped-def]
+    """Whether three vertices are connected pairwise.
+
+    Args:
+        starts: Where each vertex's later neighbours begin. Shape ``(vertices + 1,)``, int64.
+        following: The later neighbours, one vertex after the other. int64.
+    """
+    marked = np.full(len(starts) - 1, -1)
+    for first in range(len(starts) - 1):
+        for second in following[starts[first] : starts[first + 1]]:
+            marked[second] = first
+        for second in following[starts[first] : starts[first + 1]]:
+            for third in following[starts[second] : starts[second + 1]]:
+                if marked[third] == first:
+                    return True
+    return False
 
 
 def _cycles(upper: Any, edges: int, vertices: int, dimension: int) -> tuple[int, ...]:
@@ -221,5 +241,5 @@ def _distinct(tails: Tensor, heads: Tensor, vertices: int, *, directed: bool) ->
         raise ValueError("An edge must join two vertices; one joins a vertex with itself.")
     if not directed:
         edges = edges.sort(1).values
-    distinct: Tensor = edges.unique(dim=0)
-    return distinct
+    keys = (edges[:, 0] * vertices + edges[:, 1]).unique()
+    return torch.stack([keys // vertices, keys % vertices], 1)

@@ -28,7 +28,7 @@ class LayerConnections:
     @property
     def largest(self) -> float:
         """The largest magnitude; 0 without connections."""
-        return float(self.weights.abs().max()) if self.weights.numel() else 0.0
+        return float(self.weights.detach().abs().max()) if self.weights.numel() else 0.0
 
 
 def layer_connections(network: nn.Module) -> dict[str, LayerConnections]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import combinations, pairwise
 from math import prod
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from structure_net.evolution.metrics import (
     flag_betti_numbers,
     path_betti_numbers,
 )
+from structure_net.evolution.metrics.complexes import has_triangle
 
 Edges = list[tuple[int, int]]
 
@@ -142,6 +144,13 @@ def test_too_many_paths_have_a_reason_and_no_number() -> None:
     missing = path_betti_numbers(*ends(dense(sizes)), 90, dimension=2)
     assert isinstance(missing, Unavailable)
     assert "10000 are the limit" in missing.reason
+
+
+def test_the_kernel_agrees_with_its_function_in_plain_python() -> None:
+    """Of 0 -> 1 -> 2 with and without the edge 0 -> 2."""
+    for starts, following in [([0, 1, 2, 2], [1, 2]), ([0, 2, 3, 3], [1, 2, 2])]:
+        rows = np.array(starts, np.int64), np.array(following, np.int64)
+        assert has_triangle(*rows) == has_triangle.__wrapped__(*rows) == (len(following) == 3)
 
 
 @pytest.mark.parametrize("betti", [flag_betti_numbers, path_betti_numbers])
