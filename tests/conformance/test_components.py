@@ -13,6 +13,7 @@ from structure_net.evolution.components import (
     HomologicalAnalyzer,
     LayerPerformanceAnalyzer,
     NetworkStatsAnalyzer,
+    SensitivityAnalyzer,
     SimpleInformationFlowAnalyzer,
     StandardExtremaAnalyzer,
     StandardNetworkTrainer,
@@ -21,6 +22,7 @@ from structure_net.evolution.components import (
 from structure_net.testing import check_component
 
 EXPORTED = {
+    "SensitivityAnalyzer": (SensitivityAnalyzer(), ()),
     "GradientAnalyzer": (GradientAnalyzer(), ()),
     "TopologicalAnalyzer": (TopologicalAnalyzer(), ()),
     "HomologicalAnalyzer": (HomologicalAnalyzer(), ()),

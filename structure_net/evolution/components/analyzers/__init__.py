@@ -24,6 +24,10 @@ from structure_net.evolution.components.analyzers.performance import (
     LayerPerformanceAnalyzer,
     PerformanceAnalysis,
 )
+from structure_net.evolution.components.analyzers.sensitivity import (
+    SensitivityAnalysis,
+    SensitivityAnalyzer,
+)
 from structure_net.evolution.components.analyzers.statistics import (
     NetworkStatsAnalyzer,
     StatsAnalysis,
@@ -53,6 +57,8 @@ __all__ = [
     "LayerPerformanceAnalyzer",
     "NetworkStatsAnalyzer",
     "PerformanceAnalysis",
+    "SensitivityAnalysis",
+    "SensitivityAnalyzer",
     "SimpleInformationFlowAnalyzer",
     "StandardExtremaAnalyzer",
     "StatsAnalysis",
