@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import batching, evolving, graphs, importing, surgery, tracing
+from benchmarks import batching, evolving, graphs, importing, surgery, topology, tracing
 from benchmarks.harness import Figure, table
 from structure_net.errors import DatasetError
 
@@ -18,6 +18,7 @@ GROUPS = {
     "importing": importing.figures,
     "batching": batching.figures,
     "evolving": evolving.figures,
+    "topology": topology.figures,
     "graphs": graphs.figures,
 }
 
