@@ -7,13 +7,14 @@ does not count. A sparse layer counts its live connections only, whatever its st
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from structure_net.core.running import call, evaluating, untouched
 from structure_net.core.sparsity import SparseLayer
@@ -27,8 +28,7 @@ class Flops:
     Args:
         total: Of the whole model, with sparse layers at their live connections.
         dense: The same if all connections of sparse layers were there.
-        layers: ``total`` by module without children, and by sparse layer; those without any are
-            left out. What a module with children computes itself stands under its name.
+        layers: ``total`` by the innermost module that computes it; those without any are left out.
     """
 
     total: float
@@ -48,76 +48,88 @@ def count_flops(model: nn.Module, example: Any) -> Flops:
         ValueError: The example has no tensor with samples.
     """
     from torch.nn.attention import SDPBackend, sdpa_kernel
-    from torch.utils.flop_counter import FlopCounterMode
 
     samples = _samples(example)
-    positions: dict[str, int] = {}
-    counter = FlopCounterMode(display=False)
+    counter = _Counter()
     with ExitStack() as stack:
         stack.enter_context(untouched(model))
         stack.enter_context(evaluating(model))
         # Fused kernels of attention are not counted on every device; their products are.
         stack.enter_context(torch.enable_grad())
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-        for name, layer in sparse_layers(model).items():
-            stack.callback(layer.register_forward_hook(_counting(positions, name)).remove)
+        for name, module in outermost_modules(model):
+            stack.callback(module.register_forward_pre_hook(counter.enter(name)).remove)
+            stack.callback(module.register_forward_hook(counter.leave(name)).remove)
         stack.enter_context(counter)
         call(model, example)
-    by_module = {
-        name.removeprefix(type(model).__name__).removeprefix("."): float(sum(found.values()))
-        for name, found in counter.get_flop_counts().items()
-        if name != "Global"
-    }
-    return _flops(model, by_module, float(counter.get_total_flops()), positions, samples)
-
-
-def _flops(
-    model: nn.Module,
-    by_module: Mapping[str, float],
-    total: float,
-    positions: Mapping[str, int],
-    samples: int,
-) -> Flops:
-    own = _own(model, by_module, total)
-    dense = live = total
+    live, dense = dict(counter.counts), dict(counter.counts)
     for name, layer in sparse_layers(model).items():
-        wanted = 2.0 * layer.connections * positions.get(name, 0)
-        dense += 2.0 * _possible(layer) * positions.get(name, 0) - own.get(name, 0.0)
-        live += wanted - own.get(name, 0.0)
-        own[name] = wanted
-    layers = {name: count / samples for name, count in own.items() if count}
-    return Flops(live / samples, dense / samples, layers)
+        positions = counter.positions.get(name, 0)
+        live[name] = 2 * layer.connections * positions
+        dense[name] = 2 * _possible(layer) * positions
+    layers = {name: count / samples for name, count in live.items() if count}
+    return Flops(sum(live.values()) / samples, sum(dense.values()) / samples, layers)
 
 
-def _own(model: nn.Module, by_module: Mapping[str, float], total: float) -> dict[str, float]:
-    """What each module computes itself, without its children; sparse layers with theirs.
+class _Counter(TorchDispatchMode):
+    """Counts the operations of the module that runs, by torch's own formulas.
 
-    A container whose children are called one by one is never called, and counts as these do.
+    Attributes:
+        counts: By the innermost module, parts of sparse layers as theirs.
+        positions: The outputs per unit of each sparse layer, over all its calls.
     """
-    own: dict[str, float] = {}
-    whole: dict[str, float] = {}
-    for name, module in reversed(list(outermost_modules(model))):
-        children = (
-            [] if isinstance(module, SparseLayer) else [n for n, _ in module.named_children()]
-        )
-        below = sum(whole.get(f"{name}.{child}" if name else child, 0.0) for child in children)
-        whole[name] = total if name == "" else by_module.get(name, below)
-        own[name] = whole[name] - below
-    return dict(reversed(own.items()))
+
+    def __init__(self) -> None:
+        from torch.utils.flop_counter import flop_registry
+
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.counts: dict[str, int] = {}
+        self.positions: dict[str, int] = {}
+        self._formulas = flop_registry
+        self._running = [""]
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Whether torch shields this from its compiler, which it would load for that: seconds."""
+        return False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Runs an operation and counts it."""
+        kwargs = kwargs or {}
+        output = func(*args, **kwargs)
+        formula = self._formulas.get(func._overloadpacket)
+        if formula is not None:
+            name = self._running[-1]
+            count = int(formula(*args, **kwargs, out_val=output))
+            self.counts[name] = self.counts.get(name, 0) + count
+        return output
+
+    def enter(self, name: str) -> Callable[..., None]:
+        """What runs before a module."""
+
+        def before(module: nn.Module, inputs: Any) -> None:
+            self._running.append(name)
+
+        return before
+
+    def leave(self, name: str) -> Callable[..., None]:
+        """What runs behind it."""
+
+        def after(module: nn.Module, inputs: Any, output: Any) -> None:
+            self._running.pop()
+            if isinstance(module, SparseLayer):
+                count = output.numel() // module.out_channels
+                self.positions[name] = self.positions.get(name, 0) + count
+
+        return after
 
 
 def _possible(layer: SparseLayer) -> int:
     pattern = layer.pattern
     kernel = layer.connections // max(len(pattern), 1) or 1
     return pattern.shape[0] * pattern.shape[1] * kernel
-
-
-def _counting(positions: dict[str, int], name: str) -> Any:
-    def after(layer: SparseLayer, inputs: Any, output: Tensor) -> None:
-        count = output.numel() // layer.out_channels
-        positions[name] = positions.get(name, 0) + count
-
-    return after
 
 
 def _samples(example: Any) -> int:

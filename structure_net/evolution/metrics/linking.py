@@ -114,6 +114,11 @@ class _Tracker(TorchDispatchMode):
         ):
             self._names.setdefault(id(tensor), []).append(name)
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Whether torch shields this from its compiler, which it would load for that: seconds."""
+        return False
+
     def hooks(self, model: nn.Module) -> Iterator[RemovableHandle]:
         """Registers what must run before and after sparse layers and owners of tied weights."""
         leaves: dict[str, nn.Module] = {
