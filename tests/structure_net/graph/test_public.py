@@ -15,17 +15,20 @@ from tests.zoo.attempts import Attempt, Subject
 pytestmark = pytest.mark.extras
 
 SINGLE = 1e-5
-# Layers in a hundred, the output head aside, that grow by any count.
+# Layers in a hundred, the output head aside, that grow by any count. These have streams that a norm
+# writes and another one reads, depthwise convolutions in front of norms, or norms over all of space
+# and channels, where doubling alone is exact.
 ANY_COUNT = {
     "bert": 56,
     "convnext": 27,
     "distilbert": 60,
     "electra": 70,
-    "segformer": 40,
+    "poolformer": 33,
+    "segformer": 58,
+    "wav2vec2": 56,
 }
-# ... that grow by any count or by doubling. Segformer has attention with one head, whose width is
-# under the softmax's scale, and writes a size of its configuration into its forward.
-ANY_WAY = {"segformer": 64}
+# ... that grow by any count or by doubling.
+ANY_WAY = 100
 
 
 def succeeded(attempts: list[Attempt]) -> bool:
@@ -46,4 +49,4 @@ def test_the_layers_of_a_public_architecture_grow_exactly(name: str) -> None:
         changed += tried[-1].refusal is None
     count = len(subject.layers)
     assert 100 * grown >= ANY_COUNT.get(name, 80) * count
-    assert 100 * changed >= ANY_WAY.get(name, 95) * count
+    assert 100 * changed >= ANY_WAY * count
