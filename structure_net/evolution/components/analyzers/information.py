@@ -58,7 +58,8 @@ class InformationAnalysis(TypedDict):
     ``information_bottlenecks``: the layers of lower effective rank than their neighbours, the worst
     first, each with the width that would lift it. ``information_ranking``: where to widen first:
     the hidden layers by the largest effective rank among them over their own, so 1 for the one
-    that passes on most; a layer that does not vary is not ranked.
+    that passes on most. A layer that does not vary passes on nothing and comes first, with the
+    score of a rank of 1; of several, the first to run, which stops those behind it.
 
     ``information_similarity``: debiased CKA of every layer with every
     other. ``information_label``: what a linear probe tells of the label, in bits.
@@ -241,10 +242,11 @@ def _bottlenecks(
 def _ranking(
     layers: Mapping[str, LayerObservation], ranks: Mapping[str, Measure]
 ) -> dict[str, float]:
-    known = _numbers(ranks)
-    inner = {name: known[name] for name in hidden(layers) if name in known}
-    largest = max(inner.values(), default=1.0)
-    return {name: largest / inner[name] for name in sorted(inner, key=lambda name: inner[name])}
+    inner = {name: ranks[name] for name in hidden(layers) if name in ranks}
+    passed = {n: 0.0 if isinstance(r, Unavailable) else float(r) for n, r in inner.items()}
+    largest = max(1.0, *passed.values()) if passed else 1.0
+    order = sorted(passed, key=lambda name: passed[name])
+    return {name: largest / max(1.0, passed[name]) for name in order}
 
 
 def _ranks_around(

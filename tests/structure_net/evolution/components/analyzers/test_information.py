@@ -108,18 +108,23 @@ def test_capacity_is_not_claimed_of_too_few_samples() -> None:
     assert not isinstance(found["2"], Unavailable)
 
 
-def test_a_layer_that_does_not_vary_is_a_reason_and_not_ranked() -> None:
+def test_a_layer_that_does_not_vary_is_a_reason_and_comes_first() -> None:
     _, inputs, targets = narrow()
     first = nn.Linear(12, 12)
     nn.init.constant_(first.bias, -1e3)
-    dead = nn.Sequential(first, nn.ReLU(), nn.Linear(12, 4))
+    dead = nn.Sequential(nn.Linear(12, 12), nn.Tanh(), first, nn.ReLU(), nn.Linear(12, 5))
+    dead.append(nn.ReLU()).append(nn.Linear(5, 4))
     found = analyzed(dead, inputs, targets)
-    assert isinstance(found["information_effective_rank"]["0"], Unavailable)
-    assert isinstance(found["information_capacity_used"]["0"], Unavailable)
-    assert isinstance(found["information_noisy"]["0"], Unavailable)
-    assert found["information_ranking"] == {}
+    for name in ("effective_rank", "capacity_used", "noisy"):
+        assert isinstance(found[f"information_{name}"]["2"], Unavailable)
+    largest = found["information_effective_rank"]["0"]
+    assert list(found["information_ranking"].items()) == [
+        ("2", pytest.approx(largest)),
+        ("4", pytest.approx(largest)),
+        ("0", 1.0),
+    ]
     assert found["information_bottlenecks"] == {}
-    assert found["information_entropy_bits"]["0"] == pytest.approx(0.0, abs=1e-9)
+    assert found["information_entropy_bits"]["2"] == pytest.approx(0.0, abs=1e-9)
 
 
 def test_regression_has_no_label_information() -> None:
