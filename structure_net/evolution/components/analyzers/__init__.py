@@ -31,6 +31,7 @@ from structure_net.evolution.components.analyzers.sensitivity import (
 from structure_net.evolution.components.analyzers.statistics import (
     NetworkStatsAnalyzer,
     StatsAnalysis,
+    WeightSpectrum,
 )
 from structure_net.evolution.components.analyzers.topology import (
     BettiCurve,
@@ -64,4 +65,5 @@ __all__ = [
     "StatsAnalysis",
     "TopologicalAnalyzer",
     "TopologyAnalysis",
+    "WeightSpectrum",
 ]
