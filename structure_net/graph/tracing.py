@@ -110,9 +110,10 @@ def _own_line(error: Exception) -> str:
 @contextmanager
 def _mode(model: nn.Module, *, training: bool) -> Iterator[None]:
     """Every submodule in one mode, and each in its own mode again afterwards, with the attributes
-    that it had."""
+    that it had, and what was in their lists and dictionaries."""
     modules = list(model.modules())
     held = [dict(vars(module)) for module in modules]
+    caches = [(value, value.copy()) for kept in held for value in _containers(kept)]
     flat = [(m, list(m._flat_weights)) for m in modules if isinstance(m, nn.RNNBase)]
     try:
         for module in modules:
@@ -122,8 +123,18 @@ def _mode(model: nn.Module, *, training: bool) -> Iterator[None]:
         for module, attributes in zip(modules, held, strict=True):
             vars(module).clear()
             vars(module).update(attributes)
+        for cache, content in caches:
+            cache.clear()
+            (cache.extend if isinstance(cache, list) else cache.update)(content)
         for module, weights in flat:
             module._flat_weights = weights
+
+
+def _containers(attributes: Mapping[str, Any]) -> Iterator[Any]:
+    """The lists, sets and dictionaries that a module's own code keeps."""
+    for name, value in attributes.items():
+        if type(value) in (list, dict, set) and not name.startswith("_"):
+            yield value
 
 
 @contextmanager
