@@ -9,14 +9,12 @@ from typing import Any, ClassVar, TypedDict
 
 import torch
 
-from structure_net.errors import StructureNetError
-from structure_net.evolution.components.analyzers.looking import probed
+from structure_net.evolution.components.analyzers.looking import linked, probed
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.interfaces import Analyzer
 from structure_net.evolution.metrics.chains import LayerChain, chain_jacobians, layer_chains
 from structure_net.evolution.metrics.complexes import flag_betti_numbers, path_betti_numbers
 from structure_net.evolution.metrics.layered_graph import LayeredGraph
-from structure_net.evolution.metrics.linking import layered_graph_of
 from structure_net.evolution.metrics.maps import MapBarcode, map_barcode
 from structure_net.evolution.metrics.validity import Unavailable
 from structure_net.evolution.observation import Need
@@ -125,7 +123,7 @@ class HomologicalAnalyzer(Analyzer):
             StructureNetError: The context carries no observation with a probe.
         """
         inputs = probed(context, self).inputs
-        graph = context.lazy(lambda: _graph(context))
+        graph = context.lazy(lambda: linked(context))
         chains = context.lazy(lambda: _chains(context, graph.get()))
         barcodes = context.lazy(lambda: self._barcodes(context, chains.get()))
         layers = context.lazy(lambda: _layers(barcodes.get()))
@@ -195,13 +193,6 @@ class HomologicalAnalyzer(Analyzer):
         return flag_betti_numbers(
             graph.tails, graph.heads, graph.vertices, dimension=self.dimension
         )
-
-
-def _graph(context: NetworkContext) -> LayeredGraph | Unavailable:
-    try:
-        return layered_graph_of(context.network, context.with_example().example)
-    except StructureNetError as error:
-        return Unavailable(f"the layers cannot be linked ({error})")
 
 
 def _chains(context: NetworkContext, graph: LayeredGraph | Unavailable) -> tuple[LayerChain, ...]:

@@ -11,6 +11,8 @@ from structure_net.errors import StructureNetError
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.interfaces import Analyzer
 from structure_net.evolution.metrics.information import LabelInformation, label_information
+from structure_net.evolution.metrics.layered_graph import LayeredGraph
+from structure_net.evolution.metrics.linking import layered_graph_of
 from structure_net.evolution.metrics.validity import Unavailable
 from structure_net.evolution.observation import LayerObservation, Observation
 from structure_net.evolution.reductions.probing import Probe
@@ -57,6 +59,22 @@ def labelled(values: Tensor, targets: Any) -> LabelInformation | Unavailable:
         return Unavailable("the targets are no tensor of class indices")
     single = targets.dim() == 2 and targets.size(1) == 1
     return label_information(values, targets.squeeze(1) if single else targets)
+
+
+def linked(context: NetworkContext) -> LayeredGraph | Unavailable:
+    """The layered graph of the context's network, made once for all analyzers that read it.
+
+    Returns:
+        Unavailable if the network is one that no graph can be made of.
+    """
+
+    def graph() -> LayeredGraph | Unavailable:
+        try:
+            return layered_graph_of(context.network, context.with_example().example)
+        except StructureNetError as error:
+            return Unavailable(f"the network has no layered graph: {error}".rstrip("."))
+
+    return context.recall(layered_graph_of, None, graph, name="graph")
 
 
 Neighbours = tuple[tuple[str, ...], tuple[str, ...]]

@@ -11,7 +11,7 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
-from structure_net.evolution.components.analyzers.looking import probed
+from structure_net.evolution.components.analyzers.looking import linked, probed
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.interfaces import Analyzer
 from structure_net.evolution.metrics.chains import whole_chain
@@ -26,7 +26,6 @@ from structure_net.evolution.metrics.clouds import (
 )
 from structure_net.evolution.metrics.connections import LayerConnections, layer_connections
 from structure_net.evolution.metrics.forests import Forest
-from structure_net.evolution.metrics.linking import layered_graph_of
 from structure_net.evolution.metrics.matchings import bottleneck_distance, wasserstein_distance
 from structure_net.evolution.metrics.persistence import (
     NeuralPersistence,
@@ -84,7 +83,8 @@ class TopologyAnalysis(TypedDict):
     ``topology_diagrams``: of the clouds of activations. ``topology_betti_curves``: their holes by
     scale. ``topology_total_persistence``: by dimension, the sum of the lengths of the bars that
     end, over the cloud's diameter. ``topology_shift``: how far the diagrams are from those of the
-    last iteration before that was looked at.
+    last iteration before that was looked at; a resumed run begins without one, so that no decision
+    should hang on it.
 
     ``topology_ranking``: where to prune or rewire first: ``-z``, in deviations of the shuffled
     weights. A layer whose weights stand no better than in random places has the least to lose;
@@ -290,8 +290,10 @@ def _network(null: Mapping[str, NullComparison | Unavailable]) -> NullComparison
 
 
 def _deep(context: NetworkContext) -> NeuralPersistence | Unavailable:
-    network = context.network
-    chain = whole_chain(network, layered_graph_of(network, context.with_example().example))
+    graph = linked(context)
+    if isinstance(graph, Unavailable):
+        return graph
+    chain = whole_chain(context.network, graph)
     if isinstance(chain, Unavailable):
         return chain
     found = deep_graph_persistence(chain.weights)

@@ -18,6 +18,7 @@ from structure_net.evolution import (
 )
 from structure_net.evolution.components import HomologicalAnalyzer
 from structure_net.evolution.components.analyzers import ChainBarcode, LayerDirections
+from structure_net.evolution.components.analyzers.looking import linked
 from structure_net.evolution.memory import AnalysisMemory
 from structure_net.evolution.metrics import MapBarcode, Unavailable
 from structure_net.testing import check_analyzer
@@ -120,6 +121,24 @@ def test_a_residual_network_has_a_chain_inside_its_branch_and_triangles_from_its
 def test_the_flag_complex_of_a_plain_network_has_its_cycles() -> None:
     edges, vertices = 80 + 48 + 24, 28
     assert analysis(context(plain()))["homology_flag_betti"] == (1, edges - vertices + 1, 0)
+
+
+def test_what_has_no_layered_graph_has_a_reason() -> None:
+    wrapped = nn.DataParallel(plain())
+    found = analysis(context(wrapped))
+    for key in ("flag_betti", "path_betti"):
+        assert "no layered graph" in found[f"homology_{key}"].reason
+    for key in ("barcodes", "layers", "ranking"):
+        assert len(found[f"homology_{key}"]) == 0
+
+
+def test_analyzers_share_the_layered_graph_until_an_edit() -> None:
+    given = context(plain())
+    first = linked(given)
+    assert linked(given) is first
+    assert given.memory is not None
+    given.memory.edited({"2"})
+    assert linked(given) is not first
 
 
 def test_path_homology_is_of_small_networks_only() -> None:

@@ -221,6 +221,18 @@ def test_a_network_without_weights_has_a_reason() -> None:
     assert found["topology_ranking"] == {}
 
 
+@pytest.mark.cuda
+def test_a_network_on_a_device_has_the_numbers_of_the_processor() -> None:
+    here = analysis(context(plain()))
+    batches = [(inputs.cuda(), targets.cuda()) for inputs, targets in circle_batches()]
+    there = analysis(NetworkContext(plain().cuda(), batches, device="cuda"))
+    for name, one in here["topology_null"].items():
+        assert there["topology_null"][name].value == pytest.approx(one.value, abs=1e-6)
+        for k, bars in here["topology_diagrams"][name].pairs.items():
+            other = there["topology_diagrams"][name].pairs[k]
+            assert torch.allclose(other, bars, rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
