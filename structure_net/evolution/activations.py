@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from torch import Tensor
@@ -95,6 +96,7 @@ def writes_in_place(
     return any(value is True for value in (*args[1:], (kwargs or {}).get("inplace")))
 
 
+@lru_cache(maxsize=4096)
 def function_name(func: Callable[..., Any]) -> str:
     """The name of a function of torch, the same for its form that writes in place."""
     name = getattr(func, "__name__", "")

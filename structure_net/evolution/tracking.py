@@ -15,7 +15,8 @@ in front of it count without an activation.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -33,6 +34,7 @@ from structure_net.evolution.activations import (
 )
 from structure_net.evolution.unit_layers import (
     directions,
+    is_recurrent,
     observed_layers,
     own_activation,
     unit_axis,
@@ -49,6 +51,7 @@ class Call:
         module: The layer.
         axis: The axis of its units, negative.
         number: Counts the calls of a pass from 0.
+        recurrent: Whether the layer is a recurrent one.
         size: The number of its units, once it wrote them.
         done: Whether its units were reported.
         output: Its output, while it waits for an activation.
@@ -58,6 +61,7 @@ class Call:
     module: nn.Module
     axis: int
     number: int
+    recurrent: bool = False
     size: int = -1
     done: bool = False
     output: Tensor | None = None
@@ -151,12 +155,30 @@ class _Mark:
     version: int = -1
 
 
-class ActivationTracker(TorchFunctionMode):
+class _Functions(TorchFunctionMode):
+    """Hands every function of torch that is called to a tracker."""
+
+    def __init__(self, called: Callable[..., Any]) -> None:
+        super().__init__()
+        self._called = called
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        return self._called(func, args, kwargs or {})
+
+
+class ActivationTracker:
     """Follows one forward pass at a time and tells a listener what each layer does.
 
-    A context manager: hooks and marks are gone when it is left, by an exception too. Outputs are
-    held until their activation is met, in the first pass only; afterwards layers without one are
-    reported as they come.
+    A context manager: hooks and marks are gone when it is left, by an exception too. Functions are
+    watched within `watching` only, so that nothing else pays for it. Outputs are held until their
+    activation is met, in the first pass only; afterwards layers without one are reported as they
+    come.
 
     Args:
         network: The network that is going to be called.
@@ -164,7 +186,6 @@ class ActivationTracker(TorchFunctionMode):
     """
 
     def __init__(self, network: nn.Module, listener: Listener) -> None:
-        super().__init__()
         self._network = network
         self._listener = listener
         self._layers = observed_layers(network)
@@ -187,19 +208,23 @@ class ActivationTracker(TorchFunctionMode):
         for module in self._network.modules():
             if module not in parts and module is not self._network and not any(module.children()):
                 self._hook_leaf(module)
-        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        super().__exit__(*exception)  # type: ignore[no-untyped-call]
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
         self._marks.clear()
         self._open.clear()
 
-    def finish_pass(self) -> None:
-        """Reports the layers of this pass that met no activation; call it after each pass."""
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """One forward pass; behind it the layers that met no activation are reported."""
+        with _Functions(self._called):
+            yield
+        self._finish()
+
+    def _finish(self) -> None:
         for call in self._open:
             self._activated.setdefault(call.layer, call.done)
             if not call.done and call.output is not None:
@@ -208,18 +233,15 @@ class ActivationTracker(TorchFunctionMode):
         self._marks.clear()
         self._calls = 0
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
+    def _called(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Runs ``func`` and carries the marks of its arguments on."""
-        kwargs = kwargs or {}
+        if self._in_layer:
+            return func(*args, **kwargs)
         name = function_name(func)
-        relevant = not self._in_layer and (name in ACTIVATIONS or name in _TRANSPARENT)
-        marks = self._marks_of(args) if relevant else []
+        known = name in ACTIVATIONS or name in _TRANSPARENT
+        marks = self._marks_of(args) if known else ()
         if not marks:
             return func(*args, **kwargs)
         if name not in ACTIVATIONS:
@@ -235,7 +257,7 @@ class ActivationTracker(TorchFunctionMode):
     def _carry(
         self,
         met: Activation | None,
-        marks: list[_Mark],
+        marks: Sequence[_Mark],
         result: Any,
         before: Tensor | None = None,
     ) -> Any:
@@ -278,10 +300,11 @@ class ActivationTracker(TorchFunctionMode):
     def _hook_layer(self, name: str, layer: nn.Module) -> None:
         axis = unit_axis(layer)
         assert axis is not None
+        recurrent = is_recurrent(layer)
 
         def before(module: nn.Module, args: tuple[Any, ...]) -> None:
             if not self._in_layer:
-                self._current = Call(name, layer, axis, self._calls)
+                self._current = Call(name, layer, axis, self._calls, recurrent)
                 self._calls += 1
                 self._read(self._current, args)
             self._in_layer += 1
@@ -317,10 +340,10 @@ class ActivationTracker(TorchFunctionMode):
         with torch._C.DisableTorchFunction():
             self._listener.wrote(call, output)
         self._open.append(call)
-        own = own_activation(call.module)
+        own = own_activation(call.module) if call.recurrent else None
         activated = self._activated.get(call.layer)
-        calls = (call,) if directions(call.module) == 1 else ()
-        mark = self._mark(output, calls, None)
+        both_ways = call.recurrent and directions(call.module) == 2
+        mark = self._mark(output, () if both_ways else (call,), None)
         if own is not None:
             call.done = True
             mark.reported = self._report(call, output, Activation(own), None)

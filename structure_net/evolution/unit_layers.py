@@ -46,16 +46,23 @@ def units_of(module: nn.Module, output: Any) -> Tensor | None:
     Of a recurrent layer: the states of its last layer at every step, both directions one behind the
     other (of a packed sequence, the steps that exist). Of a cell: the new state.
     """
-    if isinstance(module, _RECURRENT) and isinstance(output, tuple):
-        output = output[0]
-    if isinstance(output, PackedSequence):
-        output = output.data
-    if not isinstance(output, Tensor) or not output.is_floating_point():
+    if isinstance(output, Tensor):
+        if not output.is_floating_point():
+            return None
+        if isinstance(module, (nn.Linear, SparseLayer, *_DENSE, *_CONVOLUTIONS, *_RECURRENT)):
+            return output
+    elif isinstance(module, _RECURRENT) and isinstance(output, tuple):
+        states = output[0]
+        return states.data if isinstance(states, PackedSequence) else states
+    else:
         return None
-    if isinstance(module, (SparseLayer, *_DENSE, *_CONVOLUTIONS, *_RECURRENT)):
-        return output
     known = any(output.size(-1) in p.shape for p in module.parameters() if p.dim() == 2)
     return output if known else None
+
+
+def is_recurrent(module: nn.Module) -> bool:
+    """Whether a layer is a recurrent one, or a cell of one."""
+    return isinstance(module, _RECURRENT)
 
 
 def directions(module: nn.Module) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -41,6 +42,8 @@ class Pass:
         self._reductions = tuple(reductions)
         self._input_readers = _told(reductions, "input")
         self._output_readers = _told(reductions, "output")
+        self._unit_readers = _told(reductions, "units")
+        self._differentiated = False
         self._edges: dict[With, dict[int, tuple[GradientEdge, torch.Size]]] = {}
         self._now = Samples(0)
         self.batches = 0
@@ -50,18 +53,18 @@ class Pass:
 
     def run(self, data: Iterable[Batch], loss: Loss | None) -> None:
         """Runs over all of ``data``; ``loss`` is needed where a reduction differentiates."""
-        differentiated = loss is not None and bool(self.differentiates)
+        self._differentiated = loss is not None and bool(self.differentiates)
         with (
             evaluating(self._network),
-            torch.set_grad_enabled(differentiated),
+            torch.set_grad_enabled(self._differentiated),
             ActivationTracker(self._network, self) as tracker,
         ):
             for inputs, targets in data:
                 self._now = _samples(inputs, targets)
-                output = forward(self._network, inputs)
-                tracker.finish_pass()
+                with tracker.watching():
+                    output = forward(self._network, inputs)
                 self.readers = {name: tuple(tracker.readers[name]) for name in tracker.order}
-                if loss is not None and differentiated:
+                if loss is not None and self._differentiated:
                     self._differentiate(loss(output, targets))
                 seen = BatchSeen(inputs, targets, output, self._now.number, self.readers)
                 with torch.no_grad():
@@ -72,8 +75,8 @@ class Pass:
 
     def read(self, call: Call, inputs: Tensor, known: Any) -> None:
         """See `Listener.read`."""
-        values = Values(call, inputs.detach(), self._now, known=known)
-        self._tell(self._input_readers, values)
+        if self._input_readers:
+            self._tell(self._input_readers, Values(call, inputs.detach(), self._now, known=known))
 
     def wrote(self, call: Call, output: Tensor) -> None:
         """See `Listener.wrote`."""
@@ -97,14 +100,11 @@ class Pass:
                 ]
         tensor = by_direction(call, values.detach())
         found = Values(call, tensor, self._now, activation=activation, before=before)
-        with torch.no_grad():
-            for reduction in self._reductions:
-                reduction.units(found)
-        found.release()
+        self._tell(self._unit_readers, found)
         return found
 
     def _tell(self, listeners: Sequence[Any], values: Values) -> None:
-        with torch.no_grad():
+        with torch.no_grad() if self._differentiated else nullcontext():
             for tell in listeners:
                 tell(values)
         values.release()

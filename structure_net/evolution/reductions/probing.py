@@ -78,23 +78,29 @@ class Reservoir(Reduction):
         self._generator = torch.Generator().manual_seed(seed)
         self._numbers = torch.empty(0, dtype=torch.float64)
         self._batches = 0
+        self._moves: _Moves | None = None
         self._now: dict[str, list[Tensor | None]] = {}
         self._layers: dict[str, _Layer] = {}
         self._data = (_Stack(), _Stack(), _Stack())
 
     def units(self, values: Values) -> None:
         """See `Reduction.units`."""
-        self._now.setdefault(values.layer, []).append(values.by_sample())
+        if self._moves is None:
+            self._moves = self._draw(values.samples.number)
+        rows = self._moves.rows
+        chosen = None if rows is None else rows.to(values.tensor.device)
+        self._now.setdefault(values.layer, []).append(values.by_sample(chosen))
 
     def batch(self, seen: BatchSeen) -> None:
         """See `Reduction.batch`."""
-        rows, slots = self._draw(seen.samples)
+        moves = self._draw(seen.samples) if self._moves is None else self._moves
+        self._moves = None
         for layer, calls in self._now.items():
-            self._layers.setdefault(layer, _Layer()).take(calls, rows, slots)
+            self._layers.setdefault(layer, _Layer()).take(calls, moves)
         self._now.clear()
         output = _first_with_rows(seen.output, seen.samples)
         for stack, value in zip(self._data, (seen.inputs, seen.targets, output), strict=True):
-            stack.take(value, seen.samples, rows, slots)
+            stack.take(value, seen.samples, moves)
         self._batches += 1
 
     def result(self, readers: Mapping[str, tuple[str, ...]]) -> Probe:
@@ -112,21 +118,37 @@ class Reservoir(Reduction):
             absent={name: reason for name, reason in absent.items() if reason},
         )
 
-    def _draw(self, count: int) -> tuple[Tensor, Tensor]:
+    def _draw(self, count: int) -> _Moves:
         """Which rows of a batch stay, and where."""
         drawn = torch.rand(count, generator=self._generator, dtype=torch.float64)
         held = len(self._numbers)
-        numbers = torch.cat((self._numbers, drawn))
-        if len(numbers) <= self._size:
-            self._numbers = numbers
-            return torch.arange(count), torch.arange(held, held + count)
+        if held + count <= self._size:
+            self._numbers = torch.cat((self._numbers, drawn))
+            return _Moves(None, torch.arange(held, held + count), held + count)
+        # Most batches hold few numbers below the largest that stayed so far.
+        limit = self._numbers.max() if held == self._size else torch.inf
+        candidates = (drawn < limit).nonzero().flatten()
+        numbers = torch.cat((self._numbers, drawn[candidates]))
         stays = torch.zeros(len(numbers), dtype=torch.bool)
         stays[numbers.topk(self._size, largest=False).indices] = True
-        rows = stays[held:].nonzero().flatten()
+        rows = candidates[stays[held:]]
         slots = torch.cat(((~stays[:held]).nonzero().flatten(), torch.arange(held, self._size)))
         self._numbers = torch.cat((self._numbers, drawn.new_empty(self._size - held)))
         self._numbers[slots] = drawn[rows]
-        return rows, slots
+        return _Moves(rows, slots, self._size)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Moves:
+    """The rows of a batch that stay (all if None), their places, and the places taken then."""
+
+    rows: Tensor | None
+    slots: Tensor
+    filled: int
+
+    def of(self, batch: Tensor) -> Tensor:
+        """The rows of ``batch`` that stay."""
+        return batch if self.rows is None else batch[self.rows.to(batch.device)]
 
 
 class _Rows:
@@ -135,18 +157,17 @@ class _Rows:
     def __init__(self) -> None:
         self._rows: Tensor | None = None
 
-    def put(self, rows: Tensor, slots: Tensor) -> None:
+    def put(self, rows: Tensor, moves: _Moves) -> None:
         """Raises ValueError where the rows are not like those before."""
         if self._rows is None:
-            self._rows = rows.new_empty(0, *rows.shape[1:])
+            self._rows = rows.new_empty(moves.filled, *rows.shape[1:])
         if rows.shape[1:] != self._rows.shape[1:] or rows.dtype != self._rows.dtype:
             raise ValueError
-        needed = int(slots.max()) + 1 if len(slots) else 0
-        if needed > len(self._rows):
-            self._rows = torch.cat(
-                (self._rows, rows.new_empty(needed - len(self._rows), *rows.shape[1:]))
-            )
-        self._rows[slots.to(rows.device)] = rows
+        if moves.filled > len(self._rows):
+            more = moves.filled - len(self._rows)
+            self._rows = torch.cat((self._rows, rows.new_empty(more, *rows.shape[1:])))
+        if len(rows):
+            self._rows[moves.slots.to(rows.device)] = rows
 
     def value(self, order: Tensor) -> Tensor:
         assert self._rows is not None
@@ -161,14 +182,13 @@ class _Layer:
         self._batches = 0
         self._without_samples = False
 
-    def take(self, calls: Sequence[Tensor | None], rows: Tensor, slots: Tensor) -> None:
+    def take(self, calls: Sequence[Tensor | None], moves: _Moves) -> None:
         known = [call for call in calls if call is not None]
         self._batches += 1
         if len(known) < len(calls):
             self._without_samples = True
         elif not self._without_samples:
-            mean = known[0] if len(known) == 1 else torch.stack(known).mean(0)
-            self.rows.put(mean[rows.to(mean.device)], slots)
+            self.rows.put(known[0] if len(known) == 1 else torch.stack(known).mean(0), moves)
 
     def reason(self, batches: int) -> str:
         """Why there are no values; empty where there are."""
@@ -185,7 +205,7 @@ class _Stack:
         self._rows: dict[tuple[Any, ...], _Rows] = {}
         self._fits = True
 
-    def take(self, value: Any, count: int, rows: Tensor, slots: Tensor) -> None:
+    def take(self, value: Any, count: int, moves: _Moves) -> None:
         found: dict[tuple[Any, ...], Tensor] = {}
 
         def note(place: tuple[Any, ...], tensor: Tensor) -> Tensor:
@@ -200,8 +220,7 @@ class _Stack:
             return
         try:
             for place, tensor in found.items():
-                chosen = tensor.detach()[rows.to(tensor.device)]
-                self._rows.setdefault(place, _Rows()).put(chosen, slots)
+                self._rows.setdefault(place, _Rows()).put(moves.of(tensor.detach()), moves)
         except ValueError:
             self._fits = False
 

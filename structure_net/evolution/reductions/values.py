@@ -126,19 +126,25 @@ class Values:
             self._moments = Moments(count, block.sum(over), (block * block).sum(over))
         return self._moments
 
-    def by_sample(self) -> Tensor | None:
+    def by_sample(self, rows: Tensor | None = None) -> Tensor | None:
         """The mean of each unit over the positions of each sample.
 
         The samples are along the first axis, or several rows of it one after the other belong to
         each; along the second where the network's inputs have them there, the layer says so (a
         recurrent layer without ``batch_first``), or the first axis cannot hold them.
 
+        Args:
+            rows: Which samples, int64; all if None.
+
         Returns:
             Shape ``(N, C)``, at least in float32; None where the values do not belong to samples.
         """
         if self._by_sample is None:
+            if rows is not None:
+                return self._means(rows)
             self._by_sample = (self._means(),)
-        return self._by_sample[0]
+        means = self._by_sample[0]
+        return means if rows is None or means is None else means[rows]
 
     def total_by_sample(self) -> Tensor | None:
         """The sum of each unit over the positions of each sample, like `by_sample`."""
@@ -162,15 +168,15 @@ class Values:
             return None
         return tensor if tensor.size(0) == count else tensor.unflatten(0, (count, -1))
 
-    def _means(self) -> Tensor | None:
-        whole = self.samples_first(_wide(self.tensor))
+    def _means(self, rows: Tensor | None = None) -> Tensor | None:
+        whole = self.samples_first(self.tensor)
         if whole is None:
             return None
-        units = self.units
-        after = math.prod(self.tensor.shape[self.axis + 1 :])
-        count = self.samples.number
+        whole = _wide(whole if rows is None else whole[rows])
+        units, count = self.units, len(whole)
         if whole.numel() == count * units:
             return whole.reshape(count, units)
+        after = math.prod(self.tensor.shape[self.axis + 1 :])
         return whole.reshape(count, -1, units, after).mean((1, 3))
 
 
@@ -211,8 +217,9 @@ class BatchSeen:
 
 def by_direction(call: Call, tensor: Tensor) -> Tensor:
     """``tensor`` with one axis of units: both directions of a recurrent layer as positions."""
-    ways = directions(call.module)
-    return tensor if ways == 1 else tensor.unflatten(-1, (ways, -1))
+    if not call.recurrent or directions(call.module) == 1:
+        return tensor
+    return tensor.reshape(*tensor.shape[:-1], 2, -1)
 
 
 def by_unit(values: Tensor, axis: int) -> tuple[Tensor, tuple[int, ...]]:
