@@ -220,7 +220,9 @@ class _Walker:
         if tag is not None and tag.norm is not None:
             self.ledger.bare_norms.add(tag.norm)
         if tag is not None and tag.stage in PENDING:
-            self.ledger.norms.append(Norm("mixing", tag.expr, tag.source, tag.source, ""))
+            self.ledger.norms.append(
+                Norm("mixing", tag.expr, tag.source, tag.source, "", lost=tag.lost)
+            )
 
 
 def _require(model: nn.Module, ledger: Ledger, seen: Sequence[Seen]) -> None:

@@ -118,9 +118,12 @@ class Call:
 
     def freeze(self, expr: Expr, why: str) -> None:
         """Fixes an axis: ``operation 'softmax', which mixes the channels``."""
+        freeze(expr, self._says(why))
+
+    def _says(self, why: str) -> str:
         owner, computes, _ = f".{self.module}".partition(".parametrizations.")
         where = f" in the parametrization of '{owner[1:]}'" if computes else ""
-        freeze(expr, f"operation '{self.operation}'{where}, {why}")
+        return f"operation '{self.operation}'{where}, {why}"
 
     def freeze_unknown(self, expr: Expr) -> None:
         """Fixes an axis on which the operation has no rule."""
@@ -128,7 +131,7 @@ class Call:
 
     def fixed(self, size: int, why: str) -> Dim:
         """A new axis that must not change."""
-        return Dim(axis(size, f"operation '{self.operation}', {why}"))
+        return Dim(axis(size, self._says(why)))
 
     def given(self, size: int) -> Dim:
         """A new axis whose size is an argument of the operation."""

@@ -61,7 +61,8 @@ def abandon(call: Call) -> None:
         if tag is None or call.operation in COPIES:
             continue
         if tag.stage in PENDING:
-            call.norm("mixing", tag.expr, tag.source, operation="mean")
+            operation = call.ledger.steps[tag.steps[0]].operation if tag.lost else "mean"
+            call.norm("mixing", tag.expr, tag.source, operation=operation, lost=tag.lost)
         elif tag.stage == "normalised" and tag.norm is not None:
             call.ledger.bare_norms.add(tag.norm)
 

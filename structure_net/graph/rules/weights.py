@@ -54,7 +54,7 @@ def spectral_norm(call: Call) -> Axes | list[Axes]:
 def orthogonal(call: Call) -> Axes:
     """A weight that stays orthogonal, which neither zeros nor copies are."""
     weight = call.tensor("weight")
-    why = f"which computes '{weight.name}', a parametrization that neither zeros nor copies keep"
+    why = "which neither zeros nor copies keep"
     for dim in weight.axes:
         call.freeze(dim.expr, why)
     return tuple(call.fixed(size, why) for size in call.shape)
