@@ -16,7 +16,7 @@ from typing import Final
 
 from structure_net.graph.channels import Fill, Growth, Role
 from structure_net.graph.index import Index
-from structure_net.graph.ledger import Contraction, Origin
+from structure_net.graph.ledger import Contraction, Origin, Step
 from structure_net.graph.sizes import Prod, Var, leaves, resolve
 from structure_net.graph.states import KEEPING, SUMS, Expectation, RefusalError, State
 
@@ -271,11 +271,14 @@ def _linear(index: Index, var: Var, step: int) -> Iterator[Path]:
             yield writers, frozenset({step})
         return
     if operation == "mul" or (operation in KEEPING and len(carried) == 1) or operation == "div":
-        among = carried[:1] if operation == "div" else carried
+        above = ledger.steps[step].inputs[:1]
+        among = [i for i in carried if i in above] if operation == "div" else carried
         for i in among:
             for origins, steps in _linear(index, var, i):
                 yield origins, steps | {step}
-    elif operation in ("add", "sub", "cat", "stack"):
+    elif operation in ("cat", "stack") or (
+        operation in ("add", "sub") and len(ledger.steps[step].inputs) > 1
+    ):
         yield from _added(index, var, step, ledger.steps[step].inputs)
 
 
@@ -298,6 +301,12 @@ def _added(index: Index, var: Var, step: int, inputs: Iterable[int]) -> Iterator
     yield origins, steps
 
 
+def _is_linear(step: Step, path: frozenset[int]) -> bool:
+    """Whether a product on the way has a single factor that is on the way."""
+    products = ("mul", "div")
+    return step.operation not in products or sum(i in path for i in step.inputs) == 1
+
+
 def _served(
     index: Index,
     var: Var,
@@ -311,7 +320,7 @@ def _served(
     own = {step for step, name in ledger.parameter_steps.items() if name in names}
     ends: set[int] = set()
     for step in steps | own:
-        if step in ledger.results:
+        if step in ledger.results or not _is_linear(ledger.steps[step], steps):
             return None
         for reader in index.readers.get(step, ()):
             if reader in places and reader not in steps:

@@ -217,6 +217,24 @@ def test_what_is_no_linear_sum_is_not_copied(name: str) -> None:
     assert group.doubling_refusal is not None
 
 
+NONLINEAR = {
+    "constant": lambda q, k: (q + 0.7, k + 0.3),
+    "square": lambda q, k: (q * q, k.tanh()),
+    "denominator": lambda q, k: ((k * k) / (q + 9.0), k.exp()),
+}
+
+
+@pytest.mark.parametrize("name", NONLINEAR)
+def test_copies_share_nothing_that_is_not_linear_in_its_writers(name: str) -> None:
+    def mix(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        q, k = NONLINEAR[name](q, k)
+        return (q @ k.transpose(-2, -1)).tanh() @ v
+
+    graph = trace(built(mix), EXAMPLE)
+    if "query" in graph.editable:
+        assert graph.group("query").doubling_refusal is not None
+
+
 def test_channels_that_would_never_learn_are_refused() -> None:
     operation = lambda x: x.relu().square().sum(-1, keepdim=True).expand(-1, -1, 6)  # noqa: E731
     reason = trace(Summed(operation), EXAMPLE.float()).frozen["hidden"]
