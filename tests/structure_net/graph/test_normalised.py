@@ -6,9 +6,13 @@ reads. Tolerance: some dozen operations in double precision on numbers of size o
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
-from tests.zoo.attempts import Attempt, Subject
+from structure_net.graph import graph_of
+from structure_net.surgery import AddNeurons, DoubleWidth, RemoveNeurons, edit
+from tests.zoo.attempts import Attempt, Subject, distance, run
 from tests.zoo.normalised import CASES as WEIGHTS
 from tests.zoo.streams import CASES as STREAMS
 
@@ -43,3 +47,24 @@ def test_every_layer_doubles_and_loses_what_nothing_reads_exactly(name: str) -> 
             assert exact(doubled), (layer, doubled)
         assert removal is not None, layer
         assert exact(removal), (layer, removal)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_chain_of_unverified_edits_keeps_the_function(name: str) -> None:
+    """Growth, copies, and growth that is pruned again, one behind the other."""
+    case, draw = CASES[name], random.Random(0)
+    model, x, other = case.build(), case.inputs(2, seed=0), case.inputs(3, seed=7)
+    before = tuple(run(model, other))
+    for seed in range(10):
+        graph = graph_of(model, x)
+        layer = draw.choice([n for n in graph.editable if n not in case.outputs])
+        group = graph.group(layer)
+        count = draw.randint(1, 3) * group.granularity
+        if seed % 3 == 2 and group.doubling_refusal is None and group.size < 30:
+            edit(model, DoubleWidth(layer), x, verify=False)
+            continue
+        edit(model, AddNeurons(layer, count), x, verify=False, seed=seed)
+        if seed % 3 == 1:
+            units = graph_of(model, x).group(layer).channels[-count // group.granularity :]
+            edit(model, RemoveNeurons(layer, sum(units, ())), x, verify=False)
+    assert distance(before, tuple(run(model, other))) < EXACT

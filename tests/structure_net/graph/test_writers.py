@@ -145,3 +145,33 @@ def test_a_tensor_that_writes_and_reads_is_not_split() -> None:
     model, x = Tied(), torch.randn(3, 5)
     with pytest.raises(SurgeryError, match="writes and reads"):
         edit(model, SplitNeurons("a", (1,)), x, verify=False)
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [
+        lambda x, weight: F.layer_norm(x, weight.shape, 2 * weight, None, 0.1),
+        lambda x, weight: F.layer_norm(x, weight.shape, None, weight, 0.1),
+        lambda x, weight: F.layer_norm(x, weight.shape, None, None, 0.1).tanh() * weight,
+        lambda x, weight: x * (x.pow(2).mean(-1, keepdim=True) + 0.1).rsqrt() * weight.exp(),
+    ],
+    ids=["a computed gain", "a bias alone", "an activation behind it", "an exponential"],
+)
+def test_a_norm_whose_result_cannot_be_scaled_allows_copies_only(
+    norm: Callable[[Tensor, Tensor], Tensor],
+) -> None:
+    class Normed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.head = nn.Linear(3, 6), nn.Linear(6, 2)
+            self.weight = nn.Parameter(torch.randn(6))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(norm(self.stem(x), self.weight))
+
+    torch.manual_seed(0)
+    model, x = Normed().double(), torch.randn(4, 3, dtype=torch.float64)
+    assert trace(model, x).group("stem").growth is Growth.DOUBLING
+    before = model(x)
+    edit(model, DoubleWidth("stem"), x, verify=False)
+    assert (model(x) - before).abs().max().item() < 1e-12
