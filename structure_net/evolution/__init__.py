@@ -15,22 +15,24 @@ from structure_net.evolution.interfaces import (
     Trainer,
 )
 from structure_net.evolution.observation import LayerObservation, Need, Observation, observe
+from structure_net.evolution.serialising import part_from_dict, part_to_dict
 from structure_net.evolution.session import EvolutionSession
 from structure_net.evolution.system import ComposableEvolutionSystem
 from structure_net.evolution.triggers import (
     All,
     Any,
     Cooldown,
+    EfficiencyDrop,
     EveryNEpochs,
     EveryNSteps,
+    MaxEvents,
+    MaxParameters,
     MetricAbove,
     MetricBelow,
     Not,
     Plateau,
     Progress,
     Trigger,
-    trigger_from_dict,
-    trigger_to_dict,
 )
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
     "ComposableEvolutionSystem",
     "Cooldown",
     "EditingStrategy",
+    "EfficiencyDrop",
     "EpochRecord",
     "Event",
     "EventKind",
@@ -55,6 +58,8 @@ __all__ = [
     "LayerObservation",
     "Lazy",
     "Loss",
+    "MaxEvents",
+    "MaxParameters",
     "MetricAbove",
     "MetricBelow",
     "Need",
@@ -72,6 +77,6 @@ __all__ = [
     "Trigger",
     "Verdict",
     "observe",
-    "trigger_from_dict",
-    "trigger_to_dict",
+    "part_from_dict",
+    "part_to_dict",
 ]

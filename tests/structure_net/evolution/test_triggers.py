@@ -5,14 +5,17 @@ from collections.abc import Sequence
 
 import pytest
 
-from structure_net.errors import MissingAnalysisError
+from structure_net.errors import MissingAnalysisError, StructureNetError
 from structure_net.evolution import (
     All,
     Any,
     Cooldown,
+    EfficiencyDrop,
     EpochRecord,
     EveryNEpochs,
     EveryNSteps,
+    MaxEvents,
+    MaxParameters,
     MetricAbove,
     MetricBelow,
     Not,
@@ -20,15 +23,19 @@ from structure_net.evolution import (
     Progress,
     TrainingHistory,
     Trigger,
-    trigger_from_dict,
-    trigger_to_dict,
+    part_from_dict,
+    part_to_dict,
 )
+from structure_net.evolution.triggers import efficiency, smoothed
 
 EVERY = [
     Plateau(2, 0.1, "train_loss", "max"),
     Cooldown(3, 5),
-    EveryNSteps(7),
+    EveryNSteps(7, min_samples=9),
     EveryNEpochs(2),
+    MaxEvents(3),
+    MaxParameters(1000),
+    EfficiencyDrop(0.7, 4),
     MetricAbove("train_loss", 0.5),
     MetricBelow("train_loss", 0.5),
     All(EveryNEpochs(2), Not(MetricAbove("x", 1.0))),
@@ -135,31 +142,101 @@ def test_step_triggers_are_found_within_combinations() -> None:
 
 @pytest.mark.parametrize("trigger", EVERY, ids=lambda trigger: type(trigger).__name__)
 def test_a_trigger_survives_json(trigger: Trigger) -> None:
-    assert trigger_from_dict(json.loads(json.dumps(trigger_to_dict(trigger)))) == trigger
+    assert part_from_dict(json.loads(json.dumps(part_to_dict(trigger)))) == trigger
 
 
 @pytest.mark.parametrize(
     ("stored", "message"),
     [
-        ({"kind": "Sometimes"}, "kind must be one of All, Any"),
-        ({"kind": "EveryNSteps"}, "must have the fields n; got none"),
-        ({"kind": "EveryNSteps", "n": 0}, "n must be 1 or more; got 0"),
+        ({"kind": "Sometimes"}, "kind must be one of All, Always, Any.*got 'Sometimes'"),
+        ({"kind": "EveryNEpochs"}, "must have the fields n; got none"),
+        ({"kind": "EveryNEpochs", "n": 0}, "n must be 1 or more; got 0"),
         ({"kind": "All", "triggers": []}, "at least one trigger"),
-        ({"kind": "Not", "trigger": 3}, "must hold triggers"),
+        ({"kind": "Not", "trigger": 3}, "must be a Trigger; got 3"),
     ],
 )
 def test_a_damaged_trigger_is_refused(stored: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        trigger_from_dict(stored)
+        part_from_dict(stored)
 
 
-def test_a_trigger_of_ones_own_is_not_stored_silently() -> None:
-    class Mine(Trigger):
-        def due(self, progress: Progress) -> str | None:
-            return None
+class Mine(Trigger):
+    """A trigger of one's own."""
 
-    with pytest.raises(TypeError, match="Mine"):
-        trigger_to_dict(Mine())
+    def __init__(self, level: float) -> None:
+        self.level = level
+
+    def due(self, progress: Progress) -> str | None:
+        return None
+
+
+def test_a_trigger_of_ones_own_is_read_where_its_class_is_named() -> None:
+    stored = json.loads(json.dumps(part_to_dict(All(Mine(0.5), Plateau()))))
+    with pytest.raises(ValueError, match="got 'Mine'"):
+        part_from_dict(stored)
+    again = part_from_dict(stored, known=[Mine])
+    assert again.triggers[0].level == 0.5
+    assert again.triggers[1] == Plateau()
+
+
+def test_what_a_part_does_not_keep_or_json_cannot_hold_is_refused() -> None:
+    class Forgetful(Mine):
+        def __init__(self, level: float) -> None:
+            self.other = level
+
+    with pytest.raises(TypeError, match="does not keep its argument 'level'"):
+        part_to_dict(Forgetful(1.0))
+    with pytest.raises(TypeError, match=r"Mine.level is <function.*cannot be stored"):
+        part_to_dict(Mine(lambda: 0.5))  # type: ignore[arg-type] # the mistake
+    with pytest.raises(TypeError, match="can be stored; got 3"):
+        part_to_dict(3)  # type: ignore[arg-type] # the mistake
+
+
+def test_samples_since_the_last_growth_hold_a_step_trigger_back() -> None:
+    trigger = EveryNSteps(10, min_samples=100)
+    empty = TrainingHistory()
+    assert trigger.due(Progress(empty, 10, samples=99)) is None
+    assert trigger.due(Progress(empty, 11, samples=500)) is None
+    assert trigger.due(Progress(empty, 20, samples=100)) is not None
+    with pytest.raises(StructureNetError, match=r"after_step\(loss, samples=len\(inputs\)\)"):
+        trigger.due(Progress(empty, 20))
+
+
+def test_limits_are_due_below_them_alone() -> None:
+    empty = TrainingHistory()
+    assert MaxEvents(2).due(Progress(empty, growths=1)) == "growth 2 of at most 2"
+    assert MaxEvents(2).due(Progress(empty, growths=2)) is None
+    assert MaxParameters(1000).due(Progress(empty, parameters=999)) is not None
+    assert MaxParameters(1000).due(Progress(empty, parameters=1000)) is None
+
+
+def test_efficiency_is_performance_for_each_thousand_parameters() -> None:
+    assert efficiency(0.5, 1000) == 1.0
+    with pytest.raises(ValueError, match="positive loss; got 0"):
+        efficiency(0.0, 10)
+
+
+def test_a_drop_of_efficiency_is_against_the_mean_of_the_window() -> None:
+    def at(parameters: Sequence[int]) -> Progress:
+        records = [
+            EpochRecord(n, 0, n, {"train_loss": 0.5}, count, 0)
+            for n, count in enumerate(parameters, 1)
+        ]
+        return Progress(TrainingHistory(records))
+
+    trigger = EfficiencyDrop(0.8, window=2)
+    # 2 / (1 + n / 1000): 2, 2, then 1.6 at 250 (not below 80 %) and 1.599 at 251.
+    assert trigger.due(at([0, 0, 250])) is None
+    assert trigger.due(at([0, 0, 251])) is not None
+    assert trigger.due(at([0, 251])) is None
+
+
+def test_smoothing_is_the_exponential_moving_average() -> None:
+    assert smoothed([1.0, 0.0, 0.0], 0.5) == [1.0, 0.5, 0.25]
+    assert smoothed([3.0, 1.0], 0.0) == [3.0, 1.0]
+    smooth = MetricBelow("validation_loss", 0.5, smoothing=0.9)
+    assert smooth.due(after([1.0, 0.4])) is None
+    assert MetricBelow("validation_loss", 0.5).due(after([1.0, 0.4])) is not None
 
 
 @pytest.mark.parametrize(
@@ -170,6 +247,10 @@ def test_a_trigger_of_ones_own_is_not_stored_silently() -> None:
         lambda: Plateau(mode="up"),  # type: ignore[arg-type]
         lambda: Cooldown(epochs=-1),
         lambda: EveryNEpochs(0),
+        lambda: MaxEvents(0),
+        lambda: MaxParameters(0),
+        lambda: EfficiencyDrop(1.5),
+        lambda: Plateau(smoothing=1.0),
         All,
     ],
 )

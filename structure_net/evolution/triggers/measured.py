@@ -1,0 +1,223 @@
+"""Triggers that read what the epochs measured.
+
+A metric that no epoch has measured is an error as soon as there is an epoch: a trigger that can
+never fire is a mistake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from structure_net.errors import MissingAnalysisError
+from structure_net.evolution.triggers.interface import Progress, Trigger, check_whole
+
+
+@dataclass(frozen=True, slots=True)
+class Plateau(Trigger):
+    """Due when a metric has not improved by ``min_delta`` for ``patience`` epochs.
+
+    Epochs are counted since the last growth, so that growth is given time to act. The first of
+    them sets the level to beat.
+
+    Args:
+        patience: Epochs.
+        min_delta: In units of the metric.
+        metric: Its name.
+        mode: Whether lower is better.
+        smoothing: Of the metric, see `smoothed`.
+
+    Raises:
+        ValueError: ``patience`` is below 1, ``min_delta`` negative, or ``smoothing`` outside
+            [0, 1).
+    """
+
+    patience: int = 3
+    min_delta: float = 0.0
+    metric: str = "validation_loss"
+    mode: Literal["min", "max"] = "min"
+    smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_whole("patience", self.patience, 1)
+        _check_smoothing(self.smoothing)
+        if self.min_delta < 0:
+            raise ValueError(f"min_delta must be 0 or more; got {self.min_delta}.")
+        if self.mode not in {"min", "max"}:
+            raise ValueError(f"mode must be 'min' or 'max'; got {self.mode!r}.")
+
+    def due(self, progress: Progress) -> str | None:
+        """See `Trigger.due`."""
+        _check_measured(self, progress, self.metric)
+        sign = 1.0 if self.mode == "min" else -1.0
+        measured = [
+            sign * record.metrics[self.metric]
+            for record in progress.history.since(progress.growth_epoch)
+            if self.metric in record.metrics
+        ]
+        values = smoothed(measured, self.smoothing)
+        if not values:
+            return None
+        best, waited = values[0], 0
+        for value in values[1:]:
+            improved = value < best - self.min_delta
+            best, waited = (value, 0) if improved else (best, waited + 1)
+        if waited < self.patience:
+            return None
+        return f"{self.metric} did not improve on {sign * best:.4g} for {waited} epochs"
+
+
+@dataclass(frozen=True, slots=True)
+class MetricAbove(Trigger):
+    """Due when the newest epoch's ``metric`` is above ``threshold``.
+
+    Args:
+        metric: Its name.
+        threshold: In its units.
+        smoothing: Of the metric over all epochs so far, see `smoothed`.
+
+    Raises:
+        ValueError: ``smoothing`` is outside [0, 1).
+    """
+
+    metric: str
+    threshold: float
+    smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_smoothing(self.smoothing)
+
+    def due(self, progress: Progress) -> str | None:
+        """See `Trigger.due`."""
+        value = _newest(self, progress, self.metric, self.smoothing)
+        fired = value is not None and value > self.threshold
+        return f"{self.metric} {value:.4g} is above {self.threshold:.4g}" if fired else None
+
+
+@dataclass(frozen=True, slots=True)
+class MetricBelow(Trigger):
+    """Due when the newest epoch's ``metric`` is below ``threshold``.
+
+    Args:
+        metric: Its name.
+        threshold: In its units.
+        smoothing: Of the metric over all epochs so far, see `smoothed`.
+
+    Raises:
+        ValueError: ``smoothing`` is outside [0, 1).
+    """
+
+    metric: str
+    threshold: float
+    smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_smoothing(self.smoothing)
+
+    def due(self, progress: Progress) -> str | None:
+        """See `Trigger.due`."""
+        value = _newest(self, progress, self.metric, self.smoothing)
+        fired = value is not None and value < self.threshold
+        return f"{self.metric} {value:.4g} is below {self.threshold:.4g}" if fired else None
+
+
+@dataclass(frozen=True, slots=True)
+class EfficiencyDrop(Trigger):
+    r"""Due when the network's efficiency has fallen below a fraction of its recent mean.
+
+    .. math:: \eta = \frac{1}{L\,(1 + n / 1000)}, \qquad
+              \eta_t < f \cdot \tfrac1k \textstyle\sum_{\tau = t - k}^{t - 1} \eta_\tau
+
+    with the loss :math:`L` and the live parameters :math:`n` of each epoch.
+
+    Args:
+        fraction: :math:`f`.
+        window: :math:`k`, in epochs; nothing is due before as many are over.
+        metric: The loss; it must be positive.
+
+    Raises:
+        ValueError: ``fraction`` is outside (0, 1] or ``window`` below 1.
+
+    References:
+        The DEN library's "Network Efficiency" and "Efficiency History".
+    """
+
+    fraction: float = 0.8
+    window: int = 5
+    metric: str = "train_loss"
+
+    def __post_init__(self) -> None:
+        check_whole("window", self.window, 1)
+        if not 0 < self.fraction <= 1:
+            raise ValueError(f"fraction must be in (0, 1]; got {self.fraction}.")
+
+    def due(self, progress: Progress) -> str | None:
+        """See `Trigger.due`."""
+        _check_measured(self, progress, self.metric)
+        found = [
+            efficiency(record.metrics[self.metric], record.parameters)
+            for record in progress.history
+            if self.metric in record.metrics
+        ]
+        if len(found) <= self.window:
+            return None
+        mean = sum(found[-1 - self.window : -1]) / self.window
+        if not found[-1] < self.fraction * mean:
+            return None
+        return f"efficiency {found[-1]:.3g} fell below {self.fraction:.0%} of its mean {mean:.3g}"
+
+
+def efficiency(loss: float, parameters: int) -> float:
+    r""":math:`1 / (L (1 + n / 1000))`: performance for each parameter.
+
+    Args:
+        loss: :math:`L`.
+        parameters: :math:`n`.
+
+    Raises:
+        ValueError: The loss is not positive.
+    """
+    if not loss > 0:
+        raise ValueError(f"Efficiency is of a positive loss; got {loss}.")
+    return 1.0 / (loss * (1.0 + parameters / 1000.0))
+
+
+def smoothed(values: Sequence[float], smoothing: float) -> list[float]:
+    r"""The exponential moving average :math:`s_t = \beta s_{t-1} + (1 - \beta) x_t`.
+
+    Args:
+        values: :math:`x_0, x_1, \dots`, oldest first; :math:`s_0 = x_0`.
+        smoothing: :math:`\beta`, in [0, 1); 0 leaves the values as they are.
+    """
+    found: list[float] = []
+    for value in values:
+        last = found[-1] if found else value
+        found.append(smoothing * last + (1.0 - smoothing) * value if smoothing else value)
+    return found
+
+
+def _newest(reader: Trigger, progress: Progress, metric: str, smoothing: float) -> float | None:
+    _check_measured(reader, progress, metric)
+    last = progress.history.last
+    if last is None or metric not in last.metrics:
+        return None
+    return smoothed(progress.history.series(metric), smoothing)[-1]
+
+
+def _check_smoothing(smoothing: float) -> None:
+    if not 0 <= smoothing < 1:
+        raise ValueError(f"smoothing must be in [0, 1); got {smoothing}.")
+
+
+def _check_measured(reader: Trigger, progress: Progress, metric: str) -> None:
+    """Refuses a metric that none of the epochs so far has measured."""
+    history = progress.history
+    if len(history) and not any(metric in record.metrics for record in history):
+        measured = {name for record in history for name in record.metrics}
+        known = ", ".join(sorted(measured)) or "nothing"
+        raise MissingAnalysisError(
+            f"{type(reader).__name__} needs the metric {metric!r}, which no epoch so far has"
+            f" measured (there is: {known}). Name one of these, or measure it: the validation_..."
+            " metrics need a validation_loader, others are given to after_epoch."
+        )
