@@ -148,6 +148,14 @@ def others(call: Call) -> Axes:
     return broadcast(call, call.operands)
 
 
+@rule("broadcast_tensors")
+def together(call: Call) -> list[Axes]:
+    """Every tensor in the shape of all of them."""
+    for operand in call.operands:
+        call.use_all(operand, Role.WRITES)
+    return [broadcast(call, call.operands)] * len(call.shapes)
+
+
 @rule("prelu", "_prelu_kernel")
 def prelu(call: Call) -> Axes:
     """One slope per channel of axis 1, or one for all."""

@@ -106,6 +106,7 @@ OPERATIONS: dict[str, Operation] = {
     "max_of_two": lambda x: torch.max(x, 0.1 * x),
     "min_of_two": lambda x: torch.min(x, x.square()),
     "depthwise": image(lambda x: F.conv2d(x, x.new_ones(x.size(1), 1, 1, 3), groups=x.size(1))),
+    "broadcast_tensors": lambda x: torch.broadcast_tensors(x, x.mean(1, keepdim=True))[1],
     "multiply": lambda x: torch.multiply(x, 2 * x),
     "float_power": lambda x: x.float_power(2),
     "clip": lambda x: x.clip(0, 1),
