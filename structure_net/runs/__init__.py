@@ -12,7 +12,7 @@ from structure_net.runs.state import RunState
 from structure_net.runs.summary import EditNote, IterationSummary, Score, iteration_line
 from structure_net.runs.verifying import Finding, verify
 from structure_net.runs.watching import Watcher
-from structure_net.runs.wording import describe_edit, describe_edits
+from structure_net.surgery.labels import describe_edit, describe_edits
 
 __all__ = [
     "EditNote",

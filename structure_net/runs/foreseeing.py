@@ -8,8 +8,8 @@ from structure_net.runs.blaming import blamed
 from structure_net.runs.execution import fresh_context
 from structure_net.runs.preparing import prepare
 from structure_net.runs.request import RunRequest
-from structure_net.runs.wording import describe_edit
 from structure_net.surgery import Change, preview
+from structure_net.surgery.labels import describe_edit
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from structure_net.core import NetworkStats, network_stats
 from structure_net.evolution import NetworkContext
 from structure_net.runs.summary import EditNote, IterationSummary
-from structure_net.runs.wording import describe_edit, describe_edits
 from structure_net.surgery.entries import OPAQUE, REJECTED, EditEntry, EventEntry
+from structure_net.surgery.labels import describe_edit, describe_edits
 
 
 def summarise(

@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from structure_net.runs import describe_edit, describe_edits, wording
+from structure_net.surgery import labels
 from structure_net.surgery.edits import (
     AddConnections,
     AddNeurons,
@@ -17,10 +17,11 @@ from structure_net.surgery.edits import (
     InsertLayer,
     RemoveNeurons,
 )
+from structure_net.surgery.labels import describe_edit, describe_edits
 
 
 def test_every_kind_of_edit_has_words() -> None:
-    assert set(wording._WORDS) == set(get_args(Edit))
+    assert set(labels._WORDS) == set(get_args(Edit))
 
 
 @pytest.mark.parametrize(
