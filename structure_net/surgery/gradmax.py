@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -59,6 +59,7 @@ class GradMax(Initialiser):
         if not newborn.writers or not newborn.readers:
             raise SurgeryError(f"GradMax needs weights on both sides of {newborn.layer!r}.")
         refuse_read(newborn, "GradMax")
+        newborn = replace(newborn, writers=_directions(newborn.writers))
         norms = [_norm(slot) for slot in newborn.writers]
         with untouched(model), torch.enable_grad():
             model.eval()
@@ -68,6 +69,13 @@ class GradMax(Initialiser):
                     newborn.writers, norms, _ascent(value, newborn), strict=True
                 ):
                     slot.write(_orthogonal(rows, slot.rows(slot.tensor)) * norm)
+
+
+def _directions(slots: tuple[Slot, ...]) -> tuple[Slot, ...]:
+    """The rows that have a direction; gains, one entry for each unit, stay as they are beside
+    them."""
+    wide = tuple(s for s in slots if s.tensor.numel() > s.tensor.shape[s.dim])
+    return wide or slots
 
 
 def _norm(slot: Slot) -> float:

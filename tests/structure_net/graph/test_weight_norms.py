@@ -148,6 +148,18 @@ def test_initialisers_keep_the_function(
     assert gap(model, before, x) > EXACT
 
 
+def test_gradmax_chooses_directions_and_leaves_their_gains_alone() -> None:
+    plain, x = temporal()
+    chosen, _ = temporal()
+    probe = (x, torch.zeros(3, 4, dtype=x.dtype), nn.functional.mse_loss)
+    layer, name = "blocks.0.conv1", "blocks.0.conv1.parametrizations.weight.original"
+    edit(plain, AddNeurons(layer, 4), x)
+    edit(chosen, AddNeurons(layer, 4), x, initialiser=GradMax(), probe=probe)
+    drawn, found = dict(plain.named_parameters()), dict(chosen.named_parameters())
+    assert torch.equal(drawn[f"{name}0"], found[f"{name}0"])
+    assert not torch.equal(drawn[f"{name}1"][-4:], found[f"{name}1"][-4:])
+
+
 @pytest.mark.parametrize("initialiser", [GradMax(), UnitVariance()], ids=repr)
 def test_rows_with_one_gain_for_all_are_not_chosen_alone(
     initialiser: GradMax | UnitVariance,
