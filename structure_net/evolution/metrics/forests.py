@@ -14,7 +14,7 @@ every edge once and sorts nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
@@ -31,6 +31,9 @@ Floats = npt.NDArray[np.float64] | npt.NDArray[np.float32]
 
 _FEW: Final = 0.15
 """Sorting this fraction of the edges costs as much as Prim's pass over all of them."""
+
+_SLIM: Final = 32
+"""Where the square of the number of units is so many times the edges, sorting all costs less."""
 
 
 @compiled("int64(int64[::1], int64)")
@@ -63,7 +66,7 @@ def kruskal(tails, heads, vertices):  # type: ignore[no-untyped-def]
         tail = find(parent, tails[edge])
         head = find(parent, heads[edge])
         if tail != head:
-            parent[tail] = head
+            parent[max(tail, head)] = min(tail, head)
             kept[count] = edge
             count += 1
     return kept[:count].copy()
@@ -139,7 +142,41 @@ def merge_ranks(draws, tails, heads, vertices, merges):  # type: ignore[no-untyp
         tail = find(parent, tails[edge])
         head = find(parent, heads[edge])
         if tail != head:
-            parent[tail] = head
+            parent[max(tail, head)] = min(tail, head)
+            ranks[count] = rank
+            count += 1
+        rank += 1
+    return ranks[:count].copy()
+
+
+@compiled("int64[::1](int64[::1], int64, int64)")
+def dense_merge_ranks(draws, outputs, inputs):  # type: ignore[no-untyped-def]
+    """`merge_ranks` of the complete bipartite graph, whose edges need not be looked up.
+
+    Args:
+        draws: Edges as flat indices, with repetitions. int64.
+        outputs: The number of rows.
+        inputs: The number of columns.
+
+    Returns:
+        Increasing; shape ``(outputs + inputs - 1,)`` if the draws suffice, shorter otherwise.
+    """
+    parent = np.arange(outputs + inputs)
+    seen = np.zeros(outputs * inputs, np.bool_)
+    ranks = np.empty(outputs + inputs - 1, np.int64)
+    rank = 0
+    count = 0
+    for edge in draws:
+        if count == len(ranks):
+            break
+        if seen[edge]:
+            continue
+        seen[edge] = True
+        row = edge // inputs
+        tail = find(parent, row)
+        head = find(parent, outputs + edge - row * inputs)
+        if tail != head:
+            parent[max(tail, head)] = min(tail, head)
             ranks[count] = rank
             count += 1
         rank += 1
@@ -183,20 +220,18 @@ def dense_forest(
         start: A spanning tree of earlier weights of the same shape. Its edges span today as well,
             so that the smallest of their weights today bounds from below what has to be looked at.
             The result is the same without.
-        engine: "auto" takes Kruskal's where few edges have to be sorted, else Prim's.
+        engine: "auto" takes Kruskal's where few edges have to be sorted, or where the layer has so
+            few units on one side that Prim's has to choose among many on the other; else Prim's.
     """
-    edges = None
-    if engine == "kruskal":
-        edges = _descending(weights.reshape(-1), np.arange(weights.size))
-    elif engine == "auto":
-        edges = _leading(weights, start)
-    if edges is not None:
-        rows, columns = np.divmod(edges, weights.shape[1])
-        kept = kruskal(rows, columns + len(weights), sum(weights.shape))
-        if len(kept) == sum(weights.shape) - 1:
-            return _forest(weights, rows[kept], columns[kept])
-    edges = _descending(weights.reshape(-1), prim(weights))
-    return _forest(weights, *np.divmod(edges, weights.shape[1]))
+    flat = weights.reshape(-1)
+    if engine == "auto" and (leading := _leading(weights, start)) is not None:
+        forest = _sorted_forest(weights, leading)
+        if forest.components == 1:
+            return forest
+    slim = sum(weights.shape) ** 2 > _SLIM * weights.size
+    if engine == "kruskal" or (engine == "auto" and slim):
+        return _sorted_forest(weights, _descending(flat, np.arange(weights.size)))
+    return _forest(weights, _descending(flat, prim(weights)))
 
 
 def sparse_forest(rows: Integers, columns: Integers, weights: Floats, shape: Shape) -> Forest:
@@ -266,29 +301,48 @@ def random_merges(
     heads, vertices = columns + shape[0], sum(shape)
     merges = len(kruskal(rows, heads, vertices))
     generator = np.random.default_rng(seed)
-    ranks = np.empty((samples, merges), np.int64)
-    for sample in range(samples):
-        draws = _draws(generator, len(rows), vertices)
-        while len(found := merge_ranks(draws, rows, heads, vertices, merges)) < merges:
-            more = generator.integers(len(rows), size=len(draws))
-            draws = np.concatenate([draws, more])
-        ranks[sample] = found
-    return ranks
+
+    def ranks(draws: Integers) -> Integers:
+        return merge_ranks(draws, rows, heads, vertices, merges)
+
+    found = [_drawn(generator, len(rows), vertices, merges, ranks) for _ in range(samples)]
+    return np.stack(found)
 
 
 @lru_cache(maxsize=64)
 def random_dense_merges(shape: Shape, *, samples: int, seed: int) -> Integers:
     """`random_merges` of the complete bipartite graph; remembered, since shapes come back."""
-    rows, columns = np.divmod(np.arange(shape[0] * shape[1]), shape[1])
-    ranks = random_merges(rows, columns, shape, samples=samples, seed=seed)
-    ranks.flags.writeable = False
-    return ranks
+    outputs, inputs = shape
+    generator = np.random.default_rng(seed)
+
+    def ranks(draws: Integers) -> Integers:
+        return dense_merge_ranks(draws, outputs, inputs)
+
+    size, vertices = outputs * inputs, outputs + inputs
+    found = [_drawn(generator, size, vertices, vertices - 1, ranks) for _ in range(samples)]
+    stacked = np.stack(found)
+    stacked.flags.writeable = False
+    return stacked
+
+
+def _drawn(
+    generator: np.random.Generator,
+    edges: int,
+    vertices: int,
+    merges: int,
+    ranks: Callable[[Integers], Integers],
+) -> Integers:
+    """The ranks of one random order, which is drawn as far as it is needed."""
+    draws = _draws(generator, edges, vertices)
+    while len(found := ranks(draws)) < merges:
+        draws = np.concatenate([draws, generator.integers(edges, size=len(draws))])
+    return found
 
 
 def _draws(generator: np.random.Generator, edges: int, vertices: int) -> Integers:
     """Edges in random order; repeated where that saves shuffling all of them."""
     enough = int(1.5 * vertices * np.log(vertices + 1.0)) + 1
-    if 2 * enough >= edges:
+    if enough >= 3 * edges:
         return generator.permutation(edges)
     return generator.integers(edges, size=enough)
 
@@ -314,6 +368,13 @@ def _descending(flat: Floats, edges: Integers) -> Integers:
     return edges[np.argsort(-flat[edges])]
 
 
-def _forest(weights: Floats, rows: Integers, columns: Integers) -> Forest:
-    kept = weights[rows, columns].astype(np.float64)
+def _sorted_forest(weights: Floats, edges: Integers) -> Forest:
+    """By Kruskal's algorithm, of edges that come in descending order."""
+    rows, columns = np.divmod(edges, weights.shape[1])
+    return _forest(weights, edges[kruskal(rows, columns + len(weights), sum(weights.shape))])
+
+
+def _forest(weights: Floats, edges: Integers) -> Forest:
+    rows, columns = np.divmod(edges, weights.shape[1])
+    kept = weights.reshape(-1)[edges].astype(np.float64)
     return Forest(rows, columns, kept, (weights.shape[0], weights.shape[1]))

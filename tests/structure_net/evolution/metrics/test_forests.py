@@ -8,6 +8,7 @@ import pytest
 
 from structure_net.evolution.metrics.forests import (
     dense_forest,
+    dense_merge_ranks,
     grown_forest,
     kruskal,
     merge_ranks,
@@ -54,6 +55,13 @@ def test_one_unit_of_small_weights_does_not_change_the_result(small) -> None:
     weights[small] *= 1e-6
     auto, sorting = dense_forest(weights), dense_forest(weights, engine="kruskal")
     assert np.array_equal(auto.weights, sorting.weights)
+
+
+def test_a_slim_layer_is_sorted_where_no_leading_edges_span() -> None:
+    """Of 300 units with two weights each, the weakest leaves nearly all edges in play."""
+    weights = np.random.default_rng(7).random((2, 300))
+    auto, tree = dense_forest(weights), dense_forest(weights, engine="prim")
+    assert np.array_equal(auto.weights, tree.weights)
 
 
 @pytest.mark.parametrize("drift", [1e-3, 1.0])
@@ -137,3 +145,6 @@ def test_the_kernels_agree_with_their_functions_in_plain_python() -> None:
     )
     arguments = (draws, rows, columns + 6, 11, 10)
     assert np.array_equal(merge_ranks(*arguments), merge_ranks.__wrapped__(*arguments))
+    dense = dense_merge_ranks(draws, 6, 5)
+    assert np.array_equal(dense, dense_merge_ranks.__wrapped__(draws, 6, 5))
+    assert np.array_equal(dense, merge_ranks(*arguments))
