@@ -117,6 +117,9 @@ _MOVES: Final = frozenset(
         "constant_pad_nd",
         "_reshape_copy",
         "take_along_dim",
+        "unsafe_chunk",
+        "unsafe_split",
+        "unsafe_split_with_sizes",
     )
 )
 _NO_MOVES: Final = frozenset(("as_strided", "view_as_real", "view_as_complex", "_fw_primal"))
@@ -283,6 +286,24 @@ def _each(label: Tensor, repeats: int) -> Tensor:
     return label if repeats == 1 else label.repeat_interleave(repeats, -3)
 
 
+def _patches(call: Call) -> Trail:
+    """Patches of an image as columns: each channel once per position of the kernel."""
+    inputs = call.args[0]
+    if inputs.dim() != 4:
+        return call.trail_of(inputs).blurred("patches of an image without samples")
+    trail = collapsed(call.trail_of(inputs), [-2, -1], "windows of 'im2col'")
+    kernel = call.argument("kernel_size")
+    positions = kernel[0] * kernel[1]
+    labels = {
+        source: tuple(
+            one.expand(-1, inputs.shape[1], -1, -1).repeat_interleave(positions, 1).flatten(2)
+            for one in found
+        )
+        for source, found in trail.labels.items()
+    }
+    return Trail(labels, trail.mixed)
+
+
 def _product(call: Call) -> Trail:
     left, right = call.args[-2:] if call.name in ("mm", "bmm", "mv", "dot") else call.args[1:3]
     added = Trail() if call.name in ("mm", "bmm", "mv", "dot") else call.trail_of(call.args[0])
@@ -352,6 +373,7 @@ _RULES: Final[Mapping[str, Rule]] = {
     "linear": _linear,
     "convolution": _convolution,
     "embedding": _embedding,
+    "im2col": _patches,
     "glu": _glu,
     "copy_": _copied,
 }

@@ -84,8 +84,16 @@ def layered_graph_of(model: nn.Module, example: Any) -> LayeredGraph:
     return tracker.records.graph()
 
 
+_TURNING: Final = frozenset(
+    ("transpose_", "t_", "squeeze_", "unsqueeze_", "swapaxes_", "swapdims_")
+)
+"""Operations that make a tensor another view of itself."""
+
 _Place = tuple[int, int, tuple[int, ...], tuple[int, ...]]
 """Where a tensor lies: views of the same entries are the same tensor here."""
+
+
+_UNKNOWN: Final = (Trail(), -1)
 
 
 class _Tracker(TorchDispatchMode):
@@ -163,9 +171,14 @@ class _Tracker(TorchDispatchMode):
         kwargs = kwargs or {}
         if self._inside:
             return func(*args, **kwargs)
+        name = func.name().split("::")[-1].split(".")[0]
+        if name in _TURNING:
+            # The view that the tensor is about to become is known by the place where it lies.
+            with self:
+                getattr(torch.ops.aten, name.removesuffix("_"))(*args, **kwargs)
+            return func(*args, **kwargs)
         before = [self._trail(tensor) for tensor in tensors_in([*args, *kwargs.values()])]
         output = func(*args, **kwargs)
-        name = func.name().split("::")[-1].split(".")[0]
         written = func._schema.is_mutable
         call = Call(
             name.removesuffix("_") if written and name != "copy_" else name,
@@ -173,14 +186,14 @@ class _Tracker(TorchDispatchMode):
             args,
             kwargs,
             output,
-            self._trail,
+            self._noted if func.is_view else self._trail,
             self._read,
             self._embedded,
         )
         results = tensors_in(output)
         for tensor, trail in zip(results, self._found(call, before, len(results)), strict=True):
             known = trail if fits(trail, tensor.shape) else trail.blurred(_no_rule(call))
-            self._put(tensor, known, written=written)
+            self._put(tensor, known, written=written, view_of=args[0] if func.is_view else None)
         return output
 
     def _found(self, call: Call, before: list[Trail], count: int) -> Iterator[Trail]:
@@ -228,7 +241,7 @@ class _Tracker(TorchDispatchMode):
         own = [n for n in same if self._running and n.rpartition(".")[0] == self._running[-1]]
         weight = _COMPUTED.sub(r"\1weight", own[0] if own else found)
         owner, _, name = weight.rpartition(".")
-        if name == "weight":
+        if owner and name == "weight":
             return owner
         if name.endswith("_weight"):
             return f"{owner}.{name.removesuffix('_weight')}".lstrip(".")
@@ -268,22 +281,48 @@ class _Tracker(TorchDispatchMode):
         if names:
             return Trail(weights=tuple(names[:1]))
         place = _place(tensor)
-        trail, time = self._trails.get(place, (Trail(), -1))
+        trail, time = self._trails.get(place, _UNKNOWN)
         for other, written, when in self._writes.get(place[0], ()):
-            if other != place and when > time:
+            if other != place and when > time and _overlap(tensor, other):
                 known = set(trail.layers)
                 lost = [layer for layer in written.layers if layer not in known]
                 mixed = {**trail.mixed, **dict.fromkeys(lost, "written into a part of a tensor")}
                 trail = Trail(trail.labels, mixed, () if lost else trail.weights)
         return trail
 
-    def _put(self, tensor: Tensor, trail: Trail, *, written: bool = False) -> None:
+    def _noted(self, tensor: Tensor) -> Trail:
+        """The trail of a tensor, whatever was written into parts of it since."""
+        known = self._trails.get(_place(tensor))
+        return self._trail(tensor) if known is None else known[0]
+
+    def _put(
+        self,
+        tensor: Tensor,
+        trail: Trail,
+        *,
+        written: bool = False,
+        view_of: Tensor | None = None,
+    ) -> None:
         self._clock += 1
-        place = _place(tensor)
-        self._trails[place] = trail, self._clock
-        if written and trail.live:
-            self._writes.setdefault(place[0], []).append((place, trail, self._clock))
         self._kept.append(tensor)
+        place, time = _place(tensor), self._clock
+        if view_of is not None:
+            # A view is as old as what it shows; what was written through it since is known better.
+            time = self._trails.get(_place(view_of), _UNKNOWN)[1]
+            if self._trails.get(place, _UNKNOWN)[1] > time:
+                return
+        self._trails[place] = trail, time
+        if written and trail.live:
+            self._writes.setdefault(place[0], []).append((place, trail, time))
+
+
+def _overlap(tensor: Tensor, place: _Place) -> bool:
+    """Whether a tensor shares an entry with another view of its storage."""
+    entries = tensor.untyped_storage().nbytes() // tensor.element_size()
+    taken = torch.zeros(entries, dtype=torch.bool)
+    taken.as_strided(place[2], place[3], place[1]).fill_(True)
+    own = taken.as_strided(tensor.shape, tensor.stride(), int(tensor.storage_offset()))
+    return bool(own.any())
 
 
 def _plain_recurrent(module: nn.Module) -> bool:

@@ -232,6 +232,19 @@ def test_recurrence_is_left_out_with_a_reason() -> None:
     assert "no loop" in graph.unlinked["again -> again"]
 
 
+def test_tensors_that_turn_in_place_keep_their_units() -> None:
+    class Turned(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(4, 6), nn.Linear(6, 2)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            return self.second(self.first(inputs).transpose(1, 2).transpose_(1, 2).unsqueeze_(0))
+
+    graph = layered_graph_of(Turned(), torch.randn(2, 3, 4))
+    assert set(linked(graph)) == {(INPUT, "first"), ("first", "second")}
+
+
 def test_an_operation_without_a_rule_is_named() -> None:
     class Sorted(nn.Module):
         def __init__(self) -> None:
@@ -312,3 +325,38 @@ def test_a_model_without_layers_or_in_a_wrapper_is_refused() -> None:
         layered_graph_of(nn.ReLU(), torch.randn(2, 3))
     with pytest.raises(StructureNetError, match="DataParallel"):
         layered_graph_of(nn.DataParallel(nn.Linear(3, 2)), torch.randn(2, 3))
+
+
+def test_writing_into_one_half_of_a_tensor_leaves_the_other_half_linked() -> None:
+    class Halves(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(4, 6), nn.Linear(4, 3)
+            self.left, self.right = nn.Linear(3, 2), nn.Linear(3, 2)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            both = self.first(inputs)
+            both[:, :3] += self.second(inputs)
+            return self.left(both[:, :3]) + self.right(both[:, 3:])
+
+    graph = layered_graph_of(Halves(), torch.randn(2, 4))
+    links = {pair for pair in linked(graph) if pair[0] != INPUT}
+    assert links == {("first", "left"), ("second", "left"), ("first", "right")}
+    assert graph.unlinked == {}
+
+
+def test_a_convolution_that_is_written_as_a_product_is_linked() -> None:
+    class Unfolded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Conv2d(2, 3, 1)
+            self.weight = nn.Parameter(torch.randn(4, 27))
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            return self.weight @ F.unfold(self.stem(inputs), 3, padding=1)
+
+    torch.manual_seed(0)
+    model = Unfolded()
+    found = linked(layered_graph_of(model, torch.randn(2, 2, 5, 5)))["stem", "weight"]
+    expected = model.weight.detach().double().reshape(4, 3, 9).norm(dim=2).T
+    torch.testing.assert_close(found, expected)
