@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from structure_net.evolution.metrics.libraries import gudhi_part
 from structure_net.evolution.metrics.validity import Unavailable
 
 
@@ -131,7 +132,6 @@ def persistence_diagrams(
 
 
 def _rips(distances: Tensor, dimension: int, field: int) -> list[Any]:
-    from gudhi.sklearn.rips_persistence import RipsPersistence
     from scipy.sparse import coo_matrix
 
     form, cloud = "full distance matrix", distances.numpy()
@@ -139,7 +139,7 @@ def _rips(distances: Tensor, dimension: int, field: int) -> list[Any]:
         rows, columns = torch.triu(distances.isfinite(), 1).nonzero(as_tuple=True)
         entries = (distances[rows, columns].numpy(), (rows.numpy(), columns.numpy()))
         form, cloud = "distance coo_matrix", coo_matrix(entries, shape=distances.shape)
-    engine = RipsPersistence(
+    engine = gudhi_part("gudhi.sklearn.rips_persistence").RipsPersistence(
         list(range(dimension + 1)), input_type=form, homology_coeff_field=field, n_jobs=1
     )
     found: list[Any] = engine.fit_transform([cloud])[0]

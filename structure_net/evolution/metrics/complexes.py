@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from structure_net.core.compiling import compiled
+from structure_net.evolution.metrics.libraries import gudhi_part
 from structure_net.evolution.metrics.validity import Unavailable
 
 _PRIME: Final = 2_147_483_647
@@ -103,9 +104,7 @@ def _cliques(shared: Sequence[int], dimension: int) -> int:
 
 
 def _reduced(edges: Tensor, vertices: int, dimension: int) -> tuple[int, ...]:
-    from gudhi import SimplexTree
-
-    tree = SimplexTree()
+    tree = gudhi_part("gudhi").SimplexTree()
     for vertex in range(vertices):
         tree.insert([vertex])
     tree.insert_batch(edges.T.contiguous().numpy(), torch.zeros(len(edges)).numpy())

@@ -303,10 +303,10 @@ def random_merges(
     generator = np.random.default_rng(seed)
 
     def ranks(draws: Integers) -> Integers:
-        return merge_ranks(draws, rows, heads, vertices, merges)
+        found: Integers = merge_ranks(draws, rows, heads, vertices, merges)
+        return found
 
-    found = [_drawn(generator, len(rows), vertices, merges, ranks) for _ in range(samples)]
-    return np.stack(found)
+    return np.stack([_drawn(generator, len(rows), vertices, merges, ranks) for _ in range(samples)])
 
 
 @lru_cache(maxsize=64)
@@ -316,11 +316,13 @@ def random_dense_merges(shape: Shape, *, samples: int, seed: int) -> Integers:
     generator = np.random.default_rng(seed)
 
     def ranks(draws: Integers) -> Integers:
-        return dense_merge_ranks(draws, outputs, inputs)
+        found: Integers = dense_merge_ranks(draws, outputs, inputs)
+        return found
 
     size, vertices = outputs * inputs, outputs + inputs
-    found = [_drawn(generator, size, vertices, vertices - 1, ranks) for _ in range(samples)]
-    stacked = np.stack(found)
+    stacked = np.stack(
+        [_drawn(generator, size, vertices, vertices - 1, ranks) for _ in range(samples)]
+    )
     stacked.flags.writeable = False
     return stacked
 

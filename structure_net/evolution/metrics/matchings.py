@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from structure_net.evolution.metrics.libraries import gudhi_part
 from structure_net.evolution.metrics.validity import Unavailable
 
 
@@ -61,9 +62,8 @@ def bottleneck_distance(first: Tensor, second: Tensor) -> float | Unavailable:
         return parts
     one, other, births = parts
     # Of gudhi's two implementations this one, after Hera, is free of the GPL; 0 makes it exact.
-    from gudhi.hera import bottleneck_distance as hera
-
-    return max(float(hera(one, other, 0.0)), float(births.max(initial=0.0)))
+    exact = gudhi_part("gudhi.hera").bottleneck_distance(one, other, 0.0)
+    return max(float(exact), float(births.max(initial=0.0)))
 
 
 def _parts(first: Tensor, second: Tensor) -> tuple[Any, Any, Any] | Unavailable:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import pytest
 import torch
 from torch import Tensor
 
+from structure_net.errors import StructureNetError
 from structure_net.evolution.metrics import (
     PersistenceDiagrams,
     Unavailable,
@@ -213,6 +215,12 @@ def test_too_few_points_have_no_neighbours() -> None:
     assert isinstance(missing, Unavailable)
     with pytest.raises(ValueError, match="at least 1"):
         geodesic_distances(euclidean_distances(polygon(4)), 0)
+
+
+def test_without_gudhi_there_is_word_of_where_to_get_it(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "gudhi.sklearn.rips_persistence", None)
+    with pytest.raises(StructureNetError, match="pip install gudhi"):
+        diagrams(polygon(5))
 
 
 def test_an_empty_diagram_has_no_entropy() -> None:
