@@ -21,7 +21,12 @@ from structure_net.evolution.metrics.activity import (
     weak_units,
     weight_activity,
 )
-from structure_net.evolution.metrics.bottlenecks import Bottleneck, bottlenecks, capacity_used
+from structure_net.evolution.metrics.bottlenecks import (
+    Bottleneck,
+    bottlenecks,
+    capacity_used,
+    pressures,
+)
 from structure_net.evolution.metrics.centrality import Degrees, betweenness, degrees, pagerank
 from structure_net.evolution.metrics.chains import (
     LayerChain,
@@ -29,6 +34,7 @@ from structure_net.evolution.metrics.chains import (
     layer_chains,
     whole_chain,
 )
+from structure_net.evolution.metrics.cloud_nulls import CloudNull, shuffled_clouds
 from structure_net.evolution.metrics.clouds import (
     PersistenceDiagrams,
     betti_curve,
@@ -156,6 +162,7 @@ __all__ = [
     "PERFORMANCE_MEASURES",
     "AgainstNull",
     "Bottleneck",
+    "CloudNull",
     "Clustering",
     "Communities",
     "Degrees",
@@ -261,6 +268,7 @@ __all__ = [
     "performance_sensitivity",
     "persistence_diagrams",
     "persistence_entropy",
+    "pressures",
     "rarely_active_units",
     "redundant_pairs",
     "relative",
@@ -273,6 +281,7 @@ __all__ = [
     "saturated_units",
     "scale_of_batches",
     "share_of_squares",
+    "shuffled_clouds",
     "shuffled_persistence",
     "silence_probability",
     "spectral_gap",

@@ -9,8 +9,8 @@ from typing import Any, TypedDict, TypeVar
 import torch
 from torch import Tensor
 
-from structure_net.errors import StructureNetError
 from structure_net.evolution.analysis import Lazy
+from structure_net.evolution.components.analyzers.looking import linked
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.interfaces import Analyzer
 from structure_net.evolution.metrics.accelerated import by_networkx, cugraph, torch_on_cuda
@@ -22,7 +22,6 @@ from structure_net.evolution.metrics.connectivity import (
     spectral_gap,
 )
 from structure_net.evolution.metrics.layered_graph import LayeredGraph
-from structure_net.evolution.metrics.linking import layered_graph_of
 from structure_net.evolution.metrics.null_models import AgainstNull, beside, nulls
 from structure_net.evolution.metrics.partitions import Communities, communities
 from structure_net.evolution.metrics.paths import (
@@ -49,8 +48,9 @@ class GraphAnalysis(TypedDict):
     layer called ``(input)``. Any value is `Unavailable` where it means nothing, and all of them are
     where the network has no layered graph.
 
-    ``graph_units``: the size of each layer. ``graph_connections``: edges between units; a kernel is
-    one. ``graph_unlinked``: what the graph leaves out, with the reason.
+    ``graph_network``: the graph itself. ``graph_units``: the size of each layer.
+    ``graph_connections``: edges between units; a kernel is one. ``graph_unlinked``: what the graph
+    leaves out, with the reason.
 
     By layer: ``graph_fan_in``, ``graph_fan_out``, ``graph_strength_in``, ``graph_strength_out``
     (see `Degrees`); ``graph_path_shares``: the fraction of paths from inputs to outputs;
@@ -74,6 +74,7 @@ class GraphAnalysis(TypedDict):
     through a typical unit, 1 over the effective width.
     """
 
+    graph_network: LayeredGraph | Unavailable | Lazy
     graph_units: Mapping[str, int] | Lazy
     graph_connections: int | Lazy
     graph_unlinked: Mapping[str, str] | Lazy
@@ -140,6 +141,7 @@ class GraphAnalyzer(Analyzer):
         """See `GraphAnalysis`."""
         view = _View(self, context)
         return {
+            "graph_network": view.of(lambda g: g),
             "graph_units": view.of(lambda g: dict(zip(g.layers, g.sizes, strict=True))),
             "graph_connections": view.of(lambda g: g.edges),
             "graph_unlinked": view.of(lambda g: dict(g.unlinked)),
@@ -326,14 +328,7 @@ class _View:
         )
 
     def _graph(self) -> _Graph:
-        return self._once("graph", self._linked)
-
-    def _linked(self) -> _Graph:
-        context = self._context.with_example()
-        try:
-            return layered_graph_of(context.network, context.example)
-        except StructureNetError as error:
-            return Unavailable(f"the network has no layered graph: {error}".rstrip("."))
+        return self._once("graph", lambda: linked(self._context))
 
     def _once(self, name: str, compute: Callable[[], T]) -> T:
         if name not in self._known:

@@ -15,6 +15,7 @@ from structure_net.evolution.components.analyzers.looking import linked, probed
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.interfaces import Analyzer
 from structure_net.evolution.metrics.chains import whole_chain
+from structure_net.evolution.metrics.cloud_nulls import CloudNull, shuffled_clouds
 from structure_net.evolution.metrics.clouds import (
     PersistenceDiagrams,
     betti_curve,
@@ -80,11 +81,12 @@ class TopologyAnalysis(TypedDict):
     published, beside the mean of the shuffled ones. ``topology_deep_persistence``: of the
     standardised weights of the whole network, inputs against outputs.
 
-    ``topology_diagrams``: of the clouds of activations. ``topology_betti_curves``: their holes by
-    scale. ``topology_total_persistence``: by dimension, the sum of the lengths of the bars that
-    end, over the cloud's diameter. ``topology_shift``: how far the diagrams are from those of the
-    last iteration before that was looked at; a resumed run begins without one, so that no decision
-    should hang on it.
+    ``topology_diagrams``: of the clouds of activations. ``topology_cloud_null``: the longest bars
+    of the same clouds with each unit's values shuffled over the samples.
+    ``topology_betti_curves``: the clouds' holes by scale. ``topology_total_persistence``: by
+    dimension, the sum of the lengths of the bars that end, over the cloud's diameter.
+    ``topology_shift``: how far the diagrams are from those of the last iteration before that was
+    looked at; a resumed run begins without one, so that no decision should hang on it.
 
     ``topology_ranking``: where to prune or rewire first: ``-z``, in deviations of the shuffled
     weights. A layer whose weights stand no better than in random places has the least to lose;
@@ -96,6 +98,7 @@ class TopologyAnalysis(TypedDict):
     topology_network: NullComparison | Unavailable
     topology_deep_persistence: NeuralPersistence | Unavailable
     topology_diagrams: Diagrams
+    topology_cloud_null: Mapping[str, CloudNull | Unavailable]
     topology_betti_curves: Mapping[str, BettiCurve | Unavailable]
     topology_total_persistence: Mapping[str, Mapping[int, float] | Unavailable]
     topology_shift: Mapping[str, DiagramShift | Unavailable]
@@ -177,6 +180,7 @@ class TopologicalAnalyzer(Analyzer):
         found = context.lazy(lambda: self._diagrams(context, clouds))
         return {
             "topology_diagrams": found,
+            "topology_cloud_null": context.lazy(lambda: self._cloud_nulls(context, clouds)),
             "topology_betti_curves": context.lazy(lambda: _each(found.get(), _curve)),
             "topology_total_persistence": context.lazy(lambda: _each(found.get(), _totals)),
             "topology_shift": context.lazy(lambda: self._shifts(found.get(), earlier)),
@@ -250,6 +254,23 @@ class TopologicalAnalyzer(Analyzer):
                 return along
             distances = along
         return persistence_diagrams(distances, dimension=self.dimension)
+
+    def _cloud_nulls(
+        self, context: NetworkContext, clouds: Mapping[str, Tensor | Unavailable]
+    ) -> dict[str, CloudNull | Unavailable]:
+        found: dict[str, CloudNull | Unavailable] = {}
+        for name, cloud in clouds.items():
+            if isinstance(cloud, Unavailable):
+                found[name] = cloud
+                continue
+            draw = partial(
+                shuffled_clouds,
+                cloud,
+                seed=context.seed + crc32(name.encode()),
+                diagrams=self._diagram,
+            )
+            found[name] = context.recall(self, name, draw, name="cloud null", reads="activations")
+        return found
 
     def _exchange(
         self, context: NetworkContext, clouds: Mapping[str, Tensor | Unavailable]
