@@ -21,7 +21,12 @@ from structure_net.evolution.components.analyzers.looking import (
 )
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.interfaces import Analyzer
-from structure_net.evolution.metrics.bottlenecks import Bottleneck, bottlenecks, capacity_used
+from structure_net.evolution.metrics.bottlenecks import (
+    Bottleneck,
+    bottlenecks,
+    capacity_used,
+    pressures,
+)
 from structure_net.evolution.metrics.information import (
     LabelInformation,
     NoisyInformation,
@@ -55,11 +60,12 @@ class InformationAnalysis(TypedDict):
     activations, in directions. ``information_capacity_used``: effective rank over width; not
     available where the probe has no more samples than the layer units, which then bound it.
 
-    ``information_bottlenecks``: the layers of lower effective rank than their neighbours, the worst
-    first, each with the width that would lift it. ``information_ranking``: where to widen first:
-    the hidden layers by the largest effective rank among them over their own, so 1 for the one
-    that passes on most. A layer that does not vary passes on nothing and comes first, with the
-    score of a rank of 1; of several, the first to run, which stops those behind it.
+    ``information_ranking``: where to widen first: the hidden layers by their pressure, the
+    effective rank at which they would pass on evenly from what they get to what is asked of them
+    over their own (`pressures`); above 1 for a bottleneck. What is asked of the last ones is the
+    effective rank of the targets. A layer that does not vary counts with rank 1.
+    ``information_bottlenecks``: those above 1 that vary, the worst first, each with the width that
+    would lift it.
 
     ``information_similarity``: debiased CKA of every layer with every
     other. ``information_label``: what a linear probe tells of the label, in bits.
@@ -151,7 +157,9 @@ class SimpleInformationFlowAnalyzer(Analyzer):
             "information_bottlenecks": of_ranks(
                 lambda found: _bottlenecks(layers, _effective(found), probe)
             ),
-            "information_ranking": of_ranks(lambda found: _ranking(layers, _effective(found))),
+            "information_ranking": of_ranks(
+                lambda found: _ranking(layers, _effective(found), probe)
+            ),
             "information_similarity": context.lazy(lambda: _similarity(probe)),
             "information_label": context.lazy(
                 lambda: self._each(context, probe, "label", partial(_told, probe.targets))
@@ -234,36 +242,60 @@ def _capacity(rank: Measure, units: int, samples: int) -> Measure:
 def _bottlenecks(
     layers: Mapping[str, LayerObservation], ranks: Mapping[str, Measure], probe: Probe
 ) -> dict[str, Bottleneck]:
-    units = {name: layers[name].units for name in ranks}
-    found = bottlenecks(_numbers(ranks), units, _ranks_around(layers, ranks, probe))
-    return {bottleneck.layer: bottleneck for bottleneck in found}
+    known = _numbers(ranks)
+    around = {n: sides for n, sides in _around(layers, ranks, probe).items() if n in known}
+    units = {name: layers[name].units for name in known}
+    return {found.layer: found for found in bottlenecks(known, units, around)}
 
 
 def _ranking(
-    layers: Mapping[str, LayerObservation], ranks: Mapping[str, Measure]
+    layers: Mapping[str, LayerObservation], ranks: Mapping[str, Measure], probe: Probe
 ) -> dict[str, float]:
-    inner = {name: ranks[name] for name in hidden(layers) if name in ranks}
-    passed = {n: 0.0 if isinstance(r, Unavailable) else float(r) for n, r in inner.items()}
-    largest = max(1.0, *passed.values()) if passed else 1.0
-    order = sorted(passed, key=lambda name: passed[name])
-    return {name: largest / max(1.0, passed[name]) for name in order}
+    return pressures(_floored(ranks), _around(layers, ranks, probe))
 
 
-def _ranks_around(
+def _floored(ranks: Mapping[str, Measure]) -> dict[str, float]:
+    """A layer that does not vary counts as rank 1."""
+    return {n: 1.0 if isinstance(r, Unavailable) else max(1.0, float(r)) for n, r in ranks.items()}
+
+
+def _around(
     layers: Mapping[str, LayerObservation], ranks: Mapping[str, Measure], probe: Probe
 ) -> dict[str, tuple[float, float]]:
-    """The effective ranks before and behind each layer for which both are known."""
-    known, found = _numbers(ranks), {}
-    for name, (before, behind) in neighbours(layers).items():
-        sides = (
-            [known[n] for n in before if n in known]
-            if before
-            else _input_rank(layers[name], probe),
-            [known[n] for n in behind if n in known],
-        )
-        if name in known and all(sides):
-            found[name] = (_geometric_mean(sides[0]), _geometric_mean(sides[1]))
+    """What is before each hidden layer and what is asked of it; where one is not known, the other
+    stands for both."""
+    flow, known = neighbours(layers), _floored(ranks)
+    asked = {
+        name: known[name] if behind else _demand(layers[name].units, known[name], probe.targets)
+        for name, (_, behind) in flow.items()
+        if name in known
+    }
+    found = {}
+    for name in hidden(layers):
+        before, behind = flow[name]
+        gets = [known[n] for n in before if n in known]
+        gets = gets if before else _input_rank(layers[name], probe)
+        wanted = [asked[n] for n in behind if n in asked]
+        if name in known and (gets or wanted):
+            sides = (_geometric_mean(gets or wanted), _geometric_mean(wanted or gets))
+            found[name] = sides
     return found
+
+
+def _demand(units: int, rank: float, targets: Any) -> float:
+    """The directions that the task asks of an output layer: the effective rank of its targets.
+
+    Of classes, one in each direction. Where the targets do not tell, that of the outputs.
+    """
+    if not isinstance(targets, Tensor) or not targets.dim() or not len(targets):
+        return rank
+    values = targets.detach().cpu().reshape(len(targets), -1)
+    if values.size(1) == 1 and units > 1 and not values.is_floating_point():
+        values = (values == values.unique()).double()
+    elif values.size(1) != units or not values.is_floating_point():
+        return rank
+    asked = effective_rank(spectrum(values))
+    return rank if isinstance(asked, Unavailable) else asked
 
 
 def _geometric_mean(values: Sequence[float]) -> float:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from structure_net.evolution.metrics import Bottleneck, bottlenecks, capacity_used
+from structure_net.evolution.metrics import Bottleneck, bottlenecks, capacity_used, pressures
 
 UNITS = {"a": 8, "b": 32, "c": 16}
 
@@ -48,3 +48,19 @@ def test_capacity_used_is_rank_over_width() -> None:
 def test_a_rank_below_one_is_refused() -> None:
     with pytest.raises(ValueError, match="1 or more"):
         bottlenecks({"a": 0.5}, UNITS, {})
+
+
+def test_an_even_funnel_is_under_no_pressure() -> None:
+    """Ranks that fall by the same factor from layer to layer: each is its neighbours' mean."""
+    funnel = [27.0, 9.0, 3.0, 1.0]
+    ranks = {"a": funnel[1], "b": funnel[2]}
+    found = pressures(ranks, {"a": (27.0, 3.0), "b": (9.0, 1.0)})
+    assert found == {"a": pytest.approx(1.0), "b": pytest.approx(1.0)}
+
+
+def test_pressures_come_highest_first_and_are_those_of_the_bottlenecks() -> None:
+    ranks, around = {"a": 4.0, "b": 2.0}, {"a": (4.5, 4.5), "b": (4.0, 8.0)}
+    found = pressures(ranks, around)
+    assert list(found) == ["b", "a"]
+    for bottleneck in bottlenecks(ranks, UNITS, around):
+        assert bottleneck.pressure == pytest.approx(found[bottleneck.layer])
