@@ -110,9 +110,8 @@ class _Sums:
         outputs, kernel = reader.gradient.shape[1], reader.geometry.size
 
         def zeros(*shape: int) -> Tensor:
-            device = writer.inputs.device
-            precise = torch.float32 if device.type == "mps" else torch.float64
-            return torch.zeros(*shape, dtype=precise, device=device)
+            # Summed as they are computed: a copy in higher precision costs as much as the product.
+            return torch.zeros(*shape, dtype=writer.inputs.dtype, device=writer.inputs.device)
 
         self._samples = 0
         self._positions = 1
@@ -132,14 +131,14 @@ class _Sums:
         self._positions = len(delta) // len(chosen)
         grid = image.shape[2] * image.shape[3]
         whole = _rows(image)
-        self._inputs += whole.T @ whole * (self._positions / grid)
-        self._features += features.T @ features
-        self._feature_gradient += delta.T @ features
-        self._curvature += delta.T @ delta / self._positions
+        self._inputs.addmm_(whole.T, whole, alpha=self._positions / grid)
+        self._features.addmm_(features.T, features)
+        self._feature_gradient.addmm_(delta.T, features)
+        self._curvature.addmm_(delta.T, delta, alpha=1 / self._positions)
         for place, view in enumerate(offsets(reader.geometry, image)):
             rows = _rows(view)
-            self._cross[place] += features.T @ rows
-            self._gradient[place] += delta.T @ rows
+            self._cross[place].addmm_(features.T, rows)
+            self._gradient[place].addmm_(delta.T, rows)
 
     def moments(self, layer: str, reader: str) -> PlaceMoments:
         return PlaceMoments(

@@ -73,7 +73,8 @@ class LayerCalls:
 
 
 def _image(values: Values, tensor: Tensor) -> Tensor | None:
-    rows = values.samples_first(tensor)
+    wide = tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+    rows = values.samples_first(wide)
     return None if rows is None else as_image(values.module, rows)
 
 

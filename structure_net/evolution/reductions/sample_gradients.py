@@ -111,8 +111,7 @@ class _Sums:
         self._count = 0
         self._square: Tensor | float = 0.0
         self._directed: Tensor | int = 0
-        self._total: Tensor | float = 0.0
-        self._directions: Tensor | float = 0.0
+        self._totals: Tensor | None = None
 
     def add(self, seen: Tensor, delta: Tensor) -> None:
         squares = torch.cat(list(self._squares(seen, delta)))
@@ -120,9 +119,13 @@ class _Sums:
         self._count += len(squares)
         self._square += squares.double().sum()
         self._directed += lengths.count_nonzero()
-        self._total += torch.einsum("ngot,ngpt->gop", delta, seen)
         unit = torch.where(lengths > 0, 1 / lengths, 0).view(-1, 1, 1, 1)
-        self._directions += torch.einsum("ngot,ngpt->gop", delta * unit, seen)
+        rows = torch.cat([delta, delta * unit], 2).permute(1, 2, 0, 3).flatten(2)
+        columns = seen.permute(1, 0, 3, 2).flatten(1, 2)
+        if self._totals is None:
+            self._totals = rows @ columns
+        else:
+            self._totals.baddbmm_(rows, columns)
 
     def _squares(self, seen: Tensor, delta: Tensor) -> Iterator[Tensor]:
         """The squared norm of each sample's gradient."""
@@ -132,7 +135,8 @@ class _Sums:
             if self._mask is None:
                 yield (rows.sum(2) * columns.sum(2)).sum(1)
             else:
-                yield ((rows @ self._mask) * columns).sum((1, 2))
+                # A sparse layer has no groups.
+                yield ((rows.flatten(1) @ self._mask[0]) * columns.flatten(1)).sum(1)
             return
         size = max(1, _AT_ONCE // (groups * inputs * delta.shape[2]))
         for start in range(0, samples, size):
@@ -143,15 +147,16 @@ class _Sums:
             yield gradient.square().sum((1, 2, 3))
 
     def result(self) -> SampleGradients:
+        assert self._totals is not None
+        total, directions = (self._square_norm(part) for part in self._totals.chunk(2, 1))
         return SampleGradients(
             self._count,
             float(self._square) / self._count,
-            self._norm(self._total) / self._count**2,
+            total / self._count**2,
             int(self._directed),
-            self._norm(self._directions),
+            directions,
         )
 
-    def _norm(self, total: Tensor | float) -> float:
-        assert isinstance(total, Tensor)
+    def _square_norm(self, total: Tensor) -> float:
         live = total if self._mask is None else total * self._mask
         return float(live.double().square().sum())
