@@ -65,21 +65,20 @@ class RunningSums:
 
     def __init__(self, size: int, device: torch.device) -> None:
         self.count = 0
-        self.total, self.square = zeros(2, size, device=device).unbind()
+        self.sums = zeros(2, size, device=device)
 
     def add(self, moments: Moments) -> None:
         """Takes one tensor in."""
         self.count += moments.count
-        self.total += moments.total
-        self.square += moments.square
+        self.sums += moments.sums
 
     def mean(self) -> Tensor:
         """Shape ``(C,)``."""
-        return final(self.total / self.count)
+        return final(self.sums[0] / self.count)
 
     def second_moment(self) -> Tensor:
         """Shape ``(C,)``."""
-        return final(self.square / self.count)
+        return final(self.sums[1] / self.count)
 
 
 class _Sums(RunningSums):
@@ -88,25 +87,30 @@ class _Sums(RunningSums):
     def __init__(self, size: int, device: torch.device) -> None:
         super().__init__(size, device)
         self.activation: Activation | None = None
-        self.fired, self.absolute, self.slope = zeros(3, size, device=device).unbind()
-        self.least = torch.full_like(self.total, torch.inf)
-        self.most = torch.full_like(self.total, -torch.inf)
+        # Sum, sum of squares, number above 0 and absolute sum.
+        self.all = zeros(4, size, device=device)
+        self.sums = self.all[:2]
+        self.slope = zeros(size, device=device)
+        self.least = torch.full_like(self.slope, torch.inf)
+        self.most = torch.full_like(self.slope, -torch.inf)
         self.sloped = 0
 
     def add_values(self, values: Values) -> None:
-        block, over = values.block()
-        self.activation = values.activation
-        moments = values.moments()
-        self.add(moments)
-        # amin and amax are vectorised on the CPU where aminmax is not, and sign where > is not.
-        self.least = torch.minimum(self.least, block.amin(over))
-        self.most = torch.maximum(self.most, block.amax(over))
-        self.fired += block.sign().clamp_min_(0).sum(over)
-        name = values.activation.name if values.activation else ""
-        self.absolute += moments.total if name in _NEVER_NEGATIVE else block.abs().sum(over)
+        activation = self.activation = values.activation
+        negative = activation is None or activation.name not in _NEVER_NEGATIVE
+        over, found = values.block()[1], []
+        for part in values.parts():
+            found.append(_sums(part, over, negative))
+            # amin and amax are vectorised on the CPU where aminmax is not.
+            self.least = torch.minimum(self.least, part.amin(over))
+            self.most = torch.maximum(self.most, part.amax(over))
+        sums = found[0] if len(found) == 1 else torch.stack(found).to(self.all.dtype).sum(0)
+        values.know(sums[:2])
+        self.all += sums
+        self.count += values.moments().count
         if (slope := total_slope(values)) is not None:
             self.slope += slope
-            self.sloped += moments.count
+            self.sloped += values.moments().count
 
     def statistics(self, inputs: RunningSums | None) -> UnitStatistics:
         sloped = has_slope(self.activation) and self.sloped == self.count
@@ -116,13 +120,22 @@ class _Sums(RunningSums):
             minimum=final(self.least),
             maximum=final(self.most),
             mean=self.mean(),
-            mean_absolute=final(self.absolute / self.count),
+            mean_absolute=final(self.all[3] / self.count),
             second_moment=self.second_moment(),
-            firing_rate=final(self.fired / self.count),
+            firing_rate=final(self.all[2] / self.count),
             slope=final(self.slope / self.count) if sloped else None,
             input_mean=inputs.mean() if inputs else None,
             input_second_moment=inputs.second_moment() if inputs else None,
         )
+
+
+def _sums(part: Tensor, over: tuple[int, ...], negative: bool) -> Tensor:
+    """What is summed over one piece of the values; see `_Sums`. Shape ``(4, C)``."""
+    # sign is vectorised on the CPU where > is not.
+    above, total = part.sign(), part.sum(over)
+    fired = above.clamp_min_(0).sum(over) if negative else above.sum(over)
+    absolute = part.abs().sum(over) if negative else total
+    return torch.stack((total, (part * part).sum(over), fired, absolute))
 
 
 def zeros(*shape: int, device: torch.device) -> Tensor:

@@ -7,9 +7,9 @@ reduction asks. A layer that reads just what another one ended up with takes the
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from structure_net.evolution.activations import Activation
 from structure_net.evolution.tracking import Call
 from structure_net.evolution.unit_layers import directions
+
+_PIECE: Final = 1 << 20
 
 
 class Samples(NamedTuple):
@@ -28,11 +30,15 @@ class Samples(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moments:
-    """Sums over one tensor: the number of values, their sum and sum of squares, per unit."""
+    """Sums over one tensor.
+
+    Args:
+        count: The number of values of each unit.
+        sums: Their sum and their sum of squares. Shape ``(2, C)``.
+    """
 
     count: int
-    total: Tensor
-    square: Tensor
+    sums: Tensor
 
 
 class Values:
@@ -113,6 +119,14 @@ class Values:
             self._block = by_unit(self.tensor, self.axis)
         return self._block
 
+    def parts(self) -> Sequence[Tensor]:
+        """`block` in pieces that stay in the processor's cache while one thing after the other is
+        read from them; in one piece on other devices, and where it is small."""
+        block, _ = self.block()
+        if block.device.type != "cpu" or block.nbytes <= 2 * _PIECE:
+            return (block,)
+        return torch.split(block, max(1, _PIECE * len(block) // block.nbytes))
+
     def rows(self) -> Tensor:
         """The values at every sample and position. Shape ``(n, C)``, at least in float32."""
         block, over = self.block()
@@ -121,10 +135,17 @@ class Values:
     def moments(self) -> Moments:
         """See `Moments`."""
         if self._moments is None:
-            block, over = self.block()
-            count = block.numel() // block.size(1)
-            self._moments = Moments(count, block.sum(over), (block * block).sum(over))
+            over = self.block()[1]
+            sums = [torch.stack((p.sum(over), (p * p).sum(over))) for p in self.parts()]
+            # There are several pieces on the CPU only, which has float64.
+            self.know(sums[0] if len(sums) == 1 else torch.stack(sums).double().sum(0))
+        assert self._moments is not None
         return self._moments
+
+    def know(self, sums: Tensor) -> None:
+        """Takes the values' sum and sum of squares from who computed them. Shape ``(2, C)``."""
+        block, _ = self.block()
+        self._moments = Moments(block.numel() // block.size(1), sums)
 
     def by_sample(self, rows: Tensor | None = None) -> Tensor | None:
         """The mean of each unit over the positions of each sample.

@@ -1,0 +1,120 @@
+"""What a look at a network costs: one pass for all analyzers, and a second look after an edit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from benchmarks.harness import Figure, interleaved, seconds
+from structure_net import create_standard_network
+from structure_net.evolution import Analyzer, ComposableEvolutionSystem, NetworkContext
+from structure_net.evolution.components import create_standard_evolution_system
+
+BATCHES, BATCH = 10, 128
+Batches = list[tuple[Tensor, Tensor]]
+
+
+def _data(*shape: int) -> Batches:
+    generator = torch.Generator().manual_seed(0)
+    return [
+        (
+            torch.randn(BATCH, *shape, generator=generator),
+            torch.randint(10, (BATCH,), generator=generator),
+        )
+        for _ in range(BATCHES)
+    ]
+
+
+def sparse() -> tuple[nn.Module, Batches]:
+    """A sparse network on vectors of 784."""
+    return create_standard_network([784, 256, 128, 10], density=0.02, seed=0), _data(784)
+
+
+def dense() -> tuple[nn.Module, Batches]:
+    """A dense network on vectors of 784."""
+    torch.manual_seed(0)
+    layers = [nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10)]
+    return nn.Sequential(*layers), _data(784)
+
+
+def convolutional() -> tuple[nn.Module, Batches]:
+    """Three convolutions on images of 3 x 32 x 32."""
+    torch.manual_seed(0)
+    widths = [3, 32, 64, 64]
+    layers: list[nn.Module] = []
+    for read, written in zip(widths, widths[1:], strict=False):
+        layers += [
+            nn.Conv2d(read, written, 3, padding=1),
+            nn.BatchNorm2d(written),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+        ]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(1024, 10)), _data(3, 32, 32)
+
+
+NETWORKS: dict[str, Callable[[], tuple[nn.Module, Batches]]] = {
+    "784-256-128-10 at density 0.02": sparse,
+    "784-512-512-10, dense": dense,
+    "3 convolutions on 32 x 32": convolutional,
+}
+
+
+def passes(network: nn.Module, data: Batches) -> None:
+    """Ten plain forward and backward passes."""
+    network.train()
+    for inputs, targets in data:
+        network.zero_grad()
+        F.cross_entropy(network(inputs), targets).backward()
+
+
+def forwards(network: nn.Module, data: Batches) -> None:
+    """Ten plain forward passes."""
+    network.eval()
+    with torch.no_grad():
+        for inputs, _ in data:
+            network(inputs)
+
+
+def standard() -> list[Analyzer]:
+    """The analyzers of the standard system."""
+    system = create_standard_evolution_system()
+    return [component for component in system.components if isinstance(component, Analyzer)]
+
+
+def look(analyzers: Sequence[Analyzer], context: NetworkContext) -> None:
+    """One analysis, without what is computed when it is read."""
+    ComposableEvolutionSystem(analyzers).analyze(context)
+
+
+def _figures(name: str, repeats: int) -> list[Figure]:
+    network, data = NETWORKS[name]()
+    context = NetworkContext(network, data)
+    analyzers = standard()
+    times = interleaved(
+        {
+            "look": lambda: seconds(lambda: look(analyzers, context)),
+            "passes": lambda: seconds(lambda: passes(network, data)),
+            "forwards": lambda: seconds(lambda: forwards(network, data)),
+        },
+        repeats=repeats,
+    )
+    how = f"{name}, {BATCHES} batches of {BATCH}"
+    return [
+        Figure(
+            "analyzers of the standard system over forward and backward passes",
+            times["look"] / times["passes"],
+            "x",
+            1.2,
+            how,
+        ),
+        Figure("the same over forward passes", times["look"] / times["forwards"], "x", None, how),
+    ]
+
+
+def figures() -> list[Figure]:
+    """The standard system's look at each network."""
+    return [one for name in NETWORKS for one in _figures(name, 15)]
