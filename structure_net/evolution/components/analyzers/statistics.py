@@ -14,11 +14,11 @@ from structure_net.core.flops import Flops, count_flops
 from structure_net.core.reachability import reachable
 from structure_net.core.statistics import LayerStats, Spread, network_stats, outermost_modules
 from structure_net.core.weights import unit_weights
-from structure_net.errors import StructureNetError
 from structure_net.evolution.analysis import Lazy
+from structure_net.evolution.components.analyzers.looking import linked
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.interfaces import Analyzer
-from structure_net.evolution.metrics.linking import layered_graph_of
+from structure_net.evolution.metrics.layered_graph import LayeredGraph
 from structure_net.evolution.metrics.ranks import spectrum, stable_rank
 from structure_net.evolution.metrics.validity import Unavailable
 
@@ -88,7 +88,7 @@ class NetworkStatsAnalyzer(Analyzer):
             "network_flops": self._lazy(context, "flops", count_flops),
             "network_spectra": context.lazy(lambda: self._spectra(context)),
             "network_dead_paths": self._lazy(context, "dead paths", _dead_paths),
-            "network_ranking": self._lazy(context, "ranking", _ranking),
+            "network_ranking": context.lazy(lambda: _ranking(linked(context))),
         }
 
     def _lazy(
@@ -125,11 +125,9 @@ def _dead_paths(network: nn.Module, example: Any) -> dict[str, tuple[int, ...]]:
     }
 
 
-def _ranking(network: nn.Module, example: Any) -> dict[str, float] | Unavailable:
-    try:
-        graph = layered_graph_of(network, example)
-    except StructureNetError as error:
-        return Unavailable(f"the layers cannot be linked: {error}".rstrip("."))
+def _ranking(graph: LayeredGraph | Unavailable) -> dict[str, float] | Unavailable:
+    if isinstance(graph, Unavailable):
+        return graph
     ends = graph.by_layer(graph.inputs | graph.outputs)
     scores = {}
     for index, (name, size) in enumerate(zip(graph.layers, graph.sizes, strict=True)):
