@@ -11,6 +11,7 @@ from structure_net.core.allocation import (
 )
 from structure_net.core.changes import TensorChange, assign
 from structure_net.core.drawing import random_lines, random_pattern
+from structure_net.core.flops import Flops, count_flops
 from structure_net.core.layers import SparseConv2d, StandardSparseLayer
 from structure_net.core.lsuv import LayerScaling, lsuv_
 from structure_net.core.network_factory import StandardNetwork, create_standard_network
@@ -30,6 +31,7 @@ __all__ = [
     "ACTIVATIONS",
     "Allocation",
     "ExtremaAwareSparseLayer",
+    "Flops",
     "HealthProblem",
     "LayerScaling",
     "LayerStats",
@@ -46,6 +48,7 @@ __all__ = [
     "activation_gain",
     "assign",
     "connection_counts",
+    "count_flops",
     "create_standard_network",
     "erdos_renyi",
     "erdos_renyi_kernel",
