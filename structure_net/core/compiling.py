@@ -20,7 +20,7 @@ import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import update_wrapper
 from pathlib import Path
@@ -153,7 +153,8 @@ def _dispatcher(
 
     made = numba.njit(nogil=True, error_model="numpy", boundscheck=False)(function)
     if folder is not None:
-        with _numba_cache(folder):
+        # A module inside an archive has no file whose age could tell whether a cache is stale.
+        with _numba_cache(folder), suppress(RuntimeError):
             made.enable_caching()
     with _announced(name) if _listeners else nullcontext():
         for signature in signatures:

@@ -54,9 +54,9 @@ def flag_betti_numbers(
 
     entries = (torch.ones(len(edges)).numpy(), (edges[:, 0].numpy(), edges[:, 1].numpy()))
     upper = coo_array(entries, shape=(vertices, vertices)).tocsr()
-    if not has_triangle(upper.indptr.astype(np.int64), upper.indices.astype(np.int64)):
-        return _cycles(upper, len(edges), vertices, dimension)
     adjacency = upper + upper.T
+    if is_bipartite(*_rows(adjacency)) or not has_triangle(*_rows(upper)):
+        return _cycles(upper, len(edges), vertices, dimension)
     shared = ((adjacency @ adjacency) * upper).data.astype(int).tolist()
     most = vertices + len(edges) + _cliques(shared, dimension)
     if most > limit:
@@ -65,6 +65,35 @@ def flag_betti_numbers(
             f" {limit} are the limit"
         )
     return _reduced(edges, vertices, dimension)
+
+
+@compiled("boolean(int64[::1], int64[::1])")
+def is_bipartite(starts, neighbours):  # type: ignore[no-untyped-def]
+    """Whether two colours suffice such that no edge joins equal ones; then there is no triangle.
+
+    Args:
+        starts: Where each vertex's neighbours begin. Shape ``(vertices + 1,)``, int64.
+        neighbours: One vertex after the other, each edge from both of its ends. int64.
+    """
+    colours = np.full(len(starts) - 1, -1)
+    waiting = np.empty(len(starts) - 1, np.int64)
+    for first in range(len(starts) - 1):
+        if colours[first] >= 0:
+            continue
+        colours[first] = 0
+        waiting[0] = first
+        count = 1
+        while count:
+            count -= 1
+            vertex = waiting[count]
+            for other in neighbours[starts[vertex] : starts[vertex + 1]]:
+                if colours[other] == colours[vertex]:
+                    return False
+                if colours[other] < 0:
+                    colours[other] = 1 - colours[vertex]
+                    waiting[count] = other
+                    count += 1
+    return True
 
 
 @compiled("boolean(int64[::1], int64[::1])")
@@ -84,6 +113,10 @@ def has_triangle(starts, following):  # type: ignore[no-untyped-def]
                 if marked[third] == first:
                     return True
     return False
+
+
+def _rows(matrix: Any) -> tuple[Any, Any]:
+    return matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64)
 
 
 def _cycles(upper: Any, edges: int, vertices: int, dimension: int) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import coo_array
 from torch import Tensor
 
 from structure_net.evolution.metrics import (
@@ -15,7 +16,7 @@ from structure_net.evolution.metrics import (
     flag_betti_numbers,
     path_betti_numbers,
 )
-from structure_net.evolution.metrics.complexes import has_triangle
+from structure_net.evolution.metrics.complexes import has_triangle, is_bipartite
 
 Edges = list[tuple[int, int]]
 
@@ -146,11 +147,24 @@ def test_too_many_paths_have_a_reason_and_no_number() -> None:
     assert "10000 are the limit" in missing.reason
 
 
-def test_the_kernel_agrees_with_its_function_in_plain_python() -> None:
-    """Of 0 -> 1 -> 2 with and without the edge 0 -> 2."""
-    for starts, following in [([0, 1, 2, 2], [1, 2]), ([0, 2, 3, 3], [1, 2, 2])]:
-        rows = np.array(starts, np.int64), np.array(following, np.int64)
-        assert has_triangle(*rows) == has_triangle.__wrapped__(*rows) == (len(following) == 3)
+@pytest.mark.parametrize(
+    ("edges", "bipartite", "triangle"),
+    [
+        ([(0, 1), (1, 2)], True, False),
+        ([(0, 1), (1, 2), (0, 2)], False, True),
+        ([(0, 1), (1, 2), (2, 3), (0, 3)], True, False),
+        ([(0, 1), (1, 2), (2, 3), (3, 4), (0, 4)], False, False),
+    ],
+    ids=["path", "triangle", "square", "pentagon"],
+)
+def test_the_kernels_tell_triangles_and_agree_with_plain_python(edges, bipartite, triangle) -> None:
+    upper = coo_array((np.ones(len(edges)), tuple(zip(*edges, strict=True))), shape=(5, 5)).tocsr()
+    for matrix, kernel, expected in [
+        (upper + upper.T, is_bipartite, bipartite),
+        (upper, has_triangle, triangle),
+    ]:
+        rows = matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64)
+        assert kernel(*rows) == kernel.__wrapped__(*rows) == expected
 
 
 @pytest.mark.parametrize("betti", [flag_betti_numbers, path_betti_numbers])
