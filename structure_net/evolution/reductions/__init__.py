@@ -1,7 +1,6 @@
 """Reductions: what a pass over a few batches makes of what it sees, one file for each need."""
 
-from structure_net.evolution.reductions.coactivation import Coactivation, Covariances
-from structure_net.evolution.reductions.effects import UnitEffects, UnitGradients
+from structure_net.evolution.reductions.coactivation import Covariances
 from structure_net.evolution.reductions.expansion import PlaceSums
 from structure_net.evolution.reductions.inputs import InputCovariances
 from structure_net.evolution.reductions.parameter_gradients import (
@@ -12,12 +11,10 @@ from structure_net.evolution.reductions.passing import Pass
 from structure_net.evolution.reductions.probing import Probe, Reservoir
 from structure_net.evolution.reductions.reduction import Reduction, With
 from structure_net.evolution.reductions.sample_gradients import SampleGradientNorms, SampleGradients
-from structure_net.evolution.reductions.units import UnitStatistics, UnitSums
 from structure_net.evolution.reductions.values import BatchSeen, Gradients, Samples, Values
 
 __all__ = [
     "BatchSeen",
-    "Coactivation",
     "Covariances",
     "Gradients",
     "InputCovariances",
@@ -31,10 +28,6 @@ __all__ = [
     "SampleGradientNorms",
     "SampleGradients",
     "Samples",
-    "UnitEffects",
-    "UnitGradients",
-    "UnitStatistics",
-    "UnitSums",
     "Values",
     "With",
 ]
