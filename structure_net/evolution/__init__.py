@@ -1,6 +1,6 @@
 """Networks that change while they train: who looks, who decides, who learns, and in what order."""
 
-from structure_net.evolution.acceptance import Acceptance, Always, Trial, Verdict
+from structure_net.evolution.acceptance import Acceptance, Always, Tournament, Trial, Verdict
 from structure_net.evolution.analysis import Analysis, Lazy
 from structure_net.evolution.batches import Batch, Loss
 from structure_net.evolution.context import NetworkContext, TrainingHooks
@@ -70,6 +70,7 @@ __all__ = [
     "Plateau",
     "Progress",
     "Proposal",
+    "Tournament",
     "Trainer",
     "TrainingHistory",
     "TrainingHooks",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Literal
 
 import torch
 from torch.optim import Adam
@@ -23,14 +24,27 @@ Growth = Callable[[NetworkContext], NetworkContext]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether to grow, and what the policy measured (plain data, for the journal)."""
+    """Whether to grow, and how.
+
+    Args:
+        accepted: Whether.
+        measured: What the policy measured: plain data, for the journal.
+        chosen: Which of the candidates, from 0.
+    """
 
     accepted: bool
     measured: Mapping[str, Any] = field(default_factory=dict)
+    chosen: int = 0
 
 
 class Acceptance(ABC):
-    """Decides whether a growth is carried out."""
+    """Decides whether a growth is carried out.
+
+    ``compares``: whether it wants several candidates to choose from, rather than all that a
+    strategy proposes as one growth.
+    """
+
+    compares: ClassVar[bool] = False
 
     @abstractmethod
     def judge(self, context: NetworkContext, grow: Growth) -> Verdict:
@@ -40,6 +54,15 @@ class Acceptance(ABC):
             context: What would grow.
             grow: The growth, to be tried on a `NetworkContext.fork`.
         """
+
+    def choose(self, context: NetworkContext, growths: Sequence[Growth]) -> Verdict:
+        """The verdict on candidates, of which one at most is carried out; see `judge`.
+
+        Args:
+            context: What would grow.
+            growths: The candidates, at least one; only one unless `compares`.
+        """
+        return self.judge(context, growths[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,69 +76,166 @@ class Always(Acceptance):
 
 @dataclass(frozen=True, slots=True)
 class Trial(Acceptance):
-    r"""A growth is kept if it pays: two forks, one grown, are trained and compared.
+    r"""A growth is kept if it does no harm: two forks, one grown, are trained and compared.
 
     Both forks see the same ``batches`` training batches, over several epochs if need be, each with
     its copy of the optimizer at the rate with which its schedule began (Adam where there is no
-    optimizer yet). With held-out losses :math:`L_0` of the fork
-    that did not grow and :math:`L_1` of the one that did, growth is kept if
-    :math:`L_1 \le (1 - g) L_0`, ``g`` being ``min_gain``. The forks are thrown away; torch's random
-    state is as before. A loader that keeps a state of its own does advance.
+    optimizer yet). With scores :math:`s_0` of the fork that did not grow and :math:`s_1` of the one
+    that did, on held-out batches, growth is kept if
+
+    - by loss: :math:`s_1 \le (1 + d)\, s_0`;
+    - by accuracy: :math:`s_1 \ge s_0 - d`,
+
+    :math:`d` being ``performance_drop_threshold``. The forks are thrown away; torch's random state
+    is as before. A loader that keeps a state of its own does advance.
 
     Args:
         batches: Training steps of each fork.
-        min_gain: The relative gain that growth must bring; negative to tolerate a loss.
+        performance_drop_threshold: The drop that is tolerated; negative to demand a gain.
+        metric: What is compared.
         held_out: How many validation batches judge; all if None.
-        learning_rate: Of both forks; None: the optimizer's own, 0.01 for a new one.
+        learning_rate: Of all forks; None: the optimizer's own, 0.01 for a new one.
 
     Raises:
-        ValueError: ``batches`` is below 1.
+        ValueError: ``batches`` is below 1, or ``metric`` unknown.
     """
 
     batches: int = 20
-    min_gain: float = 0.0
+    performance_drop_threshold: float = 0.0
+    metric: Literal["loss", "accuracy"] = "loss"
     held_out: int | None = None
     learning_rate: float | None = None
 
     def __post_init__(self) -> None:
-        if self.batches < 1:
-            raise ValueError(f"batches must be 1 or more; got {self.batches}.")
+        _check_trial(self.batches, self.metric)
 
     def judge(self, context: NetworkContext, grow: Growth) -> Verdict:
         """See `Acceptance.judge`.
 
         Raises:
-            StructureNetError: There is no validation loader to judge by.
+            StructureNetError: There is nothing to judge by: no validation loader, or no accuracy.
         """
+        same, grown = _Race(self).scores(context, (_unchanged, grow))
+        name = f"held_out_{self.metric}"
+        kept = _no_worse(grown, same, self)
+        return Verdict(kept, {name: grown, f"{name}_without": same})
+
+
+@dataclass(frozen=True, slots=True)
+class Tournament(Acceptance):
+    """The best of several candidates is kept, if it is better than no growth.
+
+    Each candidate is grown on a fork of its own, and all are trained on the same batches beside a
+    fork that did not grow, as in a `Trial`. Of a strategy's proposals each is a candidate; of a
+    `HybridGrowthStrategy` in tournament mode, what each of its strategies proposes.
+
+    Args:
+        batches: Training steps of each fork.
+        performance_drop_threshold: What the winner may be worse than no growth, as in `Trial`;
+            by default it must be better.
+        metric: What is compared.
+        held_out: How many validation batches judge; all if None.
+        learning_rate: Of all forks; None: the optimizer's own, 0.01 for a new one.
+        largest: At most so many candidates are tried, the first ones.
+
+    Raises:
+        ValueError: ``batches`` or ``largest`` is below 1, or ``metric`` unknown.
+    """
+
+    compares: ClassVar[bool] = True
+
+    batches: int = 20
+    performance_drop_threshold: float = 0.0
+    metric: Literal["loss", "accuracy"] = "loss"
+    held_out: int | None = None
+    learning_rate: float | None = None
+    largest: int = 8
+
+    def __post_init__(self) -> None:
+        _check_trial(self.batches, self.metric)
+        if self.largest < 1:
+            raise ValueError(f"largest must be 1 or more; got {self.largest}.")
+
+    def judge(self, context: NetworkContext, grow: Growth) -> Verdict:
+        """See `Acceptance.judge`: a tournament of one."""
+        return self.choose(context, [grow])
+
+    def choose(self, context: NetworkContext, growths: Sequence[Growth]) -> Verdict:
+        """See `Acceptance.choose`; of equals the first wins.
+
+        Raises:
+            StructureNetError: There is nothing to judge by: no validation loader, or no accuracy.
+        """
+        same, *grown = _Race(self).scores(context, (_unchanged, *growths[: self.largest]))
+        best = (min if self.metric == "loss" else max)(grown)
+        chosen, name = grown.index(best), f"held_out_{self.metric}"
+        measured = {name: best, f"{name}_without": same, f"{name}_of_candidates": grown}
+        helps = best != same and _no_worse(best, same, self)
+        return Verdict(helps, measured, chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class _Race:
+    """Forks that are trained on the same batches, and scored on the same held-out ones."""
+
+    rules: Trial | Tournament
+
+    def scores(self, context: NetworkContext, growths: Sequence[Growth]) -> list[float]:
+        """The score of a fork under each growth; one that is not finite counts as the worst."""
         if context.validation_loader is None:
             raise StructureNetError(
-                "A trial judges growth by its held-out loss, and this context has no"
+                "A trial judges growth on held-out batches, and this context has no"
                 " validation_loader. Give it one, or accept with Always()."
             )
         with random_state_kept(context.device):
             state = torch.get_rng_state()
-            data = tuple(_batches(context, self.batches))
-            same = self._trained(context.fork(), data, state)
-            grown = self._trained(grow(context.fork()), data, state)
-        kept = grown <= (1 - self.min_gain) * same
-        return Verdict(kept, {"held_out_loss": grown, "held_out_loss_without": same})
+            data = tuple(_batches(context, self.rules.batches))
+            return [self._trained(grow(context.fork()), data, state) for grow in growths]
 
     def _trained(
         self, context: NetworkContext, data: Iterable[Batch], state: torch.Tensor
     ) -> float:
-        """The held-out loss of a fork after training it."""
+        """The held-out score of a fork after training it."""
         torch.set_rng_state(state)
-        network = context.network
+        network, rate = context.network, self.rules.learning_rate
         optimizer = context.optimizer or Adam(network.parameters(), lr=_FRESH_RATE)
         for group in optimizer.param_groups:
-            own = group.get("initial_lr", group["lr"])
-            group["lr"] = own if self.learning_rate is None else self.learning_rate
+            group["lr"] = group.get("initial_lr", group["lr"]) if rate is None else rate
         network.train()
         for inputs, targets in data:
             optimizer.zero_grad(set_to_none=True)
             context.loss(forward(network, inputs), targets).backward()
             optimizer.step()
-        return held_out(context, self.held_out).loss
+        return self._score(context)
+
+    def _score(self, context: NetworkContext) -> float:
+        score = held_out(context, self.rules.held_out)
+        if self.rules.metric == "loss":
+            return score.loss if math.isfinite(score.loss) else math.inf
+        if score.accuracy is None:
+            raise StructureNetError(
+                "metric='accuracy' needs targets that are classes, and outputs that score them."
+                " Compare by metric='loss'."
+            )
+        return score.accuracy
+
+
+def _unchanged(context: NetworkContext) -> NetworkContext:
+    return context
+
+
+def _no_worse(grown: float, same: float, rules: Trial | Tournament) -> bool:
+    drop = rules.performance_drop_threshold
+    if rules.metric == "loss":
+        return grown <= (1 + drop) * same and math.isfinite(grown)
+    return grown >= same - drop
+
+
+def _check_trial(batches: int, metric: str) -> None:
+    if batches < 1:
+        raise ValueError(f"batches must be 1 or more; got {batches}.")
+    if metric not in {"loss", "accuracy"}:
+        raise ValueError(f"metric must be 'loss' or 'accuracy'; got {metric!r}.")
 
 
 def _batches(context: NetworkContext, count: int) -> Iterator[Batch]:

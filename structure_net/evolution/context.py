@@ -36,7 +36,9 @@ class TrainingHooks(Protocol):
     def training(self, context: NetworkContext) -> None:
         """The context is about to be trained, with the optimizer that it holds."""
 
-    def after_step(self, loss: Tensor | None = None) -> Sequence[Event]:
+    def after_step(
+        self, loss: Tensor | None = None, *, samples: int | None = None
+    ) -> Sequence[Event]:
         """The optimizer took a step; returns what was done to the network in answer."""
 
     def after_epoch(self, metrics: Mapping[str, float], *, more: bool = True) -> Sequence[Event]:

@@ -24,6 +24,8 @@ class EpochRecord:
         connections: Live connections.
         seconds: Wall-clock time since the previous record, growth included.
         elapsed: Wall-clock time since the first epoch began.
+        samples: Samples seen so far, over the whole life of the network; None where the loop did
+            not tell.
     """
 
     epoch: int
@@ -34,6 +36,7 @@ class EpochRecord:
     connections: int
     seconds: float = field(default=0.0, compare=False)
     elapsed: float = field(default=0.0, compare=False)
+    samples: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "metrics", MappingProxyType(dict(self.metrics)))
@@ -52,6 +55,7 @@ class EpochRecord:
             "connections": self.connections,
             "seconds": self.seconds,
             "elapsed": self.elapsed,
+            "samples": self.samples,
         }
 
 
@@ -99,6 +103,11 @@ class TrainingHistory:
     def step(self) -> int:
         """Optimizer steps up to the newest record."""
         return self._records[-1].step if self._records else 0
+
+    @property
+    def samples(self) -> int | None:
+        """Samples seen up to the newest record, 0 before the first; None where nobody told."""
+        return self._records[-1].samples if self._records else 0
 
     def since(self, epoch: int) -> tuple[EpochRecord, ...]:
         """The records after ``epoch``."""

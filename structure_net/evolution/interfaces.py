@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from structure_net.evolution.acceptance import Acceptance
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.editing import carry_out
 from structure_net.evolution.observation import Need
@@ -48,9 +49,11 @@ class GrowthStrategy(Component):
     """Decides whether to change the architecture, and changes it.
 
     ``requires`` names the keys of the analysis without which the strategy cannot decide.
+    ``whether`` is the acceptance policy that it asks for where a system is given none.
     """
 
-    requires: ClassVar[frozenset[str]] = frozenset()
+    requires: frozenset[str] = frozenset()
+    whether: Acceptance | None = None
 
     @abstractmethod
     def should_grow(self, context: NetworkContext, analysis: Any) -> bool:
@@ -91,6 +94,10 @@ class EditingStrategy(GrowthStrategy):
                     f" got {proposal.edit!r}."
                 )
         return found
+
+    def options(self, context: NetworkContext, analysis: Any) -> tuple[tuple[Proposal, ...], ...]:
+        """What a policy that compares candidates may choose from: each proposal by itself."""
+        return tuple((proposal,) for proposal in self.proposals(context, analysis))
 
     def should_grow(self, context: NetworkContext, analysis: Any) -> bool:
         """Whether there is any proposal."""

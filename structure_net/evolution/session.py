@@ -19,14 +19,15 @@ from structure_net.core.statistics import network_stats
 from structure_net.errors import StructureNetError
 from structure_net.evolution.acceptance import Acceptance, Always
 from structure_net.evolution.analysis import Analysis
-from structure_net.evolution.batches import number_of_batches, random_state_kept
+from structure_net.evolution.batches import number_of_batches
+from structure_net.evolution.candidates import Candidate, candidates_of
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.editing import uninterrupted
 from structure_net.evolution.events import Event, EventKind, Observer
 from structure_net.evolution.history import EpochRecord
 from structure_net.evolution.interfaces import Analyzer, EditingStrategy, GrowthStrategy
+from structure_net.evolution.looking import look
 from structure_net.evolution.memory import AnalysisMemory
-from structure_net.evolution.observation import observe
 from structure_net.evolution.touching import (
     HeldTensors,
     behind,
@@ -95,6 +96,7 @@ class EvolutionSession:
         self._in_steps = tuple(r for r in rules if r.when is not None and r.when.in_steps)
         self._step = context.history.step
         self._clock = perf_counter()
+        self._samples = context.history.samples
         self._growth = _last_growth(context)
         if not len(context.journal):
             born = architecture(context.network)
@@ -110,10 +112,13 @@ class EvolutionSession:
         self._memory.trained()
         self._context = replace(context, hooks=self)
 
-    def after_step(self, loss: Tensor | None = None) -> Sequence[Event]:
+    def after_step(
+        self, loss: Tensor | None = None, *, samples: int | None = None
+    ) -> Sequence[Event]:
         """The optimizer took a step; step triggers are asked.
 
         Args:
+            samples: The samples of its batch, for triggers that count them.
             loss: The step's loss. Where it is not finite nothing grows and observers are told: a
                 network that diverges is the trainer's to stop.
 
@@ -122,6 +127,7 @@ class EvolutionSession:
             before (a kept output, a loss whose ``backward`` is to come) belongs to the old one.
         """
         self._step += 1
+        self._samples = None if samples is None else (self._samples or 0) + samples
         self._memory.trained()
         if self._observer is not None:
             self._tell_step()
@@ -168,23 +174,8 @@ class EvolutionSession:
         return self._decide(due)
 
     def analyze(self) -> Analysis:
-        """What the analyzers say of the network now, after one shared pass over a few batches.
-
-        The pass leaves torch's random states as they were, so that looking does not change what a
-        shuffling loader yields to training. A loader that keeps a state of its own does advance.
-
-        Raises:
-            StructureNetError: Two analyzers provide the same key, or an activation is not finite.
-            TypeError: An analyzer returns no mapping.
-        """
-        context = self._observed()
-        found: dict[str, Mapping[str, Any]] = {}
-        for number, analyzer in enumerate(self._analyzers):
-            name = type(analyzer).__name__
-            label = name if name not in found else f"{name} (component {number})"
-            found[label] = _checked(name, analyzer.analyze(context))
-        self._context = replace(context, observation=context.observation)
-        analysis = Analysis.merged(found)
+        """What the analyzers say of the network now; see `structure_net.evolution.looking.look`."""
+        self._context, analysis = look(self._context, self._analyzers)
         self._emit(EventKind.ANALYZED, analysis=analysis)
         return analysis
 
@@ -206,25 +197,6 @@ class EvolutionSession:
         self._context = replace(self._context, iteration=self._context.iteration + 1)
         return self._context
 
-    def _observed(self) -> NetworkContext:
-        """The context with what all analyzers need, from one pass."""
-        context = self._context
-        needs = frozenset(need for analyzer in self._analyzers for need in analyzer.needs)
-        if not needs:
-            return replace(context, observation=None)
-        limit = max(analyzer.max_batches for analyzer in self._analyzers if analyzer.needs)
-        with random_state_kept(context.device):
-            data = context.train_batches(limit)
-            seen = observe(
-                context.network,
-                data,
-                needs=needs,
-                loss=context.loss,
-                probe_size=max(analyzer.probe_size for analyzer in self._analyzers),
-                seed=context.seed,
-            )
-        return replace(context, observation=seen)
-
     def _between_epochs(self) -> list[Rule]:
         return [
             rule
@@ -233,10 +205,25 @@ class EvolutionSession:
         ]
 
     def _due(self, rules: Sequence[Rule]) -> list[tuple[Rule, str]]:
-        epoch, step = self._growth
-        progress = Progress(self._context.history, self._step, epoch, step)
-        asked = ((rule, rule.when.due(progress) if rule.when else "") for rule in rules)
+        progress = self._progress() if any(rule.when for rule in rules) else None
+        asked = (
+            (rule, rule.when.due(progress) if rule.when and progress else "") for rule in rules
+        )
         return [(rule, reason) for rule, reason in asked if reason is not None]
+
+    def _progress(self) -> Progress:
+        last, seen = self._growth, self._samples
+        if last.edits != len(self._context.journal):
+            self._growth = last = _last_growth(self._context)
+        return Progress(
+            self._context.history,
+            self._step,
+            last.epoch,
+            last.step,
+            growths=last.count,
+            parameters=last.parameters,
+            samples=None if seen is None or last.samples is None else seen - last.samples,
+        )
 
     def _decide(self, due: Sequence[tuple[Rule, str]]) -> Sequence[Event]:
         events: list[Event] = []
@@ -255,21 +242,20 @@ class EvolutionSession:
         return events
 
     def _grow(self, rule: Rule, trigger: str, analysis: Analysis) -> list[Event]:
-        def grow(context: NetworkContext) -> NetworkContext:
-            return rule.strategy.grow(context, analysis)
-
-        verdict = rule.whether.judge(self._context, grow)
+        candidates = candidates_of(rule.strategy, rule.whether, self._context, analysis)
+        verdict = rule.whether.choose(self._context, [one.grow for one in candidates])
         if not verdict.accepted:
-            return [self._reject(rule, trigger, analysis, verdict.measured)]
+            return [self._reject(rule, trigger, candidates, verdict.measured)]
+        chosen = candidates[verdict.chosen]
         before, entries = architecture(self._context.network), len(self._context.journal)
         left_out = _left_out(self._context)
         held = held_tensors(self._context.network)
         with uninterrupted():
             try:
-                self._take(rule, grow(self._context))
+                self._take(rule, chosen.grow(self._context))
             finally:
                 self._forget(rule, held, entries)
-            events = self._note(rule, trigger, before, entries)
+            events = self._note(rule, trigger, before, entries, verdict.measured)
         if any(event.kind is EventKind.GREW_BY_HAND for event in events):
             self._check_optimizer(left_out)
         return events
@@ -310,7 +296,9 @@ class EvolutionSession:
             )
         self._context = grown
 
-    def _note(self, rule: Rule, trigger: str, before: Any, entries: int) -> list[Event]:
+    def _note(
+        self, rule: Rule, trigger: str, before: Any, entries: int, measured: Mapping[str, Any]
+    ) -> list[Event]:
         context = self._context
         new = [e for e in context.journal[entries:] if isinstance(e, EditEntry)]
         after = architecture(context.network)
@@ -331,19 +319,20 @@ class EvolutionSession:
             context.journal.append(EventEntry(OPAQUE, context.iteration, rule.name, detail))
             events.append(self._emit(EventKind.GREW_BY_HAND, rule.name, trigger=trigger, **detail))
         if events:
-            self._growth = (context.history.epoch, self._step)
-            detail = {"epoch": context.history.epoch, "step": self._step, "trigger": trigger}
-            context.journal.append(EventEntry(GREW, context.iteration, rule.name, detail))
+            when = {"epoch": context.history.epoch, "step": self._step, "samples": self._samples}
+            grew = {**when, "trigger": trigger, **measured}
+            context.journal.append(EventEntry(GREW, context.iteration, rule.name, grew))
         return events
 
     def _reject(
-        self, rule: Rule, trigger: str, analysis: Analysis, measured: Mapping[str, Any]
+        self,
+        rule: Rule,
+        trigger: str,
+        candidates: Sequence[Candidate],
+        measured: Mapping[str, Any],
     ) -> Event:
-        edits, reasons = [], []
-        if isinstance(rule.strategy, EditingStrategy):
-            for proposal in rule.strategy.proposals(self._context, analysis):
-                edits.append(proposal.edit)
-                reasons.append(proposal.reason)
+        proposals = [proposal for one in candidates for proposal in one.propose()]
+        edits, reasons = [p.edit for p in proposals], [p.reason for p in proposals]
         detail = {"trigger": trigger, "edits": [str(e) for e in edits], **measured}
         entry = EventEntry(REJECTED, self._context.iteration, rule.name, detail)
         self._context.journal.append(entry)
@@ -363,6 +352,7 @@ class EvolutionSession:
             connections=stats["total_connections"],
             seconds=seconds,
             elapsed=(history.last.elapsed if history.last else 0.0) + seconds,
+            samples=self._samples,
         )
 
     def _emit(self, kind: EventKind, component: str = "", **detail: Any) -> Event:
@@ -372,19 +362,25 @@ class EvolutionSession:
         return event
 
 
-def _checked(analyzer: str, found: Any) -> Mapping[str, Any]:
-    if not isinstance(found, Mapping):
-        raise TypeError(
-            f"{analyzer}.analyze must return a mapping of what was found, by key;"
-            f" got {found!s:.80}."
-        )
-    return found
+@dataclass(frozen=True, slots=True)
+class _Growth:
+    """The last growth that the journal knows, and what the network was at ``edits`` entries."""
+
+    edits: int
+    count: int
+    parameters: int
+    epoch: int = 0
+    step: int = 0
+    samples: int | None = 0
 
 
-def _last_growth(context: NetworkContext) -> tuple[int, int]:
-    """The epoch and step of the last growth that the journal knows."""
-    grown = context.journal.events(GREW)
-    return (grown[-1].detail["epoch"], grown[-1].detail["step"]) if grown else (0, 0)
+def _last_growth(context: NetworkContext) -> _Growth:
+    grown, entries = context.journal.events(GREW), len(context.journal)
+    parameters = network_stats(context.network)["total_parameters"]
+    if not grown:
+        return _Growth(entries, 0, parameters)
+    last = grown[-1].detail
+    return _Growth(entries, len(grown), parameters, last["epoch"], last["step"], last["samples"])
 
 
 def _left_out(context: NetworkContext) -> set[int]:

@@ -67,7 +67,7 @@ class ComposableEvolutionSystem:
         Args:
             component: What to add.
             when: Of a strategy: when it is asked; None: at every iteration.
-            whether: Of a strategy: which growth is kept; None: all.
+            whether: Of a strategy: which growth is kept; None: what it asks for, else all.
 
         Raises:
             TypeError: It is none of the three, ``when`` or ``whether`` stand with another role, or
@@ -85,7 +85,7 @@ class ComposableEvolutionSystem:
                     " Pass an instance."
                 )
         if isinstance(component, GrowthStrategy):
-            self._rules.append(Rule(component, when, whether or Always()))
+            self._rules.append(Rule(component, when, whether or component.whether or Always()))
         elif when is not None or whether is not None:
             raise TypeError(
                 "`when` and `whether` belong to a strategy;"

@@ -11,6 +11,7 @@ from structure_net.evolution.components import (
     GraphAnalyzer,
     HebbianAnalyzer,
     HomologicalAnalyzer,
+    HybridGrowthStrategy,
     LayerPerformanceAnalyzer,
     NetworkStatsAnalyzer,
     SensitivityAnalyzer,
@@ -33,6 +34,13 @@ EXPORTED = {
     "NetworkStatsAnalyzer": (NetworkStatsAnalyzer(), ()),
     "StandardExtremaAnalyzer": (StandardExtremaAnalyzer(), ()),
     "ExtremaGrowthStrategy": (ExtremaGrowthStrategy(patch_size=3), (StandardExtremaAnalyzer(),)),
+    "HybridGrowthStrategy": (
+        HybridGrowthStrategy(
+            [ExtremaGrowthStrategy(patch_size=2), ExtremaGrowthStrategy(patch_size=3)],
+            "tournament",
+        ),
+        (StandardExtremaAnalyzer(),),
+    ),
     "StandardNetworkTrainer": (StandardNetworkTrainer(epochs=2), ()),
 }
 

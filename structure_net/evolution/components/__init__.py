@@ -13,7 +13,10 @@ from structure_net.evolution.components.analyzers import (
     TopologicalAnalyzer,
 )
 from structure_net.evolution.components.presets import create_standard_evolution_system
-from structure_net.evolution.components.strategies import ExtremaGrowthStrategy
+from structure_net.evolution.components.strategies import (
+    ExtremaGrowthStrategy,
+    HybridGrowthStrategy,
+)
 from structure_net.evolution.components.trainers import StandardNetworkTrainer
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.system import ComposableEvolutionSystem
@@ -25,6 +28,7 @@ __all__ = [
     "GraphAnalyzer",
     "HebbianAnalyzer",
     "HomologicalAnalyzer",
+    "HybridGrowthStrategy",
     "LayerPerformanceAnalyzer",
     "NetworkContext",
     "NetworkStatsAnalyzer",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from torch import nn
 
 from structure_net.errors import StructureNetError
-from structure_net.evolution import Always, NetworkContext, Trial
+from structure_net.evolution import Always, NetworkContext, Tournament, Trial
 from structure_net.evolution.components import StandardNetworkTrainer
 from structure_net.evolution.measuring import held_out
 
@@ -44,7 +45,11 @@ def test_a_growth_that_does_nothing_is_neither_gain_nor_loss(context: NetworkCon
     verdict = Trial(batches=2).judge(context, lambda fork: fork)
     assert verdict.accepted
     assert verdict.measured["held_out_loss"] == verdict.measured["held_out_loss_without"]
-    assert not Trial(batches=2, min_gain=0.01).judge(context, lambda fork: fork).accepted
+    assert (
+        not Trial(batches=2, performance_drop_threshold=-0.01)
+        .judge(context, lambda fork: fork)
+        .accepted
+    )
 
 
 def test_a_trial_with_dropout_gives_both_forks_the_same_noise(context: NetworkContext) -> None:
@@ -107,3 +112,44 @@ def test_the_held_out_score_weighs_batches_by_their_length(context: NetworkConte
     # float32 means of 96 losses in another order.
     assert score.loss == pytest.approx(float(expected), rel=1e-6)
     assert score.accuracy == float((output.argmax(1) == targets).double().mean())
+
+
+def test_a_tournament_chooses_the_best_that_helps(context: NetworkContext) -> None:
+    verdict = Tournament(batches=3).choose(context, [spoil, improve, lambda fork: fork])
+    assert verdict.accepted
+    assert verdict.chosen == 1
+    scores = verdict.measured["held_out_loss_of_candidates"]
+    assert scores[1] == min(scores) == verdict.measured["held_out_loss"]
+    assert scores[2] == verdict.measured["held_out_loss_without"]
+
+
+def test_none_wins_a_tournament_if_none_helps(context: NetworkContext) -> None:
+    assert not Tournament(batches=3).choose(context, [spoil, lambda fork: fork]).accepted
+    assert not Tournament(batches=3).judge(context, spoil).accepted
+
+
+def test_a_tournament_tries_no_more_than_its_largest_number(context: NetworkContext) -> None:
+    verdict = Tournament(batches=2, largest=1).choose(context, [spoil, improve])
+    assert len(verdict.measured["held_out_loss_of_candidates"]) == 1
+    assert not verdict.accepted
+
+
+def test_judging_by_accuracy_tolerates_a_drop_in_points(context: NetworkContext) -> None:
+    strict = Trial(batches=1, metric="accuracy").judge(context, spoil)
+    found, without = (strict.measured[f"held_out_accuracy{end}"] for end in ("", "_without"))
+    assert strict.accepted == (found >= without)
+    tolerant = Trial(batches=1, metric="accuracy", performance_drop_threshold=1.0)
+    assert tolerant.judge(context, spoil).accepted
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Trial(metric="f1"),  # type: ignore[arg-type] # the mistake
+        lambda: Tournament(batches=0),
+        lambda: Tournament(largest=0),
+    ],
+)
+def test_impossible_policies_are_refused(make: Callable[[], object]) -> None:
+    with pytest.raises(ValueError, match="got"):
+        make()

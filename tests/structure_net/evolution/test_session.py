@@ -199,7 +199,7 @@ def test_a_rejected_growth_leaves_everything_as_it_was(context: NetworkContext) 
     network = model()
     optimizer = torch.optim.Adam(network.parameters())
     system = ComposableEvolutionSystem()
-    system.add_component(Widen(), whether=Trial(batches=2, min_gain=0.99))
+    system.add_component(Widen(), whether=Trial(batches=2, performance_drop_threshold=-0.99))
     session = system.attach(
         network,
         optimizer=optimizer,

@@ -327,7 +327,7 @@ def test_proposals_can_be_seen_without_carrying_them_out(context: NetworkContext
 def test_a_trial_within_a_system_decides_what_is_kept(context: NetworkContext) -> None:
     events: list[Event] = []
     system = ComposableEvolutionSystem([Widths(), StandardNetworkTrainer(1)])
-    system.add_component(WidenTo(20), whether=Trial(batches=1, min_gain=0.99))
+    system.add_component(WidenTo(20), whether=Trial(batches=1, performance_drop_threshold=-0.99))
     evolved = system.evolve_network(context, 1, on_event=events.append)
     (rejected,) = [event for event in events if event.kind is EventKind.REJECTED]
     assert rejected.detail["edits"] == (AddNeurons("layers.0", 4),)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sized
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -53,7 +53,7 @@ class ExtremaGrowthStrategy(EditingStrategy):
         ValueError: An argument is out of range.
     """
 
-    requires: ClassVar[frozenset[str]] = frozenset(
+    requires = frozenset(
         {
             "extrema_dead",
             "extrema_saturated",

@@ -201,7 +201,7 @@ class _Run:
         if self._length is not None:
             self._scheduler.step()
         tally.add(loss, output, targets)
-        if self._hooks.after_step(loss):
+        if self._hooks.after_step(loss, samples=tally.lengths[-1]):
             # The weights to return to must have the shapes that the network has now.
             self._good = Snapshot(network, optimizer)
             self._best, self._waited = None, 0

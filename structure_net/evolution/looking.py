@@ -1,0 +1,62 @@
+"""One look at a network: the shared pass over a few batches, then every analyzer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from structure_net.evolution.analysis import Analysis
+from structure_net.evolution.batches import random_state_kept
+from structure_net.evolution.context import NetworkContext
+from structure_net.evolution.interfaces import Analyzer
+from structure_net.evolution.observation import observe
+
+
+def look(context: NetworkContext, analyzers: Sequence[Analyzer]) -> tuple[NetworkContext, Analysis]:
+    """What the analyzers say of the network now.
+
+    The pass leaves torch's random states as they were, so that looking does not change what a
+    shuffling loader yields to training. A loader that keeps a state of its own does advance.
+
+    Returns:
+        The context with the observation, and the merged analysis.
+
+    Raises:
+        StructureNetError: Two analyzers provide the same key, or an activation is not finite.
+        TypeError: An analyzer returns no mapping.
+    """
+    context = observed(context, analyzers)
+    found: dict[str, Mapping[str, Any]] = {}
+    for number, analyzer in enumerate(analyzers):
+        name = type(analyzer).__name__
+        label = name if name not in found else f"{name} (component {number})"
+        found[label] = _checked(name, analyzer.analyze(context))
+    return context, Analysis.merged(found)
+
+
+def observed(context: NetworkContext, analyzers: Sequence[Analyzer]) -> NetworkContext:
+    """The context with what all of ``analyzers`` need, from one pass."""
+    needs = frozenset(need for analyzer in analyzers for need in analyzer.needs)
+    if not needs:
+        return replace(context, observation=None)
+    limit = max(analyzer.max_batches for analyzer in analyzers if analyzer.needs)
+    with random_state_kept(context.device):
+        seen = observe(
+            context.network,
+            context.train_batches(limit),
+            needs=needs,
+            loss=context.loss,
+            probe_size=max(analyzer.probe_size for analyzer in analyzers),
+            seed=context.seed,
+        )
+    return replace(context, observation=seen)
+
+
+def _checked(analyzer: str, found: Any) -> Mapping[str, Any]:
+    if not isinstance(found, Mapping):
+        raise TypeError(
+            f"{analyzer}.analyze must return a mapping of what was found, by key;"
+            f" got {found!s:.80}."
+        )
+    return found
