@@ -50,7 +50,7 @@ def _against_sorting(weights: Tensor, generator: torch.Generator) -> list[Figure
     return [
         Figure("neural persistence over sorting", times["cold"] / times["sort"], "x", 0.5, how),
         Figure("... from a forest of before", times["warm"] / times["sort"], "x", None, how),
-        Figure("... with a unit of small weights", times["low"] / times["sort"], "x", 0.5, how),
+        Figure("... with a unit of small weights", times["low"] / times["sort"], "x", None, how),
         Figure(
             "50 shuffles over sorting",
             times["null"] / times["sort"],
