@@ -1,6 +1,7 @@
 """Which score finds the layer that is best widened? Tried out on small networks on the digits.
 
-Each network, 64-[a, b, c]-10 with ReLU, is trained for a while. Then each of its three hidden
+Each network, 64-[a, b, c]-10 with ReLU, is trained for a while: a short one, after which its loss
+is still falling fast, or a long one, after which it is near its end. Then each of its three hidden
 layers in turn gets four more units, the function preserved, and training goes on with the same
 batches as without growth. The gain of a place is by how much lower the training loss ends than
 without growth, a mean over two seeds. A good score ranks the three places as their gains do.
@@ -16,7 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -33,8 +34,8 @@ from structure_net.files import cache_folder
 from structure_net.graph import adopt, graph_of
 from structure_net.surgery import AddNeurons, apply
 
-NETWORKS, SEEDS, NEW_UNITS = 80, 2, 4
-STEPS_BEFORE, STEPS_AFTER, BATCH, RATE = 300, 300, 64, 1e-3
+SEEDS, NEW_UNITS = 2, 4
+STEPS_AFTER, BATCH = 300, 64
 NARROWEST, WIDEST = 3, 32
 PLACES = ("0", "2", "4")
 DESIGNS: Mapping[str, Callable[[random.Random], tuple[int, ...]]] = {
@@ -44,10 +45,49 @@ DESIGNS: Mapping[str, Callable[[random.Random], tuple[int, ...]]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Stage:
+    """How far a network is trained before it grows.
+
+    Args:
+        steps: Of Adam.
+        rate: The learning rate, before growth and after.
+        networks: How many of each design.
+    """
+
+    steps: int
+    rate: float
+    networks: int
+
+
+STAGES: Mapping[str, Stage] = {
+    "early": Stage(300, 1e-3, networks=80),
+    "late": Stage(1500, 3e-3, networks=40),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One network.
+
+    Args:
+        stage: Of `STAGES`.
+        design: Of `DESIGNS`.
+        number: Of the network; the same at each stage.
+        widths: Of the hidden layers.
+    """
+
+    stage: str
+    design: str
+    number: int
+    widths: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What widening each place of one network gained.
 
     Args:
+        stage: Of `STAGES`.
         design: Of `DESIGNS`.
         number: Of the network within it.
         widths: Of the hidden layers.
@@ -55,6 +95,7 @@ class Outcome:
         held_out: Gains in held-out loss.
     """
 
+    stage: str
     design: str
     number: int
     widths: tuple[int, ...]
@@ -62,20 +103,21 @@ class Outcome:
     held_out: tuple[float, ...]
 
 
-def planned() -> Iterator[tuple[str, int, tuple[int, ...]]]:
-    """The networks: design, number, widths."""
-    for number in range(NETWORKS):
-        for design, widths in DESIGNS.items():
-            yield design, number, widths(random.Random(f"{design} {number}"))
+def planned() -> Iterator[Case]:
+    """The networks, the first of every kind first."""
+    for number in range(max(stage.networks for stage in STAGES.values())):
+        for name, stage in STAGES.items():
+            for design, widths in DESIGNS.items() if number < stage.networks else ():
+                yield Case(name, design, number, widths(random.Random(f"{design} {number}")))
 
 
-def network_of(design: str, number: int, widths: Sequence[int]) -> nn.Sequential:
+def network_of(case: Case) -> nn.Sequential:
     """The network at its birth."""
+    drawn = random.Random(f"weights {case.design} {case.number}").getrandbits(31)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(random.Random(f"weights {design} {number}").getrandbits(31))
-        sizes = (64, *widths, 10)
+        torch.manual_seed(drawn)
         layers: list[nn.Module] = []
-        for inputs, outputs in pairwise(sizes):
+        for inputs, outputs in pairwise((64, *case.widths, 10)):
             layers += [nn.Linear(inputs, outputs), nn.ReLU()]
         return nn.Sequential(*layers[:-1])
 
@@ -92,13 +134,11 @@ def train(
         optimizer.step()
 
 
-def trained(
-    design: str, number: int, widths: Sequence[int], data: Dataset
-) -> tuple[nn.Sequential, torch.optim.Optimizer]:
+def trained(case: Case, data: Dataset) -> tuple[nn.Sequential, torch.optim.Optimizer]:
     """The network as it is when growth is decided, and its optimizer."""
-    network = network_of(design, number, widths)
-    optimizer = torch.optim.Adam(network.parameters(), lr=RATE, fused=True)
-    train(network, optimizer, data, STEPS_BEFORE, number)
+    network, stage = network_of(case), STAGES[case.stage]
+    optimizer = torch.optim.Adam(network.parameters(), lr=stage.rate, fused=True)
+    train(network, optimizer, data, stage.steps, case.number)
     return network, optimizer
 
 
@@ -109,9 +149,9 @@ def losses(network: nn.Module, data: Dataset) -> Tensor:
     return torch.stack([F.cross_entropy(network(part.inputs), part.targets) for part in parts])
 
 
-def outcome(design: str, number: int, widths: tuple[int, ...], data: Dataset) -> Outcome:
+def outcome(case: Case, data: Dataset) -> Outcome:
     """Widens each place in turn and goes on."""
-    network, optimizer = trained(design, number, widths, data)
+    network, optimizer = trained(case, data)
     example = data.train.inputs[:2]
     graph_of(network, example)
     gains = torch.zeros(len(PLACES), 2)
@@ -126,35 +166,39 @@ def outcome(design: str, number: int, widths: tuple[int, ...], data: Dataset) ->
             ends.append(losses(twin, data))
         gains += (ends[0] - torch.stack(ends[1:])) / SEEDS
     on_train, held_out = (tuple(column.tolist()) for column in gains.unbind(1))
-    return Outcome(design, number, widths, on_train, held_out)
+    return Outcome(case.stage, case.design, case.number, case.widths, on_train, held_out)
 
 
-def kept(path: Path) -> dict[tuple[str, int], Outcome]:
+def kept(path: Path) -> dict[Case, Outcome]:
     """The outcomes in a file, none if there is none."""
-    if not path.exists():
-        return {}
-    found: dict[tuple[str, int], Outcome] = {}
-    for line in path.read_text("utf-8").splitlines():
+    found: dict[Case, Outcome] = {}
+    for line in path.read_text("utf-8").splitlines() if path.exists() else ():
         fields = json.loads(line)
-        pairs = {key: tuple(fields[key]) for key in ("widths", "train", "held_out")}
-        one = Outcome(fields["design"], fields["number"], **pairs)
-        found[one.design, one.number] = one
+        one = Outcome(
+            fields["stage"],
+            fields["design"],
+            fields["number"],
+            tuple(fields["widths"]),
+            tuple(fields["train"]),
+            tuple(fields["held_out"]),
+        )
+        found[Case(one.stage, one.design, one.number, one.widths)] = one
     return found
 
 
-def measure(path: Path, data: Dataset) -> dict[tuple[str, int], Outcome]:
+def measure(path: Path, data: Dataset) -> dict[Case, Outcome]:
     """All outcomes; those that the file lacks are measured and added to it, one by one."""
     found = kept(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
-        for design, number, widths in planned():
-            if (design, number) in found:
+        for case in planned():
+            if case in found:
                 continue
-            one = found[design, number] = outcome(design, number, widths, data)
-            file.write(json.dumps(asdict(one)) + "\n")
+            found[case] = outcome(case, data)
+            file.write(json.dumps(asdict(found[case])) + "\n")
             file.flush()
-            if number % 10 == 9:
-                print(f"{design}: {number + 1} of {NETWORKS} networks", flush=True)
+            if case.number % 10 == 9:
+                print(f"{case.stage}, {case.design}: {case.number + 1} networks", flush=True)
     return found
 
 
@@ -173,23 +217,26 @@ def main() -> None:
     data = load_dataset("digits").flattened()
     outcomes = measure(arguments.gains, data)
     trials = []
-    for design, number, widths in planned():
-        one = outcomes[design, number]
-        network, _ = trained(design, number, widths, data)
-        scores = scores_of(network, data, PLACES)
-        trials.append(Trial(design, one.train, one.held_out, scores))
-    text = document(trials, tuple(DESIGNS), _protocol())
+    for case in planned():
+        one = outcomes[case]
+        scores = scores_of(trained(case, data)[0], data, PLACES)
+        trials.append(Trial(f"{case.design}, {case.stage}", one.train, one.held_out, scores))
+    text = document(trials, _protocol())
     print(text)
     if arguments.markdown:
         arguments.markdown.write_text(text, "utf-8")
 
 
 def _protocol() -> str:
+    stages = "; ".join(
+        f"{name}: {stage.networks} of each kind, {stage.steps} steps at a rate of {stage.rate:g}"
+        for name, stage in STAGES.items()
+    )
     return (
-        f"{NETWORKS} networks 64-[a, b, c]-10 of each kind, ReLU, widths from {NARROWEST} to "
-        f"{WIDEST}, {STEPS_BEFORE} steps of Adam (rate {RATE:g}, batches of {BATCH}) on the digits;"
-        f" then {NEW_UNITS} units more in one of the three hidden layers, the function preserved, "
-        f"and {STEPS_AFTER} more steps; means over {SEEDS} seeds, with the same batches for all."
+        f"Networks 64-[a, b, c]-10, ReLU, widths from {NARROWEST} to {WIDEST}, trained by Adam in "
+        f"batches of {BATCH} on the digits ({stages}). Then {NEW_UNITS} units more in one of the "
+        f"three hidden layers, the function preserved, and {STEPS_AFTER} more steps; means over "
+        f"{SEEDS} seeds, with the same batches for all places and for no growth."
     )
 
 

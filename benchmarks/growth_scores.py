@@ -88,6 +88,7 @@ def _from_activations(seen: Observation, places: Sequence[str]) -> Scores:
         "low stable rank": _each(places, lambda p: -stable[p]),
         "low effective rank per unit": _each(places, lambda p: -ranks[p] / layers[p].units),
         "high effective rank per unit": _each(places, lambda p: ranks[p] / layers[p].units),
+        "nearest to the inputs": _each(places, lambda p: -float(places.index(p))),
         "few units": _each(places, lambda p: -float(layers[p].units)),
         "dead units": _each(places, lambda p: _share(layers[p].maximum <= 0)),
         "dormant units (tau .025)": _each(

@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 RESAMPLES, COVERAGE = 2000, 0.95
+LEAST = 0.005
+"""Networks whose best place gains less, in nats, have nothing to tell places apart by."""
+
 Array = NDArray[np.float64]
 
 
@@ -35,9 +38,10 @@ class Verdict:
 
     Args:
         correlation: Spearman's between score and gain over the places of a network, the mean over
-            networks; ties share ranks, and a score that is the same at all places gives 0.
-        best: The fraction of networks whose best place the score puts first; ties count their
-            share.
+            networks with at least `LEAST` to gain; ties share ranks, and a score that is the same
+            at all places gives 0.
+        best: The fraction of these networks whose best place the score puts first; ties count
+            their share.
         regret: How much more the best place gains than the one put first, a mean, in nats.
         held_out: The same in held-out loss.
     """
@@ -60,18 +64,19 @@ def judged(scores: Array, train: Array, held_out: Array, seed: int = 0) -> Verdi
     known = np.where(np.isnan(scores), -np.inf, scores)
     chosen = known == known.max(1, keepdims=True)
     share = chosen / chosen.sum(1, keepdims=True)
+    telling = np.where(train.max(1) >= LEAST, 1.0, np.nan)
     columns = np.stack(
         [
-            _correlations(known, train),
-            (share * (train == train.max(1, keepdims=True))).sum(1),
+            telling * _correlations(known, train),
+            telling * (share * (train == train.max(1, keepdims=True))).sum(1),
             train.max(1) - (share * train).sum(1),
             held_out.max(1) - (share * held_out).sum(1),
         ]
     )
     drawn = np.random.default_rng(seed).integers(len(train), size=(RESAMPLES, len(train)))
     edges = ((1 - COVERAGE) / 2, (1 + COVERAGE) / 2)
-    low, high = np.quantile(columns[:, drawn].mean(2), edges, axis=1)
-    means = columns.mean(1)
+    low, high = np.quantile(np.nanmean(columns[:, drawn], axis=2), edges, axis=1)
+    means = np.nanmean(columns, axis=1)
     cells = [(float(m), float(a), float(b)) for m, a, b in zip(means, low, high, strict=True)]
     return Verdict(*cells)
 
@@ -92,13 +97,26 @@ def _centred_ranks(values: Array) -> Array:
     return centred
 
 
-def document(trials: Sequence[Trial], designs: Sequence[str], protocol: str) -> str:
+def document(trials: Sequence[Trial], protocol: str) -> str:
     """The whole page: what was done, and a table for each kind of networks."""
     parts = ["# Where to grow: which score finds the best place", _INTRODUCTION, protocol, _READING]
-    for design in designs:
+    for design in dict.fromkeys(trial.design for trial in trials):
         chosen = [trial for trial in trials if trial.design == design]
-        parts += [f"## {design.capitalize()}", _table(chosen)]
+        parts += [f"## {design.capitalize()}", _shares(chosen), _table(chosen)]
     return "\n\n".join(parts) + "\n"
+
+
+def _shares(trials: Sequence[Trial]) -> str:
+    train = np.array([trial.train for trial in trials])
+    every = len(train)
+    train = train[train.max(1) >= LEAST]
+    shares = (train == train.max(1, keepdims=True)).mean(0)
+    gains = train.mean(0)
+    listed = "; ".join(
+        f"layer {place + 1} is best in {share:.0%}, gains {gain:.3f}"
+        for place, (share, gain) in enumerate(zip(shares, gains, strict=True))
+    )
+    return f"{len(train)} of {every} networks have something to gain. Of these, {listed}."
 
 
 _INTRODUCTION = (
@@ -106,8 +124,9 @@ _INTRODUCTION = (
     "Strategies that rank places rest their defaults on it."
 )
 _READING = (
-    "Ranks: Spearman's correlation of score and gain over the three places. Best: how often the "
-    "best place has the largest score. Regret: what the chosen place gains less than the best one, "
+    f"Ranks: Spearman's correlation of score and gain over the three places, of the networks whose "
+    f"best place gains at least {LEAST} nats. Best: how often the best place of these has the "
+    "largest score. Regret, of all networks: what the chosen place gains less than the best one, "
     "in nats of training loss, and of held-out loss. In brackets 95 % intervals of a bootstrap "
     "over networks. Sorted by regret; `random` is the mean over all choices, `best` always right. "
     "One small task: it tells families of scores apart, not neighbours in the table."
