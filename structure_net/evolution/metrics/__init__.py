@@ -26,6 +26,7 @@ from structure_net.evolution.metrics.bottlenecks import (
     bottlenecks,
     capacity_used,
     pressures,
+    task_rank,
 )
 from structure_net.evolution.metrics.centrality import Degrees, betweenness, degrees, pagerank
 from structure_net.evolution.metrics.chains import (
@@ -289,6 +290,7 @@ __all__ = [
     "spectrum_of_covariance",
     "stable_rank",
     "summarised_weights",
+    "task_rank",
     "taylor_change",
     "taylor_importance",
     "tiny_expansion",

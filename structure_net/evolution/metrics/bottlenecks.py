@@ -11,6 +11,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from torch import Tensor
+
+from structure_net.evolution.metrics.ranks import effective_rank, spectrum
+from structure_net.evolution.metrics.validity import Unavailable
+
 
 @dataclass(frozen=True, slots=True)
 class Bottleneck:
@@ -92,6 +97,27 @@ def pressures(
         for layer, (before, behind) in neighbours.items()
     }
     return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def task_rank(targets: Tensor) -> float | Unavailable:
+    """The directions that a task asks for: the effective rank of its targets, classes as one-hot.
+
+    Args:
+        targets: Class indices, shape ``(N,)`` or ``(N, 1)`` of an integer type; or values, shape
+            ``(N, D)``, floating-point.
+
+    Returns:
+        For balanced classes their number less one; unavailable for targets of other kinds, and
+        where they do not vary.
+    """
+    if not targets.dim() or not targets.numel():
+        return Unavailable("there are no targets")
+    values = targets.detach().cpu().reshape(len(targets), -1)
+    if values.is_floating_point():
+        return effective_rank(spectrum(values))
+    if values.size(1) > 1 or values.is_complex():
+        return Unavailable(f"targets of shape {tuple(targets.shape)} are no class indices")
+    return effective_rank(spectrum((values == values.unique()).double()))
 
 
 def capacity_used(effective_rank: float, units: int) -> float:

@@ -8,11 +8,13 @@ from a loop of one's own will do.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from torch import Tensor
 
+from structure_net.evolution.metrics.bottlenecks import task_rank
 from structure_net.evolution.metrics.information import LabelInformation, label_information
 from structure_net.evolution.metrics.ranks import effective_rank, spectrum
 from structure_net.evolution.metrics.validity import Unavailable
@@ -60,18 +62,21 @@ def gradient_variance(gradients: Tensor, *, axis: int = 1) -> float:
     return float(rows.var(0, correction=0).mean())
 
 
-def activation_diversity(activations: Tensor) -> float | Unavailable:
-    """The effective rank of the centred activations: how many directions the units span.
+def activation_diversity(activations: Tensor, *, before: float, behind: float) -> float:
+    r"""How many directions the units span, relative to what they get and what is asked of them.
 
-    Not relative to the width: of two layers the one with fewer directions is the narrow one.
+    .. math:: r / \sqrt{r_- r_+}
+
+    the effective rank of the centred activations over the geometric mean of its neighbours': below
+    1 at a bottleneck. By itself a rank would only say how late a layer is, since ranks fall towards
+    the outputs of a network that is just right.
 
     Args:
-        activations: Shape ``(N, C)``.
-
-    Returns:
-        Between 1 and ``C``; unavailable where no unit varies.
+        activations: Shape ``(N, C)``; units that do not vary count with a rank of 1.
+        before: :math:`r_-`, the effective rank of what the layer gets.
+        behind: :math:`r_+`, that of what reads it, or of what the task asks for (`task_rank`).
     """
-    return effective_rank(spectrum(activations))
+    return _rank(activations) / math.sqrt(before * behind)
 
 
 def information_flow(activations: Tensor, targets: Tensor) -> float | Unavailable:
@@ -124,6 +129,7 @@ def measure_layers(
     gradients: Mapping[str, Tensor],
     targets: Tensor | None = None,
     *,
+    inputs: Tensor | None = None,
     measures: Sequence[str] = PERFORMANCE_MEASURES,
     axis: int = 1,
 ) -> dict[str, dict[str, float | Unavailable]]:
@@ -132,11 +138,13 @@ def measure_layers(
     Activations with positions (pixels) count by their means over them, where samples are compared.
 
     Args:
-        activations: By layer, shape ``(N, C, ...)``.
+        activations: By layer in order of execution, shape ``(N, C, ...)``.
         gradients: Of the mean loss, by layer: with respect to the activations and of their shape;
             or with respect to the layer's weight, shape ``(C, ...)``, of which only the variance
             over a unit's weights is taken.
         targets: Class indices, shape ``(N,)``.
+        inputs: What the first layer reads, of the same kind as the activations; without it the
+            layer behind tells alone how diverse the first one should be.
         measures: Names from `PERFORMANCE_MEASURES`.
         axis: Of the units in the activations: 1 for channels first, -1 for tokens.
 
@@ -147,13 +155,16 @@ def measure_layers(
         ValueError: A measure is unknown.
     """
     check_measures(measures)
-    return {
-        measure: {
-            layer: _measured(measure, values, gradients.get(layer), targets, axis)
-            for layer, values in activations.items()
-        }
-        for measure in measures
-    }
+    found: dict[str, dict[str, float | Unavailable]] = {}
+    for measure in measures:
+        if measure == ACTIVATION_DIVERSITY:
+            found[measure] = _diversities(activations, inputs, targets, axis)
+        else:
+            found[measure] = {
+                layer: _measured(measure, values, gradients.get(layer), targets, axis)
+                for layer, values in activations.items()
+            }
+    return found
 
 
 def bottleneck_scores(measured: Mapping[str, Measured]) -> dict[str, float] | Unavailable:
@@ -210,8 +221,6 @@ def _shares(measure: str, values: Measured) -> dict[str, float] | None:
 def _measured(
     measure: str, values: Tensor, gradients: Tensor | None, targets: Tensor | None, axis: int
 ) -> float | Unavailable:
-    if measure == ACTIVATION_DIVERSITY:
-        return activation_diversity(_by_sample(values, axis))
     if measure == INFORMATION_FLOW:
         if targets is None:
             return Unavailable("no targets were given")
@@ -219,6 +228,30 @@ def _measured(
     if gradients is None:
         return Unavailable("no gradient was given for this layer")
     return _of_gradients(measure, values, gradients, axis)
+
+
+def _diversities(
+    activations: Mapping[str, Tensor], inputs: Tensor | None, targets: Tensor | None, axis: int
+) -> dict[str, float | Unavailable]:
+    clouds = {layer: _by_sample(values, axis) for layer, values in activations.items()}
+    given = None if inputs is None else _rank(_by_sample(inputs, axis))
+    asked = Unavailable("no targets were given") if targets is None else task_rank(targets)
+    last = None if isinstance(asked, Unavailable) else asked
+    sides = [given, *(_rank(cloud) for cloud in clouds.values()), last]
+    found: dict[str, float | Unavailable] = {}
+    for place, (layer, cloud) in enumerate(clouds.items()):
+        before, behind = sides[place] or sides[place + 2], sides[place + 2] or sides[place]
+        if before is None or behind is None:
+            found[layer] = Unavailable("neither what the layer gets nor what reads it was given")
+        else:
+            found[layer] = activation_diversity(cloud, before=before, behind=behind)
+    return found
+
+
+def _rank(cloud: Tensor) -> float:
+    """The effective rank; 1 where nothing varies."""
+    rank = effective_rank(spectrum(cloud))
+    return 1.0 if isinstance(rank, Unavailable) else max(1.0, rank)
 
 
 def _of_gradients(

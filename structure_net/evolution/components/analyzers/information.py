@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, TypedDict, TypeVar
@@ -12,10 +11,9 @@ import torch
 from torch import Tensor
 
 from structure_net.evolution.analysis import Lazy
+from structure_net.evolution.components.analyzers.flowing import around, floored
 from structure_net.evolution.components.analyzers.looking import (
-    hidden,
     labelled,
-    neighbours,
     observed,
     probed,
 )
@@ -243,81 +241,12 @@ def _bottlenecks(
     layers: Mapping[str, LayerObservation], ranks: Mapping[str, Measure], probe: Probe
 ) -> dict[str, Bottleneck]:
     known = _numbers(ranks)
-    around = {n: sides for n, sides in _around(layers, ranks, probe).items() if n in known}
+    sides = {n: pair for n, pair in around(layers, ranks, probe).items() if n in known}
     units = {name: layers[name].units for name in known}
-    return {found.layer: found for found in bottlenecks(known, units, around)}
+    return {found.layer: found for found in bottlenecks(known, units, sides)}
 
 
 def _ranking(
     layers: Mapping[str, LayerObservation], ranks: Mapping[str, Measure], probe: Probe
 ) -> dict[str, float]:
-    return pressures(_floored(ranks), _around(layers, ranks, probe))
-
-
-def _floored(ranks: Mapping[str, Measure]) -> dict[str, float]:
-    """A layer that does not vary counts as rank 1."""
-    return {n: 1.0 if isinstance(r, Unavailable) else max(1.0, float(r)) for n, r in ranks.items()}
-
-
-def _around(
-    layers: Mapping[str, LayerObservation], ranks: Mapping[str, Measure], probe: Probe
-) -> dict[str, tuple[float, float]]:
-    """What is before each hidden layer and what is asked of it; where one is not known, the other
-    stands for both."""
-    flow, known = neighbours(layers), _floored(ranks)
-    asked = {
-        name: known[name] if behind else _demand(layers[name].units, known[name], probe.targets)
-        for name, (_, behind) in flow.items()
-        if name in known
-    }
-    found = {}
-    for name in hidden(layers):
-        before, behind = flow[name]
-        gets = [known[n] for n in before if n in known]
-        gets = gets if before else _input_rank(layers[name], probe)
-        wanted = [asked[n] for n in behind if n in asked]
-        if name in known and (gets or wanted):
-            sides = (_geometric_mean(gets or wanted), _geometric_mean(wanted or gets))
-            found[name] = sides
-    return found
-
-
-def _demand(units: int, rank: float, targets: Any) -> float:
-    """The directions that the task asks of an output layer: the effective rank of its targets.
-
-    Of classes, one in each direction. Where the targets do not tell, that of the outputs.
-    """
-    if not isinstance(targets, Tensor) or not targets.dim() or not len(targets):
-        return rank
-    values = targets.detach().cpu().reshape(len(targets), -1)
-    if values.size(1) == 1 and units > 1 and not values.is_floating_point():
-        values = (values == values.unique()).double()
-    elif values.size(1) != units or not values.is_floating_point():
-        return rank
-    asked = effective_rank(spectrum(values))
-    return rank if isinstance(asked, Unavailable) else asked
-
-
-def _geometric_mean(values: Sequence[float]) -> float:
-    return math.exp(sum(map(math.log, values)) / len(values))
-
-
-def _input_rank(seen: LayerObservation, probe: Probe) -> list[float]:
-    """Of the network's input as the layer reads it: by channel or feature, or flattened."""
-    inputs, count = probe.inputs, seen.input_mean
-    if not isinstance(inputs, Tensor) or not inputs.is_floating_point() or count is None:
-        return []
-    values = _by_unit(inputs.detach().cpu(), len(count))
-    rank = None if values is None else effective_rank(spectrum(values))
-    return [] if rank is None or isinstance(rank, Unavailable) else [rank]
-
-
-def _by_unit(inputs: Tensor, units: int) -> Tensor | None:
-    """The network's inputs as samples of ``units`` values; None where they do not fit."""
-    if inputs.dim() < 2:
-        return None
-    if inputs[0].numel() == units:
-        return inputs.flatten(1)
-    if inputs.size(1) == units:
-        return inputs.flatten(2).mean(2)
-    return inputs.flatten(1, -2).mean(1) if inputs.size(-1) == units else None
+    return pressures(floored(ranks), around(layers, ranks, probe))

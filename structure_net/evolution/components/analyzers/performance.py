@@ -9,9 +9,11 @@ from typing import Any, ClassVar, TypedDict
 
 from torch import Tensor
 
+from structure_net.evolution.components.analyzers.flowing import around, floored
 from structure_net.evolution.components.analyzers.looking import hidden, labelled, observed, probed
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.interfaces import Analyzer
+from structure_net.evolution.metrics.bottlenecks import pressures
 from structure_net.evolution.metrics.information import LabelInformation
 from structure_net.evolution.metrics.performance import (
     ACTIVATION_DIVERSITY,
@@ -19,11 +21,11 @@ from structure_net.evolution.metrics.performance import (
     INFORMATION_FLOW,
     PERFORMANCE_MEASURES,
     PERFORMANCE_SENSITIVITY,
-    activation_diversity,
     bottleneck_scores,
     check_measures,
     counted_measures,
 )
+from structure_net.evolution.metrics.ranks import effective_rank, spectrum
 from structure_net.evolution.metrics.validity import Unavailable
 from structure_net.evolution.observation import LayerObservation, Need
 from structure_net.evolution.reductions.probing import Probe
@@ -35,8 +37,9 @@ class PerformanceAnalysis(TypedDict):
     """What `LayerPerformanceAnalyzer` reports, by layer in order of execution.
 
     ``performance_gradient_variance``: the variance of a unit's gradient over all values seen,
-    averaged over the units. ``performance_activation_diversity``: the effective rank of the centred
-    activations, in directions. ``performance_information_flow``: bits on the label that a linear
+    averaged over the units. ``performance_activation_diversity``: of hidden layers, the effective
+    rank over that at which they would pass on evenly from what they get to what is asked of them.
+    ``performance_information_flow``: bits on the label that a linear
     probe reads. ``performance_sensitivity``: to first order, the standard deviation of a sample's
     loss when each unit is scaled by an independent 1 + d, per standard deviation of d.
 
@@ -105,9 +108,7 @@ class LayerPerformanceAnalyzer(Analyzer):
         look, told = _Look(context, layers, probe), partial(_bits, probe.targets)
         found = {
             GRADIENT_VARIANCE: context.lazy(lambda: _each(layers, _variance)),
-            ACTIVATION_DIVERSITY: context.lazy(
-                lambda: self._of_probe(look, ACTIVATION_DIVERSITY, activation_diversity)
-            ),
+            ACTIVATION_DIVERSITY: context.lazy(lambda: self._diversity(look)),
             INFORMATION_FLOW: context.lazy(lambda: self._of_probe(look, INFORMATION_FLOW, told)),
             PERFORMANCE_SENSITIVITY: context.lazy(lambda: _each(layers, _sensitivity)),
         }
@@ -128,6 +129,13 @@ class LayerPerformanceAnalyzer(Analyzer):
             "performance_ranking": context.lazy(lambda: scores.get() or {}),
         }
 
+    def _diversity(self, look: _Look) -> dict[str, Measure]:
+        ranks = self._of_probe(look, ACTIVATION_DIVERSITY, _rank)
+        known = {name: rank for name, rank in ranks.items() if name in look.probe.values}
+        found = pressures(floored(known), around(look.layers, known, look.probe))
+        absent = Unavailable("the layer gives the outputs, or the probe has no values of it")
+        return {name: 1 / found[name] if name in found else absent for name in look.layers}
+
     def _of_probe(
         self, look: _Look, measure: str, compute: Callable[[Tensor], Measure]
     ) -> dict[str, Measure]:
@@ -139,6 +147,10 @@ class LayerPerformanceAnalyzer(Analyzer):
             return look.context.recall(self, layer, once, name=measure, reads="activations")
 
         return {layer: of(layer) for layer in look.layers}
+
+
+def _rank(values: Tensor) -> Measure:
+    return effective_rank(spectrum(values))
 
 
 def _bits(targets: Any, values: Tensor) -> Measure:

@@ -1,8 +1,16 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
-from structure_net.evolution.metrics import Bottleneck, bottlenecks, capacity_used, pressures
+from structure_net.evolution.metrics import (
+    Bottleneck,
+    Unavailable,
+    bottlenecks,
+    capacity_used,
+    pressures,
+    task_rank,
+)
 
 UNITS = {"a": 8, "b": 32, "c": 16}
 
@@ -64,3 +72,19 @@ def test_pressures_come_highest_first_and_are_those_of_the_bottlenecks() -> None
     assert list(found) == ["b", "a"]
     for bottleneck in bottlenecks(ranks, UNITS, around):
         assert bottleneck.pressure == pytest.approx(found[bottleneck.layer])
+
+
+def test_a_task_asks_for_a_direction_less_than_it_has_balanced_classes() -> None:
+    classes = torch.arange(40) % 5
+    # The fifth singular value is 0 up to the root of rounding.
+    assert float(task_rank(classes)) == pytest.approx(4.0, abs=1e-6)
+    assert float(task_rank(classes.unsqueeze(1))) == pytest.approx(4.0, abs=1e-6)
+    values = torch.randn(40, 1, generator=torch.Generator().manual_seed(0)).expand(40, 3)
+    assert float(task_rank(values.double())) == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "targets", [torch.tensor(1.0), torch.zeros(4), torch.zeros(4, 2, dtype=torch.int64)]
+)
+def test_targets_that_ask_for_nothing_say_so(targets: torch.Tensor) -> None:
+    assert isinstance(task_rank(targets), Unavailable)

@@ -20,6 +20,7 @@ from structure_net.evolution.metrics import (
     measure_layers,
     performance_sensitivity,
     spectrum,
+    task_rank,
 )
 
 
@@ -53,9 +54,39 @@ def test_gradient_variance_is_the_mean_of_the_units_variances() -> None:
     assert gradient_variance(tokens, axis=-1) == pytest.approx(sum(by_unit) / 3, abs=1e-12)
 
 
-def test_diversity_is_the_effective_rank_of_the_centred_activations() -> None:
+def test_diversity_is_the_effective_rank_relative_to_the_neighbours() -> None:
     activations = drawn(50, 6) + 5
-    assert activation_diversity(activations) == effective_rank(spectrum(activations))
+    rank = float(effective_rank(spectrum(activations)))
+    found = activation_diversity(activations, before=9.0, behind=4.0)
+    assert found == pytest.approx(rank / 6, abs=1e-12)
+    assert activation_diversity(torch.ones(50, 6), before=9.0, behind=4.0) == pytest.approx(1 / 6)
+
+
+def test_the_neighbours_in_caches_are_the_layers_the_inputs_and_the_task() -> None:
+    a, b, inputs, targets = (
+        drawn(60, 8),
+        drawn(60, 3, seed=1),
+        drawn(60, 9, seed=2),
+        torch.arange(60) % 5,
+    )
+    ranks = [float(effective_rank(spectrum(cloud))) for cloud in (inputs, a, b)]
+    asked = float(task_rank(targets))
+    assert asked == pytest.approx(4.0, abs=1e-6)
+
+    def diversity(**options: Tensor) -> dict[str, float | Unavailable]:
+        measures = ["activation_diversity"]
+        return measure_layers({"a": a, "b": b}, {}, measures=measures, **options)[measures[0]]
+
+    assert diversity(inputs=inputs, targets=targets) == {
+        "a": pytest.approx(ranks[1] / (ranks[0] * ranks[2]) ** 0.5),
+        "b": pytest.approx(ranks[2] / (ranks[1] * asked) ** 0.5),
+    }
+    assert diversity() == {
+        "a": pytest.approx(ranks[1] / ranks[2]),
+        "b": pytest.approx(ranks[2] / ranks[1]),
+    }
+    alone = measure_layers({"a": a}, {}, measures=["activation_diversity"])
+    assert isinstance(alone["activation_diversity"]["a"], Unavailable)
 
 
 def test_information_flow_is_the_label_information() -> None:

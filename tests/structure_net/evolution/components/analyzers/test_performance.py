@@ -53,7 +53,7 @@ def caches(
 def test_the_observed_measures_are_those_of_caches() -> None:
     network, inputs, targets = made()
     found = analyzed(network, inputs, targets)
-    expected = measure_layers(*caches(network, inputs, targets), targets)
+    expected = measure_layers(*caches(network, inputs, targets), targets, inputs=inputs)
     for measure, key in KEYS.items():
         for layer in ("0", "2"):
             value = float(expected[measure][layer])
