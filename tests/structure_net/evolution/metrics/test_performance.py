@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -73,7 +74,7 @@ def test_the_neighbours_in_caches_are_the_layers_the_inputs_and_the_task() -> No
     asked = float(task_rank(targets))
     assert asked == pytest.approx(4.0, abs=1e-6)
 
-    def diversity(**options: Tensor) -> dict[str, float | Unavailable]:
+    def diversity(**options: Any) -> dict[str, float | Unavailable]:
         measures = ["activation_diversity"]
         return measure_layers({"a": a, "b": b}, {}, measures=measures, **options)[measures[0]]
 
