@@ -16,7 +16,7 @@ from structure_net.evolution.components import (
     NetworkStatsAnalyzer,
     StandardExtremaAnalyzer,
 )
-from structure_net.evolution.components.strategies.extrema import _drawn
+from structure_net.evolution.components.strategies.feasible import drawn_pairs
 from structure_net.evolution.metrics import dead_units, overactive_units, saturated_units
 from structure_net.surgery import AddConnections, AddNeurons, InsertLayer, ResetNeurons
 
@@ -287,11 +287,11 @@ def test_impossible_growth_is_refused(options: dict[str, Any], message: str) -> 
 def test_draws_follow_their_weights_and_never_repeat() -> None:
     weight = torch.tensor([[0.0, 1.0, 1.0, 8.0]]).expand(4000, -1)
     generator = torch.Generator().manual_seed(0)
-    one = _drawn(weight, 1, generator)
+    one = drawn_pairs(weight, 1, generator)
     counts = torch.bincount(torch.tensor([column for _, column in one]), minlength=4) / 4000
     # Binomial standard deviation sqrt(.8 * .2 / 4000) = .006; five of them.
     torch.testing.assert_close(counts, torch.tensor([0.0, 0.1, 0.1, 0.8]), atol=0.032, rtol=0)
-    all_of_them = _drawn(weight[:2], 10, generator)
+    all_of_them = drawn_pairs(weight[:2], 10, generator)
     assert all_of_them == [(row, column) for row in range(2) for column in (1, 2, 3)]
 
 

@@ -6,16 +6,18 @@ from collections.abc import Iterator, Mapping, Sized
 from typing import Any, Final
 
 import torch
-from torch import Tensor
 
-from structure_net.core.sparsity import SparseLayer
 from structure_net.core.statistics import network_stats
-from structure_net.errors import SurgeryError, TraceError
+from structure_net.evolution.components.strategies.feasible import (
+    drawn_pairs,
+    editable_layers,
+    generator_of,
+    possible,
+    sparse_layer,
+)
 from structure_net.evolution.context import NetworkContext
-from structure_net.evolution.editing import derived_seed
 from structure_net.evolution.interfaces import EditingStrategy, Proposal
-from structure_net.surgery import preview
-from structure_net.surgery.edits import AddConnections, AddNeurons, Edit, InsertLayer, ResetNeurons
+from structure_net.surgery.edits import AddConnections, AddNeurons, InsertLayer, ResetNeurons
 
 Pairs = tuple[tuple[int, int], ...]
 
@@ -96,13 +98,13 @@ class ExtremaGrowthStrategy(EditingStrategy):
         """New connections into the dead units of each sparse layer."""
         found: dict[str, Pairs] = {}
         for name, dead in analysis["extrema_dead"].items():
-            layer = _sparse(context, name)
+            layer = sparse_layer(context, name)
             if layer is None or not dead:
                 continue
             activity = analysis["extrema_input_activity"].get(name, torch.ones(layer.in_channels))
             free = ~layer.pattern.mask().cpu()[list(dead)]
-            generator = _generator(context, "revival", name)
-            chosen = _drawn(activity * free, self.patch_size, generator)
+            generator = generator_of(context, "revival", name)
+            chosen = drawn_pairs(activity * free, self.patch_size, generator)
             if chosen:
                 found[name] = tuple((dead[row], column) for row, column in chosen)
         return found
@@ -113,15 +115,15 @@ class ExtremaGrowthStrategy(EditingStrategy):
         """New connections out of saturated units, for each sparse layer that reads some."""
         wanted = {name: units for name, units in analysis["extrema_saturated"].items() if units}
         for reader, sources in _by_reader(wanted, analysis["extrema_readers"]).items():
-            layer = _sparse(context, reader)
+            layer = sparse_layer(context, reader)
             if layer is None:
                 continue
             saturated = sorted({unit for name in sources for unit in wanted[name]})
             taken = layer.pattern.mask().cpu()
             for pair in revivals.get(reader, ()):
                 taken[pair] = True
-            generator = _generator(context, "relief", reader)
-            chosen = _drawn((~taken[:, saturated].T).double(), self.patch_size, generator)
+            generator = generator_of(context, "relief", reader)
+            chosen = drawn_pairs((~taken[:, saturated].T).double(), self.patch_size, generator)
             pairs = tuple(sorted((column, saturated[row]) for row, column in chosen))
             if pairs:
                 reason = f"relieve {_units(saturated, 'saturated')} of {', '.join(sources)}"
@@ -129,20 +131,20 @@ class ExtremaGrowthStrategy(EditingStrategy):
 
     def _dense(self, context: NetworkContext, analysis: Any) -> Iterator[Proposal]:
         extreme = [name for name, ratio in analysis["extrema_ratio"].items() if ratio > 0]
-        dense = [name for name in extreme if _sparse(context, name) is None]
+        dense = [name for name in extreme if sparse_layer(context, name) is None]
         if not dense:
             return
         context = context.with_example()
-        editable = _editable(context)
+        editable = editable_layers(context)
         for name in dense:
             if name not in editable:
                 continue
             dead, saturated = analysis["extrema_dead"][name], analysis["extrema_saturated"][name]
             units, step = editable[name].size, editable[name].granularity
-            if dead and step == 1 and _possible(context, ResetNeurons(name, dead)):
+            if dead and step == 1 and possible(context, ResetNeurons(name, dead)):
                 yield Proposal(ResetNeurons(name, dead), f"reset {_units(dead)} of {units}")
             count = -(-len(saturated) // step) * step
-            if saturated and _possible(context, AddNeurons(name, count)):
+            if saturated and possible(context, AddNeurons(name, count)):
                 reason = f"relieve {_units(saturated, 'saturated')} of {units}"
                 yield Proposal(AddNeurons(name, count), reason)
 
@@ -155,44 +157,17 @@ class ExtremaGrowthStrategy(EditingStrategy):
             return
         if len(network_stats(context.network)["layers"]) >= self.max_layers:
             return
-        if _possible(context, InsertLayer(name)):
+        if possible(context, InsertLayer(name)):
             share = f"{ratios[name]:.0%} dead or saturated, above {self.extrema_threshold:.0%}"
             yield Proposal(InsertLayer(name), share)
 
 
 def _revival(name: str, pairs: Pairs, context: NetworkContext) -> Proposal:
     units = len({unit for unit, _ in pairs})
-    layer = _sparse(context, name)
+    layer = sparse_layer(context, name)
     assert layer is not None
     reason = f"revive {units} dead {_noun(units)} of {layer.out_channels}"
     return Proposal(AddConnections(name, pairs, scale=_REVIVAL_SCALE), reason)
-
-
-def _sparse(context: NetworkContext, name: str) -> SparseLayer | None:
-    layer = context.network.get_submodule(name)
-    return layer if isinstance(layer, SparseLayer) else None
-
-
-def _possible(context: NetworkContext, edit: Edit) -> bool:
-    """Whether surgery would carry the edit out."""
-    try:
-        preview(context.network, edit, context.with_example().example)
-    except SurgeryError:
-        return False
-    return True
-
-
-def _editable(context: NetworkContext) -> Mapping[str, Any]:
-    """The layers whose width can be edited, none where the network cannot be traced.
-
-    Tracing takes a second, so that it is left to networks with dense layers.
-    """
-    from structure_net.graph import graph_of
-
-    try:
-        return graph_of(context.network, context.with_example().example).editable
-    except TraceError:
-        return {}
 
 
 def _by_reader(
@@ -204,29 +179,6 @@ def _by_reader(
         for reader in readers.get(name, ()):
             found.setdefault(reader, []).append(name)
     return found
-
-
-def _generator(context: NetworkContext, *purpose: str) -> torch.Generator:
-    seed = derived_seed(context.seed, context.iteration, len(context.journal), *purpose)
-    return torch.Generator().manual_seed(seed)
-
-
-def _drawn(weight: Tensor, count: int, generator: torch.Generator) -> list[tuple[int, int]]:
-    """Up to ``count`` entries of each row, without replacement, in proportion to ``weight``.
-
-    An exponential race: the entries with the smallest :math:`E_j / w_j` win (Efraimidis and
-    Spirakis 2006). Entries of weight 0 never do.
-
-    Returns:
-        Pairs (row, column), sorted.
-    """
-    uniform = torch.rand(weight.shape, generator=generator, dtype=torch.float64)
-    rank = -torch.log1p(-uniform) / weight.double()
-    rank[weight == 0] = torch.inf
-    times, columns = rank.topk(min(count, weight.size(1)), largest=False)
-    rows = torch.arange(len(weight)).unsqueeze(1).expand_as(columns)
-    won = torch.isfinite(times)
-    return sorted(zip(rows[won].tolist(), columns[won].tolist(), strict=True))
 
 
 def _units(units: Sized, kind: str = "dead") -> str:

@@ -1,0 +1,68 @@
+"""What strategies ask of a network before they propose, and how they draw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from structure_net.core.sparsity import SparseLayer
+from structure_net.errors import SurgeryError, TraceError
+from structure_net.evolution.context import NetworkContext
+from structure_net.evolution.editing import derived_seed
+from structure_net.graph.channels import ChannelGroup
+from structure_net.surgery import preview
+from structure_net.surgery.edits import Edit
+
+
+def sparse_layer(context: NetworkContext, name: str) -> SparseLayer | None:
+    """The layer of that name if it is sparse, else None."""
+    layer = context.network.get_submodule(name)
+    return layer if isinstance(layer, SparseLayer) else None
+
+
+def possible(context: NetworkContext, edit: Edit) -> bool:
+    """Whether surgery would carry the edit out."""
+    try:
+        preview(context.network, edit, context.with_example().example)
+    except SurgeryError:
+        return False
+    return True
+
+
+def editable_layers(context: NetworkContext) -> Mapping[str, ChannelGroup]:
+    """The layers whose width can be edited, none where the network cannot be traced.
+
+    Tracing takes a second, so that it is left to networks with dense layers.
+    """
+    from structure_net.graph import graph_of
+
+    try:
+        return graph_of(context.network, context.with_example().example).editable
+    except TraceError:
+        return {}
+
+
+def generator_of(context: NetworkContext, *purpose: str) -> torch.Generator:
+    """Draws that follow from the seed, the moment and a purpose."""
+    seed = derived_seed(context.seed, context.iteration, len(context.journal), *purpose)
+    return torch.Generator().manual_seed(seed)
+
+
+def drawn_pairs(weight: Tensor, count: int, generator: torch.Generator) -> list[tuple[int, int]]:
+    """Up to ``count`` entries of each row, without replacement, in proportion to ``weight``.
+
+    An exponential race: the entries with the smallest :math:`E_j / w_j` win (Efraimidis and
+    Spirakis 2006). Entries of weight 0 never do.
+
+    Returns:
+        Pairs (row, column), sorted.
+    """
+    uniform = torch.rand(weight.shape, generator=generator, dtype=torch.float64)
+    rank = -torch.log1p(-uniform) / weight.double()
+    rank[weight == 0] = torch.inf
+    times, columns = rank.topk(min(count, weight.size(1)), largest=False)
+    rows = torch.arange(len(weight)).unsqueeze(1).expand_as(columns)
+    won = torch.isfinite(times)
+    return sorted(zip(rows[won].tolist(), columns[won].tolist(), strict=True))
