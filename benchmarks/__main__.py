@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import batching, evolving, graphs, importing, surgery, topology, tracing
+from benchmarks import batching, evolving, graphs, importing, observing, surgery, topology, tracing
 from benchmarks.harness import Figure, table
 from structure_net.errors import DatasetError
 
@@ -20,6 +20,7 @@ GROUPS = {
     "evolving": evolving.figures,
     "topology": topology.figures,
     "graphs": graphs.figures,
+    "observing": observing.figures,
 }
 
 

@@ -67,7 +67,8 @@ class AnalysisMemory:
             compute: Takes nothing.
             name: Tells several values of the same owner and layers apart.
             reads: What an edit must touch to make it false: "weights", these layers; "activations",
-                also any layer in front of them.
+                any layer in front of them, unless the edit kept the network's function and the
+                layers' number of units.
         """
         depends = _names(layers)
         key = (id(owner), (depends, name))
@@ -105,20 +106,22 @@ class AnalysisMemory:
         self.moment += 1
         self._cached.clear()
 
-    def edited(self, touched: Iterable[str], behind: Iterable[str] | None = None) -> None:
+    def edited(self, touched: Iterable[str], moved: Iterable[str] | None = None) -> None:
         """An edit was made.
 
         Args:
             touched: The layers whose weights or connections it changed.
-            behind: The layers whose activations may be others now, beyond these; None: any.
+            moved: The layers whose activations may be others now; None: any.
         """
         self.moment += 1
-        weights = frozenset(touched)
-        activations = None if behind is None else weights | frozenset(behind)
+        changed = {
+            "weights": frozenset(touched),
+            "activations": None if moved is None else frozenset(moved),
+        }
 
         def holds(entry: _Entry) -> bool:
-            changed = weights if entry.reads == "weights" else activations
-            return entry.layers is not None and changed is not None and not entry.layers & changed
+            false = changed[entry.reads]
+            return entry.layers is not None and false is not None and not entry.layers & false
 
         self._cached = {key: entry for key, entry in self._cached.items() if holds(entry)}
 

@@ -30,9 +30,8 @@ from structure_net.evolution.looking import look
 from structure_net.evolution.memory import AnalysisMemory
 from structure_net.evolution.touching import (
     HeldTensors,
-    behind,
     held_tensors,
-    preserve,
+    moved,
     touched,
 )
 from structure_net.evolution.triggers import Progress, Trigger
@@ -265,12 +264,12 @@ class EvolutionSession:
         if type(rule.strategy).grow is not EditingStrategy.grow:
             self._memory.trained()
             return
-        edits = [e.edit for e in self._context.journal[entries:] if isinstance(e, EditEntry)]
+        edits = [e for e in self._context.journal[entries:] if isinstance(e, EditEntry)]
         if not edits:
             return
         layers, observed = touched(held, self._context.network), self._context.observation
         order = list(observed.layers) if observed else None
-        self._memory.edited(layers, () if preserve(edits) else behind(layers, order))
+        self._memory.edited(layers, moved(edits, layers, order))
 
     def _check_optimizer(self, left_out: set[int]) -> None:
         """Lets go of an optimizer that growth by hand left behind; a trainer makes a new one."""

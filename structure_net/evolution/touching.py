@@ -13,10 +13,10 @@ from structure_net.surgery.edits import (
     AddNeurons,
     AddResidualBlock,
     DoubleWidth,
-    Edit,
     InsertLayer,
     SplitNeurons,
 )
+from structure_net.surgery.entries import EditEntry
 
 PRESERVING: Final = (AddNeurons, SplitNeurons, DoubleWidth, InsertLayer, AddResidualBlock)
 """The edits that are the identity at birth."""
@@ -47,26 +47,29 @@ def touched(before: HeldTensors, network: nn.Module) -> frozenset[str]:
     return frozenset(_layer_of(name, layers) for name in changed)
 
 
-def behind(layers: frozenset[str], order: Sequence[str] | None) -> tuple[str, ...] | None:
-    """The layers whose activations may differ when those of ``layers`` do.
+def moved(
+    entries: Iterable[EditEntry], layers: frozenset[str], order: Sequence[str] | None
+) -> tuple[str, ...] | None:
+    """The layers whose activations may be others after edits.
 
     Args:
-        layers: The layers that were touched.
+        entries: The edits, as strategies propose them.
+        layers: The layers that they touched.
         order: All layers in order of execution; None where it is not known.
 
     Returns:
-        The first of them and all that run after it, all where one has no place in the order;
-        None, for any layer, where there is no order.
+        Where all edits keep the network's function: the layers that are new or have another width.
+        Else the first of ``layers`` and all that run after it, all where one has no place in the
+        order. None, for any layer, where there is no order.
     """
     if order is None:
         return None
+    entries = tuple(entries)
+    if all(isinstance(entry.edit, PRESERVING) for entry in entries):
+        resized = {change.layer for entry in entries for change in entry.changes}
+        return tuple(sorted(resized | (layers - set(order))))
     places = [order.index(layer) if layer in order else 0 for layer in layers]
     return tuple(order[min(places) :]) if places else ()
-
-
-def preserve(edits: Iterable[Edit]) -> bool:
-    """Whether all ``edits``, as strategies propose them, leave the network's function as it is."""
-    return all(isinstance(edit, PRESERVING) for edit in edits)
 
 
 def _same(before: Tensor | None, after: Tensor | None) -> bool:

@@ -19,9 +19,10 @@ from structure_net.evolution import (
 )
 from structure_net.evolution.components import StandardNetworkTrainer
 from structure_net.evolution.memory import AnalysisMemory
-from structure_net.evolution.touching import behind, held_tensors, touched
+from structure_net.evolution.touching import held_tensors, moved, touched
 from structure_net.surgery import AddNeurons, RemoveNeurons, apply
 from structure_net.surgery.edits import Edit
+from structure_net.surgery.entries import EditEntry, WidthChange
 
 
 class Counter:
@@ -69,19 +70,19 @@ def test_training_forgets_everything() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reached", "again"),
+    ("moved_layers", "again"),
     [
         (("b", "c"), ["b", "c, activations", "a and b", "all"]),
         ((), ["b", "a and b", "all"]),
         (None, ["b", "a, activations", "c, activations", "a and b", "all"]),
     ],
 )
-def test_an_edit_forgets_what_it_touched_and_what_lies_behind(
-    reached: tuple[str, ...] | None, again: list[str]
+def test_an_edit_forgets_the_weights_it_touched_and_the_activations_it_moved(
+    moved_layers: tuple[str, ...] | None, again: list[str]
 ) -> None:
     memory, counter, owner = AnalysisMemory(), Counter(), object()
     filled(memory, owner, counter)
-    memory.edited({"b"}, reached)
+    memory.edited({"b"}, moved_layers)
     counter.calls.clear()
     filled(memory, owner, counter)
     assert counter.calls == again
@@ -128,12 +129,24 @@ def test_the_layers_that_an_edit_touched_are_told_by_their_tensors() -> None:
     assert touched(held, copy.deepcopy(network)) == {"0", "2", "4"}
 
 
-def test_what_lies_behind_is_all_that_runs_later() -> None:
+def entry(edit: Edit, *changes: WidthChange) -> EditEntry:
+    return EditEntry(edit, changes=changes)
+
+
+def test_an_edit_that_keeps_the_function_moves_the_layers_that_it_widens() -> None:
     order = ["a", "b", "c", "d"]
-    assert behind(frozenset(("c", "b")), order) == ("b", "c", "d")
-    assert behind(frozenset(), order) == ()
-    assert behind(frozenset(("norm",)), order) == ("a", "b", "c", "d")
-    assert behind(frozenset("a"), None) is None
+    widened = entry(AddNeurons("b", 2), WidthChange("b", 4, 6))
+    assert moved([widened], frozenset(("b", "c")), order) == ("b",)
+    assert moved([widened], frozenset(("b", "new")), order) == ("b", "new")
+    assert moved([widened], frozenset("b"), None) is None
+
+
+def test_any_other_edit_moves_all_that_runs_later() -> None:
+    order = ["a", "b", "c", "d"]
+    pruned = entry(RemoveNeurons("b", (0,)), WidthChange("b", 4, 3))
+    assert moved([pruned], frozenset(("c", "b")), order) == ("b", "c", "d")
+    assert moved([pruned], frozenset(("norm",)), order) == ("a", "b", "c", "d")
+    assert moved([pruned], frozenset(), order) == ()
 
 
 class Watching(Analyzer):
