@@ -154,7 +154,7 @@ class GradientAnalyzer(Analyzer):
         scales = {name: _scale(parameters) for name, parameters in owned.items()}
         size = next((one.batch_size for one in seen.parameters.values()), 0.0)
         batch = max(round(size), 1)
-        expansion = context.lazy(partial(self._expansion, seen))
+        natural = context.lazy(partial(self._natural, seen))
         return {
             "gradient_norm": {name: _norm(parameters) for name, parameters in owned.items()},
             "gradient_variance": {name: _variance(scale) for name, scale in scales.items()},
@@ -178,26 +178,35 @@ class GradientAnalyzer(Analyzer):
                 for name, one in seen.sample_gradients.items()
             },
             "gradient_newborn": self._newborn(context, seen, owned),
-            "gradient_expansion": expansion,
-            "gradient_ranking": context.lazy(lambda: _ranking(expansion.get())),
+            "gradient_expansion": context.lazy(lambda: self._expansion(seen, natural.get())),
+            "gradient_ranking": context.lazy(lambda: _ranking(natural.get())),
         }
 
-    def _expansion(self, seen: Observation) -> dict[str, tuple[PlaceScores, ...] | Unavailable]:
+    def _natural(self, seen: Observation) -> dict[str, tuple[Tensor, ...]]:
+        """The gains of `natural_expansion`, by layer and reader."""
         return {
-            name: tuple(self._scores(place) for place in seen.places[name])
+            name: tuple(natural_expansion(place, damping=self.damping).gains for place in places)
+            for name, places in seen.places.items()
+        }
+
+    def _expansion(
+        self, seen: Observation, natural: Mapping[str, tuple[Tensor, ...]]
+    ) -> dict[str, tuple[PlaceScores, ...] | Unavailable]:
+        return {
+            name: tuple(map(self._scores, seen.places[name], natural[name]))
             if name in seen.places
             else Unavailable(_WITHOUT_PLACE)
             for name, layer in seen.layers.items()
             if layer.readers
         }
 
-    def _scores(self, place: PlaceMoments) -> PlaceScores:
+    def _scores(self, place: PlaceMoments, natural: Tensor) -> PlaceScores:
         damping = self.damping
         return PlaceScores(
             reader=place.reader,
             gradmax=gradmax_expansion(place).gains,
             tiny=tiny_expansion(place, damping=damping).gains,
-            natural=natural_expansion(place, damping=damping).gains,
+            natural=natural,
             present=float(natural_score(place, damping=damping)),
             bottleneck=float(expressivity_bottleneck(place, damping=damping)),
         )
@@ -286,12 +295,8 @@ def _share(
     return NewbornShare(len(young), len(young) / layer.units, share_of_squares(rows, mask))
 
 
-def _ranking(
-    expansion: Mapping[str, tuple[PlaceScores, ...] | Unavailable],
-) -> dict[str, float]:
+def _ranking(natural: Mapping[str, tuple[Tensor, ...]]) -> dict[str, float]:
     best = {
-        name: max(float(place.natural[:1].sum()) for place in places)
-        for name, places in expansion.items()
-        if not isinstance(places, Unavailable)
+        name: max(float(gains[:1].sum()) for gains in places) for name, places in natural.items()
     }
     return dict(sorted(best.items(), key=lambda item: -item[1]))
