@@ -11,19 +11,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from structure_net.visualization.canvas import (
+    BLUE,
+    FAINT,
+    GREEN,
+    INK,
+    PURPLE,
+    VERMILLION,
+    legible,
+)
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's palette, which stays distinct under the common colour-vision deficiencies.
-_BLUE, _VERMILLION, _GREEN, _PURPLE, _INK, _FAINT = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#333333",
-    "#BBBBBB",
-)
 _LABEL_ROWS = 3
 _LABEL_SIZE = 8
 _NEAR = 0.06
@@ -125,22 +126,9 @@ def plot_evolution(curve: EvolutionCurve, *, axes: tuple[Axes, Axes] | None = No
     _draw_size(size, curve)
     _draw_marks(quality, size, curve.marks)
     if curve.title:
-        title = _legible(curve.title)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", color=_INK)
+        title = legible(curve.title)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", color=INK)
     return figure
-
-
-def _legible(text: str) -> str:
-    """The text with a box for each letter that the font lacks, and with dollar signs as they are.
-
-    matplotlib draws the same box, but warns; and it reads what stands between dollars as a formula.
-    """
-    from matplotlib.font_manager import FontProperties, findfont, get_font
-
-    known = get_font(findfont(FontProperties())).get_charmap()
-    box = "\N{WHITE SQUARE}" if ord("\N{WHITE SQUARE}") in known else "?"
-    drawn = (letter if letter == "\n" or ord(letter) in known else box for letter in text)
-    return "".join(drawn).replace("$", r"\$")
 
 
 def _check(curve: EvolutionCurve) -> None:
@@ -174,8 +162,8 @@ def _draw_quality(axes: Axes, curve: EvolutionCurve) -> None:
     _frame(axes, measure)
     ends: list[_End] = []
     for part, name, colour, style, marker in (
-        ("train", "training", _VERMILLION, "--", "s"),
-        ("validation", "validation", _BLUE, "-", "o"),
+        ("train", "training", VERMILLION, "--", "s"),
+        ("validation", "validation", BLUE, "-", "o"),
     ):
         pairs = _values(curve.points, f"{part}_{measure}")
         if pairs:
@@ -186,7 +174,7 @@ def _draw_quality(axes: Axes, curve: EvolutionCurve) -> None:
             ends.append(_End(times[-1], values[-1], _said(values[-1], measure), colour))
     levels = [(r.name, x) for r in curve.references if (x := getattr(r, measure)) is not None]
     for (name, level), colour in zip(levels, _cycle(len(levels)), strict=True):
-        label = f"{_legible(name)} ({_said(level, measure)})"
+        label = f"{legible(name)} ({_said(level, measure)})"
         axes.axhline(level, color=colour, lw=1.4, ls=(0, (1, 1.5)), label=label)
     _limit(axes, curve, [level for _, level in levels])
     _name_ends(axes, ends)
@@ -207,7 +195,7 @@ def _values(points: Sequence[EvolutionPoint], name: str) -> list[tuple[float, fl
 
 
 def _cycle(count: int) -> list[str]:
-    colours = (_GREEN, _PURPLE, _INK)
+    colours = (GREEN, PURPLE, INK)
     return [colours[index % len(colours)] for index in range(count)]
 
 
@@ -257,8 +245,8 @@ def _draw_size(axes: Axes, curve: EvolutionCurve) -> None:
     _frame(axes, "live count")
     ends: list[_End] = []
     for counts, name, colour, style in (
-        ([p.parameters for p in curve.points], "parameters", _PURPLE, "--"),
-        ([p.connections for p in curve.points], "connections", _GREEN, "-"),
+        ([p.parameters for p in curve.points], "parameters", PURPLE, "--"),
+        ([p.connections for p in curve.points], "connections", GREEN, "-"),
     ):
         times, steps = _steps(curve, counts)
         axes.plot(times, steps, style, color=colour, label=name, lw=1.8)
@@ -267,7 +255,7 @@ def _draw_size(axes: Axes, curve: EvolutionCurve) -> None:
     axes.set_ylim(0, 1.12 * max(p.parameters for p in curve.points))
     _name_ends(axes, ends)
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    axes.set_xlabel("wall-clock time (seconds)", color=_INK)
+    axes.set_xlabel("wall-clock time (seconds)", color=INK)
     axes.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none", fontsize=9)
 
 
@@ -285,7 +273,7 @@ def _steps(curve: EvolutionCurve, counts: Sequence[int]) -> tuple[list[float], l
 def _draw_marks(quality: Axes, size: Axes, marks: Sequence[GrowthMark]) -> None:
     for mark in marks:
         for axes in (quality, size):
-            axes.axvline(mark.seconds, color=_FAINT, lw=1.0, zorder=0)
+            axes.axvline(mark.seconds, color=FAINT, lw=1.0, zorder=0)
     ends = [float("-inf")] * _LABEL_ROWS
     for mark in marks:
         place = float(quality.transData.transform((mark.seconds, 0.0))[0])
@@ -303,7 +291,7 @@ def _half_width(axes: Axes, label: str) -> float:
 
 def _name_mark(axes: Axes, mark: GrowthMark, *, row: int) -> None:
     axes.annotate(
-        _legible(mark.label),
+        legible(mark.label),
         (mark.seconds, 1.0),
         xycoords=("data", "axes fraction"),
         xytext=(0, 3 + 12 * row),
@@ -311,13 +299,13 @@ def _name_mark(axes: Axes, mark: GrowthMark, *, row: int) -> None:
         ha="center",
         va="bottom",
         fontsize=_LABEL_SIZE,
-        color=_INK,
+        color=INK,
     )
 
 
 def _frame(axes: Axes, label: str) -> None:
-    axes.set_ylabel(label, color=_INK)
+    axes.set_ylabel(label, color=INK)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#EEEEEE", lw=0.8)
     axes.set_axisbelow(True)
-    axes.tick_params(colors=_INK)
+    axes.tick_params(colors=INK)
