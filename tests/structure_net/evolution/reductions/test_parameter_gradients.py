@@ -5,7 +5,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from structure_net.evolution.reductions.parameter_gradients import ParameterGradients
+from structure_net.evolution.reductions.parameter_gradients import (
+    ParameterGradient,
+    ParameterGradients,
+)
 from structure_net.evolution.reductions.passing import Pass
 
 
@@ -29,6 +32,7 @@ def test_moments_are_those_of_the_batches_gradients() -> None:
         )
         torch.testing.assert_close(one.mean, single.mean(0), atol=1e-12, rtol=0)
         torch.testing.assert_close(one.second_moment, single.square().mean(0), atol=1e-12, rtol=0)
+        assert isinstance(one, ParameterGradient)
         assert one.batches == 3
         assert one.batch_size == pytest.approx(3 / (1 / 6 + 1 / 3 + 1 / 3))
 
