@@ -15,11 +15,13 @@ from structure_net.evolution.components import (
     ExtremaGrowthStrategy,
     NetworkContext,
     NetworkStatsAnalyzer,
+    ResidualBlockGrowthStrategy,
+    SimpleInformationFlowAnalyzer,
     StandardExtremaAnalyzer,
     StandardNetworkTrainer,
 )
 from structure_net.evolution.interfaces import Analyzer, GrowthStrategy
-from structure_net.surgery import AddNeurons, edit
+from structure_net.surgery import AddNeurons, AddResidualBlock, edit
 from structure_net.testing import check_analyzer, check_strategy
 from tests.judging import accuracy
 
@@ -64,8 +66,8 @@ def test_multi_scale_evolution(digits: Dataset) -> None:
     medium_system.add_component(StandardNetworkTrainer(epochs=5))
 
     fine_system = ComposableEvolutionSystem()
-    fine_system.add_component(StandardExtremaAnalyzer())
-    fine_system.add_component(ExtremaGrowthStrategy(patch_size=5))
+    fine_system.add_component(SimpleInformationFlowAnalyzer())
+    fine_system.add_component(ResidualBlockGrowthStrategy())
     fine_system.add_component(StandardNetworkTrainer(epochs=3))
 
     context = sparse_context(digits, 0.05)
@@ -75,6 +77,7 @@ def test_multi_scale_evolution(digits: Dataset) -> None:
 
     assert len(context.history) == 3 * 10 + 2 * 5 + 3
     assert context.iteration == 6
+    assert isinstance(context.journal.edits[-1].edit, AddResidualBlock)
     assert accuracy(context, digits) > 0.85
 
 

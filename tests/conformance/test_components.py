@@ -12,8 +12,10 @@ from structure_net.evolution.components import (
     HebbianAnalyzer,
     HomologicalAnalyzer,
     HybridGrowthStrategy,
+    InformationFlowGrowthStrategy,
     LayerPerformanceAnalyzer,
     NetworkStatsAnalyzer,
+    ResidualBlockGrowthStrategy,
     SensitivityAnalyzer,
     SimpleInformationFlowAnalyzer,
     StandardExtremaAnalyzer,
@@ -40,6 +42,14 @@ EXPORTED = {
             "tournament",
         ),
         (StandardExtremaAnalyzer(),),
+    ),
+    "InformationFlowGrowthStrategy": (
+        InformationFlowGrowthStrategy(),
+        (SimpleInformationFlowAnalyzer(),),
+    ),
+    "ResidualBlockGrowthStrategy": (
+        ResidualBlockGrowthStrategy(),
+        (SimpleInformationFlowAnalyzer(),),
     ),
     "StandardNetworkTrainer": (StandardNetworkTrainer(epochs=2), ()),
 }

@@ -16,6 +16,8 @@ from structure_net.evolution.components.presets import create_standard_evolution
 from structure_net.evolution.components.strategies import (
     ExtremaGrowthStrategy,
     HybridGrowthStrategy,
+    InformationFlowGrowthStrategy,
+    ResidualBlockGrowthStrategy,
 )
 from structure_net.evolution.components.trainers import StandardNetworkTrainer
 from structure_net.evolution.context import NetworkContext
@@ -29,9 +31,11 @@ __all__ = [
     "HebbianAnalyzer",
     "HomologicalAnalyzer",
     "HybridGrowthStrategy",
+    "InformationFlowGrowthStrategy",
     "LayerPerformanceAnalyzer",
     "NetworkContext",
     "NetworkStatsAnalyzer",
+    "ResidualBlockGrowthStrategy",
     "SensitivityAnalyzer",
     "SimpleInformationFlowAnalyzer",
     "StandardExtremaAnalyzer",

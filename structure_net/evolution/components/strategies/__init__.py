@@ -2,5 +2,14 @@
 
 from structure_net.evolution.components.strategies.extrema import ExtremaGrowthStrategy
 from structure_net.evolution.components.strategies.hybrid import HybridGrowthStrategy
+from structure_net.evolution.components.strategies.information_flow import (
+    InformationFlowGrowthStrategy,
+)
+from structure_net.evolution.components.strategies.residual import ResidualBlockGrowthStrategy
 
-__all__ = ["ExtremaGrowthStrategy", "HybridGrowthStrategy"]
+__all__ = [
+    "ExtremaGrowthStrategy",
+    "HybridGrowthStrategy",
+    "InformationFlowGrowthStrategy",
+    "ResidualBlockGrowthStrategy",
+]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +13,7 @@ from structure_net.core.sparsity import SparseLayer
 from structure_net.errors import SurgeryError, TraceError
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.editing import derived_seed
+from structure_net.evolution.metrics.validity import Unavailable
 from structure_net.graph.channels import ChannelGroup
 from structure_net.surgery import preview
 from structure_net.surgery.edits import Edit
@@ -66,3 +69,26 @@ def drawn_pairs(weight: Tensor, count: int, generator: torch.Generator) -> list[
     rows = torch.arange(len(weight)).unsqueeze(1).expand_as(columns)
     won = torch.isfinite(times)
     return sorted(zip(rows[won].tolist(), columns[won].tolist(), strict=True))
+
+
+def ranked_places(analysis: Any, score: str) -> dict[str, float]:
+    """The layers by a score of the analysis, the highest first; of equals the earlier one.
+
+    Args:
+        analysis: What the analyzers found.
+        score: The key of a mapping from layers to numbers. Layers whose score is not available are
+            left out.
+
+    Raises:
+        MissingAnalysisError: No analyzer provides the score.
+        TypeError: It is no mapping.
+    """
+    found = analysis[score]
+    if not isinstance(found, Mapping):
+        raise TypeError(
+            f"A score must map layers to numbers; {score!r} is {found!r:.80}. Name another key of"
+            " the analysis, such as 'information_ranking'."
+        )
+    known = {name: value for name, value in found.items() if not isinstance(value, Unavailable)}
+    finite = {name: float(value) for name, value in known.items() if math.isfinite(value)}
+    return dict(sorted(finite.items(), key=lambda item: -item[1]))
