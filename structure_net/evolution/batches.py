@@ -6,7 +6,7 @@ mapping of keyword arguments; that is all the framework needs to know of a model
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Any
@@ -88,6 +88,57 @@ def _head(value: Any, rows: int, length: int | None) -> Any:
     if isinstance(value, tuple | list):
         return tuple(_head(item, rows, length) for item in value)
     return value
+
+
+def joined(found: Iterable[Batch], size: int) -> Batch:
+    """The first ``size`` samples of several batches as one batch; all where there are fewer.
+
+    Where tensors of different batches are not alike but for their number of samples, the first
+    batch alone.
+
+    Raises:
+        ValueError: There is no batch.
+    """
+    parts: list[Batch] = []
+    held = 0
+    for batch in found:
+        parts.append(batch)
+        held += batch_length(batch[1])
+        if held >= size:
+            break
+    if not parts:
+        raise ValueError(f"The data_loader gave no batch. {ITERABLE_AGAIN}")
+    inputs, targets = _joined(parts) if _alike(parts) else parts[0]
+    length = batch_length(targets)
+    return _head(inputs, size, length), _head(targets, size, length)
+
+
+def _alike(values: Sequence[Any]) -> bool:
+    """Whether the values differ in the length of their tensors only."""
+    first = values[0]
+    if isinstance(first, Tensor):
+        return bool(first.dim()) and all(
+            isinstance(v, Tensor) and v.shape[1:] == first.shape[1:] and v.dtype == first.dtype
+            for v in values
+        )
+    if isinstance(first, Mapping):
+        same = all(isinstance(v, Mapping) and v.keys() == first.keys() for v in values)
+        return same and all(_alike([v[key] for v in values]) for key in first)
+    if isinstance(first, tuple | list):
+        same = all(isinstance(v, tuple | list) and len(v) == len(first) for v in values)
+        return same and all(_alike(entries) for entries in zip(*values, strict=True))
+    return all(type(v) is type(first) for v in values)
+
+
+def _joined(values: Sequence[Any]) -> Any:
+    first = values[0]
+    if isinstance(first, Tensor):
+        return torch.cat(tuple(values))
+    if isinstance(first, Mapping):
+        return {key: _joined([v[key] for v in values]) for key in first}
+    if isinstance(first, tuple | list):
+        return tuple(_joined(entries) for entries in zip(*values, strict=True))
+    return first
 
 
 def batch_length(targets: Any) -> int:

@@ -44,4 +44,4 @@ def candidates_of(
 
 
 def _carried(name: str, proposals: tuple[Proposal, ...], context: NetworkContext) -> NetworkContext:
-    return carry_out(context, [(p.edit, p.reason) for p in proposals], component=name)
+    return carry_out(context, proposals, component=name)

@@ -6,14 +6,31 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from hashlib import blake2b
 from types import FrameType
 
+from structure_net.evolution.batches import joined, random_state_kept
 from structure_net.evolution.context import NetworkContext
-from structure_net.surgery import Applied, apply
+from structure_net.surgery import Applied, Initialiser, Probe, apply
 from structure_net.surgery.edits import AddConnections, Edit, RemoveConnections
 from structure_net.surgery.entries import EditEntry
 from structure_net.surgery.lineage import architecture, width_changes
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """An edit that a strategy wants, and why in a few words.
+
+    Args:
+        edit: What to do.
+        reason: Why.
+        initialiser: How new units begin, where the edit adds some; the edit's own way if None.
+    """
+
+    edit: Edit
+    reason: str = ""
+    initialiser: Initialiser | None = None
 
 
 def derived_seed(*parts: object) -> int:
@@ -23,43 +40,84 @@ def derived_seed(*parts: object) -> int:
 
 
 def carry_out(
-    context: NetworkContext, edits: Sequence[tuple[Edit, str]], *, component: str
+    context: NetworkContext, proposals: Sequence[Proposal], *, component: str
 ) -> NetworkContext:
     """Applies edits in order, all or none, and appends them to the journal.
 
+    The journal notes what was done: of units that begin as copies, the split.
+
     Args:
-        context: Its network and optimizer are edited in place.
-        edits: Each with its reason.
+        context: Its network and optimizer are edited in place. Initialisers that look at data get
+            a `probe_of` it.
+        proposals: What to do.
         component: Who asks for them.
 
     Raises:
         SurgeryError: An edit was refused; those before it were undone, the journal is as it was.
     """
-    if not all(isinstance(edit, AddConnections | RemoveConnections) for edit, _ in edits):
+    if not all(isinstance(p.edit, AddConnections | RemoveConnections) for p in proposals):
         # Connections need no trace; whatever else is asked for does.
         context = context.with_example()
     network = context.network
     done: list[Applied] = []
     entries: list[EditEntry] = []
+    starts = [p.initialiser for p in proposals if p.initialiser is not None]
+    probe = probe_of(context, max((start.probe_size for start in starts), default=0))
     with uninterrupted():
         try:
-            for edit, reason in edits:
+            for proposal in proposals:
                 place = len(context.journal) + len(entries)
                 seed = derived_seed(context.seed, context.iteration, place)
                 before = architecture(network)
-                done.append(
-                    apply(network, edit, context.example, optimizer=context.optimizer, seed=seed)
+                applied = apply(
+                    network,
+                    proposal.edit,
+                    context.example,
+                    optimizer=context.optimizer,
+                    initialiser=proposal.initialiser,
+                    probe=probe,
+                    seed=seed,
                 )
-                changes = width_changes(before, architecture(network))
-                entry = EditEntry(edit, context.iteration, component, reason, seed, changes)
-                entries.append(entry)
+                done.append(applied)
+                entries.append(
+                    EditEntry(
+                        applied.edit,
+                        context.iteration,
+                        component,
+                        proposal.reason,
+                        seed,
+                        width_changes(before, architecture(network)),
+                    )
+                )
         except BaseException:
             for applied in reversed(done):
                 applied.undo()
             raise
         for entry in entries:
             context.journal.append(entry)
+        if context.memory is not None and not all(start.preserves for start in starts):
+            context.memory.trained()
     return context
+
+
+def probe_of(context: NetworkContext, size: int) -> Probe | None:
+    """Training samples for initialisers that look at data, with the context's loss.
+
+    The first batches of the epoch that comes next, as many as make up ``size`` samples, the last
+    one cut off. Where samples of different batches do not fit into one tensor, those of the first.
+
+    Args:
+        context: Torch's random states are as before; a loader with a state of its own advances.
+        size: The number of samples; None is returned for 0.
+
+    Raises:
+        ValueError: The loader is empty.
+    """
+    if not size:
+        return None
+    with random_state_kept(context.device):
+        inputs, targets = joined(context.train_batches(), size)
+    return inputs, targets, context.loss
 
 
 @contextmanager

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from structure_net.evolution.acceptance import Acceptance
 from structure_net.evolution.context import NetworkContext
+from structure_net.evolution.editing import Proposal as Proposal  # noqa: PLC0414 - a strategy finds it here
 from structure_net.evolution.editing import carry_out
 from structure_net.evolution.observation import Need
 from structure_net.surgery.edits import Edit
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """An edit that a strategy wants, and why in a few words."""
-
-    edit: Edit
-    reason: str = ""
 
 
 class Component(ABC):  # noqa: B024 - the roles below have the abstract methods
@@ -109,7 +101,7 @@ class EditingStrategy(GrowthStrategy):
         Raises:
             SurgeryError: An edit was refused; the network is as it was.
         """
-        wanted = [(p.edit, p.reason) for p in self.proposals(context, analysis)]
+        wanted = self.proposals(context, analysis)
         return carry_out(context, wanted, component=type(self).__name__)
 
 

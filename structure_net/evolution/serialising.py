@@ -1,4 +1,4 @@
-"""Parts of a pipeline as plain data: triggers, acceptance policies and components.
+"""Parts of a pipeline as plain data: triggers, acceptance policies, components, initialisers.
 
 A part is its class and the arguments that it was made with, which it keeps under their names. So
 anything whose constructor keeps its arguments can be stored; a part that holds a function cannot.
@@ -13,8 +13,9 @@ from typing import Any
 from structure_net.evolution.acceptance import Acceptance
 from structure_net.evolution.interfaces import Component
 from structure_net.evolution.triggers import Trigger
+from structure_net.surgery import Initialiser
 
-Part = Trigger | Acceptance | Component
+Part = Trigger | Acceptance | Component | Initialiser
 
 
 def part_to_dict(part: Part) -> dict[str, Any]:
@@ -23,9 +24,10 @@ def part_to_dict(part: Part) -> dict[str, Any]:
     Raises:
         TypeError: It is no part, or an argument cannot be stored or is not kept under its name.
     """
-    if not isinstance(part, Trigger | Acceptance | Component):
+    if not isinstance(part, Part):
         raise TypeError(
-            f"A trigger, an acceptance policy or a component can be stored; got {part!r:.80}."
+            "A trigger, an acceptance policy, a component or an initialiser can be stored;"
+            f" got {part!r:.80}."
         )
     values: dict[str, Any] = {"kind": type(part).__name__}
     for name in _arguments(type(part)):
@@ -99,7 +101,7 @@ def _arguments(kind: type[Any]) -> dict[str, Any]:
 
 
 def _stored(value: Any, place: str) -> Any:
-    if isinstance(value, Trigger | Acceptance | Component):
+    if isinstance(value, Part):
         return part_to_dict(value)
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return {key: _stored(item, f"{place}[{key!r}]") for key, item in value.items()}
@@ -115,15 +117,14 @@ def _stored(value: Any, place: str) -> Any:
 
 def _own_kinds() -> dict[str, type[Any]]:
     """The parts of this package, by name."""
+    from structure_net import surgery
     from structure_net.evolution import acceptance, components, triggers
 
     found: dict[str, type[Any]] = {}
-    for module in (triggers, acceptance, components):
+    for module in (triggers, acceptance, components, surgery):
         for name in getattr(module, "__all__", dir(module)):
             value = getattr(module, name)
-            is_part = isinstance(value, type) and issubclass(
-                value, Trigger | Acceptance | Component
-            )
+            is_part = isinstance(value, type) and issubclass(value, Part)
             if is_part and not inspect.isabstract(value):
                 found[name] = value
     return found

@@ -13,13 +13,14 @@ from structure_net.surgery.edits import (
     AddNeurons,
     AddResidualBlock,
     DoubleWidth,
+    Edit,
     InsertLayer,
     SplitNeurons,
 )
 from structure_net.surgery.entries import EditEntry
 
 PRESERVING: Final = (AddNeurons, SplitNeurons, DoubleWidth, InsertLayer, AddResidualBlock)
-"""The edits that are the identity at birth."""
+"""The edits that are the identity at birth; splits are without noise."""
 
 HeldTensors = Mapping[str, Tensor]
 """The tensors behind parameters and buffers by name. As long as they are held, no other tensor can
@@ -65,11 +66,15 @@ def moved(
     if order is None:
         return None
     entries = tuple(entries)
-    if all(isinstance(entry.edit, PRESERVING) for entry in entries):
+    if all(_preserves(entry.edit) for entry in entries):
         resized = {change.layer for entry in entries for change in entry.changes}
         return tuple(sorted(resized | (layers - set(order))))
     places = [order.index(layer) if layer in order else 0 for layer in layers]
     return tuple(order[min(places) :]) if places else ()
+
+
+def _preserves(edit: Edit) -> bool:
+    return isinstance(edit, PRESERVING) and not (isinstance(edit, SplitNeurons) and edit.noise)
 
 
 def _same(before: Tensor | None, after: Tensor | None) -> bool:

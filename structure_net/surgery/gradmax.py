@@ -35,12 +35,14 @@ class GradMax(Initialiser):
 
     Args:
         iterations: How often; each costs a forward and two backward passes over the probe.
+        probe_size: Samples, where growth by a strategy takes them from the training data.
 
     References:
         Evci et al., "GradMax: Growing Neural Networks using Gradient Information", ICLR 2022.
     """
 
     iterations: int = 10
+    probe_size: int = 512
 
     @property
     def preserves(self) -> bool:

@@ -35,6 +35,11 @@ class Initialiser(ABC):
     def preserves(self) -> bool:
         """Whether the function stays."""
 
+    @property
+    def probe_size(self) -> int:
+        """How many samples it wants to look at; 0, the default, where it looks at no data."""
+        return 0
+
     def edit(self, change: Edit, group: ChannelGroup, seed: int) -> Edit:
         """The edit that is carried out instead; the same by default. Pure."""
         del group, seed
@@ -214,12 +219,14 @@ class UnitVariance(Initialiser):
 
     Args:
         spread: The standard deviation; None for the mean one of the layer's old units.
+        probe_size: Samples, where growth by a strategy takes them from the training data.
 
     References:
         Mishkin and Matas, "All you need is a good init", ICLR 2016 (LSUV).
     """
 
     spread: float | None = 1.0
+    probe_size: int = 512
 
     @property
     def preserves(self) -> bool:

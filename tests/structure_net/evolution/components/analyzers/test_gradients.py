@@ -13,7 +13,7 @@ from structure_net.errors import StructureNetError
 from structure_net.evolution import ComposableEvolutionSystem, NetworkContext, observe
 from structure_net.evolution.components import GradientAnalyzer
 from structure_net.evolution.components.analyzers.gradients import NewbornShare, PlaceScores
-from structure_net.evolution.editing import carry_out
+from structure_net.evolution.editing import Proposal, carry_out
 from structure_net.evolution.metrics import Unavailable, mean_pairwise_cosine
 from structure_net.surgery import AddNeurons
 from structure_net.testing import check_analyzer, example_context
@@ -92,7 +92,7 @@ def test_one_batch_says_why_there_is_no_noise_scale() -> None:
 def test_newborn_units_have_a_share_of_the_gradient() -> None:
     network, data = _dense(), _data(5)
     context = NetworkContext(network, data, iteration=3)
-    carry_out(context, [(AddNeurons("0", 2), "")], component="test")
+    carry_out(context, [Proposal(AddNeurons("0", 2))], component="test")
     found = _analysis(replace(context, iteration=4))["gradient_newborn"]
     # Nothing reads the newborn units yet, so that their own incoming weights have no gradient.
     assert found == {"0": NewbornShare(2, 0.25, 0.0)}
