@@ -20,6 +20,10 @@ from structure_net.core.expansion import PlaceMoments
 from structure_net.errors import StructureNetError
 from structure_net.evolution.batches import ITERABLE_AGAIN, Batch, Loss
 from structure_net.evolution.reductions.coactivation import Covariances
+from structure_net.evolution.reductions.connection_gradients import (
+    ConnectionGradient,
+    ConnectionGradients,
+)
 from structure_net.evolution.reductions.effects import UnitGradients
 from structure_net.evolution.reductions.expansion import PlaceSums
 from structure_net.evolution.reductions.parameter_gradients import (
@@ -61,6 +65,10 @@ class Need(Enum):
     EXPANSION = "expansion"
     """What tells how much new units would gain, by place; costs a backward pass a batch, and
     products as wide as the layers' inputs."""
+
+    CONNECTION_GRADIENTS = "connection_gradients"
+    """The gradient of each sparse layer's weight, absent connections included; costs a backward
+    pass a batch."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,6 +152,7 @@ class Observation:
         parameters: By the parameter's name: see `Need.PARAMETER_GRADIENTS`.
         sample_gradients: By layer: see `Need.SAMPLE_GRADIENTS`.
         places: By layer, one for each of its readers: see `Need.EXPANSION`.
+        connections: By sparse layer: see `Need.CONNECTION_GRADIENTS`.
     """
 
     layers: Mapping[str, LayerObservation] = field(default_factory=dict)
@@ -153,6 +162,7 @@ class Observation:
     parameters: Mapping[str, ParameterGradient] = field(default_factory=dict)
     sample_gradients: Mapping[str, SampleGradients] = field(default_factory=dict)
     places: Mapping[str, tuple[PlaceMoments, ...]] = field(default_factory=dict)
+    connections: Mapping[str, ConnectionGradient] = field(default_factory=dict)
 
 
 def observe(
@@ -201,6 +211,7 @@ def observe(
         parameters=found.get(Need.PARAMETER_GRADIENTS, {}),
         sample_gradients=found.get(Need.SAMPLE_GRADIENTS, {}),
         places=found.get(Need.EXPANSION, {}),
+        connections=found.get(Need.CONNECTION_GRADIENTS, {}),
     )
 
 
@@ -213,6 +224,7 @@ def _shares(needs: Set[Need], probe_size: int, seed: int) -> dict[Need, Reductio
         Need.PARAMETER_GRADIENTS: ParameterGradients,
         Need.SAMPLE_GRADIENTS: SampleGradientNorms,
         Need.EXPANSION: PlaceSums,
+        Need.CONNECTION_GRADIENTS: ConnectionGradients,
     }
     return {need: make() for need, make in makers.items() if need in needs}
 

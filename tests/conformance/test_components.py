@@ -6,6 +6,7 @@ import pytest
 
 from structure_net.evolution import Component, components
 from structure_net.evolution.components import (
+    ConnectionAnalyzer,
     ExtremaGrowthStrategy,
     GradientAnalyzer,
     GraphAnalyzer,
@@ -16,8 +17,11 @@ from structure_net.evolution.components import (
     LayerPerformanceAnalyzer,
     NetworkStatsAnalyzer,
     ResidualBlockGrowthStrategy,
+    RigL,
     SensitivityAnalyzer,
     SimpleInformationFlowAnalyzer,
+    SparseEvolutionaryTraining,
+    SparseMomentum,
     StandardExtremaAnalyzer,
     StandardNetworkTrainer,
     TopologicalAnalyzer,
@@ -51,6 +55,10 @@ EXPORTED = {
         ResidualBlockGrowthStrategy(),
         (SimpleInformationFlowAnalyzer(),),
     ),
+    "ConnectionAnalyzer": (ConnectionAnalyzer(), ()),
+    "SparseEvolutionaryTraining": (SparseEvolutionaryTraining(), ()),
+    "RigL": (RigL(), (ConnectionAnalyzer(),)),
+    "SparseMomentum": (SparseMomentum(), (ConnectionAnalyzer(),)),
     "StandardNetworkTrainer": (StandardNetworkTrainer(epochs=2), ()),
 }
 

@@ -1,6 +1,7 @@
 """The parts that systems are made of, the systems themselves, and what they work on."""
 
 from structure_net.evolution.components.analyzers import (
+    ConnectionAnalyzer,
     GradientAnalyzer,
     GraphAnalyzer,
     HebbianAnalyzer,
@@ -18,6 +19,9 @@ from structure_net.evolution.components.strategies import (
     HybridGrowthStrategy,
     InformationFlowGrowthStrategy,
     ResidualBlockGrowthStrategy,
+    RigL,
+    SparseEvolutionaryTraining,
+    SparseMomentum,
 )
 from structure_net.evolution.components.trainers import StandardNetworkTrainer
 from structure_net.evolution.context import NetworkContext
@@ -25,6 +29,7 @@ from structure_net.evolution.system import ComposableEvolutionSystem
 
 __all__ = [
     "ComposableEvolutionSystem",
+    "ConnectionAnalyzer",
     "ExtremaGrowthStrategy",
     "GradientAnalyzer",
     "GraphAnalyzer",
@@ -36,8 +41,11 @@ __all__ = [
     "NetworkContext",
     "NetworkStatsAnalyzer",
     "ResidualBlockGrowthStrategy",
+    "RigL",
     "SensitivityAnalyzer",
     "SimpleInformationFlowAnalyzer",
+    "SparseEvolutionaryTraining",
+    "SparseMomentum",
     "StandardExtremaAnalyzer",
     "StandardNetworkTrainer",
     "TopologicalAnalyzer",

@@ -1,6 +1,10 @@
 """Reductions: what a pass over a few batches makes of what it sees, one file for each need."""
 
 from structure_net.evolution.reductions.coactivation import Covariances
+from structure_net.evolution.reductions.connection_gradients import (
+    ConnectionGradient,
+    ConnectionGradients,
+)
 from structure_net.evolution.reductions.expansion import PlaceSums
 from structure_net.evolution.reductions.inputs import InputCovariances
 from structure_net.evolution.reductions.parameter_gradients import (
@@ -15,6 +19,8 @@ from structure_net.evolution.reductions.values import BatchSeen, Gradients, Samp
 
 __all__ = [
     "BatchSeen",
+    "ConnectionGradient",
+    "ConnectionGradients",
     "Covariances",
     "Gradients",
     "InputCovariances",

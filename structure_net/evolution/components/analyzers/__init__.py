@@ -1,5 +1,9 @@
 """Analyzers: they look at a network and change nothing."""
 
+from structure_net.evolution.components.analyzers.connections import (
+    ConnectionAnalysis,
+    ConnectionAnalyzer,
+)
 from structure_net.evolution.components.analyzers.extrema import (
     ExtremaAnalysis,
     StandardExtremaAnalyzer,
@@ -43,6 +47,8 @@ from structure_net.evolution.components.analyzers.topology import (
 __all__ = [
     "BettiCurve",
     "ChainBarcode",
+    "ConnectionAnalysis",
+    "ConnectionAnalyzer",
     "DiagramShift",
     "ExtremaAnalysis",
     "GradientAnalysis",

@@ -1,5 +1,11 @@
 """Strategies: they read an analysis and say which edits they want."""
 
+from structure_net.evolution.components.strategies.dynamic_sparse import (
+    DynamicSparseTraining,
+    RigL,
+    SparseEvolutionaryTraining,
+    SparseMomentum,
+)
 from structure_net.evolution.components.strategies.extrema import ExtremaGrowthStrategy
 from structure_net.evolution.components.strategies.hybrid import HybridGrowthStrategy
 from structure_net.evolution.components.strategies.information_flow import (
@@ -8,8 +14,12 @@ from structure_net.evolution.components.strategies.information_flow import (
 from structure_net.evolution.components.strategies.residual import ResidualBlockGrowthStrategy
 
 __all__ = [
+    "DynamicSparseTraining",
     "ExtremaGrowthStrategy",
     "HybridGrowthStrategy",
     "InformationFlowGrowthStrategy",
     "ResidualBlockGrowthStrategy",
+    "RigL",
+    "SparseEvolutionaryTraining",
+    "SparseMomentum",
 ]

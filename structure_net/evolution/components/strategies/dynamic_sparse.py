@@ -1,0 +1,274 @@
+"""Dynamic sparse training: connections that do little move to where they may do more.
+
+Three methods drop the weakest live connections of the sparse layers and make as many new ones, so
+that the number of connections of the network stays. They differ in where the new ones come. How
+many connections each layer has to begin with is decided when the network is made: evenly, or by
+`structure_net.core.erdos_renyi_kernel` (``create_standard_network(..., allocation=...)``).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from structure_net.core.sparsity import SparseLayer
+from structure_net.core.statistics import sparse_layers
+from structure_net.evolution.context import NetworkContext
+from structure_net.evolution.editing import derived_seed
+from structure_net.evolution.interfaces import EditingStrategy, Proposal
+from structure_net.evolution.metrics.rewiring import (
+    closest_to_zero,
+    cosine_drop_rate,
+    random_free,
+    shares_by_momentum,
+    strongest_free,
+    weakest,
+)
+from structure_net.evolution.metrics.validity import Unavailable
+from structure_net.surgery.edits import AddConnections, RemoveConnections
+
+Pairs = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerDrop:
+    """What one sparse layer gives up.
+
+    Args:
+        pairs: The connections, sorted.
+        live: How many the layer has.
+        kept: The places that stay taken. Shape ``(outputs, inputs)``, bool, on the CPU.
+    """
+
+    pairs: Pairs
+    live: int
+    kept: Tensor
+
+
+class DynamicSparseTraining(EditingStrategy):
+    r"""What the methods share: the rate, and that as many connections come as go.
+
+    Of the live connections of each sparse layer the share :math:`\tfrac{\alpha}{2} (1 + \cos(\pi t
+    / T))` is dropped after ``t`` epochs. A layer whose connections all exist is left alone.
+
+    Args:
+        drop_rate: :math:`\alpha`, in (0, 1).
+        horizon: ``T`` in epochs, from which on nothing moves; None: the rate stays.
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+
+    def __init__(self, drop_rate: float = 0.3, horizon: int | None = None) -> None:
+        if not 0 < drop_rate < 1:
+            raise ValueError(f"drop_rate must be in (0, 1); got {drop_rate}.")
+        if horizon is not None and horizon < 1:
+            raise ValueError(f"horizon must be 1 epoch or more, or None; got {horizon}.")
+        self.drop_rate = drop_rate
+        self.horizon = horizon
+
+    def rate(self, epoch: int) -> float:
+        """The share of the live connections that is dropped after ``epoch`` epochs."""
+        if self.horizon is None:
+            return self.drop_rate
+        return cosine_drop_rate(self.drop_rate, epoch, self.horizon)
+
+    def propose(self, context: NetworkContext, analysis: Any) -> list[Proposal]:
+        """For each sparse layer, what goes and then what comes."""
+        rate = self.rate(context.history.epoch)
+        found = {
+            name: self._dropped(layer, rate)
+            for name, layer in sparse_layers(context.network).items()
+            if layer.density < 1
+        }
+        drops = {name: drop for name, drop in found.items() if drop.pairs}
+        grown = self._grown(drops, context, analysis)
+        return list(_proposals(drops, grown, rate, self._why, self._scale))
+
+    def _dropped(self, layer: SparseLayer, rate: float) -> LayerDrop:
+        pattern = layer.pattern
+        live = layer.live_weights.detach().cpu()
+        strength = live.flatten(1).norm(dim=1) if live.dim() > 1 else live
+        chosen = self._weakest(strength, rate)[: len(pattern) - 1]
+        rows, columns, kept = pattern.rows.cpu(), pattern.columns.cpu(), pattern.mask().cpu()
+        kept[rows[chosen], columns[chosen]] = False
+        pairs = zip(rows[chosen].tolist(), columns[chosen].tolist(), strict=True)
+        return LayerDrop(tuple(pairs), len(pattern), kept)
+
+    def _weakest(self, weights: Tensor, rate: float) -> Tensor:
+        return weakest(weights.abs(), round(rate * len(weights)))
+
+    @abstractmethod
+    def _grown(
+        self, drops: Mapping[str, LayerDrop], context: NetworkContext, analysis: Any
+    ) -> Mapping[str, Pairs]:
+        """The new connections of each layer."""
+
+    @property
+    def _scale(self) -> float:
+        return 0.0
+
+    @property
+    @abstractmethod
+    def _why(self) -> str:
+        """What tells the new places."""
+
+
+class SparseEvolutionaryTraining(DynamicSparseTraining):
+    """SET: the weights closest to zero go, and as many connections come at random places.
+
+    Args:
+        drop_rate: See `DynamicSparseTraining`; constant in the paper.
+        horizon: See there.
+        scale: Of the new weights, in units of ``1 / sqrt(fan_in)``; the paper draws them as at
+            birth. 0 keeps the function.
+        by_sign: The smallest positive and the largest negative weights each lose their share, as
+            the paper has it, rather than the smallest magnitudes.
+
+    Raises:
+        ValueError: An argument is out of range.
+
+    References:
+        Mocanu et al., "Scalable training of artificial neural networks with adaptive sparse
+        connectivity inspired by network science", Nature Communications 2018.
+    """
+
+    def __init__(
+        self,
+        drop_rate: float = 0.3,
+        horizon: int | None = None,
+        *,
+        scale: float = 1.0,
+        by_sign: bool = True,
+    ) -> None:
+        super().__init__(drop_rate, horizon)
+        if not scale >= 0:
+            raise ValueError(f"scale must be 0 or more; got {scale}.")
+        self.scale = scale
+        self.by_sign = by_sign
+
+    def _weakest(self, weights: Tensor, rate: float) -> Tensor:
+        return closest_to_zero(weights, rate) if self.by_sign else super()._weakest(weights, rate)
+
+    def _grown(
+        self, drops: Mapping[str, LayerDrop], context: NetworkContext, analysis: Any
+    ) -> dict[str, Pairs]:
+        del analysis
+        place = (context.seed, context.iteration, len(context.journal))
+        return {
+            name: random_free(
+                drop.kept,
+                len(drop.pairs),
+                torch.Generator().manual_seed(derived_seed(*place, "rewired", name)),
+            )
+            for name, drop in drops.items()
+        }
+
+    @property
+    def _scale(self) -> float:
+        return self.scale
+
+    @property
+    def _why(self) -> str:
+        return "at random"
+
+
+class RigL(DynamicSparseTraining):
+    r"""RigL: the smallest magnitudes go, and connections come where the loss's gradient is largest.
+
+    The gradient is that of the dense weight, averaged over the batches that `ConnectionAnalyzer`
+    looks at (the paper takes one batch). New weights are 0; a connection that goes may come back
+    with 0.
+
+    Args:
+        drop_rate: See `DynamicSparseTraining`.
+        horizon: See there; three quarters of the training in the paper.
+
+    Raises:
+        ValueError: An argument is out of range.
+
+    References:
+        Evci et al., "Rigging the lottery: making all tickets winners", ICML 2020.
+    """
+
+    requires = frozenset({"connection_gradient"})
+
+    def _grown(
+        self, drops: Mapping[str, LayerDrop], context: NetworkContext, analysis: Any
+    ) -> dict[str, Pairs]:
+        score = analysis["connection_gradient"]
+        return {
+            name: strongest_free(score[name], drop.kept, len(drop.pairs))
+            for name, drop in drops.items()
+        }
+
+    @property
+    def _why(self) -> str:
+        return "where the gradient is largest"
+
+
+class SparseMomentum(DynamicSparseTraining):
+    r"""Sparse momentum: connections move between layers too, to where the momentum is largest.
+
+    Every layer drops its smallest magnitudes. What all layers dropped together comes back in shares
+    that follow the mean magnitude of the momentum of their live connections, and within a layer at
+    the absent connections with the largest momentum, with weight 0.
+
+    The momentum is the gradient smoothed over the batches that `ConnectionAnalyzer` looks at, at
+    the weights as they are: an optimizer that keeps no momentum of absent connections has none to
+    ask.
+
+    Args:
+        drop_rate: See `DynamicSparseTraining`; .5 in the paper.
+        horizon: See there; the whole training in the paper.
+
+    Raises:
+        ValueError: An argument is out of range.
+
+    References:
+        Dettmers and Zettlemoyer, "Sparse networks from scratch: faster training without losing
+        performance", 2019 (arXiv 1907.04840).
+    """
+
+    requires = frozenset({"connection_momentum", "connection_ranking"})
+
+    def __init__(self, drop_rate: float = 0.5, horizon: int | None = None) -> None:
+        super().__init__(drop_rate, horizon)
+
+    def _grown(
+        self, drops: Mapping[str, LayerDrop], context: NetworkContext, analysis: Any
+    ) -> dict[str, Pairs]:
+        score, means = analysis["connection_momentum"], analysis["connection_ranking"]
+        room = {name: int((~drop.kept).sum()) for name, drop in drops.items()}
+        total = sum(len(drop.pairs) for drop in drops.values())
+        shares = shares_by_momentum({name: means[name] for name in drops}, room, total)
+        if isinstance(shares, Unavailable):
+            shares = {name: len(drop.pairs) for name, drop in drops.items()}
+        return {
+            name: strongest_free(score[name], drop.kept, shares[name])
+            for name, drop in drops.items()
+        }
+
+    @property
+    def _why(self) -> str:
+        return "where the momentum is largest"
+
+
+def _proposals(
+    drops: Mapping[str, LayerDrop],
+    grown: Mapping[str, Pairs],
+    rate: float,
+    why: str,
+    scale: float,
+) -> Iterator[Proposal]:
+    for name, drop in drops.items():
+        gone = f"drop the weakest {len(drop.pairs)} of {drop.live} connections ({rate:.1%})"
+        yield Proposal(RemoveConnections(name, drop.pairs), gone)
+        if grown[name]:
+            come = f"make {len(grown[name])} connections {why}"
+            yield Proposal(AddConnections(name, grown[name], scale=scale), come)

@@ -1,0 +1,99 @@
+"""The gradient of the weight that each sparse layer would have if all its connections were there.
+
+Training masks the gradient of an absent connection. Here it is computed anew, from what a layer
+reads and from the gradient at what it gives, so that absent and live connections can be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from torch import Tensor
+
+from structure_net.core.sparsity import SparseLayer
+from structure_net.core.windows import windows
+from structure_net.evolution.reductions.layer_gradients import LayerCall, LayerCalls
+from structure_net.evolution.reductions.reduction import Reduction, With
+from structure_net.evolution.reductions.values import BatchSeen, Gradients, Values
+
+MOMENTUM: Final = 0.9
+"""How much of the smoothed gradient stays from batch to batch."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ConnectionGradient:
+    r"""The dense gradient of one sparse layer over the batches seen.
+
+    Args:
+        mean: Over the samples. Shape ``(outputs, inputs, *kernel)``, on the layer's device, at
+            least in float32; so is the next.
+        momentum: :math:`m_b = \alpha m_{b-1} + (1 - \alpha) g_b` over the batches' means
+            :math:`g_b`, divided by :math:`1 - \alpha^n` so that its weights sum to 1, with
+            :math:`\alpha = .9`.
+    """
+
+    mean: Tensor
+    momentum: Tensor
+
+
+class ConnectionGradients(Reduction):
+    """Running sums of the dense gradients of all sparse layers."""
+
+    differentiates: ClassVar[frozenset[With]] = frozenset({With.OUTPUTS})
+
+    def __init__(self) -> None:
+        self._calls = LayerCalls()
+        self._now: dict[str, Tensor] = {}
+        self._sums: dict[str, tuple[Tensor, Tensor]] = {}
+        self._batches = 0
+        self._samples = 0
+
+    def input(self, values: Values) -> None:
+        """See `Reduction.input`."""
+        if isinstance(values.module, SparseLayer):
+            self._calls.input(values)
+
+    def output(self, values: Values) -> None:
+        """See `Reduction.output`."""
+        self._calls.output(values)
+
+    def gradients(self, found: Gradients) -> None:
+        """See `Reduction.gradients`."""
+        for call in self._calls.matched(found):
+            gradient = _of_weight(call)
+            self._now[call.layer] = (
+                self._now[call.layer] + gradient if call.layer in self._now else gradient
+            )
+
+    def batch(self, seen: BatchSeen) -> None:
+        """See `Reduction.batch`."""
+        now, self._now = self._now, {}
+        self._calls.clear()
+        self._batches += 1
+        self._samples += seen.samples
+        for layer, total in now.items():
+            if layer not in self._sums:
+                self._sums[layer] = (total.new_zeros(total.shape), total.new_zeros(total.shape))
+            whole, smooth = self._sums[layer]
+            whole += total
+            smooth.lerp_(total / max(seen.samples, 1), 1 - MOMENTUM)
+
+    def result(self, readers: Mapping[str, tuple[str, ...]]) -> dict[str, ConnectionGradient]:
+        """By layer; sparse layers whose values do not belong to samples are not there."""
+        del readers
+        weight = 1 - MOMENTUM**self._batches
+        return {
+            layer: ConnectionGradient(whole / max(self._samples, 1), smooth / weight)
+            for layer, (whole, smooth) in self._sums.items()
+        }
+
+
+def _of_weight(call: LayerCall) -> Tensor:
+    """The sum over samples. Shape ``(outputs, inputs, *kernel)``."""
+    seen = windows(call.geometry, call.inputs).movedim(1, -1).flatten(0, -2)
+    delta = call.gradient.movedim(1, -1).flatten(0, -2)
+    flat = delta.T @ seen
+    kernel = () if getattr(call.module, "channel_dim", -1) == -1 else call.geometry.kernel
+    return flat.view(delta.shape[1], -1, *kernel)
