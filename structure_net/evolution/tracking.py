@@ -37,6 +37,7 @@ from structure_net.evolution.unit_layers import (
     is_recurrent,
     observed_layers,
     own_activation,
+    samples_second,
     unit_axis,
     units_of,
 )
@@ -52,6 +53,7 @@ class Call:
         axis: The axis of its units, negative.
         number: Counts the calls of a pass from 0.
         recurrent: Whether the layer is a recurrent one.
+        second: Whether it takes samples along the second axis.
         size: The number of its units, once it wrote them.
         done: Whether its units were reported.
         output: Its output, while it waits for an activation.
@@ -62,6 +64,7 @@ class Call:
     axis: int
     number: int
     recurrent: bool = False
+    second: bool = False
     size: int = -1
     done: bool = False
     output: Tensor | None = None
@@ -202,9 +205,9 @@ class ActivationTracker:
 
     def __enter__(self) -> ActivationTracker:
         parts: set[nn.Module] = set()
-        for name, layer in self._layers.items():
-            parts.update(layer.modules())
-            self._hook_layer(name, layer)
+        for name, (layer, called) in self._layers.items():
+            parts.update(called.modules())
+            self._hook_layer(name, layer, called)
         for module in self._network.modules():
             if module not in parts and module is not self._network and not any(module.children()):
                 self._hook_leaf(module)
@@ -297,16 +300,17 @@ class ActivationTracker:
         self._marks[key] = mark = _Mark(reference, calls, activation)
         return mark
 
-    def _hook_layer(self, name: str, layer: nn.Module) -> None:
-        axis = unit_axis(layer)
+    def _hook_layer(self, name: str, layer: nn.Module, called: nn.Module) -> None:
+        axis = unit_axis(called)
         assert axis is not None
-        recurrent = is_recurrent(layer)
+        recurrent, second = is_recurrent(layer), samples_second(called)
 
         def before(module: nn.Module, args: tuple[Any, ...]) -> None:
             if not self._in_layer:
-                self._current = Call(name, layer, axis, self._calls, recurrent)
+                self._current = Call(name, layer, axis, self._calls, recurrent, second)
                 self._calls += 1
-                self._read(self._current, args)
+                if called is layer:
+                    self._read(self._current, args)
             self._in_layer += 1
 
         def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
@@ -316,8 +320,8 @@ class ActivationTracker:
                 self._written(self._current, units)
 
         self._handles += [
-            layer.register_forward_pre_hook(before),
-            layer.register_forward_hook(after),
+            called.register_forward_pre_hook(before),
+            called.register_forward_hook(after),
         ]
 
     def _read(self, call: Call, args: tuple[Any, ...]) -> None:

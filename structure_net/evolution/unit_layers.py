@@ -25,12 +25,12 @@ def unit_axis(module: nn.Module) -> int | None:
     """The axis of a layer's output (and input) that holds its units; None for what is no layer.
 
     Layers are sparse layers, linear layers, embeddings, convolutions, recurrent layers and cells,
-    and a user's own modules without children that own one matrix, which are taken for linear
-    layers.
+    `nn.MultiheadAttention`, and a user's own modules without children that own one matrix, which
+    are taken for linear layers.
     """
     if isinstance(module, SparseLayer):
         return module.channel_dim
-    if isinstance(module, (*_DENSE, *_RECURRENT)):
+    if isinstance(module, (*_DENSE, *_RECURRENT, nn.MultiheadAttention)):
         return -1
     if isinstance(module, _CONVOLUTIONS):
         return -1 - len(module.kernel_size)
@@ -51,13 +51,18 @@ def units_of(module: nn.Module, output: Any) -> Tensor | None:
             return None
         if isinstance(module, (nn.Linear, SparseLayer, *_DENSE, *_CONVOLUTIONS, *_RECURRENT)):
             return output
-    elif isinstance(module, _RECURRENT) and isinstance(output, tuple):
+    elif isinstance(module, (*_RECURRENT, nn.MultiheadAttention)) and isinstance(output, tuple):
         states = output[0]
         return states.data if isinstance(states, PackedSequence) else states
     else:
         return None
     known = any(output.size(-1) in p.shape for p in module.parameters() if p.dim() == 2)
     return output if known else None
+
+
+def samples_second(module: nn.Module) -> bool:
+    """Whether a layer takes samples along the second axis, behind the steps."""
+    return isinstance(module, nn.RNNBase | nn.MultiheadAttention) and not module.batch_first
 
 
 def is_recurrent(module: nn.Module) -> bool:
@@ -81,14 +86,22 @@ def own_activation(module: nn.Module) -> str | None:
     return str(module.nonlinearity) if isinstance(module, nn.RNN | nn.RNNCell) else None
 
 
-def observed_layers(network: nn.Module) -> dict[str, nn.Module]:
-    """The layers by name, in the order of registration; a layer inside a layer is a part of it."""
-    found: dict[str, nn.Module] = {}
+def observed_layers(network: nn.Module) -> dict[str, tuple[nn.Module, nn.Module]]:
+    """The layers by name, in the order of registration; a layer inside a layer is a part of it.
+
+    Returns:
+        The layer, and the module whose calls are its calls: itself, but for the projection behind
+        the heads of `nn.MultiheadAttention`, which is computed without being called. What the heads
+        hand to it is not seen.
+    """
+    found: dict[str, tuple[nn.Module, nn.Module]] = {}
     inside: set[nn.Module] = set()
     for name, module in network.named_modules():
-        if module in inside:
+        if module in inside or unit_axis(module) is None:
             continue
-        if unit_axis(module) is not None:
-            found[name] = module
-            inside.update(module.modules())
+        inside.update(module.modules())
+        if isinstance(module, nn.MultiheadAttention):
+            found[f"{name}.out_proj".removeprefix(".")] = (module.out_proj, module)
+        else:
+            found[name] = (module, module)
     return found

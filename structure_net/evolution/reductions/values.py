@@ -183,7 +183,7 @@ class Values:
         """
         count, second = self.samples
         fits = tensor.dim() > 2 and tensor.size(1) == count
-        if fits and (second or tensor.size(0) % count or _reads_steps_first(self.module)):
+        if fits and (second or tensor.size(0) % count or self.call.second):
             return tensor.movedim(1, 0)
         if self.axis == 0 or not count or tensor.size(0) % count:
             return None
@@ -255,7 +255,3 @@ def by_unit(values: Tensor, axis: int) -> tuple[Tensor, tuple[int, ...]]:
 
 def _wide(values: Tensor) -> Tensor:
     return values.float() if values.dtype in {torch.float16, torch.bfloat16} else values
-
-
-def _reads_steps_first(module: nn.Module) -> bool:
-    return isinstance(module, nn.RNNBase) and not module.batch_first
