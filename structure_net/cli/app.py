@@ -15,7 +15,9 @@ from typer.core import TyperCommand, TyperGroup
 
 from structure_net import __version__
 from structure_net.cli import commands
+from structure_net.cli.analyzing import ANALYZE_HELP, analyze
 from structure_net.cli.console import fail, said_of
+from structure_net.cli.flags import DataDir, Json, Run
 from structure_net.cli.parsing import (
     dataset_of,
     device_of,
@@ -62,20 +64,6 @@ app = typer.Typer(
     help="Grow, prune and rewire networks while they train.",
     epilog="Start with **structure-net demo**. Every command explains itself with --help.",
 )
-
-Run = Annotated[str, typer.Argument(metavar="RUN", help="The folder of a run.")]
-Json = Annotated[
-    bool,
-    typer.Option(
-        "--json", metavar="", help="One JSON document on standard output; words to standard error."
-    ),
-]
-DataDir = Annotated[
-    str | None,
-    typer.Option(
-        metavar="DATA", help="Where data sets lie. [default: STRUCTURE_NET_DATA, if it is set]"
-    ),
-]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -334,3 +322,6 @@ def diff(
 ) -> int:
     """Compares two lineages: what they share, then what each did by itself."""
     return commands.diff(run_a, run_b, as_json=json)
+
+
+app.command(cls=_Command, help=ANALYZE_HELP)(analyze)

@@ -47,6 +47,24 @@ class HistoryRecord(BaseModel):
     scores: tuple[Score, ...] = ()
 
 
+class AnalysisRecord(BaseModel):
+    """``analysis.json``: what the analyzers found in one network, by key."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["structure_net.analysis"] = "structure_net.analysis"
+    schema_version: Literal[1] = 1
+    subject: str
+    iteration: int
+    dataset: str
+    batches: int
+    batch_size: int
+    seed: int
+    version: str
+    topics: tuple[str, ...]
+    values: dict[str, JsonValue]
+
+
 def schema_of(kind: type[BaseModel]) -> dict[str, Any]:
     """The JSON Schema of a record."""
     return {

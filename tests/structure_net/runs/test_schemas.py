@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from structure_net.runs.records import HistoryRecord, RunRecord, schema_of
+from structure_net.runs.records import AnalysisRecord, HistoryRecord, RunRecord, schema_of
 
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.mark.parametrize(("name", "kind"), [("run.v1", RunRecord), ("history.v1", HistoryRecord)])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("run.v1", RunRecord), ("history.v1", HistoryRecord), ("analysis.v1", AnalysisRecord)],
+)
 def test_the_schema_in_the_tree_is_the_codes(
     name: str, kind: type[BaseModel], regenerate: bool
 ) -> None:
