@@ -95,7 +95,7 @@ class GradientAnalysis(TypedDict):
     ``gradient_expansion``: by layer, for each of its readers, what new units would gain; computed
     when first read. ``gradient_ranking``: where to add a unit first: the layers by the gain of
     their best unit through their best reader, the natural expansion score, in units of the loss;
-    layers without a place are left out.
+    layers without a place are left out. How often it is right: ``docs/growth_location.md``.
     """
 
     gradient_norm: Mapping[str, float]
