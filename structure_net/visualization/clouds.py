@@ -65,7 +65,7 @@ def plot_persistence_diagram(
         return say_absent(ax, title, diagrams)
     bounds = _bounds(analysis, name)
     frame(ax, title=title, x="born at scale", y="dies at scale")
-    end = 1.04 * diagrams.diameter
+    end = _end(diagrams, bounds)
     for dimension, bars in diagrams.pairs.items():
         _band(ax, dimension, bounds.get(dimension, 0.0), end)
         _marks(ax, dimension, bars.numpy(), (bounds.get(dimension, 0.0), end))
@@ -78,6 +78,14 @@ def plot_persistence_diagram(
     ax.set_aspect("equal", adjustable="box")
     _explain(ax, bool(bounds))
     return ax
+
+
+def _end(diagrams: PersistenceDiagrams, bounds: Mapping[int, float]) -> float:
+    """Where scales end that are worth showing: a little beyond the last death and the bands."""
+    deaths = [
+        float(diagrams.finite(k)[:, 1].max()) for k in diagrams.pairs if len(diagrams.finite(k))
+    ]
+    return 1.12 * max([*deaths, bounds.get(0, 0.0)], default=diagrams.diameter)
 
 
 def _bounds(analysis: Analysis, layer: str) -> dict[int, float]:
@@ -96,7 +104,7 @@ def _band(ax: Axes, dimension: int, bound: float, end: float) -> None:
         ax.fill_between([-0.02 * end, 0.02 * end], [0, 0], [bound, bound], color=colour, alpha=0.15,
                         lw=0)  # fmt: skip
     elif bound:
-        ends = np.array([0.0, end])
+        ends = np.array([0.0, max(end - bound, 0.0), end])
         ax.fill_between(ends, ends, np.minimum(ends + bound, end), color=colour, alpha=0.15, lw=0)
 
 
@@ -148,14 +156,14 @@ def plot_persistence_barcode(
         return say_absent(ax, title, diagrams)
     bounds = _bounds(analysis, name)
     frame(ax, title=title, x="scale")
-    row = 0
+    end, row = _end(diagrams, bounds), 0
     for dimension, bars in diagrams.pairs.items():
-        row = _lanes(ax, dimension, bars.numpy(), (bounds.get(dimension, 0.0), diagrams.diameter),
+        row = _lanes(ax, dimension, bars.numpy(), (bounds.get(dimension, 0.0), end),
                      row)  # fmt: skip
     ax.set_ylim(row - 1, -1.5)
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)
-    ax.set_xlim(0, 1.02 * diagrams.diameter)
+    ax.set_xlim(0, 1.02 * end)
     if bounds:
         _explain_bars(ax)
     return ax
@@ -228,9 +236,17 @@ def plot_betti_curves(analysis: Analysis, ax: Axes | None = None, *, dimension: 
     for row, name in enumerate(rows):
         _ridge(ax, row, curves[name], dimension=dimension, peak=peak)
     ax.set_ylim(len(rows) - 0.5 + _DEEP / 2, -0.75)
-    ax.set_xlim(0, 1)
+    ax.set_xlim(0, max(_last(one, dimension) for one in drawn.values()))
     ax.spines["left"].set_visible(False)
     return ax
+
+
+def _last(curve: Any, dimension: int) -> float:
+    """The relative scale a little beyond the last hole; 1 where there is none."""
+    alive = curve.counts[dimension].nonzero().flatten()
+    if not len(alive) or dimension == 0:
+        return 1.0
+    return min(1.0, 1.15 * float(curve.scales[alive[-1]] / curve.scales[-1]))
 
 
 def _ridge(ax: Axes, row: int, curve: Any, *, dimension: int, peak: int) -> None:

@@ -70,8 +70,9 @@ def _looked_at(facts: PageFacts) -> str:
     seen = facts.values.get("extrema_samples") or facts.values.get("information_samples")
     samples = f", {seen:,} samples" if isinstance(seen, int) else ""
     words = (
-        f"The network after {facts.iteration} iteration{'' if facts.iteration == 1 else 's'}, on up to {facts.batches} training batches"
-        f" of {facts.batch_size} of `{facts.dataset}`{samples}, in evaluation mode."
+        f"The network after {facts.iteration} iteration{'' if facts.iteration == 1 else 's'}, on"
+        f" up to {facts.batches} training batches of {facts.batch_size} of `{facts.dataset}`"
+        f"{samples}, in evaluation mode."
     )
     total = facts.values.get("network_connections")
     if total is not None:
