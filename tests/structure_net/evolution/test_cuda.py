@@ -9,6 +9,7 @@ import torch
 
 from structure_net.evolution import (
     ComposableEvolutionSystem,
+    Need,
     NetworkContext,
     Trial,
     observe,
@@ -64,6 +65,27 @@ def test_what_is_observed_is_what_the_cpu_sees(context: NetworkContext) -> None:
     for name, seen in here.layers.items():
         # Sums of float64 in another order.
         torch.testing.assert_close(there.layers[name].mean.cpu(), seen.mean, rtol=0, atol=1e-10)
+
+
+def test_every_need_is_served_on_the_device_as_on_the_cpu(context: NetworkContext) -> None:
+    batches = [(x.double(), y) for x, y in context.data_loader]
+    network = context.network.double()
+    asked = {"needs": frozenset(Need), "loss": context.loss, "probe_size": 20, "seed": 3}
+    here = observe(network, batches, **asked)  # type: ignore[arg-type]
+    moved = [to_device(batch, "cuda") for batch in batches]
+    there = observe(network.cuda(), moved, **asked)  # type: ignore[arg-type]
+    assert here.probe is not None
+    assert there.probe is not None
+    assert torch.equal(there.probe.inputs.cpu(), here.probe.inputs)
+    for name, seen in here.layers.items():
+        other = there.layers[name]
+        for one, two in (
+            (other.taylor, seen.taylor),
+            (other.covariance, seen.covariance),
+            (there.probe.values[name], here.probe.values[name]),
+        ):
+            # Products and sums of float64 in another order.
+            torch.testing.assert_close(one, two, rtol=0, atol=1e-10)
 
 
 def test_an_attached_session_edits_in_a_loop_of_ones_own(there: NetworkContext) -> None:
