@@ -208,15 +208,16 @@ class MaskedLayer(SparseLayer):
             )
         return self._changed(weight, mask)
 
-    def merged(self, pairs: Pairs) -> tuple[TensorChange, ...]:
+    def merged(self, pairs: Pairs, *, part: float = 1.0) -> tuple[TensorChange, ...]:
         """The layer whose readers of ``dropped`` read ``kept``. See `SparseLayer.merged`."""
         kept, dropped = merge_indices(pairs, self.in_channels)
         kept, dropped = kept.to(self.mask.device), dropped.to(self.mask.device)
         weight, mask = self.weight.detach().clone(), self.mask.clone()
-        weight[:, kept] += weight[:, dropped]
+        weight[:, kept] += part * weight[:, dropped]
         mask[:, kept] |= mask[:, dropped]
-        weight[:, dropped] = 0
-        mask[:, dropped] = False
+        weight[:, dropped] *= 1 - part
+        if part == 1:
+            mask[:, dropped] = False
         return self._changed(weight, mask)
 
     def off_pattern(self) -> int:

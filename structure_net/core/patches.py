@@ -163,7 +163,7 @@ class TemporaryPatchLayer(SparseLayer):
             changes += _within("patch", self.patch.disconnected(table[trial]))
         return changes
 
-    def merged(self, pairs: Pairs) -> tuple[TensorChange, ...]:
+    def merged(self, pairs: Pairs, *, part: float = 1.0) -> tuple[TensorChange, ...]:
         """See `SparseLayer.merged`; trial connections meet the layer's own.
 
         Raises:
@@ -178,8 +178,8 @@ class TemporaryPatchLayer(SparseLayer):
                 "remove() the trial connections first."
             )
         return (
-            *_within("base", self.base.merged(pairs)),
-            *_within("patch", self.patch.merged(pairs)),
+            *_within("base", self.base.merged(pairs, part=part)),
+            *_within("patch", self.patch.merged(pairs, part=part)),
         )
 
     def branch(self, pattern: SparsePattern) -> SparseLayer:

@@ -231,12 +231,14 @@ class SparseLayer(nn.Module, ABC):
         """
 
     @abstractmethod
-    def merged(self, pairs: Pairs) -> tuple[TensorChange, ...]:
+    def merged(self, pairs: Pairs, *, part: float = 1.0) -> tuple[TensorChange, ...]:
         """The layer whose readers of some input units read others instead.
 
         Args:
             pairs: Pairs ``(kept, dropped)`` of input units, no unit in two of them. The weights
                 from ``dropped`` are added to those from ``kept``; nothing reads ``dropped`` then.
+            part: In [0, 1]: how much of them is handed over. Below 1 the rest stays, and so does
+                the pattern of what reads ``dropped``.
 
         Returns:
             The changes; state of connections that ``kept`` had stays, that of others is zero.

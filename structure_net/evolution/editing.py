@@ -42,6 +42,16 @@ def derived_seed(*parts: object) -> int:
 def carry_out(
     context: NetworkContext, proposals: Sequence[Proposal], *, component: str
 ) -> NetworkContext:
+    """`carried_out`, returning the context with its example."""
+    if not _without_example(proposals):
+        context = context.with_example()
+    carried_out(context, proposals, component=component)
+    return context
+
+
+def carried_out(
+    context: NetworkContext, proposals: Sequence[Proposal], *, component: str
+) -> tuple[Applied, ...]:
     """Applies edits in order, all or none, and appends them to the journal.
 
     The journal notes what was done: of units that begin as copies, the split.
@@ -52,11 +62,13 @@ def carry_out(
         proposals: What to do.
         component: Who asks for them.
 
+    Returns:
+        What was done, in order; undo the last one first. The journal keeps its entries then.
+
     Raises:
         SurgeryError: An edit was refused; those before it were undone, the journal is as it was.
     """
-    if not all(isinstance(p.edit, AddConnections | RemoveConnections) for p in proposals):
-        # Connections need no trace; whatever else is asked for does.
+    if not _without_example(proposals):
         context = context.with_example()
     network = context.network
     done: list[Applied] = []
@@ -97,7 +109,12 @@ def carry_out(
             context.journal.append(entry)
         if context.memory is not None and not all(start.preserves for start in starts):
             context.memory.trained()
-    return context
+    return tuple(done)
+
+
+def _without_example(proposals: Sequence[Proposal]) -> bool:
+    """Connections need no trace; whatever else is asked for does."""
+    return all(isinstance(p.edit, AddConnections | RemoveConnections) for p in proposals)
 
 
 def probe_of(context: NetworkContext, size: int) -> Probe | None:

@@ -28,6 +28,7 @@ from structure_net.surgery.edits import (
     RemoveSkipConnection,
     ResetNeurons,
     ReviveHeads,
+    ShareNeurons,
     SplitNeurons,
 )
 from structure_net.surgery.entries import EditEntry, EventEntry, WidthChange
@@ -81,6 +82,7 @@ __all__ = [
     "RemoveSkipConnection",
     "ResetNeurons",
     "ReviveHeads",
+    "ShareNeurons",
     "SplitNeurons",
     "Undo",
     "UnitVariance",

@@ -316,7 +316,7 @@ def promises(change: Edit, start: Initialiser) -> bool:
         case AddNeurons() | AddHeads():
             return start.preserves
         case SplitNeurons():
-            return change.noise == 0.0
+            return change.noise == 0.0 or change.share == 0.0
         case AddConnections():
             return change.scale == 0.0
         case _:

@@ -112,16 +112,33 @@ class RemoveNeurons:
 
 @_edit
 class SplitNeurons:
-    """Copies output channels of ``layer`` (whole units) and halves what reads them.
+    """Copies output channels of ``layer`` (whole units) and divides what reads them.
+
+    ``share``, in [0, 1]: what the copy gets of the weights that read the unit, half by default. At
+    0 nothing reads the copies yet; `ShareNeurons` hands over later.
 
     ``noise`` breaks the symmetry: the standard deviation of what is added to one copy's incoming
     weights, relative to the weights' own standard deviation; with noise the function is kept only
-    approximately.
+    approximately, unless the share is 0.
     """
 
     layer: str
     indices: tuple[int, ...]
     noise: float = 0.0
+    share: float = 0.5
+
+
+@_edit
+class ShareNeurons:
+    """Hands over readers: of each pair ``(first, second)`` of output channels of ``layer`` (whole
+    units) the second gets ``fraction`` of the weights that read the first, which loses them.
+
+    Keeps the function where the two units are equal, as a unit and its copy are at birth.
+    """
+
+    layer: str
+    pairs: tuple[tuple[int, int], ...]
+    fraction: float
 
 
 @_edit
@@ -271,6 +288,7 @@ Edit = (
     AddNeurons
     | RemoveNeurons
     | SplitNeurons
+    | ShareNeurons
     | MergeNeurons
     | ResetNeurons
     | DoubleWidth

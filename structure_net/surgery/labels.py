@@ -12,6 +12,7 @@ _WORDS: dict[type[object], tuple[str, str | None]] = {
     e.AddNeurons: ("+{n:,} neuron{s} in {layer}", "+{n:,} neurons"),
     e.RemoveNeurons: ("-{n:,} neuron{s} of {layer}", "-{n:,} neurons"),
     e.SplitNeurons: ("{n:,} neuron{s} of {layer} split", "{n:,} splits"),
+    e.ShareNeurons: ("{n:,} pair{s} of neurons of {layer} shared", "{n:,} shared"),
     e.MergeNeurons: ("{n:,} pair{s} of neurons of {layer} merged", "{n:,} merges"),
     e.ResetNeurons: ("{n:,} neuron{s} of {layer} reset", "{n:,} resets"),
     e.DoubleWidth: ("{layer} doubled", None),

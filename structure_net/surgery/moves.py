@@ -28,11 +28,12 @@ class MoveAxis:
         scale: A factor for each entry after the edit; None for ones.
         noise: The standard deviation, relative to the tensor's own, of what is added to repeated
             entries.
-        merge: Pairs of old indices ``(kept, dropped)``: before anything else, ``dropped`` is added
-            to ``kept``.
+        merge: Pairs of old indices ``(kept, dropped)``: before anything else, ``part`` of
+            ``dropped`` is added to ``kept``.
         weights: Where new entries hold the mean: the tensor that weighs the old ones, a gain that
             follows the tensor; as it was before the edit.
         pivot: What the model's code adds to the entries; `scale` multiplies the sum.
+        part: See ``merge``.
     """
 
     tensor: str
@@ -45,6 +46,7 @@ class MoveAxis:
     merge: tuple[tuple[int, int], ...] = ()
     weights: str | None = None
     pivot: float = 0.0
+    part: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +103,13 @@ class MoveLeaf:
 
 @dataclass(frozen=True, slots=True)
 class MergeLeaf:
-    """Adds the connections out of input ``dropped`` to those of ``kept``, for each pair."""
+    """Adds ``part`` of the connections out of input ``dropped`` to those of ``kept``, for each pair
+    ``(kept, dropped)``; the rest stays.
+    """
 
     layer: str
     pairs: tuple[tuple[int, int], ...]
+    part: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

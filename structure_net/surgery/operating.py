@@ -287,7 +287,7 @@ def _rearranged(
                 generator=generator,
             )
         case MergeLeaf():
-            return layer.merged(move.pairs)
+            return layer.merged(move.pairs, part=move.part)
         case Connect():
             return layer.connected(move.pairs, _connection_weights(layer, move, generator))
         case Disconnect():

@@ -24,6 +24,7 @@ from structure_net.surgery.edits import (
     RemoveNeurons,
     ResetNeurons,
     ReviveHeads,
+    ShareNeurons,
     SplitNeurons,
 )
 from structure_net.surgery.moves import Connect, Disconnect, Move
@@ -91,10 +92,14 @@ def planned_width(edit: Edit, graph: ChannelGraph) -> tuple[tuple[Move, ...], Ch
             moves, more = widths.drop(group, gone), -len(gone)
         case SplitNeurons():
             group, several = widths.group_for_indices(graph, edit.layer, edit.indices)
-            moves, more = widths.split(group, several, edit.noise), len(several)
+            moves = widths.split(group, several, noise=edit.noise, share=edit.share)
+            more = len(several)
         case ResetNeurons():
             group, several = widths.group_for_indices(graph, edit.layer, edit.indices)
             moves, more = widths.reset(group, several), 0
+        case ShareNeurons():
+            group, pairs = _pairs(edit, graph)
+            moves, more = widths.share(group, pairs, edit.fraction), 0
         case MergeNeurons():
             group, pairs = _pairs(edit, graph)
             moves, more = widths.merge(group, pairs), -len({gone for _, gone in pairs})
@@ -114,19 +119,25 @@ def planned_width(edit: Edit, graph: ChannelGraph) -> tuple[tuple[Move, ...], Ch
 
 
 def _pairs(
-    edit: MergeNeurons, graph: ChannelGraph
+    edit: MergeNeurons | ShareNeurons, graph: ChannelGraph
 ) -> tuple[ChannelGroup, tuple[tuple[int, int], ...]]:
-    """The pairs of a merge as pairs of units."""
+    """The pairs of channels as pairs of units."""
     kept = tuple(dict.fromkeys(keep for keep, _ in edit.pairs))
     dropped = tuple(drop for _, drop in edit.pairs)
     for keep, drop in edit.pairs:
         if keep == drop:
-            raise SurgeryError(f"Channel {keep} of {edit.layer!r} cannot be merged with itself.")
+            raise SurgeryError(
+                f"Channel {keep} of {edit.layer!r} cannot be {_verb(edit)} with itself."
+            )
     if len(set(dropped)) != len(dropped) or set(kept) & set(dropped):
         raise SurgeryError(
-            f"A channel of {edit.layer!r} can be dropped once, and not be kept as well; got "
-            f"{edit.pairs}. Chain merges in several edits."
+            f"A channel of {edit.layer!r} can be the second of one pair, and not the first of "
+            f"another as well; got {edit.pairs}. Chain them in several edits."
         )
     group, _ = widths.group_for_indices(graph, edit.layer, (*kept, *dropped))
     owner = {channel: unit for unit, channels in enumerate(group.channels) for channel in channels}
     return group, tuple(dict.fromkeys((owner[a], owner[b]) for a, b in edit.pairs))
+
+
+def _verb(edit: MergeNeurons | ShareNeurons) -> str:
+    return "merged" if isinstance(edit, MergeNeurons) else "shared"

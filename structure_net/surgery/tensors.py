@@ -103,7 +103,7 @@ def _merged(data: Tensor, move: MoveAxis) -> Tensor:
     if not move.merge:
         return data
     kept, dropped = torch.tensor(move.merge, device=data.device).T
-    return data.index_add(move.dim, kept, data.index_select(move.dim, dropped))
+    return data.index_add(move.dim, kept, data.index_select(move.dim, dropped), alpha=move.part)
 
 
 def _shake(

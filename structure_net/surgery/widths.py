@@ -5,6 +5,7 @@ map of units.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -131,14 +132,17 @@ def drop(group: ChannelGroup, units: Sequence[int]) -> tuple[Move, ...]:
     return rearrange(group, Reindex.drop(group.units, units))
 
 
-def split(group: ChannelGroup, units: Sequence[int], noise: float) -> tuple[Move, ...]:
-    """A copy of each of ``units`` behind the old ones; what reads a unit is divided among its
-    copies.
+def split(
+    group: ChannelGroup, units: Sequence[int], *, noise: float = 0.0, share: float = 0.5
+) -> tuple[Move, ...]:
+    """A copy of each of ``units`` behind the old ones, which gets ``share`` of what reads the unit.
 
     Raises:
-        SurgeryError: A normalisation over the channels would see the copies, or the noise is
-            negative.
+        SurgeryError: A normalisation over the channels would see the copies, the noise is negative,
+            or the share is out of range.
     """
+    if not 0.0 <= share <= 1.0:
+        raise SurgeryError(f"share must be in [0, 1]; got {share}.")
     if not (noise >= 0.0 and math.isfinite(noise)):
         raise SurgeryError(f"noise must be at least 0 and finite; got {noise}.")
     if group.normalised:
@@ -150,7 +154,7 @@ def split(group: ChannelGroup, units: Sequence[int], noise: float) -> tuple[Move
         )
     if group.doubling_refusal is not None:
         raise SurgeryError(f"{group.layer!r} cannot be split: {group.doubling_refusal}.")
-    return _repeat(group, Reindex.split(group.units, units), noise)
+    return _repeat(group, Reindex.split(group.units, units), noise, share)
 
 
 def double(group: ChannelGroup) -> tuple[Move, ...]:
@@ -162,7 +166,7 @@ def double(group: ChannelGroup) -> tuple[Move, ...]:
     if group.doubling_refusal is not None:
         raise SurgeryError(f"{group.layer!r} cannot be doubled: {group.doubling_refusal}")
     every = tuple(range(group.units))
-    return _repeat(group, Reindex.split(group.units, every), 0.0)
+    return _repeat(group, Reindex.split(group.units, every), 0.0, 0.5)
 
 
 def merge(group: ChannelGroup, pairs: Sequence[tuple[int, int]]) -> tuple[Move, ...]:
@@ -194,6 +198,38 @@ def merge(group: ChannelGroup, pairs: Sequence[tuple[int, int]]) -> tuple[Move, 
     return (*moves, *_following(group, after, rescaled=True))
 
 
+def share(
+    group: ChannelGroup, pairs: Sequence[tuple[int, int]], fraction: float
+) -> tuple[Move, ...]:
+    """Of each pair ``(first, second)`` of units the second gets a fraction of the first's readers.
+
+    Raises:
+        SurgeryError: The fraction is out of range, a unit is in two pairs, or readers are
+            normalised.
+    """
+    if not 0.0 <= fraction <= 1.0:
+        raise SurgeryError(f"fraction must be in [0, 1]; got {fraction}.")
+    _refuse_gains_that_read(group)
+    named = [unit for pair in pairs for unit in pair]
+    if len(set(named)) != len(named):
+        raise SurgeryError(f"A unit of {group.layer!r} can be in one pair; got {tuple(pairs)}.")
+    moves: list[Move] = []
+    same = tuple(range(group.units))
+    for axis in group.axes:
+        if axis.role is not Role.READS and not axis.halved:
+            continue
+        given = [pair for one, other in pairs for pair in _paired(axis, group.units, one, other)]
+        taken = tuple((other, one) for one, other in given)
+        if axis.leaf:
+            moves.append(MergeLeaf(axis.tensor, taken, fraction))
+            continue
+        source, losing = axis.lift(same), {one for one, _ in given}
+        scale = tuple(1.0 - fraction if i in losing else 1.0 for i in range(len(source)))
+        move = MoveAxis(axis.tensor, axis.dim, axis.role, source, axis.fill, scale)
+        moves.append(replace(move, merge=taken, part=fraction))
+    return tuple(moves)
+
+
 def _refuse_gains_that_read(group: ChannelGroup) -> None:
     """Two columns that are normalised, each or together with others, have no sum of the kind."""
     reading = {a.tensor for a in group.axes if a.role is Role.READS or a.halved}
@@ -201,9 +237,9 @@ def _refuse_gains_that_read(group: ChannelGroup) -> None:
     for name in names:
         if name in reading:
             raise SurgeryError(
-                f"Units of {group.layer!r} cannot be merged: the norm of {name!r} would not be "
+                f"Units of {group.layer!r} have no sum: the norm of {name!r} would not be "
                 "that of the sum. Take it off with torch.nn.utils.parametrize"
-                ".remove_parametrizations, merge, and put it on again."
+                ".remove_parametrizations, edit, and put it on again."
             )
 
 
@@ -230,13 +266,13 @@ def rearrange(group: ChannelGroup, units: Reindex) -> tuple[Move, ...]:
     return (*moves, *_following(group, units, rescaled=True))
 
 
-def _repeat(group: ChannelGroup, units: Reindex, noise: float) -> tuple[Move, ...]:
-    """A map that repeats units: readers are divided by the number of copies."""
+def _repeat(group: ChannelGroup, units: Reindex, noise: float, share: float) -> tuple[Move, ...]:
+    """A map that repeats units: readers are divided between a unit and its copy."""
     moves: list[Move] = []
     for axis in group.axes:
         source = axis.lift(units.source)
         readers = axis.role is Role.READS
-        scale = _shares(source) if readers or axis.halved else None
+        scale = _shares(source, share) if readers or axis.halved else None
         if axis.leaf:
             moves.append(MoveLeaf(axis.tensor, axis.dim, source, readers, scale))
         else:
@@ -246,11 +282,17 @@ def _repeat(group: ChannelGroup, units: Reindex, noise: float) -> tuple[Move, ..
     return (*moves, *_following(group, units, rescaled=False))
 
 
-def _shares(source: Sequence[int]) -> tuple[float, ...]:
-    count: dict[int, int] = {}
+def _shares(source: Sequence[int], share: float) -> tuple[float, ...]:
+    """The factor of each entry: ``1 - share`` where the first of two comes from an origin,
+    ``share`` where the second does."""
+    seen: set[int] = set()
+    twice = {origin for origin, count in Counter(source).items() if count > 1}
+    factors = []
     for origin in source:
-        count[origin] = count.get(origin, 0) + 1
-    return tuple(1.0 / count[origin] for origin in source)
+        again = origin in seen
+        seen.add(origin)
+        factors.append((share if again else 1.0 - share) if origin in twice else 1.0)
+    return tuple(factors)
 
 
 def _regained(group: ChannelGroup) -> list[Move]:

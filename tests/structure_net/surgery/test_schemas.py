@@ -32,6 +32,7 @@ EXAMPLES: tuple[Edit, ...] = (
     edits.AddNeurons("fc1", 4),
     edits.RemoveNeurons("fc1", (0, 3)),
     edits.SplitNeurons("fc1", (1,), noise=0.01),
+    edits.ShareNeurons("fc1", ((1, 5),), 0.25),
     edits.MergeNeurons("fc1", ((0, 1), (2, 5))),
     edits.ResetNeurons("fc1", (2,)),
     edits.DoubleWidth("fc1"),
