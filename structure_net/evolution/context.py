@@ -76,6 +76,8 @@ class NetworkContext:
         observation: What the analyzers asked to be measured; set by the system.
         hooks: What a trainer calls while it trains; set by the system.
         memory: What analyzers keep from one look to the next; set by the system.
+        step: Optimizer steps so far, in the middle of an epoch too; set by the system where a
+            strategy is asked.
 
     Raises:
         TypeError: ``network`` is no module, or ``data_loader`` cannot be iterated.
@@ -95,6 +97,7 @@ class NetworkContext:
     observation: Observation | None = None
     hooks: TrainingHooks | None = None
     memory: AnalysisMemory | None = None
+    step: int = 0
 
     def __post_init__(self) -> None:
         if not isinstance(self.network, nn.Module):

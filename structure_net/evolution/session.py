@@ -72,6 +72,7 @@ class EvolutionSession:
         observer: Is told of every event.
         own_loop: The user owns the training loop, so that strategies without a trigger are asked
             after every epoch.
+        done: Steps and samples so far, where the context comes from the middle of an epoch.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class EvolutionSession:
         *,
         observer: Observer | None = None,
         own_loop: bool = False,
+        done: tuple[int, int | None] | None = None,
     ) -> None:
         memory = AnalysisMemory() if context.memory is None else context.memory
         memory.trained()  # what happened to the network between two sessions is not known
@@ -93,9 +95,8 @@ class EvolutionSession:
         self._observer = observer
         self._own_loop = own_loop
         self._in_steps = tuple(r for r in rules if r.when is not None and r.when.in_steps)
-        self._step = context.history.step
+        self._step, self._samples = done or (context.history.step, context.history.samples)
         self._clock = perf_counter()
-        self._samples = context.history.samples
         self._growth = _last_growth(context)
         if not len(context.journal):
             born = architecture(context.network)
@@ -105,6 +106,11 @@ class EvolutionSession:
     def context(self) -> NetworkContext:
         """The network as it stands, with its history and journal."""
         return self._context
+
+    @property
+    def done(self) -> tuple[int, int | None]:
+        """Steps and samples so far; the latter None where the loop does not tell."""
+        return self._step, self._samples
 
     def training(self, context: NetworkContext) -> None:
         """A trainer works on ``context`` from here on; see `TrainingHooks.training`."""
@@ -227,6 +233,7 @@ class EvolutionSession:
     def _decide(self, due: Sequence[tuple[Rule, str]]) -> Sequence[Event]:
         events: list[Event] = []
         analysis: Analysis | None = None
+        self._context = replace(self._context, step=self._step)
         for rule, trigger in due:
             if analysis is None:
                 analysis = self.analyze()

@@ -308,23 +308,28 @@ def _same_numbers(first: Any, second: Any) -> bool:
     )
 
 
-def check_component(component: Component, analyzers: Sequence[Analyzer] = ()) -> None:
+def check_component(
+    component: Component,
+    analyzers: Sequence[Analyzer] = (),
+    context: NetworkContext | None = None,
+) -> None:
     """Checks a component against the battery of its role.
 
     Args:
         component: An analyzer, a strategy or a trainer.
         analyzers: Those that a strategy needs.
+        context: What to try it on; `example_context` if None. It is left as it is.
 
     Raises:
         AssertionError: A promise is broken; the message says which.
     """
     match component:
         case Analyzer():
-            check_analyzer(component)
+            check_analyzer(component, context)
         case GrowthStrategy():
-            check_strategy(component, analyzers)
+            check_strategy(component, analyzers, context)
         case Trainer():
-            check_trainer(component)
+            check_trainer(component, context)
         case _:
             raise AssertionError(f"{type(component).__name__} has no role")
 

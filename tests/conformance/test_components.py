@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 
 import pytest
 
-from structure_net.evolution import Component, components
+from structure_net.evolution import Component, EpochRecord, TrainingHistory, components
 from structure_net.evolution.components import (
     ConnectionAnalyzer,
+    ContinualBackprop,
     ExtremaGrowthStrategy,
     GradientAnalyzer,
     GraphAnalyzer,
@@ -16,6 +18,7 @@ from structure_net.evolution.components import (
     InformationFlowGrowthStrategy,
     LayerPerformanceAnalyzer,
     NetworkStatsAnalyzer,
+    ReDo,
     ResidualBlockGrowthStrategy,
     RigL,
     SensitivityAnalyzer,
@@ -25,8 +28,9 @@ from structure_net.evolution.components import (
     StandardExtremaAnalyzer,
     StandardNetworkTrainer,
     TopologicalAnalyzer,
+    UtilityAnalyzer,
 )
-from structure_net.testing import check_component
+from structure_net.testing import check_component, example_context
 
 EXPORTED = {
     "SensitivityAnalyzer": (SensitivityAnalyzer(), ()),
@@ -59,14 +63,24 @@ EXPORTED = {
     "SparseEvolutionaryTraining": (SparseEvolutionaryTraining(), ()),
     "RigL": (RigL(), (ConnectionAnalyzer(),)),
     "SparseMomentum": (SparseMomentum(), (ConnectionAnalyzer(),)),
+    "UtilityAnalyzer": (UtilityAnalyzer(), ()),
+    "ReDo": (ReDo(), (StandardExtremaAnalyzer(),)),
+    "ContinualBackprop": (ContinualBackprop(0.5, 0), (UtilityAnalyzer(),)),
     "StandardNetworkTrainer": (StandardNetworkTrainer(epochs=2), ()),
+}
+
+CONTEXTS = {
+    # It replaces units that lived for some steps.
+    "ContinualBackprop": replace(
+        example_context(), history=TrainingHistory([EpochRecord(1, 0, 100, {}, 0, 0)])
+    ),
 }
 
 
 @pytest.mark.parametrize("name", EXPORTED)
 def test_every_component_keeps_the_promises_of_its_role(name: str) -> None:
     component, analyzers = EXPORTED[name]
-    check_component(component, analyzers)
+    check_component(component, analyzers, CONTEXTS.get(name))
 
 
 def test_a_strategy_that_adds_layers_keeps_the_promises_of_its_role() -> None:

@@ -12,12 +12,15 @@ from structure_net.evolution.components.analyzers import (
     SimpleInformationFlowAnalyzer,
     StandardExtremaAnalyzer,
     TopologicalAnalyzer,
+    UtilityAnalyzer,
 )
 from structure_net.evolution.components.presets import create_standard_evolution_system
 from structure_net.evolution.components.strategies import (
+    ContinualBackprop,
     ExtremaGrowthStrategy,
     HybridGrowthStrategy,
     InformationFlowGrowthStrategy,
+    ReDo,
     ResidualBlockGrowthStrategy,
     RigL,
     SparseEvolutionaryTraining,
@@ -30,6 +33,7 @@ from structure_net.evolution.system import ComposableEvolutionSystem
 __all__ = [
     "ComposableEvolutionSystem",
     "ConnectionAnalyzer",
+    "ContinualBackprop",
     "ExtremaGrowthStrategy",
     "GradientAnalyzer",
     "GraphAnalyzer",
@@ -40,6 +44,7 @@ __all__ = [
     "LayerPerformanceAnalyzer",
     "NetworkContext",
     "NetworkStatsAnalyzer",
+    "ReDo",
     "ResidualBlockGrowthStrategy",
     "RigL",
     "SensitivityAnalyzer",
@@ -49,5 +54,6 @@ __all__ = [
     "StandardExtremaAnalyzer",
     "StandardNetworkTrainer",
     "TopologicalAnalyzer",
+    "UtilityAnalyzer",
     "create_standard_evolution_system",
 ]

@@ -165,6 +165,10 @@ from structure_net.evolution.metrics.units import (
     samples_to_call_dead,
     silence_probability,
 )
+from structure_net.evolution.metrics.utility import (
+    contribution_utility,
+    replacements_due,
+)
 from structure_net.evolution.metrics.validity import Unavailable
 
 __all__ = [
@@ -214,6 +218,7 @@ __all__ = [
     "common_scales",
     "communities",
     "components",
+    "contribution_utility",
     "correlation",
     "correlation_of_covariance",
     "cosine_drop_rate",
@@ -286,6 +291,7 @@ __all__ = [
     "relative",
     "renyi_entropy",
     "renyi_information",
+    "replacements_due",
     "resting_units",
     "rewired",
     "sample_variance",

@@ -43,6 +43,10 @@ from structure_net.evolution.components.analyzers.topology import (
     TopologicalAnalyzer,
     TopologyAnalysis,
 )
+from structure_net.evolution.components.analyzers.utility import (
+    UtilityAnalysis,
+    UtilityAnalyzer,
+)
 
 __all__ = [
     "BettiCurve",
@@ -71,5 +75,7 @@ __all__ = [
     "StatsAnalysis",
     "TopologicalAnalyzer",
     "TopologyAnalysis",
+    "UtilityAnalysis",
+    "UtilityAnalyzer",
     "WeightSpectrum",
 ]

@@ -11,13 +11,19 @@ from structure_net.evolution.components.strategies.hybrid import HybridGrowthStr
 from structure_net.evolution.components.strategies.information_flow import (
     InformationFlowGrowthStrategy,
 )
+from structure_net.evolution.components.strategies.recycling import (
+    ContinualBackprop,
+    ReDo,
+)
 from structure_net.evolution.components.strategies.residual import ResidualBlockGrowthStrategy
 
 __all__ = [
+    "ContinualBackprop",
     "DynamicSparseTraining",
     "ExtremaGrowthStrategy",
     "HybridGrowthStrategy",
     "InformationFlowGrowthStrategy",
+    "ReDo",
     "ResidualBlockGrowthStrategy",
     "RigL",
     "SparseEvolutionaryTraining",

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from structure_net.core import SparseConv2d, SparsePattern, StandardSparseLayer
+from structure_net.evolution import (
+    ComposableEvolutionSystem,
+    EpochRecord,
+    NetworkContext,
+    TrainingHistory,
+    part_from_dict,
+    part_to_dict,
+)
+from structure_net.evolution.components.analyzers import ConnectionAnalysis, ConnectionAnalyzer
+from structure_net.evolution.components.strategies import (
+    DynamicSparseTraining,
+    RigL,
+    SparseEvolutionaryTraining,
+    SparseMomentum,
+)
+from structure_net.evolution.components.strategies.dynamic_sparse import LayerDrop
+from structure_net.surgery import AddConnections, RemoveConnections
+from structure_net.testing import check_analyzer, check_strategy, example_context
+
+STRATEGIES = [SparseEvolutionaryTraining(), RigL(), SparseMomentum()]
+
+
+def _layer(weights: list[list[float]]) -> StandardSparseLayer:
+    """A layer whose connections are the weights that are not 0."""
+    matrix = torch.tensor(weights)
+    pattern = SparsePattern.from_mask(matrix != 0)
+    layer = StandardSparseLayer(matrix.shape[1], matrix.shape[0], pattern=pattern)
+    with torch.no_grad():
+        layer.weight.copy_(matrix)
+    return layer
+
+
+def _context(*layers: StandardSparseLayer, epochs: int = 0) -> NetworkContext:
+    records = [EpochRecord(epoch + 1, 0, epoch + 1, {}, 0, 0) for epoch in range(epochs)]
+    return NetworkContext(nn.Sequential(*layers), (), history=TrainingHistory(records))
+
+
+def _edits(
+    strategy: DynamicSparseTraining, context: NetworkContext, analysis: Mapping[str, Any]
+) -> list[Any]:
+    return [proposal.edit for proposal in strategy.propose(context, analysis)]
+
+
+FIRST = [[0.1, 0.0, -3.0, 0.0], [0.0, -0.2, 4.0, 0.0]]
+SCORE = torch.tensor([[9.0, 1.0, 9.0, 5.0], [4.0, 9.0, 9.0, 2.0]])
+
+
+def test_rigl_moves_the_weakest_to_where_the_gradient_is_largest() -> None:
+    context = _context(_layer(FIRST))
+    edits = _edits(RigL(0.25), context, {"connection_gradient": {"0": SCORE}})
+    # A quarter of four is the weight .1; its own place has the largest gradient, and is free.
+    assert edits == [RemoveConnections("0", ((0, 0),)), AddConnections("0", ((0, 0),))]
+    edits = _edits(RigL(0.5), context, {"connection_gradient": {"0": 10 - SCORE}})
+    assert edits == [
+        RemoveConnections("0", ((0, 0), (1, 1))),
+        AddConnections("0", ((0, 1), (1, 3))),
+    ]
+
+
+def test_the_rate_falls_with_the_epochs_and_nothing_moves_at_the_end() -> None:
+    analysis = {"connection_gradient": {"0": SCORE}}
+    strategy = RigL(0.5, horizon=4)
+    assert strategy.rate(2) == pytest.approx(0.25)
+    halfway = _edits(strategy, _context(_layer(FIRST), epochs=2), analysis)
+    assert halfway[0] == RemoveConnections("0", ((0, 0),))
+    assert _edits(strategy, _context(_layer(FIRST), epochs=4), analysis) == []
+    assert RigL(0.5).rate(1000) == 0.5
+
+
+def test_set_drops_what_is_closest_to_zero_on_either_side_and_draws_new_places() -> None:
+    context = _context(_layer(FIRST))
+    gone, come = _edits(SparseEvolutionaryTraining(0.5, scale=0.5), context, {})
+    assert gone == RemoveConnections("0", ((0, 0), (1, 1)))
+    assert len(come.pairs) == 2
+    assert come.scale == 0.5
+    assert not {(0, 2), (1, 2)} & set(come.pairs)
+    magnitude = SparseEvolutionaryTraining(0.5, by_sign=False)
+    same_sign = _context(_layer([[0.1, 0.0, 0.2, 0.0], [0.0, -5.0, -4.0, 0.0]]))
+    assert _edits(magnitude, same_sign, {})[0].pairs == ((0, 0), (0, 2))
+    signed = SparseEvolutionaryTraining(0.5)
+    assert _edits(signed, same_sign, {})[0].pairs == ((0, 0), (1, 2))
+
+
+def test_sparse_momentum_hands_connections_to_the_layer_with_more_momentum() -> None:
+    layers = _layer(FIRST), _layer([[1.0, 0.0], [2.0, 0.0]])
+    analysis = {
+        "connection_momentum": {"0": SCORE, "1": torch.tensor([[0.0, 1.0], [0.0, 2.0]])},
+        "connection_ranking": {"0": 1.0, "1": 2.0},
+    }
+    edits = _edits(SparseMomentum(0.5), _context(*layers), analysis)
+    # Two and one connections go; of three the layers get one and two.
+    assert edits == [
+        RemoveConnections("0", ((0, 0), (1, 1))),
+        AddConnections("0", ((0, 0),)),
+        RemoveConnections("1", ((0, 0),)),
+        AddConnections("1", ((0, 1), (1, 1))),
+    ]
+
+
+def test_without_any_momentum_each_layer_keeps_its_number() -> None:
+    analysis = {"connection_momentum": {"0": SCORE}, "connection_ranking": {"0": 0.0}}
+    gone, come = _edits(SparseMomentum(0.5), _context(_layer(FIRST)), analysis)
+    assert len(gone.pairs) == len(come.pairs)
+
+
+def test_full_layers_and_dense_layers_are_left_alone() -> None:
+    context = NetworkContext(nn.Sequential(StandardSparseLayer(3, 3), nn.Linear(3, 2)), ())
+    assert _edits(SparseEvolutionaryTraining(0.5), context, {}) == []
+
+
+def test_a_layer_keeps_a_connection() -> None:
+    context = _context(_layer([[1.0, 0.0], [0.0, 0.0]]))
+    assert _edits(SparseEvolutionaryTraining(0.9), context, {}) == []
+    drop = LayerDrop((), 1, torch.ones(1, 1, dtype=torch.bool))
+    assert drop.live == 1
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda one: type(one).__name__)
+def test_kernels_move_as_wholes_and_their_number_stays(strategy: DynamicSparseTraining) -> None:
+    draw = torch.Generator().manual_seed(0)
+    network = nn.Sequential(
+        SparseConv2d(3, 8, 3, density=0.3, generator=draw),
+        nn.ReLU(),
+        nn.Flatten(),
+        StandardSparseLayer(8 * 9, 3, density=0.2, generator=draw),
+    )
+    inputs = torch.randn(16, 3, 5, 5, generator=draw)
+    data = [(inputs, torch.randint(3, (16,), generator=draw))]
+    before = [network[0].pattern, network[3].pattern]
+    context = NetworkContext(network, data)
+    check_strategy(strategy, (ConnectionAnalyzer(),), context)
+    system = ComposableEvolutionSystem([ConnectionAnalyzer(), strategy])
+    after = system.evolve_network(context, 2).network
+    patterns: list[SparsePattern] = [after.get_submodule(name).pattern for name in ("0", "3")]
+    assert sum(map(len, patterns)) == sum(map(len, before))
+    assert patterns[1] != before[1]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda one: type(one).__name__)
+def test_the_strategies_are_plain_data(strategy: DynamicSparseTraining) -> None:
+    twin = part_from_dict(part_to_dict(strategy))
+    assert type(twin) is type(strategy)
+    assert part_to_dict(twin) == part_to_dict(strategy)
+
+
+@pytest.mark.parametrize("arguments", [{"drop_rate": 0.0}, {"drop_rate": 1.0}, {"horizon": 0}])
+def test_arguments_out_of_range_are_refused(arguments: dict[str, Any]) -> None:
+    for kind in (RigL, SparseEvolutionaryTraining, SparseMomentum):
+        with pytest.raises(ValueError, match="must be"):
+            kind(**arguments)
+    with pytest.raises(ValueError, match="scale"):
+        SparseEvolutionaryTraining(scale=-1.0)
+
+
+def test_the_analysis_has_all_connections_of_sparse_layers() -> None:
+    check_analyzer(ConnectionAnalyzer(2), prefix="connection_")
+    context = example_context()
+    found: ConnectionAnalysis = ComposableEvolutionSystem([ConnectionAnalyzer()]).analyze(context)  # type: ignore[assignment]  # by key
+    gradient: Tensor = found["connection_gradient"]["layers.1"]
+    assert gradient.shape == (16, 16)
+    absent = ~context.network.get_submodule("layers.1").pattern.mask()
+    assert bool(gradient[absent].any())
+    means = list(found["connection_ranking"].values())
+    assert means == sorted(means, reverse=True)
+    with pytest.raises(ValueError, match="max_batches"):
+        ConnectionAnalyzer(0)

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from structure_net.evolution.metrics.rewiring import (
+    closest_to_zero,
+    cosine_drop_rate,
+    random_free,
+    shares_by_momentum,
+    strongest_free,
+    weakest,
+)
+from structure_net.evolution.metrics.validity import Unavailable
+
+
+def test_the_drop_rate_follows_half_a_cosine() -> None:
+    assert cosine_drop_rate(0.3, 0, 8) == 0.3
+    assert cosine_drop_rate(0.3, 2, 8) == pytest.approx(0.15 * (1 + math.sqrt(0.5)))
+    assert cosine_drop_rate(0.3, 4, 8) == pytest.approx(0.15)
+    assert cosine_drop_rate(0.3, 8, 8) == 0.0
+    assert cosine_drop_rate(0.3, 9, 8) == 0.0
+
+
+@pytest.mark.parametrize("arguments", [(1.5, 0, 1), (-0.1, 0, 1), (0.3, -1, 1), (0.3, 0, 0)])
+def test_a_drop_rate_out_of_range_is_refused(arguments: tuple[float, float, float]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        cosine_drop_rate(*arguments)
+
+
+def test_the_weakest_are_the_smallest_and_of_equals_the_first() -> None:
+    assert weakest(torch.tensor([3.0, 1.0, 2.0, 1.0, 1.0]), 3).tolist() == [1, 3, 4]
+    assert weakest(torch.tensor([3.0, 1.0, 2.0, 1.0, 1.0]), 2).tolist() == [1, 3]
+    assert weakest(torch.ones(2), 0).tolist() == []
+    with pytest.raises(ValueError, match=r"\[0, 2\]"):
+        weakest(torch.ones(2), 3)
+
+
+def test_each_sign_loses_its_share_of_weights_close_to_zero() -> None:
+    weights = torch.tensor([0.1, -0.9, 0.2, -0.8, 5.0, -0.7, 4.0, -0.6])
+    assert closest_to_zero(weights, 0.5).tolist() == [0, 2, 5, 7]
+    assert closest_to_zero(weights, 0.25).tolist() == [0, 7]
+
+
+def test_new_connections_come_at_the_largest_scores_that_are_free() -> None:
+    score = torch.tensor([[9.0, 1.0, 3.0], [2.0, 8.0, 3.0]])
+    taken = torch.tensor([[True, False, False], [False, True, False]])
+    assert strongest_free(score, taken, 2) == ((0, 2), (1, 2))
+    assert strongest_free(score, taken, 3) == ((0, 2), (1, 0), (1, 2))
+    assert len(strongest_free(score, taken, 99)) == 4
+    with pytest.raises(ValueError, match="one shape"):
+        strongest_free(score, taken[:1], 1)
+
+
+def test_random_places_are_free_distinct_and_even() -> None:
+    taken = torch.tensor([[True, False, False], [False, True, False]])
+    counts = torch.zeros(2, 3)
+    for seed in range(600):
+        for place in random_free(taken, 2, torch.Generator().manual_seed(seed)):
+            counts[place] += 1
+    assert not bool(counts[taken].any())
+    # Each of four places is drawn with probability 1/2: 300 of 600, deviation 12.2.
+    assert bool(((counts[~taken] - 300).abs() < 5 * 12.3).all())
+
+
+def test_layers_share_new_connections_by_their_momentum() -> None:
+    room = {"a": 100, "b": 100}
+    assert shares_by_momentum({"a": 3.0, "b": 1.0}, room, 8) == {"a": 6, "b": 2}
+    assert shares_by_momentum({"a": 2.0, "b": 1.0}, room, 10) == {"a": 7, "b": 3}
+
+
+def test_what_a_layer_has_no_room_for_goes_to_the_others() -> None:
+    room = {"a": 2, "b": 5, "c": 50}
+    assert shares_by_momentum({"a": 8.0, "b": 1.0, "c": 1.0}, room, 20) == {"a": 2, "b": 5, "c": 13}
+    # The last layer with room takes what is left, though its momentum is 0.
+    assert shares_by_momentum({"a": 1.0, "b": 0.0, "c": 0.0}, room, 4) == {"a": 2, "b": 1, "c": 1}
+    with pytest.raises(ValueError, match="the room"):
+        shares_by_momentum({"a": 1.0}, {"a": 2}, 3)
+
+
+def test_no_momentum_gives_no_shares() -> None:
+    assert isinstance(shares_by_momentum({"a": 0.0}, {"a": 2}, 1), Unavailable)

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from structure_net.core import SparseConv2d, SparseLayer, StandardSparseLayer
+from structure_net.evolution.reductions.connection_gradients import (
+    MOMENTUM,
+    ConnectionGradient,
+    ConnectionGradients,
+)
+from structure_net.evolution.reductions.passing import Pass
+
+Batches = list[tuple[Tensor, Tensor]]
+
+
+def _network(draw: torch.Generator) -> nn.Sequential:
+    return nn.Sequential(
+        SparseConv2d(2, 3, 3, stride=2, padding=1, density=0.5, generator=draw),
+        nn.ReLU(),
+        nn.Flatten(),
+        StandardSparseLayer(3 * 9, 4, density=0.3, generator=draw),
+    ).double()
+
+
+def _batches(draw: torch.Generator, sizes: tuple[int, ...]) -> Batches:
+    return [
+        (
+            torch.randn(n, 2, 5, 5, generator=draw, dtype=torch.float64),
+            torch.randint(4, (n,), generator=draw),
+        )
+        for n in sizes
+    ]
+
+
+def _dense(network: nn.Sequential, batch: tuple[Tensor, Tensor]) -> list[Tensor]:
+    """The gradients of both weights, computed with dense copies of them."""
+    kernel, matrix = (network[i].dense_weight().detach().requires_grad_() for i in (0, 3))
+    hidden = F.conv2d(batch[0], kernel, network[0].bias, 2, 1).relu().flatten(1)
+    loss = F.cross_entropy(F.linear(hidden, matrix, network[3].bias), batch[1])
+    return list(torch.autograd.grad(loss, [kernel, matrix]))
+
+
+def _found(network: nn.Module, batches: Batches) -> dict[str, ConnectionGradient]:
+    reduction = ConnectionGradients()
+    passing = Pass(network, (reduction,))
+    passing.run(batches, F.cross_entropy)
+    return reduction.result(passing.readers)
+
+
+def test_the_gradient_is_that_of_the_dense_weight() -> None:
+    draw = torch.Generator().manual_seed(0)
+    network, batches = _network(draw), _batches(draw, (6, 2))
+    found = _found(network, batches)
+    first, second = (_dense(network, batch) for batch in batches)
+    for name, one, other in zip(("0", "3"), first, second, strict=True):
+        expected = (6 * one + 2 * other) / 8
+        torch.testing.assert_close(found[name].mean, expected, atol=1e-12, rtol=0)
+        absent = ~network.get_submodule(name).pattern.mask()
+        assert bool(found[name].mean[absent].any())
+
+
+def test_the_momentum_is_the_running_mean_of_the_batches() -> None:
+    draw = torch.Generator().manual_seed(1)
+    network, batches = _network(draw), _batches(draw, (4, 3, 5))
+    found = _found(network, batches)
+    single = [_dense(network, batch)[1] for batch in batches]
+    running = torch.zeros_like(single[0])
+    for gradient in single:
+        running = MOMENTUM * running + (1 - MOMENTUM) * gradient
+    expected = running / (1 - MOMENTUM**3)
+    torch.testing.assert_close(found["3"].momentum, expected, atol=1e-12, rtol=0)
+
+
+def test_a_layer_that_is_called_twice_counts_both_calls() -> None:
+    draw = torch.Generator().manual_seed(2)
+    layer = StandardSparseLayer(3, 3, density=0.5, generator=draw).double()
+    network = nn.Sequential(layer, nn.Tanh(), layer)
+    inputs = torch.randn(5, 3, generator=draw, dtype=torch.float64)
+    targets = torch.randint(3, (5,), generator=draw)
+    weight = layer.dense_weight().detach().requires_grad_()
+    outputs = F.linear(F.linear(inputs, weight, layer.bias).tanh(), weight, layer.bias)
+    (expected,) = torch.autograd.grad(F.cross_entropy(outputs, targets), weight)
+    found = _found(network, [(inputs, targets)])
+    torch.testing.assert_close(found["0"].mean, expected, atol=1e-12, rtol=0)
+
+
+def test_dense_layers_are_left_out() -> None:
+    network = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), StandardSparseLayer(3, 2, density=0.5))
+    assert isinstance(network[2], SparseLayer)
+    assert set(_found(network, [(torch.ones(2, 3), torch.zeros(2).long())])) == {"2"}
