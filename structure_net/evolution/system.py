@@ -216,9 +216,24 @@ class ComposableEvolutionSystem:
             optimizer=optimizer,
             example=example,
         )
-        context = context if loss is None else replace(context, loss=loss)
+        return self.resume(context if loss is None else replace(context, loss=loss))
+
+    def resume(
+        self, context: NetworkContext, *, done: tuple[int, int | None] | None = None
+    ) -> EvolutionSession:
+        """`attach` for a network that has a past: its history and journal are gone on with.
+
+        Args:
+            context: Its network is edited in place.
+            done: Steps and samples so far, where the past ends in the middle of an epoch.
+        """
         return EvolutionSession(
-            context, self._analyzers, self._rules, observer=self._on_event, own_loop=True
+            context,
+            self._analyzers,
+            self._rules,
+            observer=self._on_event,
+            own_loop=True,
+            done=done,
         )
 
     def _session(self, context: NetworkContext, observer: Observer | None) -> EvolutionSession:

@@ -165,7 +165,7 @@ def integers(model: nn.Module) -> dict[Attribute, int]:
     attributes true.
     """
     found: dict[Attribute, int] = {}
-    for path, prefix, held in _holdings(model):
+    for path, prefix, held in holdings(model):
         for name, value in held.items():
             if _is_integer(value):
                 found[Attribute(path, f"{prefix}{name}")] = value
@@ -184,7 +184,7 @@ def held_in(module: nn.Module, name: str) -> tuple[MutableMapping[str, Any], str
     return content, key
 
 
-def _holdings(model: nn.Module) -> Iterator[tuple[str, str, MutableMapping[str, Any]]]:
+def holdings(model: nn.Module) -> Iterator[tuple[str, str, MutableMapping[str, Any]]]:
     """The attributes of every module, and of every configuration that one holds, each once."""
     seen: set[int] = set()
     for path, module in model.named_modules():
@@ -224,7 +224,7 @@ def tagged_attributes(model: nn.Module, notes: Notes) -> Iterator[None]:
     """Replaces the integers that modules keep by tagged ones, and puts back what was there."""
     kept: list[tuple[MutableMapping[str, Any], str, Any]] = []
     try:
-        for path, prefix, held in list(_holdings(model)):
+        for path, prefix, held in list(holdings(model)):
             for name, value in list(held.items()):
                 replacement = _replacement(path, f"{prefix}{name}", value, notes)
                 if replacement is not value:
