@@ -320,8 +320,9 @@ class DynamicExpandableNetwork(nn.Module):
 
 
 def _made(activation: Callable[[], nn.Module]) -> nn.Module:
-    made = activation() if callable(activation) else activation
-    if isinstance(activation, nn.Module) or not isinstance(made, nn.Module):
+    instead = isinstance(activation, nn.Module) or not callable(activation)
+    made = None if instead else activation()
+    if not isinstance(made, nn.Module):
         raise TypeError(
             "activation must be a class or function that makes a module, such as nn.ReLU;"
             f" got {activation!r:.80}."
@@ -341,3 +342,7 @@ def _check(
         raise ValueError(f"dropout must be in [0, 1); got {dropout}.")
     if task not in get_args(TaskType):
         raise ValueError(f"task_type must be 'regression' or 'classification'; got {task!r}.")
+    if task == "classification" and output_size < 2:
+        raise ValueError(
+            f"Classification needs a score for each class, so 2 outputs or more; got {output_size}."
+        )

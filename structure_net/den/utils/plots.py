@@ -104,7 +104,7 @@ def _curves(
 
 def _size(ax: Axes, history: Mapping[str, list[Any]], places: Sequence[float]) -> None:
     frame(ax, title="parameters", y="parameters", grid="y")
-    ax.plot(places, history["num_parameters"], color=PURPLE, lw=1.8, drawstyle="steps-post")
+    ax.plot(places, history["num_parameters"], color=PURPLE, lw=1.8, drawstyle="steps-pre")
     ax.set_ylim(0, 1.15 * max(history["num_parameters"]))
 
 
