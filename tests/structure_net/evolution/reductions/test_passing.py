@@ -270,7 +270,9 @@ def test_nothing_stays_when_anything_raises(where: str) -> None:
     assert torch.relu(torch.tensor(-1.0)) == 0
 
 
-@pytest.mark.parametrize("needs", [{need} for need in Need] + [set(Need)], ids=str)
+@pytest.mark.parametrize(
+    "needs", [*({need} for need in Need), set(Need)], ids=[*(need.name for need in Need), "all"]
+)
 def test_every_need_refuses_activations_that_are_not_finite(needs: set[Need]) -> None:
     network = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2))
     broken = torch.tensor([[float("nan"), 1.0]])
