@@ -218,17 +218,30 @@ class LayeredGraph:
     @cached_property
     def incoming(self) -> Rows:
         """For each vertex, the vertices that feed it, in ascending order."""
-        order = torch.argsort(self.heads, stable=True)
-        return _rows(self.vertices, self.heads[order], self.tails[order], self.weights[order])
+        from scipy.sparse import csr_array
+
+        edges = np.arange(self.edges), self.outgoing.neighbours, self.outgoing.starts
+        by_head = csr_array(edges, shape=(self.vertices, self.vertices)).tocsc()
+        order = by_head.data
+        return Rows(
+            by_head.indptr.astype(np.int64),
+            by_head.indices.astype(np.int64),
+            self.outgoing.weights[order],
+        )
 
     @cached_property
     def undirected(self) -> Rows:
         """For each vertex, its neighbours in both directions, in ascending order."""
-        tails = torch.cat([self.tails, self.heads])
-        heads = torch.cat([self.heads, self.tails])
-        order = torch.argsort(tails * self.vertices + heads)
-        weights = self.weights.repeat(2)
-        return _rows(self.vertices, tails[order], heads[order], weights[order])
+        # Vertices that feed a vertex come before it, those that it feeds behind it.
+        back, forth = self.incoming, self.outgoing
+        edge = np.arange(self.edges)
+        there = edge + np.repeat(forth.starts[:-1], np.diff(back.starts))
+        here = edge + np.repeat(back.starts[1:], np.diff(forth.starts))
+        neighbours = np.empty(2 * self.edges, dtype=np.int64)
+        weights = np.empty(2 * self.edges)
+        neighbours[there], neighbours[here] = back.neighbours, forth.neighbours
+        weights[there], weights[here] = back.weights, forth.weights
+        return Rows(back.starts + forth.starts, neighbours, weights)
 
     def by_layer(self, values: Tensor) -> dict[str, Tensor]:
         """``values``, one per vertex, by layer."""

@@ -10,7 +10,7 @@ connected layers no connection can move, and the null model says what the weight
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -56,21 +56,28 @@ def rewired(graph: LayeredGraph, *, seed: int = 0) -> LayeredGraph:
     heads, weights = graph.heads.clone(), graph.weights.clone()
     starts = graph.starts
     for block in graph.blocks:
-        heads[block.edges] = _swapped(block, random) + starts[block.target]
+        if not rigid(block):
+            heads[block.edges] = _swapped(block, random) + starts[block.target]
         order = torch.from_numpy(random.permutation(len(block.edges)))
         weights[block.edges] = block.weights[order]
+    if all(rigid(block) for block in graph.blocks):
+        return replace(graph, weights=weights)
     return graph.with_edges(graph.tails, heads, weights)
+
+
+def rigid(block: Block) -> bool:
+    """Whether every connection exists that can, so that none can be rewired."""
+    return len(block.edges) == block.shape[0] * block.shape[1]
 
 
 def _swapped(block: Block, random: np.random.Generator) -> Tensor:
     edges = len(block.edges)
     heads = block.heads.clone()
-    if edges < block.shape[0] * block.shape[1]:
-        taken = np.zeros(block.shape, dtype=np.bool_)
-        taken[block.tails.numpy(), block.heads.numpy()] = True
-        tails = np.ascontiguousarray(block.tails.numpy())
-        for _ in range(_SWAPS_PER_EDGE):
-            swap_heads(tails, heads.numpy(), taken, random.integers(edges, size=(edges, 2)))
+    taken = np.zeros(block.shape, dtype=np.bool_)
+    taken[block.tails.numpy(), block.heads.numpy()] = True
+    tails = np.ascontiguousarray(block.tails.numpy())
+    for _ in range(_SWAPS_PER_EDGE):
+        swap_heads(tails, heads.numpy(), taken, random.integers(edges, size=(edges, 2)))
     return heads
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypedDict, TypeVar
+from typing import Any, Final, TypedDict, TypeVar
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ from structure_net.evolution.metrics.connectivity import (
     spectral_gap,
 )
 from structure_net.evolution.metrics.layered_graph import LayeredGraph
-from structure_net.evolution.metrics.null_models import AgainstNull, beside, nulls
+from structure_net.evolution.metrics.null_models import AgainstNull, beside, nulls, rigid
 from structure_net.evolution.metrics.partitions import Communities, communities
 from structure_net.evolution.metrics.paths import (
     Disconnection,
@@ -39,6 +39,9 @@ _Graph = LayeredGraph | Unavailable
 
 PIVOTS = 512
 """Sources that betweenness is estimated from where all of them would be too many."""
+
+_STEPS_PER_EDGE: Final = 200
+"""Elementary steps that one rewired network and its communities take for each connection."""
 
 
 class GraphAnalysis(TypedDict):
@@ -122,8 +125,8 @@ class GraphAnalyzer(Analyzer):
         null_samples: Rewired networks that modularity and motifs are compared with.
         max_work: Up to how many elementary steps betweenness and motifs are computed exactly (a
             billion take about a second). Beyond, betweenness is estimated from `PIVOTS` sources,
-            or computed on a CUDA device through networkx where that works; squares and motifs are
-            `Unavailable`.
+            or computed on a CUDA device through networkx where that works; squares, motifs and
+            what is compared with rewired networks are `Unavailable`.
 
     Raises:
         ValueError: An argument is out of range.
@@ -274,6 +277,13 @@ class _View:
 
     def _compared(self, graph: LayeredGraph) -> _Nulls:
         seed = self._context.seed
+        work = float(self._analyzer.null_samples * _STEPS_PER_EDGE * graph.edges)
+        if work > self._analyzer.max_work:
+            refusal = Unavailable(
+                f"{self._analyzer.null_samples} rewired networks take about {work:.0e} steps, above"
+                f" max_work={self._analyzer.max_work:.0e}"
+            )
+            return _Nulls(refusal, refusal, refusal)
         random = nulls(graph.relative(), self._analyzer.null_samples, seed)
         found = [communities(null, seed=seed).modularity for null in random]
         own = self.communities(graph).modularity
@@ -283,8 +293,8 @@ class _View:
         if isinstance(counts, Unavailable):
             return _Nulls(modularity, counts, counts)
         # Where every connection exists that can, rewiring changes no count.
-        rigid = all(len(block.edges) == block.shape[0] * block.shape[1] for block in graph.blocks)
-        others = [counts if rigid else motifs(null) for null in random]
+        fixed = all(rigid(block) for block in graph.blocks)
+        others = [counts if fixed else motifs(null) for null in random]
         bifans = beside(float(counts.bifans), [float(other.bifans) for other in others])
         loops: AgainstNull | Unavailable = Unavailable(
             "feed-forward loops cannot exist without skip connections"

@@ -14,6 +14,7 @@ from structure_net.evolution.metrics import (
     Unavailable,
     clustering,
     motifs,
+    patterns,
 )
 from structure_net.evolution.metrics.accelerated import to_networkx
 from tests.structure_net.evolution.metrics.graph_cases import random_graph, vector
@@ -22,6 +23,7 @@ GRAPHS = {
     "chain": random_graph(),
     "sparse": random_graph(density=0.06),
     "skips": random_graph(density=0.25, skips=0.2),
+    "thick": random_graph(density=0.7, skips=0.6),
     "dense": random_graph((4, 5, 3), density=1.1, skips=1.1),
 }
 
@@ -39,6 +41,24 @@ def test_clustering_is_that_of_networkx(name: str) -> None:
     assert found.squares == sum(len(cycle) == 4 for cycle in nx.simple_cycles(plain, 4))
     if isinstance(found.transitivity, float):
         assert found.transitivity == pytest.approx(nx.transitivity(plain), abs=1e-12)
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_products_of_blocks_count_what_steps_along_edges_count(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = GRAPHS[name]
+    monkeypatch.setattr(patterns, "_ROWS", 5)
+    found = {}
+    for gain in (0, 1e9):
+        monkeypatch.setattr(patterns, "_PRODUCTS_GAIN", gain)
+        found[gain] = (clustering(graph), motifs(graph))
+    (by_steps, few), (by_products, others) = found.values()
+    assert few == others
+    assert torch.equal(by_steps.square, by_products.square)
+    assert torch.equal(by_steps.triangle, by_products.triangle)
+    assert by_steps.bipartite == by_products.bipartite
+    assert (by_steps.squares, by_steps.triangles) == (by_products.squares, by_products.triangles)
 
 
 def test_triangles_need_skip_connections() -> None:

@@ -114,7 +114,8 @@ def test_what_would_take_too_long_is_estimated_or_says_so() -> None:
     exact = ComposableEvolutionSystem([GraphAnalyzer()]).analyze(context)
     found = ComposableEvolutionSystem([GraphAnalyzer(max_work=1.0)]).analyze(context)
     assert found["graph_betweenness_sources"] == min(PIVOTS, sum(WIDTHS.values()))
-    for key in ("graph_clustering", "graph_square_clustering", "graph_motifs", "graph_bifans"):
+    for name in ("clustering", "square_clustering", "motifs", "bifans", "modularity"):
+        key = f"graph_{name}"
         assert isinstance(found[key], Unavailable)
         assert "max_work" in found[key].reason
     # All of the few units are among the sources.
