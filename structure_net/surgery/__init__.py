@@ -44,6 +44,7 @@ from structure_net.surgery.initialisers import (
 from structure_net.surgery.journal import Journal
 from structure_net.surgery.lineage import JournalDiff, architecture, diff
 from structure_net.surgery.operating import operate
+from structure_net.surgery.optimal import OptimalUnits
 from structure_net.surgery.planning import plan
 from structure_net.surgery.reindex import NEW, Reindex
 from structure_net.surgery.replaying import replay
@@ -71,6 +72,7 @@ __all__ = [
     "JournalDiff",
     "MaskHeads",
     "MergeNeurons",
+    "OptimalUnits",
     "Preview",
     "Probe",
     "RandomOutgoing",

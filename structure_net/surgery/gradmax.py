@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +17,10 @@ from structure_net.surgery.initialisers import (
     Probe,
     Slot,
     needed,
+    output_sizes,
     refuse_read,
 )
+from structure_net.surgery.places import finite_loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,11 @@ class GradMax(Initialiser):
     leading right singular vectors of ``M``. The method as published sets the incoming weights to
     zero instead; where the activation's derivative at 0 is 0, as torch has it for ReLU, such units
     never learn.
+
+    At the end each row is scaled such that its output on the probe is as large, in root mean
+    square, as those of the old units: rows of the old ones' norm would give much more where the
+    inputs vary most in few directions, and their outgoing weights would learn too fast. Where the
+    units are no rows of one layer, or its outputs cannot be observed, the norm stays.
 
     Args:
         iterations: How often; each costs a forward and two backward passes over the probe.
@@ -62,15 +70,29 @@ class GradMax(Initialiser):
             raise SurgeryError(f"GradMax needs weights on both sides of {newborn.layer!r}.")
         refuse_read(newborn, "GradMax")
         newborn = replace(newborn, writers=_directions(newborn.writers))
-        norms = [_norm(slot) for slot in newborn.writers]
+        norms = [slot.size_of_old() for slot in newborn.writers]
         with untouched(model), torch.enable_grad():
             model.eval()
             for _ in range(self.iterations):
                 value = loss(call(model, inputs), targets)
+                finite_loss(value)
                 for slot, norm, rows in zip(
                     newborn.writers, norms, _ascent(value, newborn), strict=True
                 ):
                     slot.write(_orthogonal(rows, slot.rows(slot.tensor)) * norm)
+        _size_by_output(model, newborn, inputs)
+
+
+def _size_by_output(model: nn.Module, newborn: Newborn, inputs: Any) -> None:
+    """Scales the new rows so that they give as much as the old ones, where that can be seen."""
+    sizes = output_sizes(model, newborn.layer, inputs) if newborn.channels else None
+    if sizes is None or len(newborn.writers) != 1:
+        return
+    new = list(newborn.channels)
+    wanted = sizes[[i for i in range(len(sizes)) if i not in set(new)]].mean()
+    if bool(wanted > 0) and bool((sizes[new] > 0).all()):
+        slot = newborn.writers[0]
+        slot.write(slot.rows(slot.tensor).detach() * (wanted / sizes[new]).to(slot.tensor)[:, None])
 
 
 def _directions(slots: tuple[Slot, ...]) -> tuple[Slot, ...]:
@@ -78,15 +100,6 @@ def _directions(slots: tuple[Slot, ...]) -> tuple[Slot, ...]:
     them."""
     wide = tuple(s for s in slots if s.tensor.numel() > s.tensor.shape[s.dim])
     return wide or slots
-
-
-def _norm(slot: Slot) -> float:
-    """The root mean square norm of the old rows, or 1 where they are zero."""
-    old = torch.ones(slot.tensor.shape[slot.dim], dtype=torch.bool, device=slot.tensor.device)
-    old[slot.new] = False
-    rows = slot.tensor.detach().movedim(slot.dim, 0)[old].flatten(1)
-    size = rows.norm(dim=1).square().mean().sqrt().item() if len(rows) else 0.0
-    return size if size > 0.0 else 1.0
 
 
 def _ascent(loss: Tensor, newborn: Newborn) -> tuple[Tensor, ...]:

@@ -56,11 +56,19 @@ class Initialiser(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """New entries of one tensor along one axis."""
+    """New entries of one tensor along one axis.
+
+    Args:
+        tensor: The weight.
+        dim: The axis.
+        new: The new entries on it.
+        live: Of a sparse layer: which weights exist; others stay zero. Shape ``(outputs, inputs)``.
+    """
 
     tensor: nn.Parameter
     dim: int
     new: Tensor
+    live: Tensor | None = None
 
     def rows(self, tensor: Tensor) -> Tensor:
         """The new entries of a tensor of this shape, one row for each. Shape ``(new, rest)``."""
@@ -70,7 +78,26 @@ class Slot:
         """Writes the new entries, shape ``(new, rest)``."""
         with torch.no_grad():
             view = self.tensor.movedim(self.dim, 0)
-            view[self.new] = rows.view(len(self.new), *view.shape[1:]).to(view)
+            entries = rows.view(len(self.new), *view.shape[1:]).to(view)
+            if self.live is not None:
+                entries = entries * self.existing().view(entries.shape)
+            view[self.new] = entries
+
+    def existing(self) -> Tensor:
+        """Which of the new entries exist, one row for each. Shape ``(new, rest)``, bool."""
+        if self.live is None:
+            return torch.ones_like(self.rows(self.tensor), dtype=torch.bool)
+        exist = self.live.movedim(self.dim, 0)[self.new]
+        kernel = self.tensor[0, 0].numel()
+        return exist[..., None].expand(*exist.shape, kernel).flatten(1)
+
+    def size_of_old(self) -> float:
+        """The root mean square norm of the old rows, or 1 where they are zero."""
+        old = torch.ones(self.tensor.shape[self.dim], dtype=torch.bool, device=self.tensor.device)
+        old[self.new] = False
+        rows = self.tensor.detach().movedim(self.dim, 0)[old].flatten(1)
+        size = rows.norm(dim=1).square().mean().sqrt().item() if len(rows) else 0.0
+        return size if size > 0.0 else 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +130,8 @@ def newborn_of(model: nn.Module, layer: str, moves: Sequence[Move]) -> Newborn:
         if parameter is None or parameter.dim() < 2:
             continue
         new = [i for i, origin in enumerate(move.source) if origin == NEW]
-        slot = Slot(parameter, move.dim, torch.tensor(new, device=parameter.device))
+        live = _live(model, move)
+        slot = Slot(parameter, move.dim, torch.tensor(new, device=parameter.device), live)
         reads = move.dim == 1 if isinstance(move, MoveLeaf) else move.role is Role.READS
         if reads:
             readers.append(slot)
@@ -114,6 +142,14 @@ def newborn_of(model: nn.Module, layer: str, moves: Sequence[Move]) -> Newborn:
     rows = [slot.new.tolist() for slot in writers if id(slot.tensor) in own and slot.dim == 0]
     channels = tuple(rows[0]) if rows else ()
     return Newborn(layer, channels, tuple(writers), tuple(readers), _bound(moves))
+
+
+def _live(model: nn.Module, move: MoveAxis | MoveLeaf) -> Tensor | None:
+    if isinstance(move, MoveAxis):
+        return None
+    layer = model.get_submodule(move.layer)
+    assert isinstance(layer, SparseLayer)
+    return layer.pattern.mask()
 
 
 def _bound(moves: Sequence[Move]) -> str | None:
@@ -245,7 +281,12 @@ class UnitVariance(Initialiser):
         refuse_read(newborn, "UnitVariance")
         if not newborn.channels:
             raise SurgeryError(f"The new units of {newborn.layer!r} are no rows of its own weight.")
-        spread = _spreads(model, newborn.layer, inputs)
+        outputs = _outputs(model, newborn.layer, inputs)
+        if outputs is None:
+            raise SurgeryError(
+                f"The output channels of {newborn.layer!r} cannot be observed for UnitVariance."
+            )
+        spread = outputs.std(0)
         new = list(newborn.channels)
         if not bool((spread[new] > 0).all() and spread[new].isfinite().all()):
             raise SurgeryError(f"New units of {newborn.layer!r} do not vary on the probe's inputs.")
@@ -290,8 +331,23 @@ def refuse_read(newborn: Newborn, name: str) -> None:
             )
 
 
-def _spreads(model: nn.Module, layer: str, inputs: Any) -> Tensor:
-    """The standard deviation of each output channel of a layer. Shape ``(channels,)``, float64."""
+def output_sizes(model: nn.Module, layer: str, inputs: Any) -> Tensor | None:
+    """The root mean square of each output channel of a layer.
+
+    Args:
+        model: Runs in evaluation mode and is left as it was.
+        layer: The layer's name.
+        inputs: Of the model.
+
+    Returns:
+        Shape ``(channels,)``, float64; None where the channels cannot be observed.
+    """
+    outputs = _outputs(model, layer, inputs)
+    return None if outputs is None else outputs.square().mean(0).sqrt()
+
+
+def _outputs(model: nn.Module, layer: str, inputs: Any) -> Tensor | None:
+    """What a layer gives, a row for each sample and position. Shape ``(rows, channels)``."""
     outputs: list[Tensor] = []
     module = model.get_submodule(layer)
     weight = getattr(module, "weight", None)
@@ -310,5 +366,5 @@ def _spreads(model: nn.Module, layer: str, inputs: Any) -> Tensor:
         finally:
             handle.remove()
     if not outputs or outputs[0].shape[-1] != size:
-        raise SurgeryError(f"The output channels of {layer!r} cannot be observed for UnitVariance.")
-    return torch.cat(outputs).to(torch.float64).std(0)
+        return None
+    return torch.cat(outputs).to(torch.float64)

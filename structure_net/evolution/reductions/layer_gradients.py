@@ -76,10 +76,3 @@ def _image(values: Values, tensor: Tensor) -> Tensor | None:
     wide = tensor.to(torch.promote_types(tensor.dtype, torch.float32))
     rows = values.samples_first(wide)
     return None if rows is None else as_image(values.module, rows)
-
-
-def with_ones(image: Tensor, module: nn.Module) -> Tensor:
-    """The image with a channel of ones behind the others where the layer has a bias."""
-    if getattr(module, "bias", None) is None:
-        return image
-    return torch.cat([image, image.new_ones(len(image), 1, *image.shape[2:])], 1)

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from structure_net.core import place_sums
 from structure_net.core.expansion import PlaceMoments, best_update
 from structure_net.core.layers import SparseConv2d, StandardSparseLayer
 from structure_net.core.windows import Geometry, as_image, geometry_of, windows
-from structure_net.evolution.reductions import expansion
 from structure_net.evolution.reductions.expansion import PlaceSums
 from structure_net.evolution.reductions.passing import Pass
 
@@ -168,7 +168,7 @@ def test_large_images_are_thinned_out_evenly(monkeypatch: pytest.MonkeyPatch) ->
     network, shape = NETWORKS["convolution"]
     network = network.double()
     data = _data(network, shape)
-    monkeypatch.setattr(expansion, "_MOST_ROWS", 2 * 20)
+    monkeypatch.setattr(place_sums, "_MOST_ROWS", 2 * 20)
     few = _place(network, data)
     monkeypatch.undo()
     first, last = data[0][0][[0, 3]], data[1][0][[0, 2]]
@@ -212,5 +212,5 @@ def test_what_has_no_one_matrix_is_no_place(monkeypatch: pytest.MonkeyPatch) -> 
     assert not _places(twice, torch.randn(3, 3, generator=_drawn()))
     wide = nn.Sequential(nn.Linear(9, 3), nn.ReLU(), nn.Linear(3, 2))
     assert _places(wide, torch.randn(3, 9, generator=_drawn()))
-    monkeypatch.setattr(expansion, "MOST_ENTRIES", 80)
+    monkeypatch.setattr(place_sums, "MOST_ENTRIES", 80)
     assert not _places(wide, torch.randn(3, 9, generator=_drawn()))

@@ -1,0 +1,248 @@
+r"""Optimal new units, as TINY has them: those that present weights can replace the least.
+
+From one pass over the probe: the update that the loss asks of what reads the layer, minus what
+present weights can make of it, is approached by few new units. Their incoming weights solve that
+to first order; their outgoing weights are fitted to what the units really compute then, behind
+activation, normalisation and pooling; a line search on the probe sets their size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from structure_net.core.expansion import DAMPING, PlaceMoments
+from structure_net.core.joint_expansion import joint_incoming, joint_outgoing, unmade
+from structure_net.core.place_sums import PlaceAccumulator
+from structure_net.core.running import call, untouched
+from structure_net.surgery.initialisers import (
+    Initialiser,
+    Newborn,
+    Probe,
+    needed,
+    refuse_read,
+)
+from structure_net.surgery.places import Pair, Place, Reader, pairs_at, place_of, seen_again
+
+SIZES: Final = (0.0, *(2.0**power for power in range(-5, 3)))
+"""What the line search multiplies the fitted outgoing weights by."""
+
+
+@dataclass(frozen=True, slots=True)
+class OptimalUnits(Initialiser):
+    r"""New units that lower the loss most beyond what present weights could, on the probe.
+
+    The layer and what reads it must be linear layers or ungrouped convolutions of up to two
+    dimensions, called once; between them may stand activations, batch normalisation (as it is in
+    evaluation mode), pooling, and a flattening. Of a unit and its opposite, equal to first order,
+    the one that explains more behind its activation is taken.
+
+    What a new unit gives in front of its activation is as large, in root mean square over the
+    probe, as what old units give; outgoing weights make up for it. Weights as large as the old ones
+    would give much more where the inputs vary most in few directions, and learn too fast.
+
+    Args:
+        amplitude: What the fitted outgoing weights are multiplied by; None for the best of `SIZES`
+            on the probe, where 0 is among them, so that the loss on the probe never rises. With 0
+            the function stays.
+        damping: See `structure_net.core.expansion.DAMPING`; above 0.
+        probe_size: Samples, where growth by a strategy takes them from the training data. Fewer
+            than a few for each incoming weight tell little.
+
+    Raises:
+        ValueError: ``damping`` is not positive.
+
+    References:
+        Verbockhaven et al., "Growing Tiny Networks: Spotting Expressivity Bottlenecks and Fixing
+        Them Optimally", TMLR 2024 (arXiv 2405.19816).
+    """
+
+    amplitude: float | None = None
+    damping: float = DAMPING
+    probe_size: int = 1024
+
+    def __post_init__(self) -> None:
+        if not self.damping > 0:
+            raise ValueError(f"damping must be positive; got {self.damping}.")
+
+    @property
+    def preserves(self) -> bool:
+        """True with an amplitude of 0."""
+        return self.amplitude == 0.0
+
+    def refine(self, model: nn.Module, newborn: Newborn, probe: Probe | None, seed: int) -> None:
+        """Writes the new rows and columns.
+
+        Raises:
+            SurgeryError: There is no probe, the layers are of another kind, or the new units are
+                read at birth.
+        """
+        del seed
+        inputs, targets, loss = needed(probe, "OptimalUnits")
+        refuse_read(newborn, "OptimalUnits")
+        place = place_of(model, newborn, "OptimalUnits")
+        pairs = pairs_at(model, place, inputs, lambda output: loss(output, targets))
+        moments = tuple(_moments(pair) for pair in pairs)
+        live = _live(place, moments[0].inputs.shape[0])
+        incoming = joint_incoming(moments, place.units, damping=self.damping, live=live)
+        if not bool(incoming.any()):
+            return
+        _write_incoming(place, _sized(place, incoming, moments[0].inputs))
+        fit = _Fit(model, inputs, moments, self.damping)
+        pairs = fit.better_side(pairs)
+        if self.amplitude != 0.0:
+            outgoing = [fit.outgoing(pair, one) for pair, one in zip(pairs, moments, strict=True)]
+            _write_outgoing(place, outgoing, 1.0)
+            size = self.amplitude
+            if size is None:
+                size = _best_size(model, place, outgoing, (inputs, targets, loss))
+            _write_outgoing(place, outgoing, size)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """Fits to what new units compute.
+
+    Args:
+        model: The model.
+        inputs: Of the probe.
+        moments: One for each reader.
+        damping: Of the fits.
+    """
+
+    model: nn.Module
+    inputs: Any
+    moments: Sequence[PlaceMoments]
+    damping: float
+
+    def better_side(self, pairs: tuple[Pair, ...]) -> tuple[Pair, ...]:
+        """Turns each unit about whose opposite explains more of what the readers lack."""
+        place = pairs[0].place
+        plain = seen_again(self.model, pairs, self.inputs)
+        _turn(place, torch.ones(place.units, dtype=torch.bool))
+        opposite = seen_again(self.model, pairs, self.inputs)
+        back = self._gains(plain) >= self._gains(opposite)
+        _turn(place, back)
+        return seen_again(self.model, pairs, self.inputs) if bool(back.any()) else opposite
+
+    def outgoing(self, pair: Pair, moments: PlaceMoments) -> Tensor:
+        """Outgoing weights for one reader, as rows of its slot."""
+        units, live = pair.place.units, _by_output(pair.reader, pair.place.units)
+        solved = joint_outgoing(_products(pair), moments, damping=self.damping, live=live)
+        rows = solved.view(len(solved), units, -1)
+        if pair.reader.grid:
+            return rows.permute(1, 2, 0).flatten(0, 1)
+        return rows.permute(1, 0, 2).flatten(1)
+
+    def _gains(self, pairs: Sequence[Pair]) -> Tensor:
+        """What each unit by itself explains, over all readers. Shape ``(units,)``."""
+        total = torch.zeros(pairs[0].place.units, dtype=torch.float64)
+        for pair, place in zip(pairs, self.moments, strict=True):
+            gradient, cross, moment = _products(pair)
+            lacking = unmade(gradient[None], cross[None], place, self.damping)[0]
+            size = moment.diagonal()
+            each = torch.where(size > 0, lacking.square().sum(0) / size, 0.0)
+            total += each.view(len(total), -1).sum(1)
+        return total
+
+
+def _live(place: Place, inputs: int) -> Tensor | None:
+    """Which incoming weights exist, biases too, where not all. Shape ``(units, p)``."""
+    if place.slot.live is None:
+        return None
+    exist = place.slot.existing().cpu()
+    return F.pad(exist, (0, inputs - exist.shape[1]), value=True)
+
+
+def _by_output(reader: Reader, units: int) -> Tensor | None:
+    """Which outgoing weights exist, where not all do. Shape ``(outputs, units * kernel)``."""
+    if reader.slot.live is None:
+        return None
+    existing = reader.slot.existing().cpu()
+    if reader.grid:
+        return existing.T
+    outputs = reader.slot.tensor.shape[0]
+    return existing.view(units, outputs, -1).permute(1, 0, 2).flatten(1)
+
+
+def _moments(pair: Pair) -> PlaceMoments:
+    sums = PlaceAccumulator(pair.writer, pair.taker)
+    sums.add(pair.writer, pair.taker)
+    return sums.moments(pair.place.layer, pair.reader.name)
+
+
+def _products(pair: Pair) -> tuple[Tensor, Tensor, Tensor]:
+    """Moments of new features with the gradient, with present features, and with themselves."""
+    delta, present = pair.present()
+    new, samples = pair.new(), len(pair.taker.inputs)
+    products = (delta.T @ new, present.T @ new, new.T @ new)
+    gradient, cross, moment = ((one / samples).to("cpu", torch.float64) for one in products)
+    return gradient, cross, moment
+
+
+def _write_incoming(place: Place, incoming: Tensor) -> None:
+    """Rows as large as the old ones, each with its bias. Shape ``(r, p)``."""
+    old = place.slot.rows(place.slot.tensor).detach()
+    rows = old.clone()
+    rows[: len(incoming)] = incoming[:, : rows.shape[1]].to(rows)
+    place.slot.write(rows)
+    if place.bias is not None:
+        with torch.no_grad():
+            value = incoming[:, -1].to(place.bias)
+            place.bias[list(place.channels[: len(incoming)])] = value
+
+
+def _sized(place: Place, incoming: Tensor, moment: Tensor) -> Tensor:
+    """Incoming weights whose outputs are as large as the mean of the old units'.
+
+    Args:
+        place: The layer.
+        incoming: Shape ``(r, p)``.
+        moment: Second moment of the inputs. Shape ``(p, p)``.
+    """
+    weight = place.slot.tensor.detach().flatten(1).to("cpu", torch.float64)
+    old = torch.ones(len(weight), dtype=torch.bool)
+    old[list(place.channels)] = False
+    rows = weight[old]
+    if place.bias is not None:
+        rows = torch.cat([rows, place.bias.detach().to(rows)[old][:, None]], 1)
+    size = _root_mean_square(rows, moment).mean() if len(rows) else torch.ones(())
+    own = _root_mean_square(incoming, moment)
+    scale = torch.where(own > 0, (size if size > 0 else 1.0) / own, 1.0)
+    return incoming * scale[:, None]
+
+
+def _root_mean_square(rows: Tensor, moment: Tensor) -> Tensor:
+    return torch.einsum("ri,ij,rj->r", rows, moment, rows).clamp_min(0).sqrt()
+
+
+def _turn(place: Place, which: Tensor) -> None:
+    sign = torch.where(which, -1.0, 1.0).to(place.slot.tensor)
+    place.slot.write(place.slot.rows(place.slot.tensor).detach() * sign[:, None])
+    if place.bias is not None:
+        with torch.no_grad():
+            place.bias[list(place.channels)] *= sign
+
+
+def _write_outgoing(place: Place, outgoing: Sequence[Tensor], size: float) -> None:
+    for reader, rows in zip(place.readers, outgoing, strict=True):
+        reader.slot.write(rows * size)
+
+
+def _best_size(model: nn.Module, place: Place, outgoing: Sequence[Tensor], probe: Probe) -> float:
+    """The one of `SIZES` with the smallest loss on the probe."""
+    inputs, targets, loss = probe
+    found: list[float] = []
+    with untouched(model), torch.no_grad():
+        model.eval()
+        for size in SIZES:
+            _write_outgoing(place, outgoing, size)
+            value = float(loss(call(model, inputs), targets))
+            found.append(value if math.isfinite(value) else math.inf)
+    return SIZES[found.index(min(found))]
