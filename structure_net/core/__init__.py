@@ -12,6 +12,9 @@ from structure_net.core.allocation import (
 from structure_net.core.changes import TensorChange, assign
 from structure_net.core.drawing import random_lines, random_pattern
 from structure_net.core.flops import Flops, count_flops
+from structure_net.core.latency import (
+    measure_latency,
+)
 from structure_net.core.layers import SparseConv2d, StandardSparseLayer
 from structure_net.core.lsuv import LayerScaling, lsuv_
 from structure_net.core.network_factory import StandardNetwork, create_standard_network
@@ -55,6 +58,7 @@ __all__ = [
     "layer_densities",
     "lsuv_",
     "make_activation",
+    "measure_latency",
     "network_stats",
     "random_lines",
     "random_pattern",

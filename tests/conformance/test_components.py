@@ -17,7 +17,9 @@ from structure_net.evolution.components import (
     HybridGrowthStrategy,
     InformationFlowGrowthStrategy,
     LayerPerformanceAnalyzer,
+    LotteryRewind,
     NetworkStatsAnalyzer,
+    PruningGrowthStrategy,
     ReDo,
     ResidualBlockGrowthStrategy,
     RigL,
@@ -66,6 +68,11 @@ EXPORTED = {
     "UtilityAnalyzer": (UtilityAnalyzer(), ()),
     "ReDo": (ReDo(), (StandardExtremaAnalyzer(),)),
     "ContinualBackprop": (ContinualBackprop(0.5, 0), (UtilityAnalyzer(),)),
+    "PruningGrowthStrategy": (
+        PruningGrowthStrategy({"parameters": 120}, what="units", score="gradient"),
+        (SensitivityAnalyzer(),),
+    ),
+    "LotteryRewind": (LotteryRewind(), ()),
     "StandardNetworkTrainer": (StandardNetworkTrainer(epochs=2), ()),
 }
 

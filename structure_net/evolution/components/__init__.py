@@ -20,13 +20,17 @@ from structure_net.evolution.components.strategies import (
     ExtremaGrowthStrategy,
     HybridGrowthStrategy,
     InformationFlowGrowthStrategy,
+    PruningGrowthStrategy,
     ReDo,
     ResidualBlockGrowthStrategy,
     RigL,
     SparseEvolutionaryTraining,
     SparseMomentum,
 )
-from structure_net.evolution.components.trainers import StandardNetworkTrainer
+from structure_net.evolution.components.trainers import (
+    LotteryRewind,
+    StandardNetworkTrainer,
+)
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.system import ComposableEvolutionSystem
 
@@ -42,8 +46,10 @@ __all__ = [
     "HybridGrowthStrategy",
     "InformationFlowGrowthStrategy",
     "LayerPerformanceAnalyzer",
+    "LotteryRewind",
     "NetworkContext",
     "NetworkStatsAnalyzer",
+    "PruningGrowthStrategy",
     "ReDo",
     "ResidualBlockGrowthStrategy",
     "RigL",

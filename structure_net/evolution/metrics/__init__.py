@@ -148,6 +148,11 @@ from structure_net.evolution.metrics.rewiring import (
     strongest_free,
     weakest,
 )
+from structure_net.evolution.metrics.saliency import (
+    cubic_target,
+    synflow_order,
+    synflow_scores,
+)
 from structure_net.evolution.metrics.similarity import (
     cka,
     cka_table,
@@ -224,6 +229,7 @@ __all__ = [
     "cosine_drop_rate",
     "cosine_of_total",
     "counted_measures",
+    "cubic_target",
     "cumulative_rank",
     "dead_confidence",
     "dead_units",
@@ -309,6 +315,8 @@ __all__ = [
     "stable_rank",
     "strongest_free",
     "summarised_weights",
+    "synflow_order",
+    "synflow_scores",
     "task_rank",
     "taylor_change",
     "taylor_importance",

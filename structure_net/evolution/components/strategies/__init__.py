@@ -11,6 +11,9 @@ from structure_net.evolution.components.strategies.hybrid import HybridGrowthStr
 from structure_net.evolution.components.strategies.information_flow import (
     InformationFlowGrowthStrategy,
 )
+from structure_net.evolution.components.strategies.pruning import (
+    PruningGrowthStrategy,
+)
 from structure_net.evolution.components.strategies.recycling import (
     ContinualBackprop,
     ReDo,
@@ -23,6 +26,7 @@ __all__ = [
     "ExtremaGrowthStrategy",
     "HybridGrowthStrategy",
     "InformationFlowGrowthStrategy",
+    "PruningGrowthStrategy",
     "ReDo",
     "ResidualBlockGrowthStrategy",
     "RigL",

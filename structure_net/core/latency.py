@@ -1,0 +1,48 @@
+"""How long a forward pass takes, measured."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from structure_net.core.running import call, evaluating, untouched
+
+
+def measure_latency(
+    model: nn.Module,
+    example: Any,
+    *,
+    repeats: int = 20,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """The median of some forward passes in evaluation mode, after one that does not count.
+
+    Args:
+        model: Any module; it is left as it was.
+        example: Inputs: a tensor, a tuple of arguments, or a mapping of named ones.
+        repeats: How many passes.
+        clock: What tells the time.
+
+    Returns:
+        In the clock's unit, seconds by default.
+
+    Raises:
+        ValueError: ``repeats`` is less than 1.
+    """
+    if repeats < 1:
+        raise ValueError(f"repeats must be 1 or more; got {repeats}.")
+    on_cuda = any(parameter.is_cuda for parameter in model.parameters())
+    found = []
+    with untouched(model), evaluating(model), torch.no_grad():
+        for _ in range(repeats + 1):
+            start = clock()
+            call(model, example)
+            if on_cuda:
+                torch.cuda.synchronize()
+            found.append(clock() - start)
+    return statistics.median(found[1:])

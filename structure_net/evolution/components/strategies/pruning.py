@@ -1,0 +1,274 @@
+"""Pruning to a budget: connections of sparse layers, units or heads, at once or bit by bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeVar, get_args
+
+import torch
+from torch import Tensor, nn
+
+from structure_net.core.statistics import sparse_layers
+from structure_net.errors import StructureNetError
+from structure_net.evolution.components.strategies.budgets import check_budget, costs_of
+from structure_net.evolution.components.strategies.prunable import (
+    ConnectionTable,
+    Prunable,
+    connection_table,
+    fewest,
+    least_units,
+    unit_groups,
+)
+from structure_net.evolution.components.strategies.worth import (
+    SYNFLOW,
+    connection_worth,
+    required_key,
+    unit_worth,
+)
+from structure_net.evolution.context import NetworkContext
+from structure_net.evolution.interfaces import EditingStrategy, Proposal
+from structure_net.evolution.metrics.rewiring import strongest_free
+from structure_net.evolution.metrics.saliency import cubic_target
+from structure_net.surgery.edits import AddConnections
+from structure_net.surgery.entries import EventEntry
+
+T = TypeVar("T")
+What = Literal["connections", "units", "heads"]
+
+
+class PruningGrowthStrategy(EditingStrategy):
+    r"""Takes away what is worth least until the network fits a budget, and may grow some anew.
+
+    **What.** ``"connections"`` of sparse layers, compared over all of them; ``"units"`` of any
+    layers whose width can change, each with everything that reads and writes it; ``"heads"`` of
+    attention. One connection of each layer, one unit of each group and one head of each attention
+    stay. What is frozen is passed over.
+
+    **Score.** What a connection is worth; of units and heads, the sum over the weights that write
+    them:
+
+    - ``"magnitude"``: :math:`|w|` (of units the root of the sum of squares, relative to the mean of
+      their layer, since layers differ in scale);
+    - ``"gradient"``: :math:`|w g|`, the change of the loss to first order, with the mean gradient
+      ``g``. On a network that was not trained this is SNIP, and ``"snip"`` is another name for it;
+    - ``"fisher"``: :math:`w^2 F / 2`;
+    - ``"synflow"``: connections only, `synflow_order`; looks at no data;
+    - any key of the analysis that maps layers to one number per connection (shape ``(outputs,
+      inputs)``) or per unit (shape ``(C,)``, where its layer names a group), such as
+      "sensitivity_unit_taylor".
+
+    **When.** At once where ``start`` equals ``end``: at initialisation at epoch 0, one-shot later.
+    Else between the epochs ``start`` and ``end``, whenever the strategy is asked, along the cubic
+    schedule of Zhu and Gupta (`cubic_target`). From ``end`` on the budget is kept: what others grow
+    beyond it is pruned again.
+
+    **Regrowth.** Behind each pruning of connections the share ``regrowth`` of the live ones, those
+    worth least, moves to where the gradient is largest, as in `RigL` (GraNet's regeneration).
+
+    A budget of latency is measured where the strategy is asked, so that the number of units that go
+    is as repeatable as the clock. For lottery tickets, see `LotteryRewind`.
+
+    Args:
+        budget: What the network may cost; all must hold. Of ``density`` (live over possible
+            connections in sparse layers, at most 1), ``parameters`` (live), ``flops`` (of a forward
+            pass, per sample) and ``latency`` (of a forward pass of the context's example, in
+            seconds; not with connections, whose storage does not shrink).
+        what: See above; density goes with connections only.
+        score: See above.
+        start: The epoch from which on pruning is due.
+        end: The epoch at which the budget is reached; ``start`` if None.
+        regrowth: In [0, 1); with connections only.
+
+    Raises:
+        ValueError: An argument is out of range, or two do not go together.
+
+    References:
+        Han et al., "Learning both weights and connections", NeurIPS 2015. Zhu and Gupta, "To prune,
+        or not to prune", 2017. Lee et al., "SNIP", ICLR 2019. Tanaka et al., "Pruning neural
+        networks without any data by iteratively conserving synaptic flow", NeurIPS 2020. Liu et
+        al., "Sparse training via boosting pruning plasticity with neuroregeneration" (GraNet),
+        NeurIPS 2021.
+    """
+
+    def __init__(
+        self,
+        budget: Mapping[str, float],
+        *,
+        what: What = "connections",
+        score: str = "magnitude",
+        start: int = 0,
+        end: int | None = None,
+        regrowth: float = 0.0,
+    ) -> None:
+        if what not in get_args(What):
+            raise ValueError(f"what must be one of {', '.join(get_args(What))}; got {what!r}.")
+        if not 0 <= start <= (start if end is None else end):
+            raise ValueError(f"start must be 0 or more and end no earlier; got {start}, {end}.")
+        if not 0 <= regrowth < 1:
+            raise ValueError(f"regrowth must be in [0, 1); got {regrowth}.")
+        self.budget = check_budget(budget)
+        self.what: What = what
+        self.score = score
+        self.start = start
+        self.end = end
+        self.regrowth = regrowth
+        self._check_together()
+        grown = {"connection_gradient"} if regrowth else set()
+        self.requires = required_key(score) | grown
+
+    def propose(self, context: NetworkContext, analysis: Any) -> list[Proposal]:
+        """The removals that the schedule asks for now, then what grows instead.
+
+        Raises:
+            StructureNetError: The budget cannot be met, or there is nothing to prune.
+        """
+        epoch = context.history.epoch
+        if epoch < self.start:
+            return []
+        if set(self.budget) & {"flops", "latency"} or self.what != "connections":
+            context = context.with_example()
+        costs = self._costs(context)
+        targets = self._targets(context, costs)
+        if all(costs[name] <= target for name, target in targets.items()):
+            return []
+        if self.what == "connections":
+            return self._connections(context, analysis, costs, targets)
+        return self._units(context, analysis, costs, targets)
+
+    def _check_together(self) -> None:
+        if self.what == "connections" and "latency" in self.budget:
+            raise ValueError(
+                "A sparse layer that loses connections computes as fast as before; give a budget of"
+                " parameters or flops, or prune what='units'."
+            )
+        if self.what != "connections":
+            if "density" in self.budget:
+                raise ValueError(f"A density goes with what='connections'; got {self.what!r}.")
+            if self.regrowth or self.score == SYNFLOW:
+                raise ValueError(
+                    f"regrowth and score='synflow' go with what='connections'; got {self.what!r}."
+                )
+
+    def _costs(self, context: NetworkContext) -> dict[str, float]:
+        def measure() -> dict[str, float]:
+            return costs_of(context.network, context.example, self.budget)
+
+        return self._steady(context, "costs", measure)
+
+    def _steady(self, context: NetworkContext, name: str, compute: Callable[[], T]) -> T:
+        """What ``compute`` gives; where it asks the clock, the same until the network changes."""
+        if "latency" not in self.budget:
+            return compute()
+        return context.recall(self, None, compute, name=name)
+
+    def _targets(self, context: NetworkContext, costs: Mapping[str, float]) -> dict[str, float]:
+        epoch, end = context.history.epoch, self.start if self.end is None else self.end
+        if epoch >= end:
+            return self.budget
+        last = max(self.start, _last_epoch(context, type(self).__name__))
+        span = end - self.start
+        times = {"last": (last - self.start) / span, "progress": (epoch - self.start) / span}
+        return {
+            name: cubic_target(costs[name], final, **times) for name, final in self.budget.items()
+        }
+
+    def _connections(
+        self,
+        context: NetworkContext,
+        analysis: Any,
+        costs: Mapping[str, float],
+        targets: Mapping[str, float],
+    ) -> list[Proposal]:
+        network = context.network
+        keep = min(target / costs[name] for name, target in targets.items())
+        table = connection_table(
+            network, connection_worth(self.score, context, analysis, min(keep, 1.0))
+        )
+        order = table.order()
+        excess = {name: costs[name] - target for name, target in targets.items()}
+        saved = table.saved(network, context.example, list(targets))
+        count = fewest(saved, order, excess)
+        if count is None:
+            raise self._unreachable(costs)
+        moved = self._moved(len(table.scores) - count, len(order) - count)
+        removals = table.removals(order[: count + moved])
+        said = self._said(count, len(table.scores), "connections", targets)
+        found = [Proposal(edit, said) for edit in removals]
+        return found + self._regrown(network, analysis, table, order[: count + moved], moved)
+
+    def _moved(self, live: int, most: int) -> int:
+        return min(round(self.regrowth * live), most)
+
+    def _regrown(
+        self,
+        network: nn.Module,
+        analysis: Any,
+        table: ConnectionTable,
+        gone: Tensor,
+        moved: int,
+    ) -> list[Proposal]:
+        """Connections at the largest gradients, as many in each layer as it gave up to move."""
+        if not moved:
+            return []
+        gradient, layers = analysis["connection_gradient"], sparse_layers(network)
+        found = []
+        shares = torch.bincount(table.owner[gone[-moved:]], minlength=len(table.layers)).tolist()
+        for number, (name, share) in enumerate(zip(table.layers, shares, strict=True)):
+            taken = layers[name].pattern.mask().cpu()
+            mine = gone[table.owner[gone] == number]
+            taken[table.rows[mine], table.columns[mine]] = False
+            pairs = strongest_free(gradient[name], taken, share)
+            if pairs:
+                reason = f"grow {len(pairs)} connections anew where the gradient is largest"
+                found.append(Proposal(AddConnections(name, pairs), reason))
+        return found
+
+    def _units(
+        self,
+        context: NetworkContext,
+        analysis: Any,
+        costs: Mapping[str, float],
+        targets: Mapping[str, float],
+    ) -> list[Proposal]:
+        network, example = context.network, context.example
+        worth = unit_worth(self.score, network, analysis)
+        candidates = [
+            Prunable(group, scores)
+            for group in unit_groups(network, example, heads=self.what == "heads")
+            if (scores := worth(group)) is not None
+        ]
+        chosen = self._steady(
+            context, "units", lambda: least_units(network, example, candidates, targets=targets)
+        )
+        if chosen is None:
+            raise self._unreachable(costs)
+        return [
+            Proposal(
+                candidates[number].removal(units),
+                self._said(len(units), candidates[number].group.units, self.what, targets),
+            )
+            for number, units in chosen.items()
+        ]
+
+    def _unreachable(self, costs: Mapping[str, float]) -> StructureNetError:
+        wanted = ", ".join(f"{name} {value:.4g}" for name, value in self.budget.items())
+        now = ", ".join(f"{name} {costs[name]:.4g}" for name in self.budget)
+        return StructureNetError(
+            f"The budget ({wanted}) cannot be met by pruning {self.what}, of which one stays in"
+            f" each place (now: {now}). Allow more, or prune something else."
+        )
+
+    def _said(self, count: int, of: int, what: str, targets: Mapping[str, float]) -> str:
+        wanted = ", ".join(f"{name} {value:.4g}" for name, value in targets.items())
+        return f"prune {count} of {of} {what} by {self.score} to {wanted}"
+
+
+def _last_epoch(context: NetworkContext, component: str) -> int:
+    """The epoch in which a component last changed the network; 0 if it never did."""
+    told = [
+        int(entry.detail["epoch"])
+        for entry in context.journal
+        if isinstance(entry, EventEntry) and entry.component == component
+        if "epoch" in entry.detail
+    ]
+    return told[-1] if told else 0

@@ -1,0 +1,117 @@
+"""What connections, units and heads are worth, by the name of a score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from structure_net.core.statistics import sparse_layers
+from structure_net.core.weights import unit_weights
+from structure_net.errors import StructureNetError
+from structure_net.evolution.components.strategies.prunable import unit_scores
+from structure_net.evolution.context import NetworkContext
+from structure_net.evolution.metrics.saliency import synflow_order
+from structure_net.evolution.metrics.validity import Unavailable
+from structure_net.graph.channels import ChannelGroup
+
+SYNFLOW: Final = "synflow"
+_MAGNITUDE: Final = "magnitude"
+_BY_PARAMETER: Final = {
+    "gradient": "sensitivity_taylor",
+    "snip": "sensitivity_taylor",
+    "fisher": "sensitivity_fisher",
+}
+
+
+def required_key(score: str) -> frozenset[str]:
+    """The key of the analysis that a score reads; none for scores that look at weights alone."""
+    if score in {_MAGNITUDE, SYNFLOW}:
+        return frozenset()
+    return frozenset({_BY_PARAMETER.get(score, score)})
+
+
+def connection_worth(
+    score: str, context: NetworkContext, analysis: Any, keep: float
+) -> dict[str, Tensor]:
+    """What each connection of the sparse layers is worth.
+
+    Args:
+        score: The name of a score, or a key of the analysis.
+        context: Its network.
+        analysis: What the analyzers found.
+        keep: The share of the connections that is left, which synaptic flow asks for.
+
+    Returns:
+        By sparse layer: shape ``(outputs, inputs)``.
+    """
+    layers = sparse_layers(context.network)
+    if score == SYNFLOW:
+        return synflow_order(context.network, context.with_example().example, keep)
+    if score == _MAGNITUDE:
+        weights = {name: unit_weights(layer) for name, layer in layers.items()}
+        return {n: _norms(weight) for n, weight in weights.items() if weight is not None}
+    if score not in _BY_PARAMETER:
+        found = analysis[score].items()
+        return {n: value for n, value in found if isinstance(value, Tensor) and value.dim() == 2}
+    by_parameter = _by_parameter(score, analysis)
+    named = {name: by_parameter.get(f"{name}.weight" if name else "weight") for name in layers}
+    return {name: _sums(value) for name, value in named.items() if value is not None}
+
+
+def unit_worth(
+    score: str, network: nn.Module, analysis: Any
+) -> Callable[[ChannelGroup], Tensor | None]:
+    """What tells the worth of each unit of a group.
+
+    Args:
+        score: The name of a score, or a key of the analysis.
+        network: Whose groups are asked for.
+        analysis: What the analyzers found.
+
+    Returns:
+        Gives shape ``(units,)``, float64; None for a group without scores.
+    """
+    if score == _MAGNITUDE:
+        squares = {n: p.detach().double().square() for n, p in network.named_parameters()}
+        return lambda group: _relative(unit_scores(network, group, squares).sqrt())
+    if score in _BY_PARAMETER:
+        importance = _by_parameter(score, analysis)
+        return lambda group: unit_scores(network, group, importance)
+    values = analysis[score]
+
+    def by_unit(group: ChannelGroup) -> Tensor | None:
+        value = values.get(group.layer)
+        if not isinstance(value, Tensor) or tuple(value.shape) != (group.size,):
+            return None
+        flat = value.detach().cpu().double()
+        return torch.stack([flat[list(channels)].sum() for channels in group.channels])
+
+    return by_unit
+
+
+def _by_parameter(score: str, analysis: Any) -> Mapping[str, Tensor]:
+    found: Mapping[str, Tensor | Unavailable] = analysis[_BY_PARAMETER[score]]
+    for name, value in found.items():
+        if isinstance(value, Unavailable):
+            raise StructureNetError(
+                f"The score {score!r} of {name!r} is not available: {value.reason}."
+            )
+    return {name: value for name, value in found.items() if isinstance(value, Tensor)}
+
+
+def _relative(norms: Tensor) -> Tensor:
+    mean = float(norms.mean())
+    return norms / mean if mean > 0 else norms
+
+
+def _norms(weight: Tensor) -> Tensor:
+    values = weight.detach().double()
+    return values.flatten(2).norm(dim=2) if values.dim() > 2 else values.abs()
+
+
+def _sums(importance: Tensor) -> Tensor:
+    values = importance.detach().double()
+    return values.flatten(2).sum(2) if values.dim() > 2 else values

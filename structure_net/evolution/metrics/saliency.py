@@ -1,0 +1,160 @@
+"""Which connections a network can do without before it has seen any data, and how fast to prune."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from structure_net.core.masking import MaskedLayer
+from structure_net.core.running import call
+from structure_net.core.statistics import sparse_layers
+
+
+def cubic_target(now: float, final: float, *, last: float, progress: float) -> float:
+    r"""Where gradual pruning stands, :math:`m_f + (m_i - m_f) (1 - x)^3`.
+
+    From what is there now rather than from the start: a network that was at its place at the last
+    step, :math:`x'`, is brought to the next by :math:`m_f + (m - m_f) ((1 - x) / (1 - x'))^3`.
+
+    Args:
+        now: :math:`m`, what is there: connections, parameters, operations.
+        final: :math:`m_f`, what shall be left at the end.
+        last: :math:`x'`, the share of the time that was over at the last step; 0 at the first.
+        progress: :math:`x`, that is over now.
+
+    Returns:
+        No more than ``now``; ``final`` at the end.
+
+    Raises:
+        ValueError: Time runs backwards, or a share is outside [0, 1].
+
+    References:
+        Zhu and Gupta, "To prune, or not to prune", 2017 (arXiv 1710.01878).
+    """
+    if not 0 <= last <= progress <= 1:
+        raise ValueError(
+            f"last and progress must be in [0, 1], in this order; got {last} and {progress}."
+        )
+    if now <= final or progress == 1:
+        return min(now, final)
+    return float(final + (now - final) * ((1 - progress) / (1 - last)) ** 3)
+
+
+def masked_layers(network: nn.Module) -> dict[str, MaskedLayer]:
+    """The sparse layers of a network that keep a weight beside a mask, by name."""
+    layers = sparse_layers(network).items()
+    return {name: layer for name, layer in layers if isinstance(layer, MaskedLayer)}
+
+
+def synflow_scores(network: nn.Module, example: Any) -> dict[str, Tensor]:
+    r"""The synaptic flow of each connection, :math:`|\theta \odot \partial R / \partial \theta|`.
+
+    :math:`R` is the sum of the outputs where all parameters are replaced by their magnitudes and
+    all inputs are 1. Between two layers of a network of linear layers and ReLUs without biases as
+    much flows into each unit as out of it.
+
+    Args:
+        network: A copy of it is run, in evaluation mode and in float64.
+        example: Inputs: a tensor, a tuple of arguments, or a mapping of named ones, all of them
+            floating-point. One sample is taken of each.
+
+    Returns:
+        By sparse layer: shape ``(outputs, inputs)``, float64, 0 where there is no connection; the
+        entries of a kernel are summed.
+
+    Raises:
+        ValueError: An input is not floating-point, so that it cannot be 1.
+
+    References:
+        Tanaka et al., "Pruning neural networks without any data by iteratively conserving synaptic
+        flow", NeurIPS 2020.
+    """
+    twin = deepcopy(network).double().eval()
+    layers = masked_layers(twin)
+    with torch.enable_grad():
+        for parameter in twin.parameters():
+            parameter.data.abs_()
+            parameter.requires_grad_()
+            parameter.grad = None
+        output = call(twin, _ones(example))
+        weights = {name: layer.weight for name, layer in layers.items()}
+        flows = torch.autograd.grad(_total(output), list(weights.values()))
+    return {
+        name: (weight.detach() * flow).flatten(2).sum(2).cpu()
+        if weight.dim() > 2
+        else (weight.detach() * flow).cpu()
+        for (name, weight), flow in zip(weights.items(), flows, strict=True)
+    }
+
+
+def synflow_order(
+    network: nn.Module, example: Any, keep: float, *, rounds: int = 100
+) -> dict[str, Tensor]:
+    r"""How long each connection stays where synaptic flow prunes round by round.
+
+    After round ``k`` of ``n`` there are :math:`\rho^{k/n}` of the connections left, and the flow is
+    computed anew: pruned at once, whole layers would go.
+
+    Args:
+        network: See `synflow_scores`.
+        example: See there.
+        keep: :math:`\rho`, the share of the live connections that is left; in (0, 1].
+        rounds: ``n``.
+
+    Returns:
+        By sparse layer: the larger, the later it goes; shape ``(outputs, inputs)``, float64.
+
+    Raises:
+        ValueError: An argument is out of range, or see `synflow_scores`.
+    """
+    if not 0 < keep <= 1:
+        raise ValueError(f"keep must be in (0, 1]; got {keep}.")
+    if rounds < 1:
+        raise ValueError(f"rounds must be 1 or more; got {rounds}.")
+    twin = deepcopy(network).double()
+    masks = {name: layer.pattern.mask() for name, layer in masked_layers(twin).items()}
+    order = {name: torch.zeros(mask.shape, dtype=torch.float64) for name, mask in masks.items()}
+    total = sum(int(mask.sum()) for mask in masks.values())
+    for round_ in range(1, rounds + 1):
+        scores = synflow_scores(twin, example)
+        largest = max(float(score.max()) for score in scores.values()) or 1.0
+        left = max(1, round(total * keep ** (round_ / rounds)))
+        values = torch.cat([scores[name][masks[name].cpu()] for name in masks])
+        bound = values.sort(descending=True).values[min(left, len(values)) - 1]
+        for name, mask in masks.items():
+            live = mask.cpu()
+            order[name][live] = round_ + scores[name][live] / (2 * largest)
+            masks[name] = (live & (scores[name] >= bound)).to(mask.device)
+        _silence(twin, masks)
+    return order
+
+
+def _silence(network: nn.Module, masks: Mapping[str, Tensor]) -> None:
+    with torch.no_grad():
+        for name, layer in masked_layers(network).items():
+            weight = layer.weight
+            weight.mul_(masks[name].view(*masks[name].shape, *[1] * (weight.dim() - 2)))
+
+
+def _ones(example: Any) -> Any:
+    if isinstance(example, Tensor):
+        if not example.is_floating_point():
+            raise ValueError(
+                f"Synaptic flow sets inputs to 1, which {example.dtype} inputs cannot be. Score"
+                " connections by another measure."
+            )
+        return torch.ones_like(example[:1], dtype=torch.float64)
+    if isinstance(example, Mapping):
+        return {name: _ones(value) for name, value in example.items()}
+    return tuple(_ones(value) for value in example)
+
+
+def _total(output: Any) -> Tensor:
+    if isinstance(output, Tensor):
+        return output.sum()
+    parts = output.values() if isinstance(output, Mapping) else output
+    return torch.stack([_total(part) for part in parts]).sum()
