@@ -22,7 +22,7 @@ def test_an_example_runs_and_says_what_happened(example: Path, tmp_path: Path) -
         text=True,
         check=False,
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, "PYTHONPATH": path, "TMPDIR": str(tmp_path)},
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()

@@ -35,6 +35,9 @@ SMALL: Final = 8.0
 TEXT: Final = 9.0
 TITLE: Final = 11.0
 _LONGEST_NAME: Final = 22
+_SHORTER: Final = 14
+_LONGEST_LINE: Final = 66
+_MOST_COLUMNS: Final = 20
 
 Grid = Literal["", "x", "y"]
 
@@ -108,7 +111,7 @@ def frame(ax: Axes, *, title: str = "", x: str = "", y: str = "", grid: Grid = "
     ax.set_xlabel(legible(x), color=INK, fontsize=TEXT)
     ax.set_ylabel(legible(y), color=INK, fontsize=TEXT)
     ax.spines[["top", "right"]].set_visible(False)
-    ax.tick_params(colors=INK, labelsize=SMALL)
+    ax.tick_params(which="both", colors=INK, labelsize=SMALL)
     if grid:
         ax.grid(axis=grid, color="#EEEEEE", lw=0.8)
     ax.set_axisbelow(True)
@@ -134,13 +137,22 @@ def name_rows(ax: Axes, names: Sequence[str]) -> None:
     ax.tick_params(axis="y", length=0)
 
 
-def name_columns(ax: Axes, names: Sequence[str]) -> None:
-    """Puts the layers' names below columns 0, 1, ...; slanted where they would meet."""
-    crowded = sum(len(short(name)) + 3 for name in names) > 66
+def name_columns(ax: Axes, names: Sequence[str], notes: Sequence[str] = ()) -> None:
+    """Puts the layers' names below columns 0, 1, ...
+
+    Slanted where they would meet, and only every few of very many; the notes stand in a second
+    line where there is room for them.
+    """
+    crowded = sum(len(short(name)) + 3 for name in names) > _LONGEST_LINE
+    step = -(-len(names) // _MOST_COLUMNS)
+    texts = [short(name, _SHORTER if notes else _LONGEST_NAME) for name in names]
+    if notes and not crowded:
+        texts = [f"{text}\n{note}" for text, note in zip(texts, notes, strict=True)]
     turned: dict[str, Any] = (
         {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if crowded else {}
     )
-    ax.set_xticks(range(len(names)), [legible(short(name)) for name in names], **turned)
+    shown = range(0, len(names), max(step, 1))
+    ax.set_xticks(shown, [legible(texts[place]) for place in shown], **turned)
     ax.tick_params(axis="x", length=0)
 
 

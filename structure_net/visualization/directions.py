@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from structure_net.evolution.metrics.maps import MapBarcode
 from structure_net.evolution.metrics.validity import Unavailable
@@ -19,11 +19,10 @@ from structure_net.visualization.canvas import (
     found,
     frame,
     key,
-    legible,
+    name_columns,
     name_rows,
     new_axes,
     say_absent,
-    short,
 )
 
 if TYPE_CHECKING:
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 _THROUGH, _LOST, _NEW, _NEITHER = (BLUE, VERMILLION, GREEN, GREY)
 _THINNEST: Final = 0.045
 _GAP: Final = 0.012
+_SHORTEST: Final = 0.05
 
 
 def plot_map_barcode(analysis: Analysis, ax: Axes | None = None, *, chain: int = 0) -> Axes:
@@ -78,10 +78,18 @@ def _draw_bars(ax: Axes, barcode: MapBarcode) -> None:
         colour = _colour(first, end, last)
         ax.barh(level, end - first + 0.5, height, left=first - 0.25, align="edge", color=colour,
                 lw=0, alpha=0.9)  # fmt: skip
-        ax.text((first + end) / 2, level + height / 2, f"{count:,}", ha="center", va="center",
-                fontsize=SMALL, color="white", fontweight="bold")  # fmt: skip
+        _number(ax, count, (first, end, last), level + height / 2)
         level += height + _GAP
     ax.set_ylim(-0.02, level)
+
+
+def _number(ax: Axes, count: int, span: tuple[int, int, int], level: float) -> None:
+    """A bar's number: inside it, or to its right where it is too short."""
+    first, end, last = span
+    short_bar = (end - first + 0.5) / (last + 1) < _SHORTEST
+    place = end + 0.3 if short_bar else (first + end) / 2
+    ax.text(place, level, f"{count:,}", ha="left" if short_bar else "center", va="center",
+            fontsize=SMALL, color=INK if short_bar else "white", fontweight="bold")  # fmt: skip
 
 
 def _colour(first: int, end: int, last: int) -> str:
@@ -91,14 +99,10 @@ def _colour(first: int, end: int, last: int) -> str:
 
 
 def _name_spaces(ax: Axes, names: tuple[str, ...], dimensions: tuple[int, ...]) -> None:
-    rows = [f"{short(n, 14)}\n{d:,} wide" for n, d in zip(names, dimensions, strict=True)]
-    many = len(rows) > 7
-    turned: dict[str, Any] = (
-        {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if many else {}
-    )
-    ax.set_xticks(range(len(rows)), [legible(row) for row in rows], **turned)
+    rows = range(len(names))
+    name_columns(ax, names, [f"{one:,} wide" for one in dimensions])
     ax.set_xlim(-0.4, len(rows) - 0.6)
-    for place in range(len(rows)):
+    for place in rows:
         ax.axvline(place, color=FAINT, lw=0.8, zorder=0)
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)

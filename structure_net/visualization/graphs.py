@@ -17,17 +17,17 @@ from structure_net.visualization.canvas import (
     Analysis,
     found,
     frame,
-    legible,
+    name_columns,
     new_axes,
     say_absent,
-    short,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MOST_EDGES: Final = 1500
-_LARGEST, _SMALLEST = 70.0, 3.0
+_FEW_EDGES: Final = 300
+_LARGEST, _SMALLEST, _RIMLESS = 70.0, 6.0, 12.0
 
 
 def plot_layered_graph(
@@ -35,7 +35,8 @@ def plot_layered_graph(
 ) -> Axes:
     """The network as layers of units with its connections, the stronger the darker.
 
-    Of many connections the strongest are drawn, each beside the largest that enters the same layer.
+    Of many connections the strongest between any two layers are drawn. Strength is relative to the
+    largest that enters the same layer.
     Units that ``metric`` says nothing of are hollow.
 
     Args:
@@ -55,6 +56,8 @@ def plot_layered_graph(
         if isinstance(one, Unavailable):
             return say_absent(ax, title, one)
     colours = _values(graph, values, metric)
+    if bool(colours.isnan().all()):
+        return say_absent(ax, title, "none of the layers that it tells of is in the graph")
     frame(ax, title=title)
     places = _places(graph)
     drawn = _draw_edges(ax, graph, places)
@@ -75,13 +78,13 @@ def _values(graph: LayeredGraph, values: Any, metric: str) -> Tensor:
             parts.append(one.double())
         else:
             parts.append(torch.full((size,), torch.nan, dtype=torch.float64))
-    joined = torch.cat(parts)
-    if bool(joined.isnan().all()):
+    measured = values.values() if isinstance(values, Mapping) else ()
+    if not any(isinstance(one, Tensor) and one.dim() == 1 for one in measured):
         raise ValueError(
-            f"{metric!r} holds no value per unit of any layer of the graph. Name a key such as"
+            f"{metric!r} holds no value per unit of any layer. Name a key such as"
             " 'graph_betweenness', whose values have one entry for each unit."
         )
-    return joined
+    return torch.cat(parts)
 
 
 def _places(graph: LayeredGraph) -> Tensor:
@@ -105,13 +108,29 @@ def _draw_edges(ax: Axes, graph: LayeredGraph, places: Tensor) -> int:
     if not graph.edges:
         return 0
     strengths = graph.relative().weights
-    chosen = strengths.argsort(descending=True)[:_MOST_EDGES].flip(0)
+    chosen = _strongest(graph, strengths)
     ends = torch.stack([places[graph.tails[chosen]], places[graph.heads[chosen]]], 1)
-    crowded = min(1.0, 400 / len(chosen)) ** 0.5
-    shades = (0.06 + 0.6 * strengths[chosen] ** 2) * crowded
-    rgba = [(0.2, 0.2, 0.2, float(shade)) for shade in shades]
+    least, most = strengths[chosen].min(), strengths[chosen].max()
+    apart = (
+        (strengths[chosen] - least) / (most - least) if most > least else torch.ones(len(chosen))
+    )
+    faintest = 0.06 if len(chosen) > _FEW_EDGES else 0.2
+    rgba = [(0.2, 0.2, 0.2, faintest + 0.5 * float(one) ** 2) for one in apart]
     ax.add_collection(LineCollection(list(ends.numpy()), colors=rgba, linewidths=0.7, zorder=1))
     return len(chosen)
+
+
+def _strongest(graph: LayeredGraph, strengths: Tensor) -> Tensor:
+    """The edges to draw, the weakest first: of many, equally many between any two layers."""
+    if graph.edges <= _MOST_EDGES:
+        return strengths.argsort()
+    share = max(_MOST_EDGES // len(graph.blocks), 1)
+    parts = []
+    for block in graph.blocks:
+        order = strengths[block.edges].argsort(descending=True)[:share]
+        parts.append(block.edges[order])
+    chosen = torch.cat(parts)
+    return chosen[strengths[chosen].argsort()]
 
 
 def _draw_units(ax: Axes, graph: LayeredGraph, places: Tensor, values: Tensor) -> None:
@@ -122,22 +141,18 @@ def _draw_units(ax: Axes, graph: LayeredGraph, places: Tensor, values: Tensor) -
                linewidths=0.6, zorder=2)  # fmt: skip
     seen = places[known]
     image = ax.scatter(seen[:, 0], seen[:, 1], s=size, c=values[known], cmap="viridis_r",
-                       edgecolors=INK, linewidths=0.3, zorder=3)  # fmt: skip
+                       edgecolors=INK,
+        linewidths=0.3 if size > _RIMLESS else 0.0,
+        zorder=3)  # fmt: skip
     bar = ax.figure.colorbar(image, ax=ax, shrink=0.7, pad=0.02)
     bar.ax.tick_params(labelsize=SMALL, colors=INK)
     bar.outline.set_visible(False)
 
 
 def _name_layers(ax: Axes, graph: LayeredGraph) -> None:
-    names = [
-        f"{short(name, 14)}\n{size:,} unit{'' if size == 1 else 's'}"
-        for name, size in zip(graph.layers, graph.sizes, strict=True)
-    ]
-    turned: dict[str, Any] = (
-        {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if len(names) > 8 else {}
-    )
-    ax.set_xticks(range(len(names)), [legible(name) for name in names], **turned)
-    ax.set_xlim(-0.3, len(names) - 0.7)
+    notes = [f"{size:,} unit{'' if size == 1 else 's'}" for size in graph.sizes]
+    name_columns(ax, graph.layers, notes)
+    ax.set_xlim(-0.3, len(graph.sizes) - 0.7)
     ax.set_ylim(-0.02, 1.02)
     ax.set_yticks([])
     ax.tick_params(length=0)

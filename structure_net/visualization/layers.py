@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,7 +31,8 @@ from structure_net.visualization.canvas import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_MOST_NAMED: Final = 14
+_MOST_NAMED: Final = 9
+_MOST_SCORED: Final = 16
 _END: Final = "_ranking"
 
 
@@ -60,7 +62,7 @@ def plot_bottlenecks(
     frame(ax, title=title, x="units, and directions that they span (effective rank)", grid="x")
     marks = _growth(journal)
     for row, name in enumerate(rows):
-        width = layers[name]["outputs"]
+        width = _width(analysis, name)
         ax.barh(row, width, 0.66, color=PALE, lw=0, label="" if row else "width")
         said = f"{_rank_bar(ax, row, ranks[name])} of {width:,}"
         if name in narrow:
@@ -72,6 +74,15 @@ def plot_bottlenecks(
     ax.set_xlim(left=0)
     _explain(ax, bool(narrow))
     return ax
+
+
+def _width(analysis: Analysis, layer: str) -> int:
+    """How many units a layer has: as a bottleneck, in the graph, or else by its weight's rows."""
+    narrow = found(analysis, "information_bottlenecks")
+    if layer in narrow:
+        return int(narrow[layer].units)
+    units = (found(analysis, "graph_units") if "graph_units" in analysis else None) or {}
+    return int(units.get(layer, found(analysis, "network_layers")[layer]["outputs"]))
 
 
 def _rank_bar(ax: Axes, row: int, rank: Any) -> str:
@@ -174,15 +185,15 @@ def _series(ax: Axes, names: Sequence[str], values: Mapping[str, float], **looks
 def _ratios(
     ax: Axes, names: Sequence[str], ratios: Mapping[str, Any], norms: Mapping[str, float]
 ) -> None:
-    """Writes the signal-to-noise ratio below each point, where there is room for it."""
+    """Writes the signal-to-noise ratio at the foot of each layer, where there is room for it."""
     if len(names) > _MOST_NAMED:
         return
     for place, name in enumerate(names):
         ratio = ratios.get(name)
         said = "only noise" if isinstance(ratio, Unavailable) else f"S/N {number(ratio or 0.0)}"
         if norms[name] > 0:
-            ax.annotate(said, (place, norms[name]), xytext=(0, -14), textcoords="offset points",
-                        ha="center", fontsize=SMALL, color=GREY)  # fmt: skip
+            ax.text(place, 0.02, said, ha="center", fontsize=SMALL, color=GREY,
+                    transform=ax.get_xaxis_transform())  # fmt: skip
 
 
 def plot_rankings(analysis: Analysis, ax: Axes | None = None) -> Axes:
@@ -205,13 +216,15 @@ def plot_rankings(analysis: Analysis, ax: Axes | None = None) -> Axes:
     absent = [name for name, one in rankings.items() if not one]
     rankings = {name: one for name, one in rankings.items() if one}
     layers = _in_order(analysis, [layer for one in rankings.values() for layer in one])
-    ax = new_axes(ax, width=2.2 + 0.85 * max(len(rankings), 4), height=1.6 + 0.6 * len(layers))
+    scored = len(layers) <= _MOST_SCORED
+    height = 1.6 + (0.6 if scored else 0.34) * len(layers)
+    ax = new_axes(ax, width=2.2 + 0.85 * max(len(rankings), 4), height=height)
     title = "Where to act first, by analyzer"
     if not rankings:
         return say_absent(ax, title, "no analyzer ranks any layer")
     frame(ax, title=title)
     for column, ranking in enumerate(rankings.values()):
-        _votes(ax, column, ranking, layers)
+        _votes(ax, column, ranking, layers=layers, scored=scored)
     name_rows(ax, layers)
     ax.set_xticks(range(len(rankings)), list(rankings), rotation=35, ha="right",
                   rotation_mode="anchor")  # fmt: skip
@@ -219,26 +232,36 @@ def plot_rankings(analysis: Analysis, ax: Axes | None = None) -> Axes:
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
     if absent:
-        ax.set_xlabel(f"no order by: {', '.join(absent)}", fontsize=SMALL, color=GREY)
+        words = textwrap.fill(f"no order by: {', '.join(absent)}", 13 * max(len(rankings), 4))
+        ax.set_xlabel(words, fontsize=SMALL, color=GREY)
     return ax
 
 
 def _in_order(analysis: Analysis, layers: Sequence[str]) -> list[str]:
     """The layers in the order of execution, as far as the analysis tells it."""
     known: list[str] = []
-    for value in ("network_layers", "information_effective_rank", "extrema_ratio"):
-        known += list(found(analysis, value)) if value in analysis else []
+    for value in ("graph_units", "network_layers", "information_effective_rank", "extrema_ratio"):
+        known += (found(analysis, value) or ()) if value in analysis else ()
     ordered = dict.fromkeys([*known, *layers])
     return [name for name in ordered if name in set(layers)]
 
 
-def _votes(ax: Axes, column: int, ranking: Mapping[str, float], layers: Sequence[str]) -> None:
-    """One column: places from 1, the score below, the first one filled."""
+def _votes(
+    ax: Axes,
+    column: int,
+    ranking: Mapping[str, float],
+    *,
+    layers: Sequence[str],
+    scored: bool,
+) -> None:
+    """One column: places from 1, the first one filled, the score below where there is room."""
     middle: dict[str, Any] = {"ha": "center", "va": "center"}
     for place, (layer, score) in enumerate(ranking.items(), start=1):
         row, first = layers.index(layer), place == 1
         ax.barh(row, 0.86, 0.86, left=column - 0.43, color=BLUE if first else PALE, lw=0)
-        ax.text(column, row - 0.14, str(place), fontsize=SMALL + 3, fontweight="bold",
+        ax.text(column, row - 0.14 * scored, str(place), fontsize=SMALL + 3, fontweight="bold",
                 color="white" if first else INK, **middle)  # fmt: skip
+        if not scored:
+            continue
         ax.text(column, row + 0.24, number(score), fontsize=SMALL - 1.5,
                 color="white" if first else INK, **middle)  # fmt: skip

@@ -63,11 +63,12 @@ def plot_extrema(analysis: Analysis, ax: Axes | None = None) -> Axes:
     for row, (name, score) in enumerate(scores.items()):
         ax.barh(row, 1.0, 0.8, color=PALE, lw=0, zorder=0)
         taken: set[int] = set()
+        counts = []
         for kind, colour, reach in _STATES:
             chosen = [unit for unit in marked[kind][name] if unit not in taken]
             taken |= set(chosen)
+            counts += [f"{len(chosen)} {kind}"] if chosen else []
             _cells(ax, row, (chosen, len(score)), colour=colour, reach=reach)
-        counts = [f"{n} {kind}" for kind, *_ in _STATES if (n := len(marked[kind][name]))]
         beside(ax, row, f"{', '.join(counts) or 'all alive'} of {len(score):,}")
     name_rows(ax, list(scores))
     ax.set_xlim(0, 1)
@@ -114,6 +115,8 @@ def plot_coactivation(
     title = f"Which units of {short(name)} fire together"
     if isinstance(matrix, Unavailable):
         return say_absent(ax, title, matrix)
+    if bool(matrix.diagonal().isnan().all()):
+        return say_absent(ax, title, "no unit of the layer varies")
     frame(ax, title=title, x="unit, like ones side by side", y="unit")
     order = _by_likeness(matrix)
     from matplotlib import colormaps

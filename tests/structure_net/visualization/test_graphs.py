@@ -72,3 +72,9 @@ def test_any_measure_of_units_colours_the_graph(metric: str, analysis: Mapping[s
 def test_a_measure_of_layers_is_refused(analysis: Mapping[str, Any]) -> None:
     with pytest.raises(ValueError, match="'extrema_ratio' holds no value per unit"):
         plot_layered_graph(analysis, metric="extrema_ratio")
+
+
+def test_a_measure_of_other_layers_says_so() -> None:
+    found = FOUND | {"mine": {"elsewhere": torch.ones(3)}}
+    ax = plot_layered_graph(found, metric="mine")
+    assert "none of the layers" in " ".join(ax.texts[0].get_text().split())

@@ -113,4 +113,5 @@ def test_few_and_many_layers_fit(layers: int) -> None:
     }
     ax = plot_gradient_flow(found)
     ax.get_figure(root=True).canvas.draw()  # type: ignore[union-attr]
-    assert len(ax.get_xticklabels()) == layers
+    assert all(len(list(line.get_xdata())) == layers for line in ax.get_lines())
+    assert 1 <= len(ax.get_xticklabels()) <= 20

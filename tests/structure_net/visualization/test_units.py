@@ -61,7 +61,7 @@ def test_one_dead_unit_of_thousands_is_wide_enough_to_be_seen() -> None:
 
 def test_counts_stand_beside_the_rows() -> None:
     words = [text.get_text() for text in plot_extrema(EXTREMA).texts]
-    assert words == ["1 dead, 1 saturated, 2 dormant of 10", "2 dead of 2,000"]
+    assert words == ["1 dead, 1 saturated, 1 dormant of 10", "2 dead of 2,000"]
 
 
 def test_a_network_without_activations_says_so() -> None:
@@ -98,3 +98,8 @@ def test_redundant_pairs_are_ringed_on_both_sides_of_the_diagonal() -> None:
 def test_the_first_layer_with_a_matrix_is_drawn() -> None:
     found = LIKE | {"hebbian_correlation": {"z": Unavailable("too wide"), "a": MATRIX}}
     assert "units of a fire" in plot_coactivation(found).get_title(loc="left")
+
+
+def test_a_layer_in_which_nothing_varies_says_so() -> None:
+    found = LIKE | {"hebbian_correlation": {"a": torch.full((3, 3), torch.nan)}}
+    assert "no unit of the layer varies" in plot_coactivation(found).texts[0].get_text()
