@@ -62,17 +62,29 @@ class Rehearsal:
         return inputs, torch.stack([self._targets[place] for place in places])
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint holds of it."""
-        if not len(self):
-            return {}
-        held = {"inputs": torch.stack(self._inputs), "targets": torch.stack(self._targets)}
-        return {"seen": self._seen, **held}
+        """What a checkpoint holds of it: plain data."""
+        held = {"inputs": self._inputs, "targets": self._targets} if len(self) else {}
+        return {
+            "seen": self._seen,
+            "draw": self._draw.get_state().tolist(),
+            **{name: [_plain(one) for one in samples] for name, samples in held.items()},
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Takes over what `state` returned, as far as there is room."""
+        if "draw" in state:
+            self._draw.set_state(torch.tensor(state["draw"], dtype=torch.uint8))
         self._seen = state.get("seen", 0)
-        self._inputs = list(state.get("inputs", ()))[: self.size]
-        self._targets = list(state.get("targets", ()))[: self.size]
+        self._inputs = [_tensor(one) for one in state.get("inputs", ())][: self.size]
+        self._targets = [_tensor(one) for one in state.get("targets", ())][: self.size]
+
+
+def _plain(sample: Tensor) -> dict[str, Any]:
+    return {"dtype": str(sample.dtype).removeprefix("torch."), "values": sample.tolist()}
+
+
+def _tensor(data: Mapping[str, Any]) -> Tensor:
+    return torch.tensor(data["values"], dtype=getattr(torch, data["dtype"]))
 
 
 class _Beside:

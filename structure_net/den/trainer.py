@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from structure_net.surgery import read_header
 class DENTrainer:
     """Trains a network that grows, and keeps the record of it.
 
-    The history is one plain dict, to which every call of `train` adds. Lists with an entry for each
+    The ``history`` is one plain dict, to which every call of `train` adds. Lists with an entry for each
     epoch: ``train_loss``, ``val_loss``, ``train_accuracy`` and ``val_accuracy`` (None where it was
     not measured), ``num_parameters``, ``layer_sizes`` and ``timestamps`` (seconds of training up to
     its end). Lists of events, ``growth_events`` and ``pruning_events``: dicts with ``epoch`` (from
@@ -106,7 +107,7 @@ class DENTrainer:
             val_loader: Held-out batches, measured after each epoch.
 
         Returns:
-            The trainer's whole history.
+            A copy of the trainer's whole `history`, from its first epoch on.
 
         Raises:
             TrainingDivergedError: The loss is not finite; the last good weights are put back.
@@ -120,7 +121,7 @@ class DENTrainer:
             loop = StandardNetworkTrainer(epochs, schedule="constant")
             loop.train(replace(context, hooks=hooks))
         self.memory.see(train_loader)
-        return self.history
+        return deepcopy(self.history)
 
     def evaluate(self, data_loader: Iterable[Batch]) -> dict[str, float]:
         """The mean loss (``loss``) and, for classes, the share of right ones (``accuracy``).
@@ -173,7 +174,7 @@ class DENTrainer:
             enable_growth: Whether the network may change.
 
         Returns:
-            The trainer's whole history.
+            A copy of the trainer's whole `history`, from its first epoch on.
 
         Raises:
             ValueError: Targets are missing, or are not as many as the inputs.
@@ -185,7 +186,7 @@ class DENTrainer:
         finally:
             self.memory = kept
         self.memory.see(loader)
-        return self.history
+        return deepcopy(self.history)
 
     def save_checkpoint(self, path: str | Path) -> None:
         """Writes network, optimizer, history and memory to one file, which holds no code.
