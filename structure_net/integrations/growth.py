@@ -6,17 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from structure_net.evolution.context import NetworkContext
-from structure_net.evolution.events import Event, EventKind
+from structure_net.evolution.events import Event
 from structure_net.evolution.session import EvolutionSession
 from structure_net.evolution.system import ComposableEvolutionSystem
 from structure_net.integrations.lineage import carry_lineage
-from structure_net.surgery.optimizers import LOG
-
-_GREW = (EventKind.EDITED, EventKind.GREW_BY_HAND)
+from structure_net.integrations.optimizers import remember_names
 
 
 class Growth:
@@ -28,10 +26,7 @@ class Growth:
     Args:
         system: Decides.
         context: The network, the data and the loss; its history and journal are the lineage's.
-        optimizers: All optimizers of the loop. Their groups keep the model's order of parameters,
-            where they have it, so that an optimizer that is made anew for the grown model can load
-            their state.
-        root: The module in whose order the optimizers' groups are; the network if None.
+        optimizers: All optimizers of the loop. Their state dicts learn the names of parameters.
     """
 
     def __init__(
@@ -39,23 +34,15 @@ class Growth:
         system: ComposableEvolutionSystem,
         context: NetworkContext,
         optimizers: Iterable[Optimizer] = (),
-        *,
-        root: nn.Module | None = None,
     ) -> None:
-        self._optimizers = tuple(optimizers)
-        self._root = context.network if root is None else root
-        self._ordered = [
-            (
-                optimizer,
-                [_in_order(group["params"], self._root) for group in optimizer.param_groups],
-            )
-            for optimizer in self._optimizers
-        ]
-        only = self._optimizers[0] if len(self._optimizers) == 1 else None
+        known = tuple(optimizers)
+        only = known[0] if len(known) == 1 else None
         self._context = replace(context.with_example(), optimizer=only)
         self._system = system
         self._lineage = carry_lineage(context.network)
-        self._lineage.optimizers.update(self._optimizers)
+        self._lineage.optimizers.update(known)
+        for optimizer in known:
+            remember_names(optimizer, context.network, self._lineage)
         self._session = self._opened()
 
     @property
@@ -97,9 +84,6 @@ class Growth:
 
     def _told(self, events: Sequence[Event]) -> Sequence[Event]:
         self._lineage.done = self._session.done
-        if any(event.kind in _GREW for event in events):
-            for optimizer, ordered in self._ordered:
-                _order(optimizer, ordered, self._root)
         return events
 
 
@@ -107,23 +91,3 @@ def _is_number(value: object) -> bool:
     if isinstance(value, Tensor):
         return value.numel() == 1
     return isinstance(value, int | float)
-
-
-def _places(root: nn.Module) -> dict[int, int]:
-    return {id(parameter): place for place, parameter in enumerate(root.parameters())}
-
-
-def _in_order(parameters: Sequence[Tensor], root: nn.Module) -> bool:
-    """Whether all are the root's, in the order in which it names them."""
-    places = _places(root)
-    found = [places.get(id(parameter), -1) for parameter in parameters]
-    return -1 not in found and found == sorted(found)
-
-
-def _order(optimizer: Optimizer, ordered: Sequence[bool], root: nn.Module) -> None:
-    """Puts newborn parameters where the root's order wants them, as a fresh optimizer would."""
-    LOG.catch_up(optimizer)
-    places = _places(root)
-    for group, was in zip(optimizer.param_groups, ordered, strict=False):
-        if was:
-            group["params"] = sorted(group["params"], key=lambda one: places[id(one)])

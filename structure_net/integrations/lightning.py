@@ -127,7 +127,7 @@ class LightningGrowth(Callback):
             validation_loader=self._validation(trainer),
             loss=self.loss or nn.functional.cross_entropy,
         )
-        self._growth = Growth(self.system, context, trainer.optimizers, root=pl_module)
+        self._growth = Growth(self.system, context, trainer.optimizers)
         self._step, self._samples = trainer.global_step, 0
 
     def on_train_batch_end(

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +23,11 @@ from torch.optim import Optimizer
 from structure_net.errors import CheckpointError, JournalError, TraceError
 from structure_net.evolution.history import TrainingHistory
 from structure_net.integrations.birth import Birth
+from structure_net.integrations.optimizers import remember_names
 from structure_net.surgery.entries import OPAQUE, EditEntry, Entry
 from structure_net.surgery.examples import example_state, restored_example
 from structure_net.surgery.journal import Journal
-from structure_net.surgery.moments import fits
+from structure_net.surgery.moments import fits, held
 from structure_net.surgery.optimizers import LOG
 from structure_net.surgery.replaying import replay
 
@@ -125,6 +126,7 @@ class Lineage:
         self.history = TrainingHistory.from_list(content["history"])
         if content["example"] is not None:
             self.example = _example(content["example"], model)
+        LOG.tell(_Greet(ref(model), ref(self)))
 
     def _go(self, model: nn.Module, journal: Journal, example: Mapping[str, Any] | None) -> None:
         with _fitting_states(self.optimizers), ExitStack() as back:
@@ -145,6 +147,21 @@ class Lineage:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, optimizers=WeakSet())
+
+
+@dataclass(frozen=True)
+class _Greet:
+    """Lets optimizers that are made for a led model load what was saved by name."""
+
+    model: ref[nn.Module]
+    lineage: ref[Lineage]
+
+    def __call__(self, optimizer: Optimizer) -> None:
+        model, lineage = self.model(), self.lineage()
+        if model is not None and lineage is not None:
+            own = {id(parameter) for parameter in model.parameters()}
+            if not own.isdisjoint(held(optimizer)):
+                remember_names(optimizer, model, lineage)
 
 
 @contextmanager

@@ -104,6 +104,7 @@ class Log:
         )
         self._last = 0
         self._listening = False
+        self._told: set[Callable[[Optimizer], None]] = set()
 
     def add(self, record: Record, handed: Sequence[Optimizer]) -> None:
         """Writes an edit down; the optimizers in ``handed`` followed it already."""
@@ -122,7 +123,15 @@ class Log:
             self._listening = True
 
     def _notice(self, optimizer: Optimizer) -> None:
-        self._followers.setdefault(optimizer, Follower(self._last))
+        if owner(optimizer) is optimizer:
+            self._followers.setdefault(optimizer, Follower(self._last))
+            for made in self._told:
+                made(optimizer)
+
+    def tell(self, made: Callable[[Optimizer], None]) -> None:
+        """Calls ``made`` with every optimizer that is made from now on; equal ones once."""
+        self._listen()
+        self._told.add(made)
 
     def _watch_state(self, optimizer: Optimizer, follower: Follower) -> None:
         """State that is read or replaced is that of the parameters as they are."""
@@ -135,6 +144,15 @@ class Log:
             optimizer.register_state_dict_pre_hook(self.catch_up)
             optimizer.register_load_state_dict_pre_hook(loaded)
             follower.watched = True
+
+    def holders(self, parameters: Iterable[Tensor]) -> tuple[Optimizer, ...]:
+        """The optimizers that hold any of ``parameters``, handed over or not, up to date."""
+        self._listen()
+        wanted = {id(parameter) for parameter in parameters}
+        found = [one for one in list(self._followers) if not held(one).isdisjoint(wanted)]
+        for optimizer in found:
+            self.catch_up(optimizer)
+        return tuple(found)
 
     def withdraw(self, record: Record) -> None:
         """Strikes an edit that was undone."""
@@ -254,8 +272,20 @@ class Remember:
             self._restores.pop()()
 
 
+def owner(optimizer: Optimizer) -> Optimizer:
+    """The optimizer that holds groups and state: a wrapper, as accelerate puts around one, hands
+    on what is asked of it.
+    """
+    while "param_groups" not in vars(optimizer):
+        inner = vars(optimizer).get("optimizer")
+        if not isinstance(inner, Optimizer):
+            break
+        optimizer = inner
+    return optimizer
+
+
 def optimizers_of(given: Optimizer | Iterable[Optimizer] | None) -> tuple[Optimizer, ...]:
-    """One, several or no optimizers, as a tuple.
+    """One, several or no optimizers, as a tuple; inside wrappers, those that hold the state.
 
     Raises:
         TypeError: Something else was given.
@@ -266,4 +296,4 @@ def optimizers_of(given: Optimizer | Iterable[Optimizer] | None) -> tuple[Optimi
     for one in several:
         if not isinstance(one, Optimizer):
             raise TypeError(f"optimizer must be a torch.optim.Optimizer; got {type(one).__name__}.")
-    return several
+    return tuple(owner(one) for one in several)
