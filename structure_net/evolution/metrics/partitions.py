@@ -131,7 +131,7 @@ def _merged(level: Rows, labels: Array, count: int) -> Rows:
     if count**2 <= len(heads):
         keys = tails * count + heads
         present = np.bincount(keys, minlength=count**2).reshape(count, count) > 0
-        sums = np.bincount(keys, level.weights, minlength=count**2).reshape(count, count)
+        sums: Array = np.bincount(keys, level.weights, minlength=count**2).reshape(count, count)
         starts = np.concatenate([[0], present.sum(1).cumsum()])
         return Rows(starts, np.flatnonzero(present) % count, sums[present])
     made = coo_array((level.weights, (tails, heads)), shape=(count, count)).tocsr()

@@ -6,7 +6,9 @@ is 0 whatever the network; squares (two units that share two neighbours) are wha
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
@@ -189,8 +191,7 @@ def _multiplied_motifs(graph: LayeredGraph) -> Motifs:
     for a, c, rows, paths in _products(forth, graph.sizes):
         if (a, c) in forth:
             loops += float((paths * forth[a, c][rows]).sum())
-        if a == c:
-            paths = paths.triu(rows.start + 1)
         if a <= c:
-            bifans += float((paths * (paths - 1)).sum()) / 2
+            later = paths.triu(rows.start + 1) if a == c else paths
+            bifans += float((later * (later - 1)).sum()) / 2
     return Motifs(round(bifans), round(loops))
