@@ -112,8 +112,8 @@ def analyze(  # noqa: PLR0913, PLR0917 - one argument for each flag
     )
     looked_at = subject_of(subject, choice)
     console = people(quiet=json)
-    steps = 1 + len(topics) + len(pictures_of(topics, looked_at.context.journal))
-    with _progress(console, steps) as told:
+    drawn = (one.title for one in pictures_of(topics, looked_at.context.journal))
+    with _progress(console, ("one pass over the data", *topics, *drawn)) as told:
         report = write_report(
             looked_at,
             place,
@@ -137,8 +137,8 @@ def _default_place(subject: str) -> str:
 
 
 @contextmanager
-def _progress(console: Console, steps: int) -> Iterator[Told]:
-    """A bar on a terminal, one line for each topic elsewhere."""
+def _progress(console: Console, steps: Sequence[str]) -> Iterator[Told]:
+    """A bar on a terminal that names the step it is at; one line for each topic elsewhere."""
     if not console.is_terminal:
         yield _lines(console)
         return
@@ -152,10 +152,11 @@ def _progress(console: Console, steps: int) -> Iterator[Told]:
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=steps, note="one pass over the data")
+        task = bar.add_task("", total=len(steps), note=steps[0])
+        following = iter(steps[1:])
 
-        def told(what: str, _: float) -> None:
-            bar.update(task, advance=1, note=f"{what} done")
+        def told(_: str, __: float) -> None:
+            bar.update(task, advance=1, note=next(following, ""))
 
         yield told
 

@@ -254,12 +254,19 @@ def _votes(
     layers: Sequence[str],
     scored: bool,
 ) -> None:
-    """One column: places from 1, the first one filled, the score below where there is room."""
+    """One column: places from 1, the first one filled, the score below where there is room.
+
+    Equal scores share a place; where all are equal, the analyzer prefers none.
+    """
     middle: dict[str, Any] = {"ha": "center", "va": "center"}
-    for place, (layer, score) in enumerate(ranking.items(), start=1):
-        row, first = layers.index(layer), place == 1
+    scores = list(ranking.values())
+    undecided = len(scores) > 1 and len(set(scores)) == 1
+    for layer, score in ranking.items():
+        row, place = layers.index(layer), scores.index(score) + 1
+        first = place == 1 and not undecided
         ax.barh(row, 0.86, 0.86, left=column - 0.43, color=BLUE if first else PALE, lw=0)
-        ax.text(column, row - 0.14 * scored, str(place), fontsize=SMALL + 3, fontweight="bold",
+        said = "=" if undecided else str(place)
+        ax.text(column, row - 0.14 * scored, said, fontsize=SMALL + 3, fontweight="bold",
                 color="white" if first else INK, **middle)  # fmt: skip
         if not scored:
             continue

@@ -92,6 +92,12 @@ def test_each_analyzers_order_is_a_column_of_places() -> None:
     assert ax.get_xlabel() == "no order by: three"
 
 
+def test_equal_scores_share_a_place_and_all_equal_ones_have_none() -> None:
+    found = {"one_ranking": {"a": 3.0, "b": 1.0, "c": 1.0}, "two_ranking": {"a": 0.0, "b": 0.0}}
+    bold = [text for text in plot_rankings(found).texts if text.get_fontweight() == "bold"]
+    assert [text.get_text() for text in bold] == ["1", "2", "2", "=", "="]
+
+
 def test_layers_are_ranked_in_the_order_in_which_they_run() -> None:
     found = {"one_ranking": {"b": 3.0, "a": 1.0}, "network_layers": {"a": {}, "b": {}, "c": {}}}
     rows = [label.get_text() for label in plot_rankings(found).get_yticklabels()]
