@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from structure_net.evolution.metrics.validity import Unavailable
-from structure_net.runs.analysis.pictures import MOST_LAYERS, Picture
+from structure_net.runs.analysis.pictures import MOST_PARTS, Picture
 
 # Heading, key, and how a value reads, of the columns of the table of layers.
 _COLUMNS: Final = (
@@ -135,8 +135,8 @@ def _cell(value: Any, form: str) -> str:
 
 
 def _picture(picture: Picture, values: Mapping[str, Any]) -> str:
-    layers = len(values[picture.by_layer]) if picture.by_layer else 0
-    left = f" The first {MOST_LAYERS} of {layers} layers." if layers > MOST_LAYERS else ""
+    parts = len(values[picture.each]) if picture.each else 0
+    left = f" Shown: the first {MOST_PARTS} of {parts}." if parts > MOST_PARTS else ""
     image = f"![{picture.title}]({picture.name}.png)"
     return f"## {picture.title}\n\n{image}\n\n{picture.caption}{left}"
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_LAYERS: Final = 9
-"""A picture that is drawn once for each layer shows at most so many."""
+MOST_PARTS: Final = 9
+"""A picture that is drawn once for each layer shows at most so many of them."""
 
 _ACROSS: Final = 3
 
@@ -30,7 +30,8 @@ class Picture:
         caption: How to read it.
         topics: What it needs; a picture whose topics were not looked at is left out.
         draw: Takes the analysis, the journal, and axes or None.
-        by_layer: The key whose layers are drawn one by one, side by side; None: one for all.
+        each: The key whose layers, or chains of layers, are drawn one by one, side by side; None:
+            one picture for all.
     """
 
     name: str
@@ -38,7 +39,7 @@ class Picture:
     caption: str
     topics: frozenset[str]
     draw: Callable[..., Axes]
-    by_layer: str | None = None
+    each: str | None = None
 
 
 def _of_analysis(plot: Callable[..., Axes], **options: Any) -> Callable[..., Axes]:
@@ -111,7 +112,7 @@ PICTURES: Final = (
     ),
     _picture(
         "coactivation", "Which units fire together", "hebbian",
-        _of_analysis(draw.plot_coactivation), by_layer="hebbian_correlation",
+        _of_analysis(draw.plot_coactivation), each="hebbian_correlation",
         caption="Correlations of a layer's units, like ones side by side. Dark squares are groups"
         " that say the same; ringed pairs could be merged.",
     ),
@@ -123,13 +124,13 @@ PICTURES: Final = (
     ),
     _picture(
         "persistence_diagrams", "Persistence diagrams of the activations", "topology",
-        _of_analysis(draw.plot_persistence_diagram), by_layer="topology_diagrams",
+        _of_analysis(draw.plot_persistence_diagram), each="topology_diagrams",
         caption="Each mark is a component or a loop of the cloud of activations: born at one scale,"
         " dead at another. Filled marks outlive those of units that know nothing of each other.",
     ),
     _picture(
         "persistence_barcodes", "Barcodes of the activations", "topology",
-        _of_analysis(draw.plot_persistence_barcode), by_layer="topology_diagrams",
+        _of_analysis(draw.plot_persistence_barcode), each="topology_diagrams",
         caption="The same as bars; what goes beyond chance is in full colour.",
     ),
     _picture(
@@ -138,7 +139,7 @@ PICTURES: Final = (
     ),
     _picture(
         "map_barcode", "Which directions live through which layers", "homology",
-        _of_analysis(draw.plot_map_barcode),
+        _of_analysis(draw.plot_map_barcode), each="homology_barcodes",
         caption="Each bar holds the directions that first appear in one layer and are last seen in"
         " another, by the weights alone. Only the blue ones carry the input to the output.",
     ),
@@ -167,21 +168,29 @@ def drawn(picture: Picture, analysis: Mapping[str, Any], journal: Journal) -> by
 
 
 def _figure(picture: Picture, analysis: Mapping[str, Any], journal: Journal) -> Figure:
-    layers = list(analysis[picture.by_layer])[:MOST_LAYERS] if picture.by_layer else []
-    if len(layers) < 2:
+    parts = _parts(picture, analysis)
+    if len(parts) < 2:
         figure = picture.draw(analysis, journal, None).get_figure(root=True)
         assert figure is not None
         return figure
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    columns = min(_ACROSS, len(layers))
-    rows = -(-len(layers) // columns)
+    columns = min(_ACROSS, len(parts))
+    rows = -(-len(parts) // columns)
     figure = Figure(figsize=(5.4 * columns, 5.0 * rows), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(rows, columns, squeeze=False).flatten()
-    for ax, layer in zip(grid, layers, strict=False):
-        picture.draw(analysis, journal, ax, layer=layer)
-    for ax in grid[len(layers) :]:
+    for ax, part in zip(grid, parts, strict=False):
+        picture.draw(analysis, journal, ax, **part)
+    for ax in grid[len(parts) :]:
         ax.set_visible(False)
     return figure
+
+
+def _parts(picture: Picture, analysis: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What tells the parts of a picture that is drawn several times."""
+    values = () if picture.each is None else analysis[picture.each]
+    if isinstance(values, Mapping):
+        return [{"layer": name} for name in values][:MOST_PARTS]
+    return [{"chain": number} for number in range(len(values))][:MOST_PARTS]

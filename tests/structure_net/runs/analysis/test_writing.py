@@ -13,7 +13,8 @@ from structure_net.core import create_standard_network
 from structure_net.data import load_dataset
 from structure_net.errors import RunError
 from structure_net.evolution.components import NetworkContext, create_standard_evolution_system
-from structure_net.evolution.metrics import Unavailable
+from structure_net.evolution.components.analyzers import ChainBarcode
+from structure_net.evolution.metrics import Unavailable, map_barcode
 from structure_net.runs.analysis import (
     PICTURES,
     TOPICS,
@@ -121,6 +122,17 @@ def test_pictures_of_many_layers_are_drawn_side_by_side(subject: Subject) -> Non
     png = drawn(picture, found, subject.context.journal)
     width, height = (int.from_bytes(png[place : place + 4], "big") for place in (16, 20))
     assert width > 1.5 * height
+
+
+def test_every_chain_of_layers_is_drawn() -> None:
+    barcode = map_barcode([torch.eye(3)])
+    (picture,) = [one for one in PICTURES if one.name == "map_barcode"]
+
+    def width(chains: int) -> int:
+        found = {"homology_barcodes": (ChainBarcode("x", ("fc",), barcode),) * chains}
+        return int.from_bytes(drawn(picture, found, Journal())[16:20], "big")
+
+    assert width(3) > 1.4 * width(1)
 
 
 def facts(**values: object) -> PageFacts:
