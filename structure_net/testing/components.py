@@ -26,6 +26,7 @@ from structure_net.evolution import (
     Trainer,
 )
 from structure_net.evolution.batches import forward
+from structure_net.surgery.journal import Journal
 from structure_net.surgery.lineage import architecture
 from structure_net.surgery.replaying import replay
 
@@ -210,7 +211,8 @@ def _check_growth(
     if isinstance(strategy, EditingStrategy):
         _require(bool(grown.journal.edits), "growth must stand in the journal")
         example = context.with_example().example
-        replayed = replay(context.fork().network, grown.journal, example)
+        own = Journal(grown.journal[len(context.journal) :])
+        replayed = replay(context.fork().network, own, example)
         _require(architecture(replayed) == after, "replay must give the same architecture")
     twin = system.evolve_network(context, 1)
     _require(twin.journal == grown.journal, "the same start must give the same journal")

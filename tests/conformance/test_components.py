@@ -5,33 +5,50 @@ from dataclasses import replace
 
 import pytest
 
-from structure_net.evolution import Component, EpochRecord, TrainingHistory, components
+from structure_net.evolution import (
+    Component,
+    EpochRecord,
+    NetworkContext,
+    Proposal,
+    TrainingHistory,
+    components,
+)
 from structure_net.evolution.components import (
     ConnectionAnalyzer,
     ContinualBackprop,
+    DepthGrowthStrategy,
     ExtremaGrowthStrategy,
+    FadeInStrategy,
     GradientAnalyzer,
     GraphAnalyzer,
     HebbianAnalyzer,
+    HebbianGrowthStrategy,
     HomologicalAnalyzer,
     HybridGrowthStrategy,
     InformationFlowGrowthStrategy,
     LayerPerformanceAnalyzer,
     LotteryRewind,
     NetworkStatsAnalyzer,
+    NeuronSplitStrategy,
     PruningGrowthStrategy,
     ReDo,
     ResidualBlockGrowthStrategy,
     RigL,
     SensitivityAnalyzer,
+    ShortcutAnalyzer,
     SimpleInformationFlowAnalyzer,
+    SkipConnectionGrowthStrategy,
     SparseEvolutionaryTraining,
     SparseMomentum,
+    SplitAnalyzer,
     StandardExtremaAnalyzer,
     StandardNetworkTrainer,
     TopologicalAnalyzer,
     UtilityAnalyzer,
+    WidthGrowthStrategy,
 )
+from structure_net.evolution.editing import carry_out
+from structure_net.surgery import GradMax, SplitNeurons
 from structure_net.testing import check_component, example_context
 
 EXPORTED = {
@@ -74,13 +91,31 @@ EXPORTED = {
     ),
     "LotteryRewind": (LotteryRewind(), ()),
     "StandardNetworkTrainer": (StandardNetworkTrainer(epochs=2), ()),
+    "SplitAnalyzer": (SplitAnalyzer(), ()),
+    "ShortcutAnalyzer": (ShortcutAnalyzer(), ()),
+    "WidthGrowthStrategy": (WidthGrowthStrategy(initialiser=GradMax()), (GradientAnalyzer(),)),
+    "DepthGrowthStrategy": (DepthGrowthStrategy(), (GradientAnalyzer(),)),
+    "NeuronSplitStrategy": (NeuronSplitStrategy(), (SplitAnalyzer(),)),
+    "FadeInStrategy": (FadeInStrategy(2), ()),
+    "SkipConnectionGrowthStrategy": (SkipConnectionGrowthStrategy(), (ShortcutAnalyzer(),)),
+    "HebbianGrowthStrategy": (HebbianGrowthStrategy(), (HebbianAnalyzer(),)),
 }
+
+
+def fading_context() -> NetworkContext:
+    """The example one iteration behind a split whose copies begin without readers."""
+    context = example_context()
+    split = SplitNeurons("layers.1", (2, 5), noise=0.1, share=0.0)
+    carry_out(context, [Proposal(split, "a test")], component="test")
+    return replace(context, iteration=1)
+
 
 CONTEXTS = {
     # It replaces units that lived for some steps.
     "ContinualBackprop": replace(
         example_context(), history=TrainingHistory([EpochRecord(1, 0, 100, {}, 0, 0)])
     ),
+    "FadeInStrategy": fading_context(),
 }
 
 

@@ -32,6 +32,11 @@ from structure_net.evolution.components.analyzers.sensitivity import (
     SensitivityAnalysis,
     SensitivityAnalyzer,
 )
+from structure_net.evolution.components.analyzers.shortcuts import (
+    ShortcutAnalysis,
+    ShortcutAnalyzer,
+)
+from structure_net.evolution.components.analyzers.splits import SplitAnalysis, SplitAnalyzer
 from structure_net.evolution.components.analyzers.statistics import (
     NetworkStatsAnalyzer,
     StatsAnalysis,
@@ -70,7 +75,11 @@ __all__ = [
     "PerformanceAnalysis",
     "SensitivityAnalysis",
     "SensitivityAnalyzer",
+    "ShortcutAnalysis",
+    "ShortcutAnalyzer",
     "SimpleInformationFlowAnalyzer",
+    "SplitAnalysis",
+    "SplitAnalyzer",
     "StandardExtremaAnalyzer",
     "StatsAnalysis",
     "TopologicalAnalyzer",

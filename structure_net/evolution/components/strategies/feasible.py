@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -45,6 +45,12 @@ def editable_layers(context: NetworkContext) -> Mapping[str, ChannelGroup]:
         return graph_of(context.network, context.with_example().example).editable
     except TraceError:
         return {}
+
+
+def apart(group: ChannelGroup, others: Iterable[ChannelGroup]) -> bool:
+    """Whether editing the widths of ``others`` leaves a group as it is."""
+    own = {(axis.tensor, axis.dim) for axis in group.axes}
+    return all(own.isdisjoint((axis.tensor, axis.dim) for axis in one.axes) for one in others)
 
 
 def generator_of(context: NetworkContext, *purpose: str) -> torch.Generator:
