@@ -1,0 +1,186 @@
+"""Protocol D of the growth race: 784-8-8 grows to 784-64-64 on MNIST."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from time import process_time
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.lr_scheduler import CosineAnnealingLR, CosineAnnealingWarmRestarts, LRScheduler
+
+from benchmarks import growth_race_gromo
+from benchmarks.growth_race_table import Protocol, Run
+from structure_net.data import TensorSplit, load_dataset
+from structure_net.surgery import (
+    AddNeurons,
+    CopyUnits,
+    GradMax,
+    Initialiser,
+    OptimalUnits,
+    RandomOutgoing,
+    ZeroOutgoing,
+    edit,
+)
+
+EPOCHS, BATCH, RATE, MOMENTUM = 8, 128, 0.05, 0.9
+SMALL, LARGE, STEP = 8, 64, 8
+PLACES = ("2", "0")
+"""The hidden layers, the last one first: the other way round, new units of the first would find
+readers that are new themselves, and random."""
+
+Schedule = Callable[[torch.optim.Optimizer, int], LRScheduler]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One way through the protocol.
+
+    Args:
+        width: Of both hidden layers at birth.
+        start: How new units begin; None: nothing grows.
+        schedule: Of the rate, given the steps of an epoch; None: the protocol's constant one.
+    """
+
+    width: int = SMALL
+    start: Initialiser | None = None
+    schedule: Schedule | None = None
+
+
+def _restarts(optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:
+    return CosineAnnealingWarmRestarts(optimizer, steps)
+
+
+def _falling(optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:
+    return CosineAnnealingLR(optimizer, EPOCHS * steps)
+
+
+METHODS = {
+    "fixed 64-64": Recipe(LARGE),
+    "fixed 8-8": Recipe(SMALL),
+    "grown, zero fan-out": Recipe(start=ZeroOutgoing()),
+    "grown, random": Recipe(start=RandomOutgoing()),
+    "grown, Net2Net": Recipe(start=CopyUnits(0.1)),
+    "grown, GradMax": Recipe(start=GradMax()),
+    "grown, TINY": Recipe(start=OptimalUnits()),
+    "grown, TINY, zero fan-out": Recipe(start=OptimalUnits(amplitude=0.0)),
+    "fixed 64-64, warm restarts": Recipe(LARGE, schedule=_restarts),
+    "grown, zero fan-out, warm restarts": Recipe(start=ZeroOutgoing(), schedule=_restarts),
+    "grown, GradMax, warm restarts": Recipe(start=GradMax(), schedule=_restarts),
+    "grown, TINY, warm restarts": Recipe(start=OptimalUnits(), schedule=_restarts),
+    "fixed 64-64, falling rate": Recipe(LARGE, schedule=_falling),
+    "grown, zero fan-out, falling rate": Recipe(start=ZeroOutgoing(), schedule=_falling),
+}
+
+
+def protocols() -> list[Protocol]:
+    """The one protocol."""
+    methods = {name: partial(run, recipe) for name, recipe in METHODS.items()}
+    return [
+        Protocol(
+            "D",
+            "Growing eightfold on MNIST",
+            _TASK,
+            "test accuracy, %",
+            {**methods, "gromo, TINY with line search": growth_race_gromo.run},
+            _GOALS,
+            base="fixed 64-64",
+        )
+    ]
+
+
+_TASK = (
+    f"784-{SMALL}-{SMALL}-10, ReLU, all 60000 training images, {EPOCHS} epochs in batches of "
+    f"{BATCH}, SGD at a rate of {RATE} with momentum {MOMENTUM}; {STEP} units more in each hidden "
+    f"layer after each of the first {EPOCHS - 1} epochs, {LARGE}-{LARGE} in the end. Test accuracy "
+    "behind the last step. Other libraries reached 96.3 and 96.2 (gromo, TINY with line search), "
+    "96.6 and 96.2 (NeurOps), on two seeds; a fixed 64-64 net 97.1."
+)
+_GOALS = (
+    "To reach: above 96.6 in at most 1.2 times the seconds of the fixed 64-64 net, and as near its "
+    "accuracy as can be. Rows with a schedule change the protocol's rate, and are to be compared "
+    "with the fixed net under the same one: warm restarts let it fall to 0 by a cosine within each "
+    "epoch, so that every growth finds a settled network and starts at the full rate again; a "
+    "falling rate is one cosine over all epochs."
+)
+
+
+@cache
+def images() -> tuple[TensorSplit, TensorSplit]:
+    """Training and test images of MNIST as vectors.
+
+    Raises:
+        DatasetError: The data folder holds no MNIST.
+    """
+    data = load_dataset("mnist", validation_fraction=0.0).flattened()
+    return data.train, data.test
+
+
+def network(width: int, seed: int) -> nn.Sequential:
+    """The network at its birth, with torch's own weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        hidden = [nn.Linear(784, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()]
+        return nn.Sequential(*hidden, nn.Linear(width, 10))
+
+
+def order(seed: int, samples: int) -> Callable[[], Tensor]:
+    """The samples of an epoch in the order that ``seed`` gives, another one for each call."""
+    drawn = torch.Generator().manual_seed(1000 + seed)
+    return lambda: torch.randperm(samples, generator=drawn)
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, split: TensorSplit) -> float:
+    """In percent."""
+    hits: Tensor = model(split.inputs).argmax(1) == split.targets
+    return 100 * hits.double().mean().item()
+
+
+def run(recipe: Recipe, seed: int) -> Run:
+    """One network from birth to its last epoch."""
+    train, test = images()
+    model, shuffled = network(recipe.width, seed), order(seed, len(train))
+    optimizer = torch.optim.SGD(model.parameters(), lr=RATE, momentum=MOMENTUM)
+    begun, growth = process_time(), 0.0
+    steps = len(train) // BATCH
+    schedule = recipe.schedule(optimizer, steps) if recipe.schedule else None
+    for epoch in range(EPOCHS):
+        epoch_order = shuffled()
+        for chosen in epoch_order[: steps * BATCH].split(BATCH):
+            optimizer.zero_grad()
+            F.cross_entropy(model(train.inputs[chosen]), train.targets[chosen]).backward()
+            optimizer.step()
+            if schedule:
+                schedule.step()
+        if recipe.start and epoch < EPOCHS - 1:
+            before = process_time()
+            grow(model, optimizer, recipe.start, epoch_order, seed * EPOCHS + epoch)
+            growth += process_time() - before
+    return Run(accuracy(model, test), process_time() - begun, growth)
+
+
+def grow(
+    model: nn.Sequential,
+    optimizer: torch.optim.Optimizer,
+    start: Initialiser,
+    shuffled: Tensor,
+    seed: int,
+) -> None:
+    """More units in both hidden layers."""
+    train, _ = images()
+    chosen = shuffled[: start.probe_size or 2]
+    probe = (train.inputs[chosen], train.targets[chosen], F.cross_entropy)
+    for place in PLACES:
+        edit(
+            model,
+            AddNeurons(place, STEP),
+            probe[0][:2],
+            optimizer=optimizer,
+            initialiser=start,
+            probe=probe,
+            seed=seed,
+        )
