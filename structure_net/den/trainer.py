@@ -37,13 +37,13 @@ from structure_net.surgery import read_header
 class DENTrainer:
     """Trains a network that grows, and keeps the record of it.
 
-    The ``history`` is one plain dict, to which every call of `train` adds. Lists with an entry for each
-    epoch: ``train_loss``, ``val_loss``, ``train_accuracy`` and ``val_accuracy`` (None where it was
-    not measured), ``num_parameters``, ``layer_sizes`` and ``timestamps`` (seconds of training up to
-    its end). Lists of events, ``growth_events`` and ``pruning_events``: dicts with ``epoch`` (from
-    0), ``type`` (``width``, ``depth`` or ``prune``), ``layer_idx``, ``num_neurons``, ``reason``,
-    ``layer_sizes`` and ``num_parameters`` as they were after it, ``timestamp`` (seconds of
-    training) and ``datetime`` (ISO 8601).
+    The ``history`` is one plain dict, to which every call of `train` adds. Lists with an entry for
+    each epoch: ``train_loss``, ``val_loss``, ``train_accuracy`` and ``val_accuracy`` (None where it
+    was not measured), ``num_parameters``, ``layer_sizes`` and ``timestamps`` (seconds of training
+    up to its end). Lists of events, ``growth_events`` and ``pruning_events``: dicts with ``epoch``
+    (from 0), ``type`` (``width``, ``depth`` or ``prune``), ``layer_idx``, ``num_neurons``,
+    ``reason``, ``layer_sizes`` and ``num_parameters`` as they were after it, ``timestamp`` (seconds
+    of training) and ``datetime`` (ISO 8601).
 
     Args:
         network: Is trained and grown in place.
