@@ -31,7 +31,11 @@ _LARGEST, _SMALLEST, _RIMLESS = 70.0, 6.0, 12.0
 
 
 def plot_layered_graph(
-    analysis: Analysis, ax: Axes | None = None, *, metric: str = "graph_path_shares"
+    analysis: Analysis,
+    ax: Axes | None = None,
+    *,
+    metric: str = "graph_path_shares",
+    relative: bool = False,
 ) -> Axes:
     """The network as layers of units with its connections, the stronger the darker.
 
@@ -44,6 +48,8 @@ def plot_layered_graph(
         ax: Where to draw; a new figure if None.
         metric: A key of one value per unit, by layer, such as ``"graph_betweenness"``,
             ``"extrema_dormancy"`` or ``"sensitivity_unit_taylor"``.
+        relative: Whether each value is taken over the largest of its layer, so that the units of
+            one layer tell apart where the layers differ much.
 
     Raises:
         MissingAnalysisError: A key is absent.
@@ -61,7 +67,9 @@ def plot_layered_graph(
     frame(ax, title=title)
     places = _places(graph)
     drawn = _draw_edges(ax, graph, places)
-    _draw_units(ax, graph, places, colours)
+    bar = _draw_units(ax, graph, places, _over_largest(graph, colours) if relative else colours)
+    if relative:
+        bar.set_label("over the largest of the layer", fontsize=SMALL, color=GREY)
     _name_layers(ax, graph)
     if drawn < graph.edges:
         said = f"the strongest {drawn:,} of {graph.edges:,} connections"
@@ -133,7 +141,15 @@ def _strongest(graph: LayeredGraph, strengths: Tensor) -> Tensor:
     return chosen[strengths[chosen].argsort()]
 
 
-def _draw_units(ax: Axes, graph: LayeredGraph, places: Tensor, values: Tensor) -> None:
+def _over_largest(graph: LayeredGraph, values: Tensor) -> Tensor:
+    """Each value over the largest magnitude of its layer; of a layer of zeros as it is."""
+    largest = [one.abs().nan_to_num(0.0).max() for one in values.split(list(graph.sizes))]
+    scales = torch.stack(largest)[graph.depth]
+    return torch.where(scales > 0, values / scales, values)
+
+
+def _draw_units(ax: Axes, graph: LayeredGraph, places: Tensor, values: Tensor) -> Any:
+    """Draws the units; returns the colour bar."""
     size = max(_SMALLEST, min(_LARGEST, 2600 / max(graph.sizes)))
     known = ~values.isnan()
     dark = places[~known]
@@ -147,6 +163,7 @@ def _draw_units(ax: Axes, graph: LayeredGraph, places: Tensor, values: Tensor) -
     bar = ax.figure.colorbar(image, ax=ax, shrink=0.7, pad=0.02)
     bar.ax.tick_params(labelsize=SMALL, colors=INK)
     bar.outline.set_visible(False)
+    return bar
 
 
 def _name_layers(ax: Axes, graph: LayeredGraph) -> None:

@@ -101,13 +101,13 @@ PICTURES: Final = (
     ),
     _picture(
         "layered_graph", "The layered graph", "graph",
-        _of_analysis(draw.plot_layered_graph, metric="graph_path_shares"),
-        caption="Units as dots, the darker the more paths from inputs to outputs lead through them;"
-        " connections the darker the stronger.",
+        _of_analysis(draw.plot_layered_graph, metric="graph_path_shares", relative=True),
+        caption="Units as dots, the darker the more paths from inputs to outputs lead through them,"
+        " beside the others of their layer; connections the darker the stronger.",
     ),
     _picture(
         "layered_graph_importance", "The layered graph by importance", "graph sensitivity",
-        _of_analysis(draw.plot_layered_graph, metric="sensitivity_unit_taylor"),
+        _of_analysis(draw.plot_layered_graph, metric="sensitivity_unit_taylor", relative=True),
         caption="The same graph; the darker a unit, the more the loss would change without it.",
     ),
     _picture(

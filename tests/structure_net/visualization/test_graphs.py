@@ -78,3 +78,10 @@ def test_a_measure_of_other_layers_says_so() -> None:
     found = FOUND | {"mine": {"elsewhere": torch.ones(3)}}
     ax = plot_layered_graph(found, metric="mine")
     assert "none of the layers" in " ".join(ax.texts[0].get_text().split())
+
+
+def test_relative_values_are_over_the_largest_of_their_layer() -> None:
+    _, filled = dots(plot_layered_graph(FOUND, relative=True))
+    values = filled.get_array()
+    assert values is not None
+    assert np.asarray(values).tolist() == pytest.approx([1 / 3, 1.0, 1 / 6, 1.0, 0.5])
