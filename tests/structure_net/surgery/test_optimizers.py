@@ -16,6 +16,7 @@ from structure_net.surgery import (
     apply,
 )
 from structure_net.surgery.moments import Follow
+from structure_net.surgery.optimizers import LOG
 
 X = torch.randn(5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
@@ -186,3 +187,15 @@ def test_an_optimizer_of_another_model_is_refused() -> None:
     with pytest.raises(SurgeryError, match="holds no parameter of the model"):
         apply(model, AddNeurons("0", 1), X, optimizer=torch.optim.Adam(other.parameters()))
     assert model[0].weight.shape == (6, 4)
+
+
+def test_the_holders_of_parameters_are_found_and_brought_up_to_date() -> None:
+    model, other = build(), build()
+    held = torch.optim.Adam(model.parameters())
+    elsewhere = torch.optim.SGD(other.parameters(), lr=0.1)
+    train(model, held)
+    apply(model, AddNeurons("0", 2), X[:2])
+    found = LOG.holders(model.parameters())
+    assert any(one is held for one in found)
+    assert all(one is not elsewhere for one in found)
+    assert held.state[model[0].weight]["exp_avg"].shape == (8, 4)
