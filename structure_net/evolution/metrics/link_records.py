@@ -89,7 +89,7 @@ class LinkRecords:
         """The graph.
 
         Raises:
-            StructureNetError: There is no layer.
+            StructureNetError: There is no layer, or the weights of one are not finite.
         """
         if not self.sizes:
             left = "; ".join(f"{link}: {reason}" for link, reason in self.unlinked.items())
@@ -98,6 +98,12 @@ class LinkRecords:
                 f"{f' ({left})' if left else ''}."
             )
         units = self._settled_inputs()
+        for (_, reader), (squares, _) in self.edges.items():
+            if not bool(squares.isfinite().all()):
+                raise StructureNetError(
+                    f"The weights of layer {reader!r} are not finite, so that its connections have"
+                    " no strength. Go back to weights from before the training diverged."
+                )
         sizes = {**units, **self.sizes}
         names = list(sizes)
         starts = dict(zip(names, _starts(list(sizes.values())), strict=False))

@@ -65,7 +65,8 @@ def layered_graph_of(model: nn.Module, example: Any) -> LayeredGraph:
         The inputs first, then the layers in order of execution.
 
     Raises:
-        StructureNetError: The model is wrapped or compiled, or no layer could be found.
+        StructureNetError: The model is wrapped or compiled, no layer could be found, or weights are
+            not finite.
     """
     if reason := wrapped(model):
         raise StructureNetError(reason)

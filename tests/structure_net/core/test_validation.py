@@ -170,3 +170,12 @@ def test_modes_are_as_before_and_the_result_reads_well() -> None:
 def test_wrong_thresholds_are_refused() -> None:
     with pytest.raises(ValueError, match="0 <= vanishing < exploding"):
         validate_network(nn.Linear(2, 2), vanishing=2, exploding=1)
+
+
+def test_the_search_for_live_paths_leaves_a_network_in_training_as_it_was() -> None:
+    network = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Dropout(), nn.Linear(5, 2))
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    state = torch.get_rng_state()
+    assert reachable(network, torch.randn(6, 4, generator=torch.Generator().manual_seed(0)))
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), state)

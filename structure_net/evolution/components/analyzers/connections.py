@@ -23,7 +23,7 @@ class ConnectionAnalysis(TypedDict):
     gradient smoothed over the batches, the last ones counting most (`ConnectionGradient`).
 
     ``connection_ranking``: where to add connections first: the layers by the mean momentum of their
-    live connections (sparse momentum's measure).
+    live connections (sparse momentum's measure); a layer without any is left out.
     """
 
     connection_gradient: Mapping[str, Tensor]
@@ -62,6 +62,7 @@ class ConnectionAnalyzer(Analyzer):
         means = {
             name: float(magnitude[layers[name].pattern.mask().cpu()].mean())
             for name, magnitude in momentum.items()
+            if layers[name].connections
         }
         return {
             "connection_gradient": {name: _magnitude(one.mean) for name, one in found.items()},

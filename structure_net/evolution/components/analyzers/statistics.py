@@ -65,7 +65,7 @@ class StatsAnalysis(TypedDict):
     network_fan_in: Mapping[str, Spread]
     network_fan_out: Mapping[str, Spread]
     network_flops: Flops | Lazy
-    network_spectra: Mapping[str, WeightSpectrum] | Lazy
+    network_spectra: Mapping[str, WeightSpectrum | Unavailable] | Lazy
     network_dead_paths: Mapping[str, tuple[int, ...]] | Lazy
     network_ranking: Mapping[str, float] | Unavailable | Lazy
 
@@ -102,7 +102,7 @@ class NetworkStatsAnalyzer(Analyzer):
 
         return context.lazy(lambda: context.recall(self, None, run, name=name))
 
-    def _spectra(self, context: NetworkContext) -> dict[str, WeightSpectrum]:
+    def _spectra(self, context: NetworkContext) -> dict[str, WeightSpectrum | Unavailable]:
         found = {}
         for name, module in outermost_modules(context.network):
             weights = unit_weights(module)
@@ -112,8 +112,10 @@ class NetworkStatsAnalyzer(Analyzer):
         return found
 
 
-def _spectrum(weights: Tensor) -> WeightSpectrum:
+def _spectrum(weights: Tensor) -> WeightSpectrum | Unavailable:
     matrix = weights.flatten(1)
+    if not bool(matrix.isfinite().all()):
+        return Unavailable("weights are NaN or infinite")
     sigma = spectrum(matrix, centred=False).cpu() * len(matrix) ** 0.5
     return WeightSpectrum(sigma[:_TOP], float(sigma.square().sum().sqrt()), stable_rank(sigma))
 

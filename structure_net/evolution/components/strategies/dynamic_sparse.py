@@ -246,7 +246,7 @@ class SparseMomentum(DynamicSparseTraining):
         score, means = analysis["connection_momentum"], analysis["connection_ranking"]
         room = {name: int((~drop.kept).sum()) for name, drop in drops.items()}
         total = sum(len(drop.pairs) for drop in drops.values())
-        shares = shares_by_momentum({name: means[name] for name in drops}, room, total)
+        shares = shares_by_momentum({name: means.get(name, 0.0) for name in drops}, room, total)
         if isinstance(shares, Unavailable):
             shares = {name: len(drop.pairs) for name, drop in drops.items()}
         return {
