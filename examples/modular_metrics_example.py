@@ -122,9 +122,9 @@ def pictures(
         "dead_and_saturated": lambda: draw.plot_extrema(found),
         "coactivation": lambda: draw.plot_coactivation(found, layer="layers.1"),
         "gradient_flow": lambda: draw.plot_gradient_flow(found),
-        "layered_graph": lambda: draw.plot_layered_graph(found),
+        "layered_graph": lambda: draw.plot_layered_graph(found, relative=True),
         "layered_graph_by_importance": lambda: draw.plot_layered_graph(
-            found, metric="sensitivity_unit_taylor"
+            found, metric="sensitivity_unit_taylor", relative=True
         ),
         "neural_persistence": lambda: draw.plot_neural_persistence(found),
         "persistence_diagram": lambda: draw.plot_persistence_diagram(found, layer="layers.1"),
