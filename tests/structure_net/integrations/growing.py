@@ -20,20 +20,23 @@ from structure_net.surgery import AddNeurons, InsertLayer
 
 
 class WiderAndDeeper(EditingStrategy):
-    """Two units and a layer behind ``layer``, the latter once."""
+    """Two units and a layer behind ``layer``, the latter once or never."""
 
-    def __init__(self, layer: str = "0") -> None:
+    def __init__(self, layer: str = "0", deeper: bool = True) -> None:
         self.layer = layer
+        self.deeper = deeper
 
     def propose(self, context: NetworkContext, analysis: Any) -> Sequence[Proposal]:
         wider = Proposal(AddNeurons(self.layer, 2), "a test")
         deeper = Proposal(InsertLayer(self.layer), "a test")
-        return [wider] if context.journal.edits else [wider, deeper]
+        return [wider, deeper] if self.deeper and not context.journal.edits else [wider]
 
 
-def system(when: Trigger | None = None, layer: str = "0") -> ComposableEvolutionSystem:
+def system(
+    when: Trigger | None = None, layer: str = "0", *, deeper: bool = True
+) -> ComposableEvolutionSystem:
     """Grows by `WiderAndDeeper`."""
-    return ComposableEvolutionSystem().add_component(WiderAndDeeper(layer), when=when)
+    return ComposableEvolutionSystem().add_component(WiderAndDeeper(layer, deeper), when=when)
 
 
 def network(seed: int = 0) -> nn.Sequential:
