@@ -44,11 +44,16 @@ STAGES: tuple[tuple[str, Callable[[Tensor], Tensor], int], ...] = (
 
 def main() -> None:
     """Lives through the three stages, and shows what became of the network."""
-    inputs = torch.randn(800, 6, generator=torch.Generator().manual_seed(0))
+    inputs = torch.randn(2000, 6, generator=torch.Generator().manual_seed(0))
     unseen = torch.randn(400, 6, generator=torch.Generator().manual_seed(1))
     network = DynamicExpandableNetwork(6, 1, [8, 8], seed=0)
     strategy = BiologicalGrowth(
-        patience=3, cooldown=4, min_delta=0.01, activity_threshold=0.3, max_layers=3
+        patience=3,
+        cooldown=4,
+        min_delta=0.01,
+        pruning_threshold=0.15,
+        max_neurons_per_expansion=8,
+        max_layers=3,
     )
     trainer = DENTrainer(network, strategy, learning_rate=0.005)
     for name, world, epochs in STAGES:

@@ -95,14 +95,14 @@ class DENEvolution(EditingStrategy):
         self, metrics: Mapping[str, Any], network: DynamicExpandableNetwork
     ) -> list[Proposal]:
         strategy, epoch = self.strategy, metrics["epoch"]
-        grow, why = strategy.should_grow(metrics, network, epoch)
-        if grow:
-            action = strategy.determine_growth_action(metrics, network)
-        else:
-            prune, why = strategy.should_prune(metrics, network, epoch)
-            if not prune:
-                return []
+        prune, why = strategy.should_prune(metrics, network, epoch)
+        if prune:
             action = strategy.determine_pruning_action(metrics, network)
+        else:
+            grow, why = strategy.should_grow(metrics, network, epoch)
+            if not grow:
+                return []
+            action = strategy.determine_growth_action(metrics, network)
         return [network.proposal(edit_of(network, action), why or type(strategy).__name__)]
 
 

@@ -46,7 +46,8 @@ class BiologicalGrowth(BuiltInGrowth):
     :math:`I_j = \lVert w_{\cdot j} \rVert_2 + |b_j|`, where they are more than a fifth of a layer;
     the layer with the largest such share, its weakest units first, and never below
     ``min_layer_size`` units. More than 2 C epochs lie between two prunings (and before the first),
-    and C after growth, since newborn units are read by nothing yet.
+    and C after growth, since newborn units are read by nothing yet. What is weak goes before
+    anything grows.
 
     :math:`n_{max}` names parameters in the condition of growth and units in its amount; here these
     are ``max_network_size`` and ``max_neurons_per_expansion``. The metabolic cost

@@ -58,7 +58,10 @@ class GrowthStrategy(Component):
     def should_prune(
         self, metrics: Metrics, network: DynamicExpandableNetwork, epoch: int
     ) -> tuple[bool, str | None]:
-        """Whether to prune now, asked where `should_grow` said no; by default never."""
+        """Whether to prune now, asked before `should_grow`; by default never.
+
+        An epoch after which something is pruned sees no growth.
+        """
         del metrics, network, epoch
         return False, None
 
