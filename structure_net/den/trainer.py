@@ -164,7 +164,9 @@ class DENTrainer:
         """Learns from new data, growing if need be.
 
         With ``memory_size``, each batch holds as many samples of earlier data as new ones, which
-        keeps what was learned; without, only growth and the optimizer stand against forgetting.
+        keeps what was learned; without, nothing stands against forgetting but new units. For the
+        strategies the best loss so far is that of all data since birth, so that data which do not
+        fit set their patience running at once.
 
         Args:
             new_data: Inputs, shape ``(N, *)``; or a pair (inputs, targets); or a loader.
