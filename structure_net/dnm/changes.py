@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,9 +14,10 @@ from structure_net.dnm.events import (
     NEURON_DIVISION,
     EventType,
     MorphogenesisEvent,
+    location_of,
 )
 from structure_net.evolution.analysis import Analysis
-from structure_net.evolution.interfaces import EditingStrategy
+from structure_net.evolution.interfaces import EditingStrategy, Proposal
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,20 @@ def places(analysis: Analysis, closed: Collection[str]) -> Iterator[tuple[str, A
         if layer not in closed:
             alone = {**analysis, "performance_ranking": {layer: score}}
             yield layer, Analysis.merged({"DNMFramework": alone})
+
+
+def event_of(
+    kind: EventType, proposal: Proposal, added: int, *, why: Sequence[str]
+) -> MorphogenesisEvent:
+    """The event of a proposal that was carried out, of no epoch yet."""
+    return MorphogenesisEvent(
+        epoch=0,
+        event_type=kind,
+        location=location_of(proposal.edit),
+        trigger_reason="; ".join([*why, proposal.reason]),
+        edit=proposal.edit,
+        parameters_added=added,
+    )
 
 
 def seen(event: MorphogenesisEvent, accuracy: float) -> MorphogenesisEvent:

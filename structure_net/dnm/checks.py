@@ -16,12 +16,15 @@ class ImprovementChecks:
     Args:
         interval: Every so many epochs there is a check.
         threshold: An improvement below it is too small.
+
+    Attributes:
+        levels: The accuracy at each check, by epoch.
     """
 
     def __init__(self, interval: int, threshold: float) -> None:
         self.interval = interval
         self.threshold = threshold
-        self._levels: dict[int, float] = {}
+        self.levels: dict[int, float] = {}
 
     def reason(self, epoch: int, accuracy: float, first: float | None) -> str | None:
         """Why a change is due, in words; None if it is not, or if ``epoch`` is none of a check.
@@ -34,9 +37,9 @@ class ImprovementChecks:
         """
         if epoch % self.interval:
             return None
-        before = max((known for known in self._levels if known < epoch), default=None)
-        level = first if before is None else self._levels[before]
-        self._levels[epoch] = accuracy
+        before = max((known for known in self.levels if known < epoch), default=None)
+        level = first if before is None else self.levels[before]
+        self.levels[epoch] = accuracy
         if level is None or accuracy - level >= self.threshold:
             return None
         since = "the first epoch" if before is None else f"epoch {before}"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
+from structure_net.surgery import Journal
 from structure_net.surgery.edits import Edit
+from structure_net.surgery.entries import EditEntry
 from structure_net.surgery.labels import describe_edit
 
 NEURON_DIVISION: Final = "neuron_division"
@@ -69,3 +72,23 @@ def location_of(edit: Edit) -> str:
     if layer is not None:
         return str(layer)
     return f"{getattr(edit, 'source', '')} -> {getattr(edit, 'target', '')}"
+
+
+def events_to_data(events: Sequence[MorphogenesisEvent]) -> dict[str, Any]:
+    """Events as plain data, their edits as a journal keeps them."""
+    plain = [
+        {one.name: getattr(event, one.name) for one in fields(event) if one.name != "edit"}
+        for event in events
+    ]
+    return {"events": plain, "edits": Journal(EditEntry(e.edit) for e in events).to_json()}
+
+
+def events_from_data(data: Mapping[str, Any]) -> list[MorphogenesisEvent]:
+    """The events that `events_to_data` wrote.
+
+    Raises:
+        JournalError: Their edits cannot be read.
+    """
+    edits = [entry.edit for entry in Journal.from_json(data["edits"]).edits]
+    pairs = zip(data["events"], edits, strict=True)
+    return [MorphogenesisEvent(**plain, edit=edit) for plain, edit in pairs]

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from structure_net.core.statistics import network_stats
 from structure_net.core.wrapping import wrapped
 from structure_net.dnm.caches import LayerCaches, layer_caches
-from structure_net.dnm.changes import Kind, kinds_of, places, seen, trained_reason
+from structure_net.dnm.changes import Kind, event_of, kinds_of, places, seen, trained_reason
 from structure_net.dnm.checks import ImprovementChecks, accuracy_of
 from structure_net.dnm.configuration import DNMConfiguration
 from structure_net.dnm.events import (
@@ -20,7 +20,8 @@ from structure_net.dnm.events import (
     NEURON_DIVISION,
     EventType,
     MorphogenesisEvent,
-    location_of,
+    events_from_data,
+    events_to_data,
 )
 from structure_net.dnm.measuring import cached_analysis
 from structure_net.dnm.rollback import Probation, Weights
@@ -30,7 +31,6 @@ from structure_net.evolution.catching import CaughtExample
 from structure_net.evolution.components import due_shares
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.editing import carried_out
-from structure_net.evolution.interfaces import Proposal
 from structure_net.surgery import Journal, architecture
 from structure_net.surgery.edits import Edit
 from structure_net.surgery.entries import REJECTED, START, EventEntry
@@ -248,6 +248,35 @@ class DNMFramework:
             "events": events,
         }
 
+    def state_dict(self) -> dict[str, Any]:
+        """What the framework remembers, as plain data; the network is `save_checkpoint`'s to keep.
+
+        Caches are not in it, and what it takes to return neither: a change on probation is kept.
+        """
+        return {
+            "journal": self.journal.to_json(),
+            "events": events_to_data(self._events),
+            "performance_history": list(self._records),
+            "checks": [[epoch, level] for epoch, level in self._checks.levels.items()],
+            "closed": sorted([kind, place] for kind, place in self._closed),
+            "epoch": self._now,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from what `state_dict` gave; the model must be the one of that time.
+
+        Raises:
+            JournalError: The journal in it cannot be read.
+        """
+        journal = Journal.from_json(state["journal"])
+        self._context = replace(self._context, journal=journal)
+        self._events = events_from_data(state["events"])
+        self._records = list(state["performance_history"])
+        self._checks.levels = {int(epoch): level for epoch, level in state["checks"]}
+        self._closed = {(kind, place) for kind, place in state["closed"]}
+        self._now = int(state["epoch"])
+        self._probation = self._caches = self._found = self._returned_at = None
+
     def _left(self, epoch: int) -> int:
         """How many changes may be made in this epoch."""
         of_epoch = sum(event.epoch == epoch for event in self._events)
@@ -319,19 +348,10 @@ class DNMFramework:
                 if probation is not None:
                     probation.note(done)
                 added = network_stats(self.model)["total_parameters"] - before
-                return place, self._event(kind.name, found[0], added)
+                event = event_of(kind.name, found[0], added, why=self._reasons[:1])
+                last = self._records[-1] if self._records else None
+                return place, replace(event, epoch=self._now, performance_before=last)
         return None
-
-    def _event(self, kind: EventType, proposal: Proposal, added: int) -> MorphogenesisEvent:
-        return MorphogenesisEvent(
-            epoch=self._now,
-            event_type=kind,
-            location=location_of(proposal.edit),
-            trigger_reason="; ".join([*self._reasons[:1], proposal.reason]),
-            edit=proposal.edit,
-            parameters_added=added,
-            performance_before=self._records[-1] if self._records else None,
-        )
 
     def _note_rejected(self, edit: Edit, detail: Mapping[str, Any]) -> None:
         entry = EventEntry(REJECTED, self._now, _NAME, {"edits": [str(edit)], **detail})
@@ -341,13 +361,9 @@ class DNMFramework:
         """What it takes to return here; None where nothing is to be taken back."""
         if not self.config.rollback_enabled or not self._records:
             return None
-        given = self._context.optimizer
-        optimizers = {id(one): one for one in LOG.holders(self.model.parameters())}
-        if given is not None:
-            optimizers[id(given)] = given
         lasts = max(self.config.morphogenesis_interval, self.config.progressive_activation_epochs)
         return Probation(
-            Weights(self.model, optimizers.values()),
+            Weights(self.model, LOG.holders(self.model.parameters())),
             self.journal.fork(),
             accuracy=self._records[-1],
             events=len(self._events),
