@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -76,7 +77,7 @@ class Reservoir(Reduction):
             )
         self._size = size
         self._generator = torch.Generator().manual_seed(seed)
-        self._numbers = torch.empty(0, dtype=torch.float64)
+        self._numbers = np.empty(0)
         self._batches = 0
         self._moves: _Moves | None = None
         self._now: dict[str, list[Tensor | None]] = {}
@@ -105,7 +106,7 @@ class Reservoir(Reduction):
 
     def result(self, readers: Mapping[str, tuple[str, ...]]) -> Probe:
         """See `Probe`."""
-        order = self._numbers.argsort()
+        order = torch.from_numpy(self._numbers.argsort())
         found = {name: self._layers[name] for name in readers if name in self._layers}
         absent = {name: layer.reason(self._batches) for name, layer in found.items()}
         inputs, targets, outputs = (stack.value(order) for stack in self._data)
@@ -120,22 +121,23 @@ class Reservoir(Reduction):
 
     def _draw(self, count: int) -> _Moves:
         """Which rows of a batch stay, and where."""
-        drawn = torch.rand(count, generator=self._generator, dtype=torch.float64)
+        drawn = torch.rand(count, generator=self._generator, dtype=torch.float64).numpy()
         held = len(self._numbers)
+        # numpy, since for so few numbers torch's operations cost more than what they do.
         if held + count <= self._size:
-            self._numbers = torch.cat((self._numbers, drawn))
+            self._numbers = np.concatenate((self._numbers, drawn))
             return _Moves(None, torch.arange(held, held + count), held + count)
         # Most batches hold few numbers below the largest that stayed so far.
-        limit = self._numbers.max() if held == self._size else torch.inf
-        candidates = (drawn < limit).nonzero().flatten()
-        numbers = torch.cat((self._numbers, drawn[candidates]))
-        stays = torch.zeros(len(numbers), dtype=torch.bool)
-        stays[numbers.topk(self._size, largest=False).indices] = True
+        limit = self._numbers.max() if held == self._size else np.inf
+        candidates = np.flatnonzero(drawn < limit)
+        numbers = np.concatenate((self._numbers, drawn[candidates]))
+        stays = np.zeros(len(numbers), dtype=np.bool_)
+        stays[np.argpartition(numbers, self._size - 1)[: self._size]] = True
         rows = candidates[stays[held:]]
-        slots = torch.cat(((~stays[:held]).nonzero().flatten(), torch.arange(held, self._size)))
-        self._numbers = torch.cat((self._numbers, drawn.new_empty(self._size - held)))
+        slots = np.concatenate((np.flatnonzero(~stays[:held]), np.arange(held, self._size)))
+        self._numbers = np.concatenate((self._numbers, np.empty(self._size - held)))
         self._numbers[slots] = drawn[rows]
-        return _Moves(rows, slots, self._size)
+        return _Moves(torch.from_numpy(rows), torch.from_numpy(slots), self._size)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
