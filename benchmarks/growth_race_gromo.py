@@ -27,8 +27,9 @@ from structure_net.files import cache_folder
 
 VERSION = "gromo==0.1.0"
 _STATISTICS, _BATCH = 10, 128
-_FACTORS = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-"""Tried by the line search, on the batches that gave the statistics."""
+_FACTORS = tuple(10 ** (power / 4) for power in range(-12, 5))
+"""Tried by the line search, on the batches that gave the statistics. The factor scales both sides of
+new units, which would never learn with 0."""
 
 
 def run(seed: int) -> Run:
@@ -112,7 +113,7 @@ def _grow(model: Any, place: int, inputs: Tensor, targets: Tensor) -> None:
             model.set_scaling_factor(factor)
             found = model.extended_forward(inputs)
             losses.append(F.cross_entropy(found, targets).item())
-    best = min(range(1, len(_FACTORS)), key=losses.__getitem__)
+    best = min(range(len(_FACTORS)), key=losses.__getitem__)
     layer.apply_change(scaling_factor=_FACTORS[best])
     layer.delete_update()
 
