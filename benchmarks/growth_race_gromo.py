@@ -28,8 +28,8 @@ from structure_net.files import cache_folder
 VERSION = "gromo==0.1.0"
 _STATISTICS, _BATCH = 10, 128
 _FACTORS = tuple(10 ** (power / 4) for power in range(-12, 5))
-"""Tried by the line search, on the batches that gave the statistics. The factor scales both sides of
-new units, which would never learn with 0."""
+"""Tried by the line search, on the batches that gave the statistics. A factor scales both sides of
+new units; with 0 they would never learn."""
 
 
 def run(seed: int) -> Run:
