@@ -8,7 +8,17 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import batching, evolving, graphs, importing, observing, surgery, topology, tracing
+from benchmarks import (
+    batching,
+    evolving,
+    graphs,
+    importing,
+    informed_growth,
+    observing,
+    surgery,
+    topology,
+    tracing,
+)
 from benchmarks.harness import Figure, table
 from structure_net.errors import DatasetError
 
@@ -21,6 +31,7 @@ GROUPS = {
     "topology": topology.figures,
     "graphs": graphs.figures,
     "observing": observing.figures,
+    "informed_growth": informed_growth.figures,
 }
 
 

@@ -119,19 +119,22 @@ def is_place(writer: Side, reader: Side) -> bool:
         return False
     if len(writer.inputs) != len(reader.inputs):
         return False
-    inputs, features = _widths(writer, reader)
-    return reader.geometry.size * max(inputs, features) ** 2 <= MOST_ENTRIES
+    return max(_products(writer, reader)) <= MOST_ENTRIES
 
 
 def chosen_samples(writer: Side, reader: Side) -> Tensor:
     """Which samples of a batch are worth their time, evenly over it. Shape ``(n,)``, int64."""
-    inputs, features = _widths(writer, reader)
-    rows = min(_MOST_ROWS, _MOST_PRODUCTS // (reader.geometry.size * max(inputs, features) ** 2))
-    grid = max(call.inputs[0, 0].numel() for call in (writer, reader))
     samples = len(writer.inputs)
-    count = max(1, min(samples, rows // grid))
+    count = min(samples, worthwhile(writer, reader))
     device = writer.inputs.device
     return torch.linspace(0, samples - 1, count, device=device).round().long()
+
+
+def worthwhile(writer: Side, reader: Side) -> int:
+    """How many samples of a batch are worth their time, by the size of the moments and grids."""
+    rows = min(_MOST_ROWS, _MOST_PRODUCTS // max(_products(writer, reader)))
+    grid = max(call.inputs[0, 0].numel() for call in (writer, reader))
+    return max(1, rows // grid)
 
 
 def seen_by(call: Side, chosen: Tensor) -> Tensor:
@@ -154,6 +157,12 @@ def onto_grid(image: Tensor, grid: torch.Size) -> Tensor:
 def rows_of(image: Tensor) -> Tensor:
     """An image as a matrix with one row for each position. Shape ``(N * H * W, C)``."""
     return image.movedim(1, -1).flatten(0, -2)
+
+
+def _products(writer: Side, reader: Side) -> tuple[int, int, int]:
+    """The sizes of the largest moments: of inputs, of features, of both."""
+    inputs, features = _widths(writer, reader)
+    return inputs**2, features**2, reader.geometry.size * inputs * features
 
 
 def _widths(writer: Side, reader: Side) -> tuple[int, int]:

@@ -50,7 +50,7 @@ class GradMax(Initialiser):
     """
 
     iterations: int = 10
-    probe_size: int = 512
+    probe_size: int = 192
 
     @property
     def preserves(self) -> bool:

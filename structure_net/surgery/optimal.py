@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import torch
@@ -28,10 +28,22 @@ from structure_net.surgery.initialisers import (
     needed,
     refuse_read,
 )
-from structure_net.surgery.places import Pair, Place, Reader, pairs_at, place_of, seen_again
+from structure_net.surgery.places import (
+    Pair,
+    Place,
+    Reader,
+    pairs_at,
+    place_of,
+    seen_again,
+    taken,
+    worthwhile_of,
+)
 
 SIZES: Final = (0.0, *(2.0**power for power in range(-5, 3)))
 """What the line search multiplies the fitted outgoing weights by."""
+
+_SEARCHED: Final = 256
+"""The samples of the line search."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +61,8 @@ class OptimalUnits(Initialiser):
 
     Args:
         amplitude: What the fitted outgoing weights are multiplied by; None for the best of `SIZES`
-            on the probe, where 0 is among them, so that the loss on the probe never rises. With 0
-            the function stays.
+            on (up to 256 samples of) the probe, where 0 is among them, so that the loss there never
+            rises. With 0 the function stays.
         damping: See `structure_net.core.expansion.DAMPING`; above 0.
         probe_size: Samples, where growth by a strategy takes them from the training data. Fewer
             than a few for each incoming weight tell little.
@@ -65,7 +77,7 @@ class OptimalUnits(Initialiser):
 
     amplitude: float | None = None
     damping: float = DAMPING
-    probe_size: int = 1024
+    probe_size: int = 512
 
     def __post_init__(self) -> None:
         if not self.damping > 0:
@@ -87,14 +99,15 @@ class OptimalUnits(Initialiser):
         inputs, targets, loss = needed(probe, "OptimalUnits")
         refuse_read(newborn, "OptimalUnits")
         place = place_of(model, newborn, "OptimalUnits")
-        pairs = pairs_at(model, place, inputs, lambda output: loss(output, targets))
+        seen, wanted = worthwhile_of(model, place, inputs, targets)
+        pairs = pairs_at(model, place, seen, lambda output: loss(output, wanted))
         moments = tuple(_moments(pair) for pair in pairs)
         live = _live(place, moments[0].inputs.shape[0])
         incoming = joint_incoming(moments, place.units, damping=self.damping, live=live)
         if not bool(incoming.any()):
             return
         _write_incoming(place, _sized(place, incoming, moments[0].inputs))
-        fit = _Fit(model, inputs, moments, self.damping)
+        fit = _Fit(model, seen, moments, self.damping)
         pairs = fit.better_side(pairs)
         if self.amplitude != 0.0:
             outgoing = [fit.outgoing(pair, one) for pair, one in zip(pairs, moments, strict=True)]
@@ -129,7 +142,10 @@ class _Fit:
         opposite = seen_again(self.model, pairs, self.inputs)
         back = self._gains(plain) >= self._gains(opposite)
         _turn(place, back)
-        return seen_again(self.model, pairs, self.inputs) if bool(back.any()) else opposite
+        return tuple(
+            replace(one, features=_either(back, one.features, other.features))
+            for one, other in zip(plain, opposite, strict=True)
+        )
 
     def outgoing(self, pair: Pair, moments: PlaceMoments) -> Tensor:
         """Outgoing weights for one reader, as rows of its slot."""
@@ -150,6 +166,11 @@ class _Fit:
             each = torch.where(size > 0, lacking.square().sum(0) / size, 0.0)
             total += each.view(len(total), -1).sum(1)
         return total
+
+
+def _either(which: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """By channel the first image or the second. Shape ``(N, C, H, W)``."""
+    return torch.where(which.to(first.device).view(-1, 1, 1), first, second)
 
 
 def _live(place: Place, inputs: int) -> Tensor | None:
@@ -238,6 +259,8 @@ def _write_outgoing(place: Place, outgoing: Sequence[Tensor], size: float) -> No
 def _best_size(model: nn.Module, place: Place, outgoing: Sequence[Tensor], probe: Probe) -> float:
     """The one of `SIZES` with the smallest loss on the probe."""
     inputs, targets, loss = probe
+    if isinstance(targets, Tensor) and targets.dim():
+        inputs, targets = taken(inputs, targets, _SEARCHED)
     found: list[float] = []
     with untouched(model), torch.no_grad():
         model.eval()

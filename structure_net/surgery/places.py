@@ -15,11 +15,20 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from structure_net.core.place_sums import chosen_samples, is_place, rows_of, seen_by
+from structure_net.core.place_sums import (
+    chosen_samples,
+    is_place,
+    rows_of,
+    seen_by,
+    worthwhile,
+)
 from structure_net.core.running import call, untouched
 from structure_net.core.windows import Geometry, as_image, geometry_of, windows
 from structure_net.errors import SurgeryError
 from structure_net.surgery.initialisers import Newborn, Slot
+
+Samples = tuple[Any, Any]
+"""Inputs of a model, and targets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +208,51 @@ def pairs_at(
         )
 
 
+def worthwhile_of(model: nn.Module, place: Place, inputs: Any, targets: Any) -> Samples:
+    """As many samples of a probe as are worth their time at a place, evenly; all where it is not
+    known which tensors have a row for each.
+
+    Args:
+        model: Runs on two samples, in evaluation mode, and is left as it was.
+        place: The place.
+        inputs: Of the model.
+        targets: Of the loss.
+    """
+    if not isinstance(targets, Tensor) or targets.dim() == 0 or len(targets) < 3:
+        return inputs, targets
+    few = taken(inputs, targets, 2)
+    with untouched(model), torch.no_grad(), _Watch(place, outputs=False) as watch:
+        model.eval()
+        call(model, few[0])
+        counts = [worthwhile(*_sides(place, one, watch.inputs)) for one in place.readers]
+    return taken(inputs, targets, min(counts))
+
+
+def taken(inputs: Any, targets: Tensor, count: int) -> Samples:
+    """``count`` samples of a probe, evenly; all if fewer.
+
+    Args:
+        inputs: Tensors with as many rows as the targets, and others, which stay, in tuples and
+            mappings.
+        targets: Shape ``(N, ...)``.
+        count: At least 1.
+    """
+    whole = len(targets)
+    if count >= whole:
+        return inputs, targets
+    index = torch.linspace(0, whole - 1, count, device=targets.device).round().long()
+
+    def of(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            fits = value.dim() > 0 and len(value) == whole
+            return value[index.to(value.device)] if fits else value
+        if isinstance(value, Mapping):
+            return {key: of(item) for key, item in value.items()}
+        return tuple(map(of, value)) if isinstance(value, tuple | list) else value
+
+    return of(inputs), targets[index]
+
+
 def finite_loss(value: Tensor) -> None:
     """Refuses to grow a network that has diverged.
 
@@ -276,16 +330,25 @@ def _known(gradient: Tensor | None, place: Place) -> Tensor:
     return gradient
 
 
-def _pair(place: Place, reader: Reader, seen: Mapping[str, Tensor], gradient: Tensor) -> Pair:
+def _sides(place: Place, reader: Reader, seen: Mapping[str, Tensor]) -> tuple[Seen, Seen]:
+    """Layer and reader without gradients."""
     window = geometry_of(place.module)
     assert window is not None
     image = _wide(as_image(place.module, seen[place.layer]))
-    old, new = _parted(reader, seen, place)
+    old, _ = _parted(reader, seen, place)
     kernel = Geometry((old.shape[2], old.shape[3])) if reader.grid else geometry_of(reader.module)
     assert kernel is not None
-    delta = _wide(as_image(reader.module, gradient)) * len(old)
-    writer = Seen(place.module, window, image, delta)
-    taker = Seen(reader.module, kernel, old, delta)
+    nothing = image.new_empty(0)
+    return (
+        Seen(place.module, window, image, nothing),
+        Seen(reader.module, kernel, old, nothing),
+    )
+
+
+def _pair(place: Place, reader: Reader, seen: Mapping[str, Tensor], gradient: Tensor) -> Pair:
+    new = _parted(reader, seen, place)[1]
+    delta = _wide(as_image(reader.module, gradient)) * len(new)
+    writer, taker = (replace(side, gradient=delta) for side in _sides(place, reader, seen))
     if not is_place(writer, taker):
         raise SurgeryError(
             f"The moments of {place.layer!r} and {reader.name!r} have no place in memory, or their"
