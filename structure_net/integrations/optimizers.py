@@ -11,21 +11,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from structure_net.errors import CheckpointError
-
-if TYPE_CHECKING:
-    from structure_net.integrations.lineage import Lineage
 
 KEY: Final = "structure_net_parameters"
 """The name of what is added to an optimizer's state dict."""
 
 
-def remember_names(optimizer: Optimizer, model: nn.Module, lineage: Lineage) -> None:
+class Leads(Protocol):
+    """What a `Lineage` does for an optimizer's state."""
+
+    def to_tensor(self) -> Tensor:
+        """The lineage as it stands."""
+
+    def lead(self, model: nn.Module, tensor: Tensor) -> None:
+        """Leads a model to where another lineage ends."""
+
+
+def remember_names(optimizer: Optimizer, model: nn.Module, lineage: Leads) -> None:
     """Lets the optimizer's state dict hold names and lineage, and loading one mind them.
 
     Args:
@@ -42,7 +49,7 @@ def remember_names(optimizer: Optimizer, model: nn.Module, lineage: Lineage) -> 
 @dataclass(eq=False)
 class _Save:
     model: nn.Module
-    lineage: Lineage
+    lineage: Leads
 
     def __call__(self, optimizer: Optimizer, state: dict[str, Any]) -> None:
         names = names_in(optimizer, self.model)
@@ -52,7 +59,7 @@ class _Save:
 @dataclass(eq=False)
 class _Load:
     model: nn.Module
-    lineage: Lineage
+    lineage: Leads
 
     def __call__(self, optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
         kept = state.pop(KEY, None)
