@@ -16,7 +16,7 @@ from structure_net.errors import StructureNetError, SurgeryError, TraceError
 from structure_net.evolution.components.strategies.budgets import costs_of
 from structure_net.graph.channels import Axis, ChannelGroup, Role
 from structure_net.surgery import apply
-from structure_net.surgery.edits import RemoveConnections, RemoveHeads, RemoveNeurons
+from structure_net.surgery.edits import Edit, RemoveConnections, RemoveHeads, RemoveNeurons
 
 Removal = RemoveNeurons | RemoveHeads
 
@@ -157,28 +157,39 @@ class Prunable:
 def unit_groups(network: nn.Module, example: Any, *, heads: bool) -> list[ChannelGroup]:
     """The groups whose units (or heads) can be removed, each once, by its first layer.
 
-    None where the network cannot be traced. A removal that surgery refuses, or that it would take
-    back, leaves the group out.
+    Of groups that one layer writes (heads and what is in them, both halves of a split) only the
+    first counts: a removal would renumber the others. None where the network cannot be traced. A
+    removal that surgery refuses, or that it would take back, leaves the group out.
     """
-    from structure_net.graph import adopt, graph_of
+    from structure_net.graph import graph_of
 
     try:
         graph = graph_of(network, example)
     except TraceError:
         return []
-    found: dict[frozenset[str], ChannelGroup] = {}
-    for layer in graph.editable:
-        for group in graph.groups_of(layer):
-            key = frozenset(f"{axis.tensor} {axis.dim}" for axis in group.axes)
-            if group.heads == heads and group.units > 1:
-                found.setdefault(key, group)
+    twin = twin_of(network)
+    found: list[ChannelGroup] = []
+    written: set[str] = set()
+    for group in (one for layer in graph.editable for one in graph.groups_of(layer)):
+        own = {axis.tensor for axis in group.axes if axis.role is Role.WRITES}
+        fits = group.heads == heads and group.units > 1 and not own & written
+        if fits and works(twin, example, Prunable(group, torch.empty(0)).removal([0])):
+            found.append(group)
+            written |= own
+    return found
+
+
+def twin_of(network: nn.Module) -> nn.Module:
+    """A copy to try edits on, with the network's graph if it is known."""
+    from structure_net.graph import adopt
+
     twin = deepcopy(network)
     adopt(twin, network)
-    none = torch.empty(0)
-    return [g for g in found.values() if _works(twin, example, Prunable(g, none).removal([0]))]
+    return twin
 
 
-def _works(twin: nn.Module, example: Any, edit: Removal) -> bool:
+def works(twin: nn.Module, example: Any, edit: Edit) -> bool:
+    """Whether surgery carries an edit out on a copy and leaves it; the copy is as before then."""
     try:
         apply(twin, edit, example).undo()
     except SurgeryError:
@@ -284,10 +295,7 @@ def _by_candidate(chosen: Sequence[tuple[int, int]]) -> dict[int, tuple[int, ...
 
 
 def _without(network: nn.Module, example: Any, edits: Sequence[Removal]) -> nn.Module:
-    from structure_net.graph import adopt
-
-    twin = deepcopy(network)
-    adopt(twin, network)
+    twin = twin_of(network)
     for edit in edits:
         apply(twin, edit, example, verify=False)
     return twin

@@ -9,7 +9,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from structure_net.evolution.components.strategies.feasible import editable_layers, possible
+from structure_net.evolution.components.strategies.feasible import editable_layers
+from structure_net.evolution.components.strategies.prunable import twin_of, works
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.interfaces import EditingStrategy, Proposal
 from structure_net.evolution.metrics.units import DORMANT_SCORE
@@ -55,12 +56,12 @@ class ReDo(EditingStrategy):
         if not wanted:
             return []
         context = context.with_example()
-        groups = editable_layers(context)
+        groups, twin = editable_layers(context), twin_of(context.network)
         return [
             Proposal(ResetNeurons(name, units), self._said(units, scores[name]))
             for name, mask in wanted.items()
             if name in groups and (units := whole_units(groups[name], mask))
-            if possible(context, ResetNeurons(name, units))
+            if works(twin, context.example, ResetNeurons(name, units))
         ]
 
     def _said(self, units: tuple[int, ...], scores: Tensor) -> str:
@@ -122,13 +123,13 @@ class ContinualBackprop(EditingStrategy):
         if not due:
             return []
         context = context.with_example()
-        groups = editable_layers(context)
+        groups, twin = editable_layers(context), twin_of(context.network)
         return [
             Proposal(edit, f"replace {len(units)} of {len(utility)} units, the least useful")
             for name, (utility, count, mature) in due.items()
             if name in groups and groups[name].granularity == 1
             if (units := _least(utility, mature, count))
-            if possible(context, edit := ResetNeurons(name, units))
+            if works(twin, context.example, edit := ResetNeurons(name, units))
         ]
 
     def _due(self, lives: Lives, units: int, now: int) -> tuple[int, Tensor]:
@@ -189,25 +190,20 @@ def _with_steps(journal: Journal) -> Iterator[tuple[EditEntry, int]]:
 
 
 def whole_units(group: ChannelGroup, wanted: Tensor) -> tuple[int, ...]:
-    """The channels of those units of a group that are wanted whole.
+    """The channels of those units of a group that are wanted whole; one unit of all stays.
 
     Args:
         group: Of the layer.
         wanted: Of its channels. Shape ``(C,)``, bool.
     """
     chosen = wanted.tolist()
-    return tuple(
-        sorted(
-            channel
-            for channels in group.channels
-            if all(chosen[one] for one in channels)
-            for channel in channels
-        )
-    )
+    whole = [channels for channels in group.channels if all(chosen[one] for one in channels)]
+    return tuple(sorted(one for channels in whole[: len(group.channels) - 1] for one in channels))
 
 
 def _least(utility: Tensor, mature: Tensor, count: int) -> tuple[int, ...]:
-    """The ``count`` mature units of least utility, sorted; of equals the first ones."""
+    """The ``count`` mature units of least utility, not all there are; of equals the first ones."""
     places = mature.nonzero().flatten()
+    count = min(count, len(utility) - 1)
     order = torch.argsort(utility.cpu()[places], stable=True)[:count]
     return tuple(sorted(places[order].tolist()))

@@ -276,3 +276,25 @@ def test_a_network_without_sparse_layers_has_no_connections_to_prune() -> None:
         _edits(PruningGrowthStrategy({"parameters": 10}), replace(_dense(), example=None))
     with pytest.raises(TypeError, match="map names"):
         PruningGrowthStrategy(0.5)  # type: ignore[arg-type]  # what is refused
+
+
+class _Product(nn.Module):
+    """A weight whose rows are counted by two sizes, either of which can change."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.into = nn.Parameter(torch.randn(4, 2, 5, generator=torch.Generator().manual_seed(0)))
+        self.head = nn.Parameter(torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(1)))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        hidden = torch.einsum("ni,iab->nab", inputs, self.into).relu()
+        return torch.einsum("nab,abo->no", hidden, self.head)
+
+
+def test_of_sizes_that_multiply_only_one_changes_at_a_time() -> None:
+    context = NetworkContext(_Product(), (), example=torch.ones(2, 4))
+    strategy = PruningGrowthStrategy({"parameters": 60}, what="units")
+    edits = _edits(strategy, context)
+    assert len(edits) == 1
+    grown = strategy.grow(context.fork(), {})
+    assert network_stats(grown.network)["total_parameters"] <= 60

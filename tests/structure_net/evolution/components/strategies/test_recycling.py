@@ -207,3 +207,20 @@ def test_arguments_out_of_range_are_refused() -> None:
         ContinualBackprop(0.0)
     with pytest.raises(ValueError, match="maturity"):
         ContinualBackprop(maturity=-1)
+
+
+def test_what_surgery_refuses_is_passed_over() -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        normed = nn.utils.parametrizations.spectral_norm(nn.Linear(3, 7))
+        network = nn.Sequential(normed, nn.ReLU(), nn.Linear(7, 2))
+    context = replace(NetworkContext(network, (), example=torch.ones(1, 3)), step=9)
+    scores = torch.tensor([0.0, *[1.0] * 6])
+    assert ReDo().propose(context, {"extrema_dormancy": {"0": scores}}) == []
+    due = {"utility_contribution": {"0": scores}}
+    assert ContinualBackprop(0.02, 0).propose(context, due) == []
+
+
+def test_one_unit_of_a_layer_stays() -> None:
+    edits = ReDo().propose(_dense(), {"extrema_dormancy": {"0": torch.zeros(6)}})
+    assert edits[0].edit == ResetNeurons("0", (0, 1, 2, 3, 4))
