@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import (
+    attaching,
     batching,
     evolving,
     graphs,
@@ -28,6 +29,7 @@ GROUPS = {
     "importing": importing.figures,
     "batching": batching.figures,
     "evolving": evolving.figures,
+    "attaching": attaching.figures,
     "topology": topology.figures,
     "graphs": graphs.figures,
     "observing": observing.figures,
