@@ -61,6 +61,12 @@ METHODS = {
     "sparse momentum, ERK, every 200 steps": Recipe(
         lambda epochs: SparseMomentum(0.5, epochs), every=_OFTEN
     ),
+    "20 % at birth, pruned gradually, 30 % moving": Recipe(
+        lambda epochs: PruningGrowthStrategy(
+            {"density": DENSITY}, end=2 * epochs // 3, regrowth=0.3
+        ),
+        density=0.2,
+    ),
     "dense at birth, pruned gradually by two thirds of the time": Recipe(
         lambda epochs: PruningGrowthStrategy({"density": DENSITY}, end=2 * epochs // 3),
         density=1.0,
@@ -78,6 +84,7 @@ def protocols() -> list[Protocol]:
             "test accuracy, %",
             {name: partial(race, "mnist", recipe, 30) for name, recipe in METHODS.items()},
             goals="To reach: 98.01.",
+            finding=_FOUND,
             base="dense",
         ),
         Protocol(
@@ -87,6 +94,7 @@ def protocols() -> list[Protocol]:
             "test accuracy, %",
             {name: partial(race, "fashion_mnist", recipe, 20) for name, recipe in METHODS.items()},
             goals="To reach: 87.52.",
+            finding=_FOUND_TOO,
             base="dense",
         ),
     ]
@@ -177,5 +185,21 @@ _PUBLISHED = (
     "\n\nPublished, 100 epochs: dense 98.69, DEEP-R 98.21, sparse momentum 98.20 ± .02, DSR 98.14,"
     " SET 97.74. Measured before, 30 epochs, one seed: dense 98.53, static 95.71, SET 97.39, RigL"
     " 98.01, RigL with uniform densities 97.00."
+)
+_FOUND = (
+    "Gradual pruning reaches the goal, with 2 % of the weights at the end only. Of the methods that"
+    " are sparse throughout, sparse momentum that moves often comes nearest and stays short of it."
+    " What else was tried with it, at seed 0: a cosine for the learning rate 97.96, moving once an"
+    " epoch 97.85, every 300 steps by the gradient of 30 batches 97.87, moving no more in the last"
+    " fifth, by 20 batches, 97.95, weight decay 1e-4 97.70. RigL under the cosine: once an epoch"
+    " 97.73, every 200 steps 97.86, every 100 steps with 30 % moving 97.80; under a learning rate"
+    " that falls after each quarter of the steps 97.45 and 97.57. SET every 100 steps, 30 % moving,"
+    " under the cosine: 97.63. Sparse momentum does better than RigL because it moves connections"
+    " from the first layer (3,621 of 5,324 at birth) to the others: it ends with 2,188, 2,136 and"
+    " 1,000, all there are in the last."
+)
+_FOUND_TOO = (
+    "Sparse momentum reaches the goal; under a cosine for the learning rate it comes to 87.90 at"
+    " seed 0."
 )
 _BEFORE = "\n\nMeasured before, one seed: dense 89.14, SET 87.52, RigL 87.40."
