@@ -85,7 +85,6 @@ def protocols() -> list[Protocol]:
             {name: partial(race, "mnist", recipe, 30) for name, recipe in METHODS.items()},
             goals="To reach: 98.01.",
             finding=_FOUND,
-            base="dense",
         ),
         Protocol(
             "C",
@@ -95,7 +94,6 @@ def protocols() -> list[Protocol]:
             {name: partial(race, "fashion_mnist", recipe, 20) for name, recipe in METHODS.items()},
             goals="To reach: 87.52.",
             finding=_FOUND_TOO,
-            base="dense",
         ),
     ]
 
