@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -54,6 +55,7 @@ def accuracy_of(metrics: Mapping[str, Any] | None, recorded: float | None) -> fl
 
     Raises:
         MissingAnalysisError: There is neither.
+        ValueError: It is not finite.
     """
     given = None if metrics is None else metrics.get("accuracy")
     if given is None and recorded is None:
@@ -62,4 +64,19 @@ def accuracy_of(metrics: Mapping[str, Any] | None, recorded: float | None) -> fl
             f"DNMFramework needs the validation accuracy; val_metrics hold {known}. Pass"
             " {'accuracy': ...}, or call record_performance first."
         )
-    return float(recorded if given is None else given)  # type: ignore[arg-type]  # one is there
+    accuracy = float(recorded if given is None else given)  # type: ignore[arg-type]  # one is there
+    check_accuracy(accuracy)
+    return accuracy
+
+
+def check_accuracy(accuracy: float) -> None:
+    """Refuses what is no number: a network that diverged has nothing to grow from.
+
+    Raises:
+        ValueError: It is not finite.
+    """
+    if not math.isfinite(accuracy):
+        raise ValueError(
+            f"The validation accuracy must be finite; got {accuracy}. The network has diverged, or"
+            " nothing was validated: lower the learning rate, or look at the validation data."
+        )

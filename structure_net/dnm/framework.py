@@ -13,7 +13,7 @@ from structure_net.core.statistics import network_stats
 from structure_net.core.wrapping import wrapped
 from structure_net.dnm.caches import LayerCaches, layer_caches
 from structure_net.dnm.changes import Kind, event_of, kinds_of, places, seen, trained_reason
-from structure_net.dnm.checks import ImprovementChecks, accuracy_of
+from structure_net.dnm.checks import ImprovementChecks, accuracy_of, check_accuracy
 from structure_net.dnm.configuration import DNMConfiguration
 from structure_net.dnm.events import (
     CONNECTION_GROWTH,
@@ -174,6 +174,7 @@ class DNMFramework:
 
         Raises:
             SurgeryError: Somebody else edited the network since, so that nothing can be taken back.
+            ValueError: The accuracy is not finite, and there is nothing to take back.
         """
         self._now += 1
         accuracy = float(val_acc)
@@ -185,6 +186,7 @@ class DNMFramework:
                 return self._take_back(probation, accuracy)
             probation.lasts -= 1
             self._probation = probation if probation.lasts > 0 else None
+        check_accuracy(accuracy)
         self._records.append(accuracy)
         self._fade()
         return ()
@@ -212,6 +214,7 @@ class DNMFramework:
 
         Raises:
             MissingAnalysisError: There is no accuracy, or the caches do not tell where to change.
+            ValueError: The accuracy is not finite.
         """
         self._now = epoch
         accuracy = accuracy_of(val_metrics, self._records[-1] if self._records else None)

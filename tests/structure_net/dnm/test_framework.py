@@ -91,6 +91,15 @@ def test_the_recorded_accuracy_stands_in_for_one_that_is_not_handed_over() -> No
         DNMFramework(SmallCNN()).should_trigger_morphogenesis(3, {}, {"loss": 1.0})
 
 
+def test_an_accuracy_that_is_no_number_is_refused() -> None:
+    dnm = DNMFramework(SmallCNN())
+    with pytest.raises(ValueError, match="must be finite; got nan"):
+        dnm.record_performance(float("nan"))
+    with pytest.raises(ValueError, match="must be finite; got inf"):
+        dnm.should_trigger_morphogenesis(3, {}, {"accuracy": float("inf")})
+    assert dnm.performance_history == ()
+
+
 def test_without_noise_a_division_keeps_the_function() -> None:
     dnm, _ = ready(torch.float64, division_noise_scale=0.0, progressive_activation_epochs=0)
     dnm.model.eval()
