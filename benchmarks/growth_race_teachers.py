@@ -51,6 +51,11 @@ _TASK = (
     "small .739, zero fan-out .216, random .179, GradMax .112 ± .051, large .047."
 )
 _GOALS = "To reach: below .112."
+_FINDING = (
+    "Here a unit's inputs are as many as its teacher's and vary alike, so that the best directions "
+    "are well known. The published GradMax sets incoming weights to zero, which under torch's ReLU "
+    "never learn; ours sets the outgoing ones to zero and sizes the incoming ones by their output."
+)
 
 
 def _racer(width: int, start: Initialiser | None = None) -> Callable[[int], Run]:
