@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Final, Literal, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
@@ -29,11 +29,23 @@ from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.interfaces import EditingStrategy, Proposal
 from structure_net.evolution.metrics.rewiring import strongest_free
 from structure_net.evolution.metrics.saliency import cubic_target
-from structure_net.surgery.edits import AddConnections
-from structure_net.surgery.entries import EventEntry
+from structure_net.surgery.edits import (
+    AddConnections,
+    Edit,
+    RemoveConnections,
+    RemoveHeads,
+    RemoveNeurons,
+)
+from structure_net.surgery.entries import EditEntry
 
 T = TypeVar("T")
 What = Literal["connections", "units", "heads"]
+
+_REMOVALS: Final[Mapping[What, type[Edit]]] = {
+    "connections": RemoveConnections,
+    "units": RemoveNeurons,
+    "heads": RemoveHeads,
+}
 
 
 class PruningGrowthStrategy(EditingStrategy):
@@ -165,7 +177,7 @@ class PruningGrowthStrategy(EditingStrategy):
         epoch, end = context.history.epoch, self.start if self.end is None else self.end
         if epoch >= end:
             return self.budget
-        last = max(self.start, _last_epoch(context, type(self).__name__))
+        last = max(self.start, _last_epoch(context, type(self).__name__, self.what))
         span = end - self.start
         times = {"last": (last - self.start) / span, "progress": (epoch - self.start) / span}
         return {
@@ -263,12 +275,12 @@ class PruningGrowthStrategy(EditingStrategy):
         return f"prune {count} of {of} {what} by {self.score} to {wanted}"
 
 
-def _last_epoch(context: NetworkContext, component: str) -> int:
-    """The epoch in which a component last changed the network; 0 if it never did."""
-    told = [
-        int(entry.detail["epoch"])
-        for entry in context.journal
-        if isinstance(entry, EventEntry) and entry.component == component
-        if "epoch" in entry.detail
-    ]
-    return told[-1] if told else 0
+def _last_epoch(context: NetworkContext, component: str, what: What) -> int:
+    """The epoch in which a component last removed such things; 0 if it never did."""
+    last, removed = 0, False
+    for entry in context.journal:
+        if isinstance(entry, EditEntry):
+            removed |= entry.component == component and isinstance(entry.edit, _REMOVALS[what])
+        elif removed and "epoch" in entry.detail:
+            last, removed = int(entry.detail["epoch"]), False
+    return last

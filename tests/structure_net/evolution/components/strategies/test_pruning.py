@@ -125,6 +125,23 @@ def test_gradual_pruning_is_at_its_place_at_each_epoch() -> None:
         assert sparse_density(context.network) <= wanted + 1e-9
 
 
+def test_two_gradual_schedules_do_not_disturb_each_other() -> None:
+    network = create_standard_network([20, 30, 30, 4], density=1.0, seed=0)
+    generator = torch.Generator().manual_seed(0)
+    data = [(torch.randn(8, 20, generator=generator), torch.randint(4, (8,), generator=generator))]
+    system = ComposableEvolutionSystem(
+        [
+            PruningGrowthStrategy({"density": 0.1}, end=4),
+            PruningGrowthStrategy({"parameters": 100}, what="units", end=4),
+            StandardNetworkTrainer(epochs=1),
+        ]
+    )
+    context = system.evolve_network(NetworkContext(network, data), 3)
+    for kind in (RemoveConnections, RemoveNeurons):
+        steps = {e.iteration for e in context.journal.edits if isinstance(e.edit, kind)}
+        assert steps == {1, 2}
+
+
 def test_what_moves_comes_back_where_the_gradient_is_largest() -> None:
     strategy = PruningGrowthStrategy({"density": 0.5}, regrowth=1 / 6)
     gradient = {
