@@ -6,9 +6,10 @@ by the next one alone. A plain network is one chain; of a residual network the b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -115,7 +116,11 @@ def _weights(model: nn.Module, graph: LayeredGraph, block: Block) -> Tensor | No
 
 
 def chain_jacobians(
-    model: nn.Module, layers: Sequence[str], inputs: Any
+    model: nn.Module,
+    layers: Sequence[str],
+    inputs: Any,
+    *,
+    keep: Callable[[int, Callable[[], Tensor]], Tensor] | None = None,
 ) -> tuple[Tensor, ...] | Unavailable:
     r"""How what a layer reads moves what the next one reads, sample by sample.
 
@@ -127,6 +132,8 @@ def chain_jacobians(
         model: Any module; it runs in evaluation mode and is left as it was.
         layers: The names of layers that follow each other; each reads one vector a sample.
         inputs: What the model takes, ``N`` samples.
+        keep: What remembers derivatives: takes the place of a layer, from 0, and what computes
+            them; returns them.
 
     Returns:
         For each layer, shape ``(N, outputs, inputs)``, on the CPU. Unavailable if a layer reads
@@ -159,7 +166,8 @@ def chain_jacobians(
     starts = [cuts.leaves[name] for name in layers]
     if starts[0].dim() != 2:
         return Unavailable(f"layer {layers[0]} does not read one vector a sample")
-    return tuple(_jacobian(values, start) for values, start in zip(reached, starts, strict=True))
+    each = [partial(_jacobian, *ends) for ends in zip(reached, starts, strict=True)]
+    return tuple(one() if keep is None else keep(place, one) for place, one in enumerate(each))
 
 
 class _Cuts:

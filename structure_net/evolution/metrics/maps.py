@@ -15,13 +15,32 @@ what a homology of the space would count, and it is that homology where :math:`W
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from structure_net.evolution.metrics.validity import Unavailable
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Image:
+    """What comes out of some maps, one after the other.
+
+    Args:
+        basis: Orthonormal. Shape ``(n, rank)``, float64.
+        norm: The largest singular value of the last map, on what the maps before it leave.
+    """
+
+    basis: Tensor
+    norm: float
+
+
+Keep = Callable[[int, int, float, Callable[[], Image]], Image]
+"""Takes the first and the last map of a segment (from 0), the tolerance, and what computes its
+image; returns the image, from memory if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +90,7 @@ class MapBarcode:
 
 
 def map_barcode(
-    maps: Sequence[Tensor], *, tolerance: float | None = None
+    maps: Sequence[Tensor], *, tolerance: float | None = None, keep: Keep | None = None
 ) -> MapBarcode | Unavailable:
     r"""The barcode of a chain of maps.
 
@@ -84,6 +103,7 @@ def map_barcode(
         maps: :math:`W_1` to :math:`W_L`, shape ``(n_l, n_{l-1})`` each.
         tolerance: Relative; if None, the largest dimension times the rounding of the coarsest
             precision among the maps, as for the rank of one matrix.
+        keep: What remembers the images of segments whose maps are those of an earlier call.
 
     Returns:
         Unavailable if the tolerance cuts through singular values such that the ranks contradict
@@ -99,7 +119,7 @@ def map_barcode(
     if tolerance is None:
         tolerance = max(dimensions) * max(torch.finfo(one.dtype).eps for one in maps)
     exact = [one.detach().to("cpu", torch.float64) for one in maps]
-    ranks = _ranks(exact, dimensions, tolerance)
+    ranks = _ranks(exact, dimensions, tolerance, keep)
     return _barcode(dimensions, ranks)
 
 
@@ -123,20 +143,28 @@ def _dimensions(maps: Sequence[Tensor]) -> tuple[int, ...]:
 
 
 def _ranks(
-    maps: Sequence[Tensor], dimensions: tuple[int, ...], tolerance: float
+    maps: Sequence[Tensor], dimensions: tuple[int, ...], tolerance: float, keep: Keep | None
 ) -> dict[tuple[int, int], int]:
     norms: dict[int, float] = {}
     ranks = {(space, space): size for space, size in enumerate(dimensions)}
     # From the last map back, so that each map's norm is known when a longer chain meets it.
     for start in reversed(range(len(maps))):
-        image: Tensor | None = None
+        image: Image | None = None
         for step in range(start, len(maps)):
-            carried = maps[step] if image is None else maps[step] @ image
-            decomposed = torch.linalg.svd(carried, full_matrices=False)
-            norms.setdefault(step, float(decomposed.S.max()) if carried.numel() else 0.0)
-            image = decomposed.U[:, tolerance * norms[step] < decomposed.S]
-            ranks[start, step + 1] = image.shape[1]
+            compute = partial(_image, maps[step], image, tolerance, norms.get(step))
+            image = compute() if keep is None else keep(start, step, tolerance, compute)
+            norms.setdefault(step, image.norm)
+            ranks[start, step + 1] = image.basis.shape[1]
     return ranks
+
+
+def _image(one: Tensor, before: Image | None, tolerance: float, norm: float | None) -> Image:
+    """The image of a map on that of those before it; ``norm`` is the map's own where known."""
+    carried = one if before is None else one @ before.basis
+    decomposed = torch.linalg.svd(carried, full_matrices=False)
+    largest = float(decomposed.S.max()) if carried.numel() else 0.0
+    scale = largest if norm is None else norm
+    return Image(decomposed.U[:, tolerance * scale < decomposed.S], largest)
 
 
 def _barcode(

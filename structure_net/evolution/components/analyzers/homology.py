@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar, Final, TypedDict
 
 import torch
+from torch import Tensor
 
 from structure_net.evolution.components.analyzers.looking import linked, probed
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.interfaces import Analyzer
+from structure_net.evolution.memory import Reads
 from structure_net.evolution.metrics.chains import LayerChain, chain_jacobians, layer_chains
 from structure_net.evolution.metrics.complexes import flag_betti_numbers, path_betti_numbers
 from structure_net.evolution.metrics.layered_graph import LayeredGraph
-from structure_net.evolution.metrics.maps import MapBarcode, map_barcode
+from structure_net.evolution.metrics.maps import Image, Keep, MapBarcode, map_barcode
 from structure_net.evolution.metrics.validity import Unavailable
 from structure_net.evolution.observation import Need
+
+_REMEMBERED: Final = 2**22
+"""Entries, at most, of what is remembered of a chain's segments for each sample: 32 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +154,15 @@ class HomologicalAnalyzer(Analyzer):
         self, context: NetworkContext, chains: Sequence[LayerChain]
     ) -> tuple[ChainBarcode, ...]:
         return tuple(
-            context.recall(self, chain.layers, partial(self._barcode, chain), name="barcode")
+            context.recall(
+                self, chain.layers, partial(self._barcode, context, chain), name="barcode"
+            )
             for chain in chains
         )
 
-    def _barcode(self, chain: LayerChain) -> ChainBarcode:
-        found = map_barcode(chain.maps, tolerance=self.tolerance)
+    def _barcode(self, context: NetworkContext, chain: LayerChain) -> ChainBarcode:
+        keep = self._keep(context, chain, "weights")
+        found = map_barcode(chain.maps, tolerance=self.tolerance, keep=keep)
         return ChainBarcode(chain.source, chain.layers, found)
 
     def _derivatives(
@@ -178,17 +186,53 @@ class HomologicalAnalyzer(Analyzer):
     def _at_samples(
         self, context: NetworkContext, chain: LayerChain, inputs: Any
     ) -> dict[str, LayerDirections | Unavailable]:
-        jacobians = chain_jacobians(context.network, chain.layers, inputs)
+        spaces = (chain.source, *chain.layers, "")
+
+        def keep(place: int, compute: Callable[[], Tensor]) -> Tensor:
+            return context.recall(
+                self,
+                spaces[place : place + 2],
+                compute,
+                name=("jacobian", spaces[place : place + 3]),
+                reads="activations",
+            )
+
+        remember = keep if _is_small(chain) else None
+        jacobians = chain_jacobians(context.network, chain.layers, inputs, keep=remember)
         if isinstance(jacobians, Unavailable):
             return {chain.layers[0]: jacobians}
         found: list[list[LayerDirections]] = []
-        for maps in zip(*(one.unbind(0) for one in jacobians), strict=True):
-            barcode = map_barcode(maps, tolerance=self.tolerance)
+        for sample, maps in enumerate(zip(*(one.unbind(0) for one in jacobians), strict=True)):
+            images = self._keep(context, chain, "activations", sample)
+            barcode = map_barcode(maps, tolerance=self.tolerance, keep=images)
             if isinstance(barcode, Unavailable):
                 return {chain.layers[0]: barcode}
             found.append([_directions(barcode, space + 1) for space in range(len(maps))])
         means = [_mean([one[place] for one in found]) for place in range(len(chain.layers))]
         return dict(zip(chain.layers, means, strict=True))
+
+    def _keep(
+        self, context: NetworkContext, chain: LayerChain, reads: Reads, sample: int = 0
+    ) -> Keep | None:
+        """Remembers what segments of the chain leave of a space, if it is not too much.
+
+        What follows a segment is part of its name: behind an inserted layer the same derivative
+        is another.
+        """
+        if not _is_small(chain):
+            return None
+        spaces = (chain.source, *chain.layers, "")
+
+        def keep(first: int, last: int, tolerance: float, compute: Callable[[], Image]) -> Image:
+            return context.recall(
+                self,
+                spaces[first : last + 2],
+                compute,
+                name=("image", sample, tolerance, spaces[first : last + 3]),
+                reads=reads,
+            )
+
+        return keep
 
     def _flag(self, graph: LayeredGraph | Unavailable) -> tuple[int, ...] | Unavailable:
         if isinstance(graph, Unavailable):
@@ -200,6 +244,11 @@ class HomologicalAnalyzer(Analyzer):
 
 def _chains(context: NetworkContext, graph: LayeredGraph | Unavailable) -> tuple[LayerChain, ...]:
     return () if isinstance(graph, Unavailable) else layer_chains(context.network, graph)
+
+
+def _is_small(chain: LayerChain) -> bool:
+    widths = chain.weights[0].shape[1], *(one.shape[0] for one in chain.weights)
+    return sum(widths) ** 2 <= _REMEMBERED
 
 
 def _paths(graph: LayeredGraph | Unavailable) -> tuple[int, ...] | Unavailable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from structure_net.errors import StructureNetError
 from structure_net.evolution import (
     Analysis,
     ComposableEvolutionSystem,
+    EditingStrategy,
     NetworkContext,
     observe,
 )
@@ -21,6 +23,7 @@ from structure_net.evolution.components.analyzers import ChainBarcode, LayerDire
 from structure_net.evolution.components.analyzers.looking import linked
 from structure_net.evolution.memory import AnalysisMemory
 from structure_net.evolution.metrics import MapBarcode, Unavailable
+from structure_net.surgery.edits import AddNeurons, Edit, InsertLayer, RemoveNeurons
 from structure_net.testing import check_analyzer
 
 
@@ -168,10 +171,62 @@ def test_an_edit_of_one_layer_keeps_the_barcodes_of_other_chains() -> None:
     given = replace(given, observation=seen)
     before = analyzer.analyze(given)["homology_barcodes"].get()
     assert given.memory is not None
-    given.memory.edited({"stem"}, behind=())
+    given.memory.edited({"stem"}, moved=())
     after = analyzer.analyze(given)["homology_barcodes"].get()
     assert after[1] is before[1]
     assert after[0] is not before[0]
+
+
+class Once(EditingStrategy):
+    """Proposes one edit."""
+
+    def __init__(self, edit: Edit) -> None:
+        self._edit = edit
+
+    def propose(self, context: NetworkContext, analysis: Any) -> list[Edit]:
+        return [self._edit]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        AddNeurons("2", 2),
+        RemoveNeurons("0", (1, 3)),
+        InsertLayer("0"),
+        InsertLayer("2"),
+    ],
+    ids=repr,
+)
+def test_what_is_remembered_over_an_edit_is_what_would_be_found_anew(edit: Edit) -> None:
+    given = context(plain(nn.ReLU))
+    system = ComposableEvolutionSystem([HomologicalAnalyzer(), Once(edit)])
+    session = system.attach(given.network, data_loader=given.data_loader)
+    first = session.analyze()
+    before = first["homology_barcodes"]
+    assert first["homology_jacobians"]
+    session.iterate()
+    found = session.analyze()
+    anew = analysis(replace(session.context, memory=None, observation=None))
+    assert found["homology_barcodes"] == anew["homology_barcodes"]
+    assert found["homology_barcodes"] != before
+    assert found["homology_jacobians"] == anew["homology_jacobians"]
+
+
+def test_an_edit_behind_a_segment_does_not_decompose_it_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = context(plain())
+    system = ComposableEvolutionSystem([HomologicalAnalyzer(), Once(AddNeurons("2", 2))])
+    session = system.attach(given.network, data_loader=given.data_loader)
+    assert session.analyze()["homology_jacobians"]
+    session.iterate()
+    shapes, svd = [], torch.linalg.svd
+    monkeypatch.setattr(
+        torch.linalg, "svd", lambda one, **rest: (shapes.append(one.shape), svd(one, **rest))[1]
+    )
+    assert session.analyze()["homology_jacobians"]
+    assert shapes
+    assert (8, 10) not in shapes  # the first layer's map
 
 
 @pytest.mark.parametrize(

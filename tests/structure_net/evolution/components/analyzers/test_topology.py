@@ -209,7 +209,7 @@ def test_a_look_after_training_starts_from_the_forests_of_the_one_before() -> No
 def test_what_an_edit_did_not_touch_is_not_computed_again() -> None:
     given, analyzer = context(plain()), TopologicalAnalyzer()
     before = look(analyzer, given)["topology_diagrams"]
-    memory(given).edited({"2"}, behind={"4"})
+    memory(given).edited({"2"}, moved={"2", "4"})
     after = look(analyzer, given)["topology_diagrams"]
     assert after["0"] is before["0"]
     assert after["2"] is not before["2"]
