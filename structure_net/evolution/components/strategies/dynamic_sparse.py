@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -34,6 +34,9 @@ from structure_net.surgery.edits import AddConnections, RemoveConnections
 
 Pairs = tuple[tuple[int, int], ...]
 
+_GRADIENT: Final = "connection_gradient"
+_MOMENTUM: Final = "connection_momentum"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerDrop:
@@ -54,7 +57,8 @@ class DynamicSparseTraining(EditingStrategy):
     r"""What the methods share: the rate, and that as many connections come as go.
 
     Of the live connections of each sparse layer the share :math:`\tfrac{\alpha}{2} (1 + \cos(\pi t
-    / T))` is dropped after ``t`` epochs. A layer whose connections all exist is left alone.
+    / T))` is dropped after ``t`` epochs. A layer whose connections all exist is left alone, and so
+    is one that was not called, where its gradient is asked for.
 
     Args:
         drop_rate: :math:`\alpha`, in (0, 1).
@@ -84,7 +88,7 @@ class DynamicSparseTraining(EditingStrategy):
         found = {
             name: self._dropped(layer, rate)
             for name, layer in sparse_layers(context.network).items()
-            if layer.density < 1
+            if layer.density < 1 and self._sees(name, analysis)
         }
         drops = {name: drop for name, drop in found.items() if drop.pairs}
         grown = self._grown(drops, context, analysis)
@@ -102,6 +106,10 @@ class DynamicSparseTraining(EditingStrategy):
 
     def _weakest(self, weights: Tensor, rate: float) -> Tensor:
         return weakest(weights.abs(), round(rate * len(weights)))
+
+    def _sees(self, layer: str, analysis: Any) -> bool:
+        """Whether the analysis tells what a layer's connections are worth."""
+        return all(layer in analysis[key] for key in self.requires & {_GRADIENT, _MOMENTUM})
 
     @abstractmethod
     def _grown(
@@ -196,12 +204,12 @@ class RigL(DynamicSparseTraining):
         Evci et al., "Rigging the lottery: making all tickets winners", ICML 2020.
     """
 
-    requires = frozenset({"connection_gradient"})
+    requires = frozenset({_GRADIENT})
 
     def _grown(
         self, drops: Mapping[str, LayerDrop], context: NetworkContext, analysis: Any
     ) -> dict[str, Pairs]:
-        score = analysis["connection_gradient"]
+        score = analysis[_GRADIENT]
         return {
             name: strongest_free(score[name], drop.kept, len(drop.pairs))
             for name, drop in drops.items()
@@ -235,7 +243,7 @@ class SparseMomentum(DynamicSparseTraining):
         performance", 2019 (arXiv 1907.04840).
     """
 
-    requires = frozenset({"connection_momentum", "connection_ranking"})
+    requires = frozenset({_MOMENTUM, "connection_ranking"})
 
     def __init__(self, drop_rate: float = 0.5, horizon: int | None = None) -> None:
         super().__init__(drop_rate, horizon)
@@ -243,7 +251,7 @@ class SparseMomentum(DynamicSparseTraining):
     def _grown(
         self, drops: Mapping[str, LayerDrop], context: NetworkContext, analysis: Any
     ) -> dict[str, Pairs]:
-        score, means = analysis["connection_momentum"], analysis["connection_ranking"]
+        score, means = analysis[_MOMENTUM], analysis["connection_ranking"]
         room = {name: int((~drop.kept).sum()) for name, drop in drops.items()}
         total = sum(len(drop.pairs) for drop in drops.values())
         shares = shares_by_momentum({name: means.get(name, 0.0) for name in drops}, room, total)

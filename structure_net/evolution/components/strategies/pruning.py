@@ -229,6 +229,8 @@ class PruningGrowthStrategy(EditingStrategy):
             taken = layers[name].pattern.mask().cpu()
             mine = gone[table.owner[gone] == number]
             taken[table.rows[mine], table.columns[mine]] = False
+            if name not in gradient:  # it was not called
+                continue
             pairs = strongest_free(gradient[name], taken, share)
             if pairs:
                 reason = f"grow {len(pairs)} connections anew where the gradient is largest"

@@ -118,6 +118,29 @@ def test_full_layers_and_dense_layers_are_left_alone() -> None:
     assert _edits(SparseEvolutionaryTraining(0.5), context, {}) == []
 
 
+class _Idle(nn.Module):
+    """One of its layers is never called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        draw = torch.Generator().manual_seed(0)
+        self.used = StandardSparseLayer(4, 3, density=0.5, generator=draw)
+        self.idle = StandardSparseLayer(4, 3, density=0.5, generator=draw)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        out: Tensor = self.used(inputs)
+        return out
+
+
+@pytest.mark.parametrize("strategy", [RigL(), SparseMomentum()], ids=("RigL", "SparseMomentum"))
+def test_a_layer_that_is_not_called_is_left_alone(strategy: DynamicSparseTraining) -> None:
+    inputs = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
+    context = NetworkContext(_Idle(), [(inputs, torch.arange(8) % 3)])
+    system = ComposableEvolutionSystem([ConnectionAnalyzer(), strategy])
+    layers = {edit.layer for _, _, edit in system.propose(context)}
+    assert layers == {"used"}
+
+
 def test_a_layer_keeps_a_connection() -> None:
     context = _context(_layer([[1.0, 0.0], [0.0, 0.0]]))
     assert _edits(SparseEvolutionaryTraining(0.9), context, {}) == []
