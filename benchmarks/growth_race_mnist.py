@@ -118,8 +118,8 @@ _GOALS = (
     "To reach: above 96.6 in at most 1.2 times the seconds of the fixed 64-64 net, and as near its "
     "accuracy as can be. Rows with a schedule change the protocol's rate, and are to be compared "
     "with the fixed net under the same one. Settling: it falls to 0 over the last "
-    f"{100 * SETTLING:g} % of the last epoch, long after the last growth. Warm restarts: a cosine within "
-    "each epoch, so that every growth finds a settled network. Falling: one cosine over all."
+    f"{100 * SETTLING:g} % of the last epoch, long after the last growth. Warm restarts: a cosine "
+    "within each epoch, so that every growth finds a settled network. Falling: one cosine over all."
 )
 
 
