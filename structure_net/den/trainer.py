@@ -218,9 +218,11 @@ class DENTrainer:
 
         Raises:
             CheckpointError: The file is missing, damaged, or holds another kind of network or
-                optimizer.
+                optimizer, or one with other inputs, outputs or task; nothing changes.
         """
-        saved = (read_header(path).optimizer or {}).get("class")
+        header = read_header(path)
+        self._check_recipe(path, (header.metadata or {}).get("recipe"))
+        saved = (header.optimizer or {}).get("class")
         if saved not in {None, type(self.optimizer).__name__}:
             raise CheckpointError(
                 f"'{path}' holds the state of {saved}; the trainer's optimizer is"
@@ -255,6 +257,18 @@ class DENTrainer:
                 said |= {"reason": event.detail["reason"]}
                 sizes = self.network.get_layer_sizes(), self.network.get_num_parameters()
                 self._say(add_event(self.history, record, said, sizes))
+
+    def _check_recipe(self, path: str | Path, recipe: object) -> None:
+        """Hidden sizes may differ; what the trainer's data and loss depend on may not."""
+        if not isinstance(recipe, Mapping):
+            return
+        for name in ("input_size", "output_size", "task_type"):
+            own = getattr(self.network, name)
+            if recipe.get(name) != own:
+                raise CheckpointError(
+                    f"The network of '{path}' has {name} {recipe.get(name)!r}, the trainer's"
+                    f" {own!r}. Make the trainer with a network of the same {name}."
+                )
 
     def _say(self, line: str) -> None:
         if self.verbose:

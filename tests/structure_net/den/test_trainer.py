@@ -125,7 +125,7 @@ def test_a_restart_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
     whole.train(loader(), 6)
     first.train(loader(), 3)
     first.save_checkpoint(tmp_path / "half.pt")
-    other = DENTrainer(DynamicExpandableNetwork(2, 2, [3]), strategy, learning_rate=0.5)
+    other = DENTrainer(DynamicExpandableNetwork(4, 1, [3]), strategy, learning_rate=0.5)
     other.load_checkpoint(tmp_path / "half.pt")
     other.train(loader(), 3)
     inputs, _ = data(2)
@@ -154,6 +154,27 @@ def test_a_checkpoint_of_another_optimizer_is_refused_and_nothing_changes(tmp_pa
     with pytest.raises(CheckpointError, match="AdamW"):
         other.load_checkpoint(tmp_path / "one.pt")
     assert other.network.get_layer_sizes() == [6, 6]
+
+
+@pytest.mark.parametrize(
+    ("other", "why"),
+    [
+        (DynamicExpandableNetwork(5, 2, [6, 6]), "has input_size 4, the trainer's 5"),
+        (DynamicExpandableNetwork(4, 3, [6, 6]), "output_size 2, the trainer's 3"),
+        (
+            DynamicExpandableNetwork(4, 2, [6, 6], task_type="classification"),
+            "task_type 'regression', the trainer's 'classification'",
+        ),
+    ],
+)
+def test_a_checkpoint_for_other_data_is_refused_and_nothing_changes(
+    tmp_path: Path, other: DynamicExpandableNetwork, why: str
+) -> None:
+    DENTrainer(DynamicExpandableNetwork(4, 2, [6, 6])).save_checkpoint(tmp_path / "one.pt")
+    before = {name: value.clone() for name, value in other.state_dict().items()}
+    with pytest.raises(CheckpointError, match=why):
+        DENTrainer(other).load_checkpoint(tmp_path / "one.pt")
+    assert all(torch.equal(before[name], value) for name, value in other.state_dict().items())
 
 
 def test_random_states_come_back_where_they_are_asked_for(tmp_path: Path) -> None:
