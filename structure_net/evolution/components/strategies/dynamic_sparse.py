@@ -18,6 +18,7 @@ from torch import Tensor
 
 from structure_net.core.sparsity import SparseLayer
 from structure_net.core.statistics import sparse_layers
+from structure_net.errors import StructureNetError
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.editing import derived_seed
 from structure_net.evolution.interfaces import EditingStrategy, Proposal
@@ -83,11 +84,22 @@ class DynamicSparseTraining(EditingStrategy):
         return cosine_drop_rate(self.drop_rate, epoch, self.horizon)
 
     def propose(self, context: NetworkContext, analysis: Any) -> list[Proposal]:
-        """For each sparse layer, what goes and then what comes."""
+        """For each sparse layer, what goes and then what comes.
+
+        Raises:
+            StructureNetError: The network has no sparse layer.
+        """
+        layers = sparse_layers(context.network)
+        if not layers:
+            raise StructureNetError(
+                f"{type(self).__name__} moves connections of sparse layers; this"
+                f" {type(context.network).__name__} has none. Make the network with"
+                " create_standard_network, or put sparse layers in."
+            )
         rate = self.rate(context.history.epoch)
         found = {
             name: self._dropped(layer, rate)
-            for name, layer in sparse_layers(context.network).items()
+            for name, layer in layers.items()
             if layer.density < 1 and self._sees(name, analysis)
         }
         drops = {name: drop for name, drop in found.items() if drop.pairs}

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from structure_net.core import SparseConv2d, SparsePattern, StandardSparseLayer
+from structure_net.errors import StructureNetError
 from structure_net.evolution import (
     ComposableEvolutionSystem,
     EpochRecord,
@@ -197,3 +198,10 @@ def test_the_analysis_has_all_connections_of_sparse_layers() -> None:
     assert means == sorted(means, reverse=True)
     with pytest.raises(ValueError, match="max_batches"):
         ConnectionAnalyzer(0)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_network_without_sparse_layers_is_refused(strategy: DynamicSparseTraining) -> None:
+    context = NetworkContext(nn.Sequential(nn.Linear(4, 2)), ())
+    with pytest.raises(StructureNetError, match=r"this Sequential has none\. Make the network"):
+        strategy.propose(context, {"connection_gradient": {}, "connection_momentum": {}})
