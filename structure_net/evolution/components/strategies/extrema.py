@@ -135,7 +135,7 @@ class ExtremaGrowthStrategy(EditingStrategy):
         if not dense:
             return
         context = context.with_example()
-        editable = editable_layers(context)
+        editable = editable_layers(context, sparse_suffices=True)
         for name in dense:
             if name not in editable:
                 continue

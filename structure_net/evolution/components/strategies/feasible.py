@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from structure_net.core.sparsity import SparseLayer
+from structure_net.core.statistics import sparse_layers
 from structure_net.errors import SurgeryError, TraceError
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.editing import derived_seed
@@ -34,17 +35,27 @@ def possible(context: NetworkContext, edit: Edit) -> bool:
     return True
 
 
-def editable_layers(context: NetworkContext) -> Mapping[str, ChannelGroup]:
-    """The layers whose width can be edited, none where the network cannot be traced.
+def editable_layers(
+    context: NetworkContext, *, sparse_suffices: bool = False
+) -> Mapping[str, ChannelGroup]:
+    """The layers whose width can be edited.
 
-    Tracing takes a second, so that it is left to networks with dense layers.
+    Args:
+        context: Its network is traced, which takes a second.
+        sparse_suffices: Whether connections of sparse layers are left to act on: a network that has
+            some and cannot be traced gives no layers then.
+
+    Raises:
+        TraceError: The network cannot be traced, so that there is nothing to act on.
     """
     from structure_net.graph import graph_of
 
     try:
         return graph_of(context.network, context.with_example().example).editable
     except TraceError:
-        return {}
+        if sparse_suffices and sparse_layers(context.network):
+            return {}
+        raise
 
 
 def apart(group: ChannelGroup, others: Iterable[ChannelGroup]) -> bool:

@@ -97,7 +97,8 @@ class HebbianGrowthStrategy(EditingStrategy):
         }
         if not strength:
             return []
-        groups, taken = editable_layers(context), list[ChannelGroup]()
+        groups = editable_layers(context, sparse_suffices=self.pairs > 0)
+        taken: list[ChannelGroup] = []
         found: list[Proposal] = []
         for layer in self._chosen(analysis, strength):
             pairs = tuple((one.kept, one.dropped) for one in alike[layer])

@@ -99,7 +99,8 @@ class InformationFlowGrowthStrategy(EditingStrategy):
             if pairs:
                 yield Proposal(AddConnections(bottleneck.layer, pairs), reason)
         if self.how != "connections":
-            group = editable_layers(context).get(bottleneck.layer)
+            editable = editable_layers(context, sparse_suffices=self.how == "auto")
+            group = editable.get(bottleneck.layer)
             if group is not None:
                 step = group.granularity
                 lacking = min(bottleneck.width - group.size, self.max_neurons_per_expansion)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from structure_net.core.flops import count_flops
 from structure_net.core.statistics import sparse_layers
-from structure_net.errors import StructureNetError, SurgeryError, TraceError
+from structure_net.errors import StructureNetError, SurgeryError
 from structure_net.evolution.components.strategies.budgets import costs_of
 from structure_net.graph.channels import Axis, ChannelGroup, Role
 from structure_net.surgery import apply
@@ -158,15 +158,15 @@ def unit_groups(network: nn.Module, example: Any, *, heads: bool) -> list[Channe
     """The groups whose units (or heads) can be removed, each once, by its first layer.
 
     Of groups that one layer writes (heads and what is in them, both halves of a split) only the
-    first counts: a removal would renumber the others. None where the network cannot be traced. A
-    removal that surgery refuses, or that it would take back, leaves the group out.
+    first counts: a removal would renumber the others. A removal that surgery refuses, or that it
+    would take back, leaves the group out.
+
+    Raises:
+        TraceError: The network cannot be traced.
     """
     from structure_net.graph import graph_of
 
-    try:
-        graph = graph_of(network, example)
-    except TraceError:
-        return []
+    graph = graph_of(network, example)
     twin = twin_of(network)
     found: list[ChannelGroup] = []
     written: set[str] = set()
