@@ -278,6 +278,27 @@ def least_units(
     return _by_candidate(ranked[:low])
 
 
+def costs_without(
+    network: nn.Module,
+    example: Any,
+    candidates: Sequence[Prunable],
+    *,
+    chosen: Mapping[int, Sequence[int]],
+    names: Mapping[str, float],
+) -> dict[str, float]:
+    """What a network costs once some units are gone, with all that reads and writes them.
+
+    Args:
+        network: It is left as it was.
+        example: Inputs.
+        candidates: What may go.
+        chosen: By the index of a candidate, its units; see `least_units`.
+        names: Of a budget.
+    """
+    edits = [candidates[number].removal(units) for number, units in chosen.items()]
+    return costs_of(_without(network, example, edits), example, names)
+
+
 def _ranked(candidates: Sequence[Prunable]) -> list[tuple[int, int]]:
     """Pairs (candidate, unit) from the least worth on, without the best unit of each."""
     pairs = [

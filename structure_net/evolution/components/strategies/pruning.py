@@ -15,6 +15,7 @@ from structure_net.evolution.components.strategies.prunable import (
     ConnectionTable,
     Prunable,
     connection_table,
+    costs_without,
     fewest,
     least_units,
     unit_groups,
@@ -78,7 +79,9 @@ class PruningGrowthStrategy(EditingStrategy):
     worth least, moves to where the gradient is largest, as in `RigL` (GraNet's regeneration).
 
     A budget of latency is measured where the strategy is asked, so that the number of units that go
-    is as repeatable as the clock. For lottery tickets, see `LotteryRewind`.
+    is as repeatable as the clock. Units and heads go with everything that depends on them, so that
+    a removal can save much more than is asked: one that would leave less than half of the budget
+    (of each cost in it) is refused. For lottery tickets, see `LotteryRewind`.
 
     Args:
         budget: What the network may cost; all must hold. Of ``density`` (live over possible
@@ -132,7 +135,9 @@ class PruningGrowthStrategy(EditingStrategy):
         """The removals that the schedule asks for now, then what grows instead.
 
         Raises:
-            StructureNetError: The budget cannot be met, or there is nothing to prune.
+            StructureNetError: The budget cannot be met, or not without going below half of it, or
+                there is nothing to prune.
+            TraceError: Units or heads are to go, and the network cannot be traced.
         """
         epoch = context.history.epoch
         if epoch < self.start:
@@ -251,18 +256,35 @@ class PruningGrowthStrategy(EditingStrategy):
             for group in unit_groups(network, example, heads=self.what == "heads")
             if (scores := worth(group)) is not None
         ]
-        chosen = self._steady(
-            context, "units", lambda: least_units(network, example, candidates, targets=targets)
-        )
-        if chosen is None:
+
+        def choose() -> tuple[dict[int, tuple[int, ...]], dict[str, float]] | None:
+            chosen = least_units(network, example, candidates, targets=targets)
+            if chosen is None:
+                return None
+            return chosen, costs_without(network, example, candidates, chosen=chosen, names=targets)
+
+        found = self._steady(context, "units", choose)
+        if found is None:
             raise self._unreachable(costs)
+        chosen, left = found
+        self._check_left(costs, left)
         return [
             Proposal(
                 candidates[number].removal(units),
-                self._said(len(units), candidates[number].group.units, self.what, targets),
+                self._said(len(units), candidates[number].group.units, self.what, targets)
+                + f" (all removals together: {_change(costs, left)})",
             )
             for number, units in chosen.items()
         ]
+
+    def _check_left(self, costs: Mapping[str, float], left: Mapping[str, float]) -> None:
+        if all(left[name] < value / 2 for name, value in self.budget.items()):
+            wanted = ", ".join(f"{name} {value:.4g}" for name, value in self.budget.items())
+            raise StructureNetError(
+                f"The smallest removal of {self.what} that meets the budget ({wanted}) leaves less"
+                f" than half of it ({_change(costs, left)}). Give a smaller budget, or prune"
+                " something else."
+            )
 
     def _unreachable(self, costs: Mapping[str, float]) -> StructureNetError:
         wanted = ", ".join(f"{name} {value:.4g}" for name, value in self.budget.items())
@@ -275,6 +297,10 @@ class PruningGrowthStrategy(EditingStrategy):
     def _said(self, count: int, of: int, what: str, targets: Mapping[str, float]) -> str:
         wanted = ", ".join(f"{name} {value:.4g}" for name, value in targets.items())
         return f"prune {count} of {of} {what} by {self.score} to {wanted}"
+
+
+def _change(before: Mapping[str, float], after: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {before[name]:.4g} to {value:.4g}" for name, value in after.items())
 
 
 def _last_epoch(context: NetworkContext, component: str, what: What) -> int:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -30,7 +31,7 @@ from structure_net.evolution.components import (
     StandardNetworkTrainer,
 )
 from structure_net.evolution.components.strategies.budgets import sparse_density
-from structure_net.surgery import AddConnections, RemoveConnections, RemoveNeurons
+from structure_net.surgery import AddConnections, RemoveConnections, RemoveNeurons, apply
 from structure_net.testing import check_strategy, example_context
 
 
@@ -252,6 +253,39 @@ def test_heads_of_least_worth_go() -> None:
     assert edit.heads == (2,)
     two = PruningGrowthStrategy({"parameters": before - 61}, what="heads")
     assert len(_edits(two, context)[0].heads) == 2
+
+
+def _stream() -> NetworkContext:
+    """An encoder whose smallest removal of a head halves the stream: 2466 parameters to 994."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layers = {
+            "e": nn.Linear(4, 16),
+            "t": nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, dropout=0.0),
+            "o": nn.Linear(16, 10),
+        }
+        network = nn.Sequential()
+        for name, layer in layers.items():
+            network.add_module(name, layer)
+    return NetworkContext(network, (), example=torch.ones(2, 3, 4))
+
+
+def test_a_removal_that_goes_below_half_of_the_budget_is_refused() -> None:
+    context = _stream()
+    before = network_stats(context.network)["total_parameters"]
+    strategy = PruningGrowthStrategy({"parameters": before - 50}, what="heads")
+    with pytest.raises(StructureNetError, match=rf"less than half of it \(parameters {before} to"):
+        strategy.propose(context, {})
+
+
+def test_the_reason_says_what_the_network_costs_before_and_after() -> None:
+    context = _stream()
+    before = network_stats(context.network)["total_parameters"]
+    (proposal,) = PruningGrowthStrategy({"parameters": 1500}, what="heads").propose(context, {})
+    twin = deepcopy(context.network)
+    apply(twin, proposal.edit, context.example)
+    after = network_stats(twin)["total_parameters"]
+    assert f"parameters {before} to {after}" in proposal.reason
 
 
 def test_pruning_keeps_the_promises_of_a_strategy() -> None:
