@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from structure_net.core.arguments import check_number, check_whole
 from structure_net.core.statistics import network_stats
 from structure_net.den.hidden import HiddenLayer, activation_name, hidden_layers, insertion
-from structure_net.den.layers import DrawnIncoming, ExpandableLinear, check_counts, scheme_for
+from structure_net.den.layers import DrawnIncoming, ExpandableLinear, scheme_for
 from structure_net.errors import CheckpointError
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.editing import Proposal, carry_out
@@ -153,12 +154,12 @@ class DynamicExpandableNetwork(nn.Module):
 
     def width_edit(self, layer_idx: int, num_neurons: int) -> Edit:
         """The edit that `expand_layer_width` carries out."""
-        check_counts(num_neurons=num_neurons)
+        check_whole(1, num_neurons=num_neurons)
         return AddNeurons(self._layer(layer_idx).name, num_neurons)
 
     def depth_edit(self, position: int, num_neurons: int) -> Edit:
         """The edit that `expand_depth` carries out."""
-        check_counts(num_neurons=num_neurons)
+        check_whole(1, num_neurons=num_neurons)
         layers = self.hidden
         if not 0 <= position <= len(layers):
             raise ValueError(f"position must be in 0 to {len(layers)}; got {position}.")
@@ -333,11 +334,15 @@ def _made(activation: Callable[[], nn.Module]) -> nn.Module:
 def _check(
     input_size: int, output_size: int, hidden_sizes: Sequence[int], dropout: float, task: str
 ) -> None:
-    check_counts(input_size=input_size, output_size=output_size)
+    check_whole(1, input_size=input_size, output_size=output_size)
+    given: object = hidden_sizes
+    if not isinstance(given, Collection):
+        raise TypeError(f"hidden_sizes must be a list of whole numbers; got {hidden_sizes!r}.")
     if not len(hidden_sizes):
         raise ValueError("hidden_sizes must hold at least one layer; got none.")
     for size in hidden_sizes:
-        check_counts(**{"each of hidden_sizes": int(size)})
+        check_whole(1, **{"each of hidden_sizes": size})
+    check_number(dropout=dropout)
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be in [0, 1); got {dropout}.")
     if task not in get_args(TaskType):

@@ -9,6 +9,7 @@ from typing import Final, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from structure_net.core.arguments import check_whole
 from structure_net.graph.channels import Fill, Role
 from structure_net.surgery import NEW, Initialiser, Probe, operate
 from structure_net.surgery.initialisers import Newborn
@@ -48,7 +49,7 @@ class ExpandableLinear(nn.Linear):
         scheme: Scheme = "kaiming",
         generator: torch.Generator | None = None,
     ) -> None:
-        check_counts(in_features=in_features, out_features=out_features)
+        check_whole(1, in_features=in_features, out_features=out_features)
         if scheme not in get_args(Scheme):
             raise ValueError(f"scheme must be 'kaiming' or 'xavier'; got {scheme!r}.")
         self.scheme: Scheme = scheme
@@ -74,7 +75,7 @@ class ExpandableLinear(nn.Linear):
         Raises:
             ValueError: ``num_neurons`` is below 1.
         """
-        check_counts(num_neurons=num_neurons)
+        check_whole(1, num_neurons=num_neurons)
         old, new = self.out_features, self.out_features + num_neurons
         source = (*range(old), *[NEW] * num_neurons)
         moves = [MoveAxis("weight", 0, Role.WRITES, source, Fill.RANDOM)]
@@ -91,7 +92,7 @@ class ExpandableLinear(nn.Linear):
         Raises:
             ValueError: ``num_features`` is below 1.
         """
-        check_counts(num_features=num_features)
+        check_whole(1, num_features=num_features)
         source = (*range(self.in_features), *[NEW] * num_features)
         move = MoveAxis("weight", 1, Role.READS, source, Fill.ZERO)
         size = SetAttribute("", "in_features", None, self.in_features + num_features)
@@ -150,17 +151,3 @@ def drawn(shape: tuple[int, ...], scheme: Scheme, generator: torch.Generator) ->
 def scheme_for(activation: nn.Module) -> Scheme:
     """Xavier's rule in front of what saturates on both sides, Kaiming's in front of the rest."""
     return "xavier" if isinstance(activation, _SATURATING) else "kaiming"
-
-
-def check_counts(**counts: object) -> None:
-    """Refuses what is no whole number of 1 or more.
-
-    Raises:
-        TypeError: It is no whole number.
-        ValueError: It is below 1.
-    """
-    for name, count in counts.items():
-        if isinstance(count, bool) or not isinstance(count, int):
-            raise TypeError(f"{name} must be a whole number; got {count!r}.")
-        if count < 1:
-            raise ValueError(f"{name} must be 1 or more; got {count}.")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from numbers import Integral, Real
 from typing import Any, Literal, Self, get_args
 
+from structure_net.core.arguments import check_number, check_whole
 from structure_net.evolution.metrics.performance import PERFORMANCE_MEASURES, check_measures
 
 DivisionStrategy = Literal["gradient_based", "activation_based", "hybrid"]
@@ -58,7 +58,7 @@ class DNMConfiguration:
 
     def __post_init__(self) -> None:
         for name, least in _WHOLE.items():
-            _check_whole(name, getattr(self, name), least)
+            check_whole(least, **{name: getattr(self, name)})
         for name in _AT_LEAST_ZERO:
             _check_number(name, getattr(self, name))
         for name in ("rollback_enabled", "connection_growth"):
@@ -129,15 +129,7 @@ _AT_LEAST_ZERO = (
 )
 
 
-def _check_whole(name: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name} must be a whole number; got {value!r}.")
-    if int(value) < least:
-        raise ValueError(f"{name} must be {least} or more; got {value}.")
-
-
-def _check_number(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number; got {value!r}.")
-    if not 0 <= float(value) < float("inf"):
+def _check_number(name: str, value: float) -> None:
+    check_number(**{name: value})
+    if not 0 <= value < float("inf"):
         raise ValueError(f"{name} must be 0 or more, and finite; got {value}.")

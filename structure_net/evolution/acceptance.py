@@ -11,8 +11,15 @@ from typing import Any, ClassVar, Final, Literal
 import torch
 from torch.optim import Adam
 
+from structure_net.core.arguments import check_number, check_positive, check_whole
 from structure_net.errors import StructureNetError
-from structure_net.evolution.batches import ITERABLE_AGAIN, Batch, forward, random_state_kept
+from structure_net.evolution.batches import (
+    ITERABLE_AGAIN,
+    Batch,
+    forward,
+    loss_of,
+    random_state_kept,
+)
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.measuring import held_out
 
@@ -97,7 +104,8 @@ class Trial(Acceptance):
         learning_rate: Of all forks; None: the optimizer's own, 0.01 for a new one.
 
     Raises:
-        ValueError: ``batches`` is below 1, or ``metric`` unknown.
+        TypeError: A number is none or not whole.
+        ValueError: One is out of range, or ``metric`` is unknown.
     """
 
     batches: int = 20
@@ -107,7 +115,7 @@ class Trial(Acceptance):
     learning_rate: float | None = None
 
     def __post_init__(self) -> None:
-        _check_trial(self.batches, self.metric)
+        _check_trial(self)
 
     def judge(self, context: NetworkContext, grow: Growth) -> Verdict:
         """See `Acceptance.judge`.
@@ -139,7 +147,8 @@ class Tournament(Acceptance):
         largest: At most so many candidates are tried, the first ones.
 
     Raises:
-        ValueError: ``batches`` or ``largest`` is below 1, or ``metric`` unknown.
+        TypeError: A number is none or not whole.
+        ValueError: One is out of range, or ``metric`` is unknown.
     """
 
     compares: ClassVar[bool] = True
@@ -152,9 +161,8 @@ class Tournament(Acceptance):
     largest: int = 8
 
     def __post_init__(self) -> None:
-        _check_trial(self.batches, self.metric)
-        if self.largest < 1:
-            raise ValueError(f"largest must be 1 or more; got {self.largest}.")
+        _check_trial(self)
+        check_whole(1, largest=self.largest)
 
     def judge(self, context: NetworkContext, grow: Growth) -> Verdict:
         """See `Acceptance.judge`: a tournament of one."""
@@ -204,7 +212,7 @@ class _Race:
         network.train()
         for inputs, targets in data:
             optimizer.zero_grad(set_to_none=True)
-            context.loss(forward(network, inputs), targets).backward()
+            loss_of(context.loss, forward(network, inputs), targets).backward()
             optimizer.step()
         return self._score(context)
 
@@ -231,11 +239,15 @@ def _no_worse(grown: float, same: float, rules: Trial | Tournament) -> bool:
     return grown >= same - drop
 
 
-def _check_trial(batches: int, metric: str) -> None:
-    if batches < 1:
-        raise ValueError(f"batches must be 1 or more; got {batches}.")
-    if metric not in {"loss", "accuracy"}:
-        raise ValueError(f"metric must be 'loss' or 'accuracy'; got {metric!r}.")
+def _check_trial(rules: Trial | Tournament) -> None:
+    check_whole(1, batches=rules.batches)
+    check_number(performance_drop_threshold=rules.performance_drop_threshold)
+    if rules.held_out is not None:
+        check_whole(1, held_out=rules.held_out)
+    if rules.learning_rate is not None:
+        check_positive(learning_rate=rules.learning_rate)
+    if rules.metric not in {"loss", "accuracy"}:
+        raise ValueError(f"metric must be 'loss' or 'accuracy'; got {rules.metric!r}.")
 
 
 def _batches(context: NetworkContext, count: int) -> Iterator[Batch]:

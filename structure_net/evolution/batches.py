@@ -47,6 +47,22 @@ def forward(network: nn.Module, inputs: Any) -> Any:
     return call(network, inputs)
 
 
+def loss_of(loss: Loss, output: Any, targets: Any) -> Tensor:
+    """The loss of one batch.
+
+    Raises:
+        TypeError: ``loss`` gives something else than a tensor of one number.
+    """
+    value: object = loss(output, targets)
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        of = f" of shape {tuple(value.shape)}" if isinstance(value, Tensor) else ""
+        raise TypeError(
+            f"loss must give a tensor of one number; got {type(value).__name__}{of}."
+            " Take the mean, as with reduction='mean'."
+        )
+    return value
+
+
 def batches(
     loader: Iterable[Batch], device: torch.device | str, limit: int | None = None
 ) -> Iterator[Batch]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from structure_net.core.arguments import check_optimizer
 from structure_net.evolution.analysis import Lazy
 from structure_net.evolution.batches import (
     ITERABLE_AGAIN,
@@ -80,7 +81,9 @@ class NetworkContext:
             strategy is asked.
 
     Raises:
-        TypeError: ``network`` is no module, or ``data_loader`` cannot be iterated.
+        TypeError: ``network`` is no module, ``data_loader`` cannot be iterated, ``loss`` cannot be
+            called, or ``optimizer`` is none.
+        ValueError: ``device`` needs CUDA, and there is none.
     """
 
     network: nn.Module
@@ -108,6 +111,17 @@ class NetworkContext:
             raise TypeError(
                 "data_loader must be iterable and yield pairs (inputs, targets);"
                 f" got {type(self.data_loader).__name__}."
+            )
+        if not callable(self.loss):
+            raise TypeError(
+                "loss must be a function of output and targets, such as"
+                f" torch.nn.functional.mse_loss; got {self.loss!r}."
+            )
+        check_optimizer(self.optimizer)
+        if torch.device(self.device).type == "cuda" and not torch.cuda.is_available():
+            raise ValueError(
+                f"device is {str(self.device)!r}, and torch finds no CUDA on this machine."
+                " Name another device, such as 'cpu'."
             )
 
     def fork(self) -> Self:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Self
 
+from structure_net.core.arguments import shown
+
 
 @dataclass(frozen=True, slots=True)
 class EpochRecord:
@@ -57,6 +59,30 @@ class EpochRecord:
             "elapsed": self.elapsed,
             "samples": self.samples,
         }
+
+
+def numbers_of(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """What was measured, as plain numbers.
+
+    Raises:
+        TypeError: It is no mapping from names to numbers.
+    """
+    if not isinstance(metrics, Mapping):
+        raise TypeError(
+            "metrics must map names to numbers, such as {'validation_loss': 0.3}; got"
+            f" {shown(metrics)}."
+        )
+    return {name: _number(name, value) for name, value in metrics.items()}
+
+
+def _number(name: str, value: Any) -> float:
+    said = f"The metric {name!r} must be a number; got {shown(value)}."
+    if isinstance(value, str):
+        raise TypeError(said)
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError) as error:  # torch raises the last one
+        raise TypeError(said) from error
 
 
 def _revive(data: dict[str, Any]) -> EpochRecord:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from structure_net.core.arguments import shown
 from structure_net.evolution.analysis import Analysis
 from structure_net.evolution.batches import random_state_kept
 from structure_net.evolution.context import NetworkContext
@@ -57,6 +58,6 @@ def _checked(analyzer: str, found: Any) -> Mapping[str, Any]:
     if not isinstance(found, Mapping):
         raise TypeError(
             f"{analyzer}.analyze must return a mapping of what was found, by key;"
-            f" got {found!s:.80}."
+            f" got {shown(found)}."
         )
     return found

@@ -12,7 +12,14 @@ from torch import Tensor, nn
 
 from structure_net.core.running import evaluating
 from structure_net.errors import StructureNetError
-from structure_net.evolution.batches import ITERABLE_AGAIN, Batch, Loss, batch_length, forward
+from structure_net.evolution.batches import (
+    ITERABLE_AGAIN,
+    Batch,
+    Loss,
+    batch_length,
+    forward,
+    loss_of,
+)
 from structure_net.evolution.context import NetworkContext
 
 
@@ -92,7 +99,7 @@ def measured(network: nn.Module, batches: Iterable[Batch], loss: Loss) -> Score 
     with evaluating(network):
         for inputs, targets in batches:
             output = forward(network, inputs)
-            tally.add(loss(output, targets), output, targets)
+            tally.add(loss_of(loss, output, targets), output, targets)
     if not tally.losses:
         return None
     losses, hits, lengths = tally.read()

@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from structure_net.core.arguments import shown
 from structure_net.evolution.acceptance import Acceptance
 from structure_net.evolution.interfaces import Component
 from structure_net.evolution.triggers import Trigger
@@ -27,7 +28,7 @@ def part_to_dict(part: Part) -> dict[str, Any]:
     if not isinstance(part, Part):
         raise TypeError(
             "A trigger, an acceptance policy, a component or an initialiser can be stored;"
-            f" got {part!r:.80}."
+            f" got {shown(part)}."
         )
     values: dict[str, Any] = {"kind": type(part).__name__}
     for name in _arguments(type(part)):

@@ -24,7 +24,7 @@ from structure_net.evolution.candidates import Candidate, candidates_of
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.editing import uninterrupted
 from structure_net.evolution.events import Event, EventKind, Observer
-from structure_net.evolution.history import EpochRecord
+from structure_net.evolution.history import EpochRecord, numbers_of
 from structure_net.evolution.interfaces import Analyzer, EditingStrategy, GrowthStrategy
 from structure_net.evolution.looking import look
 from structure_net.evolution.memory import AnalysisMemory
@@ -353,7 +353,7 @@ class EvolutionSession:
             epoch=history.epoch + 1,
             iteration=self._context.iteration,
             step=self._step,
-            metrics={name: float(value) for name, value in metrics.items()},
+            metrics=numbers_of(metrics),
             parameters=stats["total_parameters"],
             connections=stats["total_connections"],
             seconds=seconds,

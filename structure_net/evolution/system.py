@@ -10,6 +10,7 @@ from typing import Any, Self
 from torch import nn
 from torch.optim import Optimizer
 
+from structure_net.core.arguments import check_optimizer, check_whole, shown
 from structure_net.core.statistics import network_stats
 from structure_net.errors import TrainingDivergedError
 from structure_net.evolution.acceptance import Acceptance, Always
@@ -76,12 +77,12 @@ class ComposableEvolutionSystem:
         if not isinstance(component, Analyzer | GrowthStrategy | Trainer):
             raise TypeError(
                 "A component is an Analyzer, a GrowthStrategy or a Trainer;"
-                f" got {component!r:.80}. Derive its class from one of them, and pass an instance."
+                f" got {shown(component)}. Derive its class from one of them, and pass an instance."
             )
         for name, value, kind in (("when", when, Trigger), ("whether", whether, Acceptance)):
             if value is not None and not isinstance(value, kind):
                 raise TypeError(
-                    f"`{name}` must be {kind.__name__} or None; got {value!s:.80}."
+                    f"`{name}` must be {kind.__name__} or None; got {shown(value)}."
                     " Pass an instance."
                 )
         if isinstance(component, GrowthStrategy):
@@ -115,13 +116,13 @@ class ComposableEvolutionSystem:
             The evolved copy, with its optimizer, history and journal.
 
         Raises:
-            ValueError: ``num_iterations`` is negative.
+            TypeError: ``num_iterations`` is no whole number.
+            ValueError: It is negative.
             MissingAnalysisError: A strategy needs what no analyzer provides.
             SurgeryError: A strategy proposed an edit that is refused.
             TrainingDivergedError: The loss is not finite.
         """
-        if num_iterations < 0:
-            raise ValueError(f"num_iterations must be 0 or more; got {num_iterations}.")
+        check_whole(0, num_iterations=num_iterations)
         observer = _both(self._on_event, on_event)
         context = context.fork()
         context.network.to(context.device)
@@ -206,7 +207,12 @@ class ComposableEvolutionSystem:
             data_loader: What analyzers look at; needed where one looks at activations.
             validation_loader: What a `Trial` judges by.
             loss: Takes output and targets to a scalar; cross-entropy if None.
+
+        Raises:
+            TypeError: An argument is of the wrong kind.
+            ValueError: ``optimizer`` holds none of the model's parameters.
         """
+        check_optimizer(optimizer, model)
         device = next((parameter.device for parameter in model.parameters()), "cpu")
         context = NetworkContext(
             model,

@@ -14,6 +14,8 @@ from typing import Any, Final, Literal, TypeVar, dataclass_transform
 
 import numpy as np
 
+from structure_net.core.arguments import shown
+
 T = TypeVar("T")
 
 ActivationName = Literal["relu", "gelu", "tanh", "silu", "elu", "leaky_relu", "sigmoid", "identity"]
@@ -55,7 +57,7 @@ def _pairs(what: str, value: Any) -> tuple[tuple[int, int], ...]:
         return tuple((_whole(what, first), _whole(what, second)) for first, second in value)
     except (TypeError, ValueError) as error:
         raise TypeError(
-            f"{what} must be pairs of whole numbers, such as ((0, 3), (1, 3)); got {value!r:.80}."
+            f"{what} must be pairs of whole numbers, such as ((0, 3), (1, 3)); got {shown(value)}."
         ) from error
 
 

@@ -24,6 +24,7 @@ from pydantic import (
     create_model,
 )
 
+from structure_net.core.arguments import shown
 from structure_net.errors import JournalError
 from structure_net.surgery.edits import Edit
 from structure_net.surgery.entries import EditEntry, Entry, EventEntry, WidthChange
@@ -215,7 +216,7 @@ def first_problem(error: ValidationError) -> str:
     elif first["type"] == "missing":
         text = "is missing"
     else:
-        text = f"is wrong: {first['msg']}; got {first['input']!r:.80}"
+        text = f"is wrong: {first['msg']}; got {shown(first['input'])}"
     return f"{place} {text}.{more}"
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from statistics import fmean, pstdev, pvariance
 from typing import Any
 
+from structure_net.core.arguments import check_number, check_whole
 from structure_net.den.core import DynamicExpandableNetwork
-from structure_net.den.growth_strategy.built_in import BuiltInGrowth, check_at_least, largest
+from structure_net.den.growth_strategy.built_in import BuiltInGrowth, largest
 from structure_net.den.growth_strategy.signals import Signals
 
 
@@ -39,6 +40,7 @@ class AdaptiveGrowth(BuiltInGrowth):
         max_layers: No more hidden layers than these.
 
     Raises:
+        TypeError: An argument is no number, or not whole where it counts something.
         ValueError: An argument is out of range.
     """
 
@@ -62,8 +64,8 @@ class AdaptiveGrowth(BuiltInGrowth):
             max_network_size=max_network_size,
             max_layers=max_layers,
         )
-        check_at_least(0, gradient_threshold=gradient_threshold)
-        check_at_least(1, patience=patience, hebbian_window=hebbian_window)
+        check_number(0, gradient_threshold=gradient_threshold)
+        check_whole(1, patience=patience, hebbian_window=hebbian_window)
         self.loss_threshold = loss_threshold
         self.gradient_threshold = gradient_threshold
         self.hebbian_window = hebbian_window

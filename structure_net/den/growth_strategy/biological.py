@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from torch import Tensor
 
+from structure_net.core.arguments import check_number, check_whole
 from structure_net.den.core import DynamicExpandableNetwork
-from structure_net.den.growth_strategy.built_in import BuiltInGrowth, check_at_least, largest
+from structure_net.den.growth_strategy.built_in import BuiltInGrowth, largest
 from structure_net.den.growth_strategy.interface import Action, Metrics
 from structure_net.den.growth_strategy.signals import Signals
 from structure_net.den.measuring import unit_importances
@@ -69,6 +70,7 @@ class BiologicalGrowth(BuiltInGrowth):
         max_energy: No growth at this cost; None for no limit.
 
     Raises:
+        TypeError: An argument is no number, or not whole where it counts something.
         ValueError: An argument is out of range.
     """
 
@@ -97,8 +99,8 @@ class BiologicalGrowth(BuiltInGrowth):
             max_network_size=max_network_size,
             max_layers=max_layers,
         )
-        check_at_least(0, pruning_threshold=pruning_threshold, energy=energy_cost_weight)
-        check_at_least(1, hebbian_window=hebbian_window, min_layer_size=min_layer_size)
+        check_number(0, pruning_threshold=pruning_threshold, energy=energy_cost_weight)
+        check_whole(1, hebbian_window=hebbian_window, min_layer_size=min_layer_size)
         self.activity_threshold = activity_threshold
         self.pruning_threshold = pruning_threshold
         self.energy_cost_weight = energy_cost_weight

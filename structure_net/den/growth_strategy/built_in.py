@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any
 
+from structure_net.core.arguments import check_number, check_whole
 from structure_net.den.core import DynamicExpandableNetwork
 from structure_net.den.growth_strategy.interface import Action, GrowthStrategy, Metrics
 from structure_net.den.growth_strategy.signals import (
@@ -36,6 +37,7 @@ class BuiltInGrowth(GrowthStrategy):
         max_layers: No more hidden layers than these.
 
     Raises:
+        TypeError: An argument is no number, or not whole where it counts something.
         ValueError: An argument is out of range.
     """
 
@@ -49,10 +51,11 @@ class BuiltInGrowth(GrowthStrategy):
         max_network_size: int | None,
         max_layers: int,
     ) -> None:
-        check_at_least(
-            0, patience=patience, cooldown=cooldown, min_delta=min_delta, max_layers=max_layers
-        )
-        check_at_least(1, max_neurons_per_expansion=max_neurons_per_expansion)
+        check_whole(0, patience=patience, cooldown=cooldown, max_layers=max_layers)
+        check_number(0, min_delta=min_delta)
+        check_whole(1, max_neurons_per_expansion=max_neurons_per_expansion)
+        if max_network_size is not None:
+            check_whole(0, max_network_size=max_network_size)
         self.patience = patience
         self.cooldown = cooldown
         self.min_delta = min_delta
@@ -127,17 +130,6 @@ class BuiltInGrowth(GrowthStrategy):
             names, sizes = tuple(one.name for one in layers), tuple(one.size for one in layers)
             return Signals((*earlier, held), tuple(changes), names, sizes)
         return signals_of(metrics, network, epoch=epoch, moments=earlier, changes=changes)
-
-
-def check_at_least(least: float, **values: float) -> None:
-    """Refuses values that are too small.
-
-    Raises:
-        ValueError: One is below ``least``.
-    """
-    for name, value in values.items():
-        if not value >= least:
-            raise ValueError(f"{name} must be {least} or more; got {value}.")
 
 
 def largest(values: dict[str, float], signals: Signals) -> int:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from statistics import fmean
 from typing import Any
 
+from structure_net.core.arguments import check_number, check_whole
 from structure_net.den.core import DynamicExpandableNetwork
-from structure_net.den.growth_strategy.built_in import BuiltInGrowth, check_at_least, largest
+from structure_net.den.growth_strategy.built_in import BuiltInGrowth, largest
 from structure_net.den.growth_strategy.signals import Signals
 
 
@@ -28,6 +29,7 @@ class GradientBasedGrowth(BuiltInGrowth):
         max_network_size: No growth at so many parameters; None for no limit.
 
     Raises:
+        TypeError: An argument is no number, or not whole where it counts something.
         ValueError: An argument is out of range.
     """
 
@@ -50,8 +52,8 @@ class GradientBasedGrowth(BuiltInGrowth):
             max_network_size=max_network_size,
             max_layers=0,
         )
-        check_at_least(0, gradient_threshold=gradient_threshold)
-        check_at_least(1, hebbian_window=hebbian_window)
+        check_number(0, gradient_threshold=gradient_threshold)
+        check_whole(1, hebbian_window=hebbian_window)
         self.gradient_threshold = gradient_threshold
         self.hebbian_window = hebbian_window
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from structure_net.core.arguments import check_number, check_whole
 from structure_net.den.core import DynamicExpandableNetwork
-from structure_net.den.growth_strategy.built_in import BuiltInGrowth, check_at_least
+from structure_net.den.growth_strategy.built_in import BuiltInGrowth
 from structure_net.den.growth_strategy.signals import Signals
 
 
@@ -31,6 +32,7 @@ class LossBasedGrowth(BuiltInGrowth):
         max_layers: No more hidden layers than these.
 
     Raises:
+        TypeError: An argument is no number, or not whole where it counts something.
         ValueError: An argument is out of range.
     """
 
@@ -54,8 +56,8 @@ class LossBasedGrowth(BuiltInGrowth):
             max_network_size=max_network_size,
             max_layers=max_layers,
         )
-        check_at_least(0, width_growth_ratio=width_growth_ratio)
-        check_at_least(1, depth_threshold=depth_threshold)
+        check_number(0, width_growth_ratio=width_growth_ratio)
+        check_whole(1, depth_threshold=depth_threshold)
         self.width_growth_ratio = width_growth_ratio
         self.depth_threshold = depth_threshold
 

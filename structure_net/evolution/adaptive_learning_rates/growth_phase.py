@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from structure_net.core.arguments import check_number, check_positive, check_whole
 from structure_net.evolution.adaptive_learning_rates.rules import Factor, Place, RateRule
 
 
@@ -25,6 +26,7 @@ class GrowthPhaseScheduler(RateRule):
         return_steps: In steps; 0 for a jump.
 
     Raises:
+        TypeError: An argument is no number, or steps are not whole.
         ValueError: An argument is out of range.
     """
 
@@ -40,15 +42,10 @@ class GrowthPhaseScheduler(RateRule):
         warmup_steps: int = 20,
         return_steps: int = 0,
     ) -> None:
-        if not newborn_factor > 0:
-            raise ValueError(f"newborn_factor must be positive; got {newborn_factor}.")
-        if not scaffold_factor >= 0:
-            raise ValueError(f"scaffold_factor must be 0 or more; got {scaffold_factor}.")
-        if growth_steps < 1:
-            raise ValueError(f"growth_steps must be 1 or more; got {growth_steps}.")
-        for name, value in (("warmup_steps", warmup_steps), ("return_steps", return_steps)):
-            if value < 0:
-                raise ValueError(f"{name} must be 0 or more; got {value}.")
+        check_positive(newborn_factor=newborn_factor)
+        check_number(0, scaffold_factor=scaffold_factor)
+        check_whole(1, growth_steps=growth_steps)
+        check_whole(0, warmup_steps=warmup_steps, return_steps=return_steps)
         self.newborn_factor = newborn_factor
         self.scaffold_factor = scaffold_factor
         self.growth_steps = growth_steps

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from structure_net.core.arguments import check_positive
 from structure_net.evolution.adaptive_learning_rates.rules import Factor, Place, RateRule
 
 
@@ -54,6 +55,7 @@ class LayerwiseAdaptiveRates(RateRule):
         largest_trust: The largest trust ratio.
 
     Raises:
+        TypeError: An argument is no number.
         ValueError: An argument is not positive.
     """
 
@@ -66,11 +68,9 @@ class LayerwiseAdaptiveRates(RateRule):
         trust_coefficient: float | None = None,
         largest_trust: float = 10.0,
     ) -> None:
-        for name, value in (("decay", decay), ("largest_trust", largest_trust)):
-            if not value > 0:
-                raise ValueError(f"{name} must be positive; got {value}.")
-        if trust_coefficient is not None and not trust_coefficient > 0:
-            raise ValueError(f"trust_coefficient must be positive; got {trust_coefficient}.")
+        check_positive(decay=decay, largest_trust=largest_trust)
+        if trust_coefficient is not None:
+            check_positive(trust_coefficient=trust_coefficient)
         self.decay = decay
         self.trust_coefficient = trust_coefficient
         self.largest_trust = largest_trust

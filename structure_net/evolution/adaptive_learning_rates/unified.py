@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 from torch.optim import Optimizer
 
+from structure_net.core.arguments import check_optimizer, shown
 from structure_net.evolution.adaptive_learning_rates.attached import AttachedRates
 from structure_net.evolution.adaptive_learning_rates.rules import RateRule
 
@@ -37,7 +38,7 @@ class UnifiedAdaptiveLearning:
         for rule in rules:
             if not isinstance(rule, RateRule):
                 raise TypeError(
-                    f"A rule must be a RateRule; got {rule!r:.80}. Pass instances, one by one:"
+                    f"A rule must be a RateRule; got {shown(rule)}. Pass instances, one by one:"
                     " UnifiedAdaptiveLearning(first, second)."
                 )
         titles = [rule.title for rule in rules]
@@ -55,7 +56,14 @@ class UnifiedAdaptiveLearning:
             model: Names its parameters.
 
         Raises:
-            TypeError: The optimizer takes its steps by the flat gradient of all parameters (LBFGS).
-            ValueError: It has rates attached already.
+            TypeError: An argument is of the wrong kind, or the optimizer takes its steps by the
+                flat gradient of all parameters (LBFGS).
+            ValueError: It has rates attached already, or holds none of the model's parameters.
         """
+        if not isinstance(model, nn.Module) or optimizer is None:
+            raise TypeError(
+                f"attach takes an optimizer and its model; got {shown(optimizer)} and"
+                f" {shown(model)}."
+            )
+        check_optimizer(optimizer, model)
         return AttachedRates(self.rules, optimizer, model)

@@ -12,7 +12,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from structure_net.core.running import evaluating
 from structure_net.evolution.activations import Activation
-from structure_net.evolution.batches import Batch, Loss, batch_length, forward
+from structure_net.evolution.batches import Batch, Loss, batch_length, forward, loss_of
 from structure_net.evolution.reductions.reduction import Reduction, With
 from structure_net.evolution.reductions.values import (
     BatchSeen,
@@ -65,7 +65,7 @@ class Pass:
                     output = forward(self._network, inputs)
                 self.readers = {name: tuple(tracker.readers[name]) for name in tracker.order}
                 if loss is not None and self._differentiated:
-                    self._differentiate(loss(output, targets))
+                    self._differentiate(loss_of(loss, output, targets))
                 seen = BatchSeen(inputs, targets, output, self._now.number, self.readers)
                 with torch.no_grad():
                     for reduction in self._reductions:

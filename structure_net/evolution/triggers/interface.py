@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from numbers import Integral
 from typing import ClassVar
 
+from structure_net.core.arguments import shown
 from structure_net.evolution.history import TrainingHistory
 
 
@@ -129,18 +129,5 @@ def _parts(triggers: tuple[Trigger, ...]) -> tuple[Trigger, ...]:
         raise ValueError("A combination needs at least one trigger; got none.")
     for trigger in triggers:
         if not isinstance(trigger, Trigger):
-            raise TypeError(f"A part of a combination must be a Trigger; got {trigger!r:.80}.")
+            raise TypeError(f"A part of a combination must be a Trigger; got {shown(trigger)}.")
     return triggers
-
-
-def check_whole(name: str, value: object, least: int) -> None:
-    """Refuses what is no whole number of at least ``least``.
-
-    Raises:
-        TypeError: It is no whole number.
-        ValueError: It is too small.
-    """
-    if not isinstance(value, Integral):
-        raise TypeError(f"{name} must be a whole number; got {value!r}.")
-    if int(value) < least:
-        raise ValueError(f"{name} must be {least} or more; got {value}.")

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from structure_net.core.arguments import check_number, check_whole
 from structure_net.errors import MissingAnalysisError
-from structure_net.evolution.triggers.interface import Progress, Trigger, check_whole
+from structure_net.evolution.triggers.interface import Progress, Trigger
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +41,9 @@ class Plateau(Trigger):
     smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        check_whole("patience", self.patience, 1)
+        check_whole(1, patience=self.patience)
         _check_smoothing(self.smoothing)
-        if self.min_delta < 0:
-            raise ValueError(f"min_delta must be 0 or more; got {self.min_delta}.")
+        check_number(0, min_delta=self.min_delta)
         if self.mode not in {"min", "max"}:
             raise ValueError(f"mode must be 'min' or 'max'; got {self.mode!r}.")
 
@@ -148,7 +148,8 @@ class EfficiencyDrop(Trigger):
     metric: str = "train_loss"
 
     def __post_init__(self) -> None:
-        check_whole("window", self.window, 1)
+        check_whole(1, window=self.window)
+        check_number(fraction=self.fraction)
         if not 0 < self.fraction <= 1:
             raise ValueError(f"fraction must be in (0, 1]; got {self.fraction}.")
 
@@ -206,6 +207,7 @@ def _newest(reader: Trigger, progress: Progress, metric: str, smoothing: float) 
 
 
 def _check_smoothing(smoothing: float) -> None:
+    check_number(smoothing=smoothing)
     if not 0 <= smoothing < 1:
         raise ValueError(f"smoothing must be in [0, 1); got {smoothing}.")
 

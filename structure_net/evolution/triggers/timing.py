@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from structure_net.core.arguments import check_whole
 from structure_net.errors import StructureNetError
-from structure_net.evolution.triggers.interface import Progress, Trigger, check_whole
+from structure_net.evolution.triggers.interface import Progress, Trigger
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +24,8 @@ class Cooldown(Trigger):
     steps: int = 0
 
     def __post_init__(self) -> None:
-        check_whole("epochs", self.epochs, 0)
-        check_whole("steps", self.steps, 0)
+        check_whole(0, epochs=self.epochs)
+        check_whole(0, steps=self.steps)
 
     def due(self, progress: Progress) -> str | None:
         """See `Trigger.due`."""
@@ -53,8 +54,8 @@ class EveryNSteps(Trigger):
     every_step: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_whole("n", self.n, 1)
-        check_whole("min_samples", self.min_samples, 0)
+        check_whole(1, n=self.n)
+        check_whole(0, min_samples=self.min_samples)
 
     def due(self, progress: Progress) -> str | None:
         """See `Trigger.due`.
@@ -88,7 +89,7 @@ class EveryNEpochs(Trigger):
     n: int
 
     def __post_init__(self) -> None:
-        check_whole("n", self.n, 1)
+        check_whole(1, n=self.n)
 
     def due(self, progress: Progress) -> str | None:
         """See `Trigger.due`."""
@@ -107,7 +108,7 @@ class MaxEvents(Trigger):
     n: int
 
     def __post_init__(self) -> None:
-        check_whole("n", self.n, 1)
+        check_whole(1, n=self.n)
 
     def due(self, progress: Progress) -> str | None:
         """See `Trigger.due`."""
@@ -129,7 +130,7 @@ class MaxParameters(Trigger):
     limit: int
 
     def __post_init__(self) -> None:
-        check_whole("limit", self.limit, 1)
+        check_whole(1, limit=self.limit)
 
     def due(self, progress: Progress) -> str | None:
         """See `Trigger.due`."""

@@ -1,18 +1,23 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
 from structure_net.core.running import evaluating
+from structure_net.evolution import NetworkContext
 from structure_net.evolution.batches import (
     batch_length,
     batches,
     example_of,
     forward,
+    loss_of,
     number_of_batches,
     to_device,
 )
+from structure_net.evolution.components import StandardNetworkTrainer
 
 
 class Adder(nn.Module):
@@ -96,3 +101,17 @@ def test_the_number_of_batches_is_known_where_the_loader_knows_it() -> None:
     assert number_of_batches([1, 2, 3]) == 3
     assert number_of_batches(iter([1])) is None
     assert number_of_batches(torch.utils.data.DataLoader(Endless())) is None
+
+
+@pytest.mark.parametrize("loss", [lambda y, t: y - t, lambda y, t: float((y - t).sum())])
+def test_a_loss_is_one_number(loss: Any) -> None:
+    with pytest.raises(TypeError, match="loss must give a tensor of one number"):
+        loss_of(loss, torch.zeros(3), torch.zeros(3))
+
+
+def test_the_trainer_refuses_a_loss_for_each_sample() -> None:
+    network = nn.Linear(2, 1)
+    data = [(torch.zeros(4, 2), torch.zeros(4, 1))]
+    context = NetworkContext(network, data, loss=nn.MSELoss(reduction="none"))
+    with pytest.raises(TypeError, match=r"got Tensor of shape \(4, 1\)\. Take the mean"):
+        StandardNetworkTrainer(1).train(context)

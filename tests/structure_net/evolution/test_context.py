@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -99,3 +100,23 @@ def test_a_spent_loader_is_told_what_a_loader_must_be(context: NetworkContext) -
     spent = replace(context, data_loader=iter(()))
     with pytest.raises(ValueError, match="can be iterated again and again"):
         spent.with_example()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"loss": "mse"}, "loss must be a function of output and targets"),
+        ({"optimizer": Adam}, "optimizer must be a torch.optim.Optimizer.* got the class Adam"),
+    ],
+)
+def test_parts_of_the_wrong_kind_are_refused(
+    context: NetworkContext, given: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(TypeError, match=message):
+        replace(context, **given)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_a_device_that_the_machine_lacks_is_refused(context: NetworkContext) -> None:
+    with pytest.raises(ValueError, match="torch finds no CUDA on this machine"):
+        replace(context, device="cuda")

@@ -29,6 +29,7 @@ from structure_net.evolution.components import (
     StandardExtremaAnalyzer,
     StandardNetworkTrainer,
 )
+from structure_net.evolution.history import numbers_of
 from structure_net.surgery import AddConnections, AddNeurons, Edit
 
 
@@ -234,3 +235,38 @@ def test_looking_does_not_change_what_training_sees(context: NetworkContext) -> 
 
     for blind, seeing in zip(trained(), trained(StandardExtremaAnalyzer()), strict=True):
         assert torch.equal(blind, seeing)
+
+
+def test_a_foreign_optimizer_is_refused() -> None:
+    other = torch.optim.SGD(model(1).parameters(), lr=0.1)
+    with pytest.raises(ValueError, match="SGD holds none of the parameters of this Sequential"):
+        ComposableEvolutionSystem().attach(model(), optimizer=other)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [
+        (1.0, r"metrics must map names to numbers.* got 1\.0"),
+        ({"loss": "a"}, "The metric 'loss' must be a number; got 'a'"),
+        ({"loss": "3"}, "The metric 'loss' must be a number; got '3'"),
+        ({"loss": torch.zeros(2)}, "The metric 'loss' must be a number; got tensor"),
+    ],
+)
+def test_metrics_are_numbers_by_name(metrics: Any, message: str) -> None:
+    session = ComposableEvolutionSystem().attach(model())
+    with pytest.raises(TypeError, match=message):
+        session.after_epoch(metrics)
+    assert not session.context.history
+
+
+def test_metrics_may_be_scalars_of_torch() -> None:
+    session = ComposableEvolutionSystem().attach(model())
+    session.after_epoch({"loss": torch.tensor(0.5)})
+    assert numbers_of({"loss": torch.tensor(0.5)}) == {"loss": 0.5}
+    assert session.context.history.series("loss") == (0.5,)
+
+
+@pytest.mark.parametrize("iterations", ["3", 2.0])
+def test_iterations_are_whole(context: NetworkContext, iterations: Any) -> None:
+    with pytest.raises(TypeError, match="num_iterations must be a whole number"):
+        ComposableEvolutionSystem().evolve_network(context, iterations)

@@ -342,7 +342,7 @@ def test_a_trial_within_a_system_decides_what_is_kept(context: NetworkContext) -
         (StandardNetworkTrainer, {}, "pass an instance"),
         (NetworkStatsAnalyzer(), {"when": Cooldown()}, "NetworkStatsAnalyzer is none"),
         (Forgetful(), {"when": 2}, "`when` must be Trigger or None; got 2"),
-        (Forgetful(), {"whether": "x"}, "`whether` must be Acceptance or None; got x"),
+        (Forgetful(), {"whether": "x"}, "`whether` must be Acceptance or None; got 'x'"),
     ],
 )
 def test_what_is_no_component_is_refused(

@@ -208,12 +208,12 @@ def test_a_spent_generator_is_an_error_that_says_so(context: NetworkContext) -> 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"epochs": 0}, "epochs must be positive; got 0"),
+        ({"epochs": 0}, "epochs must be 1 or more; got 0"),
         ({"learning_rate": -1.0}, "learning_rate must be positive; got -1.0"),
         ({"optimizer": "adamax"}, "optimizer must be one of adam, adamw, sgd.*got 'adamax'"),
         ({"schedule": "linear"}, "schedule must be one of cosine, constant"),
         ({"clip_norm": 0.0}, "clip_norm must be positive"),
-        ({"patience": 0}, "patience must be positive"),
+        ({"patience": 0}, "patience must be 1 or more"),
     ],
 )
 def test_impossible_options_are_refused(options: dict[str, Any], message: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypedDict
 import torch
 from torch import Tensor
 
+from structure_net.core.arguments import check_number, check_whole
 from structure_net.core.expansion import (
     DAMPING,
     PlaceMoments,
@@ -123,6 +124,7 @@ class GradientAnalyzer(Analyzer):
         damping: Of the expansion scores: `structure_net.core.expansion.DAMPING`.
 
     Raises:
+        TypeError: An argument is no number, or a count is not whole.
         ValueError: An argument is out of range.
     """
 
@@ -133,11 +135,8 @@ class GradientAnalyzer(Analyzer):
     def __init__(
         self, max_batches: int = 10, *, newborn_for: int = 1, damping: float = DAMPING
     ) -> None:
-        for name, value in (("max_batches", max_batches), ("newborn_for", newborn_for)):
-            if value < 1:
-                raise ValueError(f"{name} must be 1 or more; got {value}.")
-        if not damping >= 0:
-            raise ValueError(f"damping must be 0 or more; got {damping}.")
+        check_whole(1, max_batches=max_batches, newborn_for=newborn_for)
+        check_number(0, damping=damping)
         self.max_batches = max_batches
         self.newborn_for = newborn_for
         self.damping = damping

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from torch import nn
 
+from structure_net.core.arguments import check_number
 from structure_net.core.flops import count_flops
 from structure_net.core.latency import measure_latency
 from structure_net.core.statistics import network_stats, sparse_layers
@@ -45,7 +46,7 @@ def check_budget(budget: Mapping[str, float]) -> dict[str, float]:
     """A budget as it is kept.
 
     Raises:
-        TypeError: It is no mapping.
+        TypeError: It is no mapping, or a value is no number.
         ValueError: It is empty, a name is unknown, or a value is not positive and finite, or a
             density above 1.
     """
@@ -58,6 +59,7 @@ def check_budget(budget: Mapping[str, float]) -> dict[str, float]:
             f"budget must name some of {', '.join(_MEASURES)}; got {', '.join(budget) or 'none'}."
         )
     for name, value in budget.items():
+        check_number(**{f"The budget of {name}": value})
         if not (0 < value < math.inf) or (name == "density" and value > 1):
             most = "in (0, 1]" if name == "density" else "positive and finite"
             raise ValueError(f"The budget of {name} must be {most}; got {value}.")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from structure_net.core.arguments import shown
 from structure_net.core.sparsity import SparseLayer
 from structure_net.core.statistics import sparse_layers
 from structure_net.errors import SurgeryError, TraceError
@@ -98,14 +100,21 @@ def ranked_places(analysis: Any, score: str) -> dict[str, float]:
 
     Raises:
         MissingAnalysisError: No analyzer provides the score.
-        TypeError: It is no mapping.
+        TypeError: It is no mapping, or maps a layer to something else than a number.
     """
     found = analysis[score]
     if not isinstance(found, Mapping):
         raise TypeError(
-            f"A score must map layers to numbers; {score!r} is {found!r:.80}. Name another key of"
+            f"A score must map layers to numbers; {score!r} is {shown(found)}. Name another key of"
             " the analysis, such as 'information_ranking'."
         )
     known = {name: value for name, value in found.items() if not isinstance(value, Unavailable)}
+    for name, value in known.items():
+        if not isinstance(value, Real) and not (isinstance(value, Tensor) and value.numel() == 1):
+            raise TypeError(
+                f"A score must map layers to numbers; {score!r} maps {name!r} to a"
+                f" {type(value).__name__}. Name another key of the analysis, such as"
+                " 'gradient_ranking'."
+            )
     finite = {name: float(value) for name, value in known.items() if math.isfinite(value)}
     return dict(sorted(finite.items(), key=lambda item: -item[1]))

@@ -33,7 +33,8 @@ class HybridGrowthStrategy(EditingStrategy):
         tournament: How candidates are tried; the default `Tournament` if None.
 
     Raises:
-        TypeError: A strategy has no ``propose``: what edits by hand cannot be compared.
+        TypeError: ``strategies`` is no list, or one of them has no ``propose``: what edits by hand
+            cannot be compared.
         ValueError: There are less than two strategies, or the mode is unknown.
     """
 
@@ -44,6 +45,11 @@ class HybridGrowthStrategy(EditingStrategy):
         *,
         tournament: Tournament | None = None,
     ) -> None:
+        if not isinstance(strategies, Sequence):
+            raise TypeError(
+                "strategies must be a list of two strategies or more; got"
+                f" {type(strategies).__name__}."
+            )
         for strategy in strategies:
             if not isinstance(strategy, EditingStrategy):
                 raise TypeError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from structure_net.core.arguments import check_positive, check_whole
 from structure_net.evolution.components.strategies.feasible import (
     apart,
     editable_layers,
@@ -34,6 +35,7 @@ class WidthGrowthStrategy(EditingStrategy):
         initialiser: How the new units begin; `ZeroOutgoing` if None.
 
     Raises:
+        TypeError: A number is none or not whole, or ``initialiser`` is no initialiser.
         ValueError: A number is out of range.
     """
 
@@ -47,12 +49,14 @@ class WidthGrowthStrategy(EditingStrategy):
         max_neurons_per_expansion: int = 64,
         initialiser: Initialiser | None = None,
     ) -> None:
-        counts = {"places": places, "max_neurons_per_expansion": max_neurons_per_expansion}
-        for name, value in counts.items() | {("count", 1 if count is None else count)}:
-            if value < 1:
-                raise ValueError(f"{name} must be 1 or more; got {value}.")
-        if not ratio > 0:
-            raise ValueError(f"ratio must be positive; got {ratio}.")
+        check_whole(1, places=places, max_neurons_per_expansion=max_neurons_per_expansion)
+        check_whole(1, count=1 if count is None else count)
+        check_positive(ratio=ratio)
+        if not isinstance(initialiser, Initialiser | None):
+            raise TypeError(
+                "initialiser must be an Initialiser or None, such as GradMax(); got"
+                f" {initialiser!r}."
+            )
         self.score = score
         self.places = places
         self.count = count

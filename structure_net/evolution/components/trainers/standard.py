@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
-from numbers import Integral, Real
 from typing import Any, Final, Literal
 
 import torch
@@ -14,13 +13,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
+from structure_net.core.arguments import check_positive, check_whole
 from structure_net.errors import TrainingDivergedError
 from structure_net.evolution.adaptive_learning_rates import (
     AttachedRates,
     RateRule,
     UnifiedAdaptiveLearning,
 )
-from structure_net.evolution.batches import ITERABLE_AGAIN, forward, number_of_batches
+from structure_net.evolution.batches import ITERABLE_AGAIN, forward, loss_of, number_of_batches
 from structure_net.evolution.components.trainers.snapshots import Snapshot
 from structure_net.evolution.context import NetworkContext, TrainingHooks
 from structure_net.evolution.events import Event, EventKind
@@ -63,7 +63,8 @@ class StandardNetworkTrainer(Trainer):
 
     Raises:
         ValueError: An argument is out of range or unknown.
-        TypeError: A number is none, or ``epochs`` or ``patience`` is not whole.
+        TypeError: A number is none, ``epochs`` or ``patience`` is not whole, or ``rates`` holds
+            something else than rules.
     """
 
     def __init__(  # noqa: PLR0913 - what a loop consists of, each with a default
@@ -77,13 +78,14 @@ class StandardNetworkTrainer(Trainer):
         rates: UnifiedAdaptiveLearning | RateRule | None = None,
         patience: int | None = None,
     ) -> None:
-        _check_whole(epochs=epochs, patience=patience)
-        _check_positive(learning_rate=learning_rate, clip_norm=clip_norm)
+        check_whole(1, epochs=epochs, patience=1 if patience is None else patience)
+        bounds = {"learning_rate": learning_rate, "clip_norm": clip_norm}
+        check_positive(**{name: one for name, one in bounds.items() if one is not None})
         self.epochs = epochs
         self.learning_rate = learning_rate
         self.clip_norm = clip_norm
         self.patience = patience
-        self.rates = UnifiedAdaptiveLearning(rates) if isinstance(rates, RateRule) else rates
+        self.rates = _rates(rates)
         self._make_optimizer: OptimizerFactory = _choice("optimizer", optimizer, _OPTIMIZERS)
         self._make_schedule: ScheduleFactory = _choice("schedule", schedule, _SCHEDULES)
 
@@ -193,7 +195,7 @@ class _Run:
         optimizer.zero_grad(set_to_none=True)
         with self._precision:
             output = forward(network, inputs)
-            loss = self._context.loss(output, targets)
+            loss = loss_of(self._context.loss, output, targets)
         loss.backward()
         if self._trainer.clip_norm is not None:
             nn.utils.clip_grad_norm_(network.parameters(), self._trainer.clip_norm)
@@ -301,18 +303,12 @@ def _choice(name: str, value: Any, known: Mapping[str, Any]) -> Any:
     return known[value]
 
 
-def _check_whole(**values: object) -> None:
-    for name, value in values.items():
-        if value is not None and not isinstance(value, Integral):
-            raise TypeError(f"{name} must be a whole number; got {value!r}.")
-    _check_positive(**values)
-
-
-def _check_positive(**values: object) -> None:
-    for name, value in values.items():
-        if value is None:
-            continue
-        if not isinstance(value, Real):
-            raise TypeError(f"{name} must be a number; got {value!r}.")
-        if not float(value) > 0:
-            raise ValueError(f"{name} must be positive; got {value}.")
+def _rates(rates: object) -> UnifiedAdaptiveLearning | None:
+    if isinstance(rates, RateRule):
+        return UnifiedAdaptiveLearning(rates)
+    if rates is None or isinstance(rates, UnifiedAdaptiveLearning):
+        return rates
+    raise TypeError(
+        "rates must be a RateRule or UnifiedAdaptiveLearning, such as GrowthPhaseScheduler();"
+        f" got {rates!r}."
+    )

@@ -181,3 +181,12 @@ def test_a_frozen_parameter_stays_where_it_is() -> None:
     UnifiedAdaptiveLearning(LayerwiseAdaptiveRates(decay=0.5)).attach(optimizer, model)
     trained(model, optimizer, 3)
     assert torch.equal(model[0].weight, before)
+
+
+def test_an_optimizer_is_attached_to_its_own_model() -> None:
+    model, other = nn.Linear(2, 3), nn.Linear(2, 3)
+    rates, optimizer = UnifiedAdaptiveLearning(Quarter()), torch.optim.SGD(model.parameters())
+    with pytest.raises(ValueError, match="SGD holds none of the parameters of this Linear"):
+        rates.attach(optimizer, other)
+    with pytest.raises(TypeError, match="attach takes an optimizer and its model; got Linear"):
+        rates.attach(model, optimizer)  # type: ignore[arg-type]

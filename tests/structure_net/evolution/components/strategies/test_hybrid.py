@@ -151,3 +151,8 @@ def test_strategies_that_cannot_be_compared_are_refused() -> None:
         HybridGrowthStrategy([Wanting()])
     with pytest.raises(ValueError, match="mode must be one of priority, vote, tournament"):
         HybridGrowthStrategy([Wanting(), Wanting()], "lottery")  # type: ignore[arg-type] # same
+
+
+def test_one_strategy_without_a_list_is_refused() -> None:
+    with pytest.raises(TypeError, match="must be a list of two strategies or more; got Extrema"):
+        HybridGrowthStrategy(ExtremaGrowthStrategy())  # type: ignore[arg-type]

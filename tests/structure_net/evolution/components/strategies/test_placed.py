@@ -24,6 +24,7 @@ from structure_net.evolution.components import (
     WidthGrowthStrategy,
 )
 from structure_net.evolution.components.analyzers.shortcuts import shortcut_gain
+from structure_net.evolution.components.strategies.feasible import ranked_places
 from structure_net.evolution.interfaces import EditingStrategy
 from structure_net.evolution.metrics import RedundantPair
 from structure_net.surgery import (
@@ -222,3 +223,14 @@ def test_strategies_survive_json(strategy: EditingStrategy) -> None:
 def test_what_makes_no_sense_is_refused(make: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         make()
+
+
+@pytest.mark.parametrize("value", [torch.ones(3), "high", (1.0,)])
+def test_a_score_of_something_else_than_numbers_is_refused(value: object) -> None:
+    with pytest.raises(TypeError, match="'units' maps 'first' to a"):
+        ranked_places({"units": {"first": value}}, "units")
+
+
+def test_scalars_of_torch_rank() -> None:
+    scores = {"a": torch.tensor(1.0), "b": 2.0}
+    assert ranked_places({"score": scores}, "score") == {"b": 2.0, "a": 1.0}
