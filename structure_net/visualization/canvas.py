@@ -67,12 +67,15 @@ def found(analysis: Analysis, key: str) -> Any:
     """The value of ``key``, computed now where it was left for later.
 
     Raises:
-        MissingAnalysisError: There is none; the message names the analyzers' prefix.
+        MissingAnalysisError: There is none; the message lists the keys that there are.
     """
     if key not in analysis:
+        prefix, divided, _ = key.partition("_")
+        adds = f"whose keys begin with '{prefix}_'" if divided else "that provides it"
         raise MissingAnalysisError(
-            f"This picture needs {key!r}, which the analysis lacks. Add the analyzer whose keys"
-            f" begin with '{key.partition('_')[0]}_'."
+            f"This picture needs {key!r}, which the analysis lacks (there is:"
+            f" {', '.join(sorted(analysis)) or 'nothing'}). Add the analyzer {adds}, or name one of"
+            " these where the picture takes a name."
         )
     value = analysis[key]
     return value.get() if isinstance(value, Lazy) else value

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from structure_net.errors import MissingAnalysisError
 from structure_net.evolution.metrics import Unavailable
 from structure_net.surgery import (
     AddConnections,
@@ -80,3 +81,8 @@ def test_what_adds_and_what_takes_away_differ_in_colour() -> None:
 def test_very_many_iterations_are_counted_instead_of_written() -> None:
     edits = [EditEntry(AddNeurons("a", 1), step) for step in range(30)]
     assert {text.get_text() for text in plot_lineage(Journal(edits)).texts} == {"1"}
+
+
+def test_a_measure_that_nothing_provides_is_answered_with_those_there_are() -> None:
+    with pytest.raises(MissingAnalysisError, match=r"needs 'x'.*\(there is: rank\)"):
+        plot_timeline(SERIES, measure="x")
