@@ -94,6 +94,7 @@ def observe_before(model: nn.Module, example: Any) -> Observed:
     except Exception as error:
         # The user's own code ran, which may raise anything; it is told on, not swallowed.
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        said = said if said.endswith((".", "!", "?")) else f"{said}."
         raise SurgeryError(
             f"The model does not run on the example, at {_where(error)}: {said} Pass inputs as the "
             "model takes them, in its dtype: a tensor, a tuple, or a dict of named inputs."
