@@ -133,6 +133,9 @@ class ExtremaAwareSparseLayer(MaskedLayer):
         """The observed units whose largest activation is below ``threshold``: the largest absolute
         one behind tanh and the identity, which are centred at 0 (`largest_activation`).
 
+        It keeps extrema and no slopes: behind a smooth activation (GELU, SiLU) a unit can be
+        silent here that still reacts, which `StandardExtremaAnalyzer` tells apart.
+
         Returns:
             Shape ``(out_features,)``, bool.
         """

@@ -159,7 +159,8 @@ class LightningGrowth(Callback):
             self._growth.close()
 
     def _network(self, pl_module: LightningModule) -> nn.Module:
-        return pl_module.get_submodule(self.network)
+        network: nn.Module = pl_module.get_submodule(self.network)
+        return network
 
     def _validation(self, trainer: Trainer) -> Iterable[Batch] | None:
         loaders = trainer.val_dataloaders
@@ -177,7 +178,7 @@ class LightningGrowth(Callback):
 def _last(trainer: Trainer) -> bool:
     """Whether the epoch that ends is the last one."""
     epochs, steps = trainer.max_epochs, trainer.max_steps
-    return (
+    return bool(
         trainer.should_stop
         or (epochs is not None and epochs != -1 and trainer.current_epoch + 1 >= epochs)
         or (steps != -1 and trainer.global_step >= steps)

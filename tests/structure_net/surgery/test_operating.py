@@ -94,7 +94,7 @@ def test_growth_preserves_the_function_and_attributes_stay_true() -> None:
 
 def test_split_and_double_preserve_the_function() -> None:
     x = inputs()
-    for moves in (split(hidden(), (0, 4), 0.0), double(hidden())):
+    for moves in (split(hidden(), (0, 4)), double(hidden())):
         model = build()
         before = model(x)
         operate(model, moves)
@@ -104,7 +104,7 @@ def test_split_and_double_preserve_the_function() -> None:
 def test_noise_tells_the_copies_apart_and_keeps_the_original() -> None:
     model = build()
     old = model[0].weight.detach().clone()
-    operate(model, split(hidden(), (2,), 0.1))
+    operate(model, split(hidden(), (2,), noise=0.1))
     new = model[0].weight.detach()
     assert torch.equal(new[:6], old)
     assert not torch.equal(new[6], old[2])

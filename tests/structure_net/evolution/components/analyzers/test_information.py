@@ -238,7 +238,7 @@ def test_an_edit_recomputes_the_layers_that_it_touched_and_no_others(
     assert widths == [16, 16, 3]
     assert look() == first
     assert widths == []
-    memory.edited(["layers.1"], ["layers.2"])
+    memory.edited(["layers.1"], ["layers.1", "layers.2"])
     assert look() == first
     assert widths == [16, 3]
 
