@@ -66,22 +66,35 @@ class WidthGrowthStrategy(EditingStrategy):
         self.requires = frozenset({score})
 
     def propose(self, context: NetworkContext, analysis: Any) -> list[Proposal]:
-        """One edit for each of the best places that can be widened."""
+        """One edit for each of the best places that can be widened.
+
+        The reasons name the places with higher scores that were passed over.
+
+        Raises:
+            TraceError: The network cannot be traced, so that nothing can be widened.
+        """
         groups = editable_layers(context)
-        found: list[Proposal] = []
+        found: list[tuple[AddNeurons, str]] = []
         widened: list[ChannelGroup] = []
+        passed: list[str] = []
         for layer, score in ranked_places(analysis, self.score).items():
             if len(found) == self.places:
                 break
             group = groups.get(layer)
-            if group is None or not apart(group, widened):
+            if group is not None and not apart(group, widened):
+                passed.append(f"{layer} is widened with another layer")
                 continue
-            edit = AddNeurons(layer, self._units(group))
-            if possible(context, edit):
-                widened.append(group)
-                reason = f"{self.score} of {score:.3g}, {group.size} units"
-                found.append(Proposal(edit, reason, self.initialiser))
-        return found
+            if group is None or not possible(context, self._edit(layer, group)):
+                passed.append(f"{layer} cannot be widened")
+                continue
+            widened.append(group)
+            reason = f"{self.score} of {score:.3g}, {group.size} units"
+            found.append((self._edit(layer, group), reason))
+        said = f" (passed over: {', '.join(passed)})" if passed else ""
+        return [Proposal(edit, reason + said, self.initialiser) for edit, reason in found]
+
+    def _edit(self, layer: str, group: ChannelGroup) -> AddNeurons:
+        return AddNeurons(layer, self._units(group))
 
     def _units(self, group: ChannelGroup) -> int:
         """How many: whole units of the group, at least one."""

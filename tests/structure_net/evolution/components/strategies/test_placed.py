@@ -72,6 +72,17 @@ def test_width_goes_to_the_best_place_that_can_be_widened(context: NetworkContex
     assert edits(WidthGrowthStrategy("score", count=7), context, SCORES) == [AddNeurons("2", 7)]
 
 
+def test_width_names_the_better_places_that_it_passed_over(context: NetworkContext) -> None:
+    (first,) = WidthGrowthStrategy("score").proposals(context, SCORES)
+    over = "(passed over: missing cannot be widened, 4 cannot be widened)"
+    assert first.reason == f"score of 3, 5 units {over}"
+    (best,) = WidthGrowthStrategy("score").proposals(context, {"score": {"2": 3.0, "4": 1.0}})
+    assert best.reason == "score of 3, 5 units"
+    many = WidthGrowthStrategy("score", places=2)
+    (only,) = many.proposals(context, {"score": {"2": 3.0, "4": 1.0}})
+    assert only.reason == "score of 3, 5 units (passed over: 4 cannot be widened)"
+
+
 @pytest.mark.parametrize("start", [GradMax(2), OptimalUnits(), CopyUnits(), None])
 def test_width_hands_the_way_to_begin_to_surgery_with_a_probe(
     context: NetworkContext, start: Any
