@@ -261,8 +261,9 @@ def test_metrics_are_numbers_by_name(metrics: Any, message: str) -> None:
 
 def test_metrics_may_be_scalars_of_torch() -> None:
     session = ComposableEvolutionSystem().attach(model())
-    session.after_epoch({"loss": torch.tensor(0.5)})
-    assert numbers_of({"loss": torch.tensor(0.5)}) == {"loss": 0.5}
+    metrics: dict[str, Any] = {"loss": torch.tensor(0.5)}
+    session.after_epoch(metrics)
+    assert numbers_of(metrics) == {"loss": 0.5}
     assert session.context.history.series("loss") == (0.5,)
 
 
