@@ -96,7 +96,8 @@ def tell(found: Mapping[str, Any]) -> None:
     show("hybrid bottleneck score", found["performance_bottleneck"], "{:.2f}")
     print("\nwhere each would act first:")
     for key in (key for key in found if key.endswith("_ranking")):
-        layer = next(iter(found[key] or {}), "nowhere")
+        scores = found[key] or {}
+        layer = next((one for one in scores if not isinstance(scores[one], Unavailable)), "nowhere")
         print(f"  {key.removesuffix('_ranking'):<12} {layer}")
 
 

@@ -212,7 +212,7 @@ def plot_rankings(analysis: Analysis, ax: Axes | None = None) -> Axes:
     keys = [one for one in analysis if one.endswith(_END)]
     if not keys:
         found(analysis, f"extrema{_END}")
-    rankings = {one.removesuffix(_END): found(analysis, one) for one in keys}
+    rankings = {one.removesuffix(_END): _scored(found(analysis, one)) for one in keys}
     absent = [name for name, one in rankings.items() if not one]
     rankings = {name: one for name, one in rankings.items() if one}
     layers = _in_order(analysis, [layer for one in rankings.values() for layer in one])
@@ -235,6 +235,12 @@ def plot_rankings(analysis: Analysis, ax: Axes | None = None) -> Axes:
         words = textwrap.fill(f"no order by: {', '.join(absent)}", 13 * max(len(rankings), 4))
         ax.set_xlabel(words, fontsize=SMALL, color=GREY)
     return ax
+
+
+def _scored(ranking: Mapping[str, Any] | None) -> dict[str, float]:
+    """A ranking without the layers that have no score."""
+    pairs = ranking.items() if ranking else ()
+    return {layer: score for layer, score in pairs if not isinstance(score, Unavailable)}
 
 
 def _in_order(analysis: Analysis, layers: Sequence[str]) -> list[str]:

@@ -86,8 +86,9 @@ def _where_to_act(facts: PageFacts) -> str:
     values, rows = facts.values, []
     for key in (one for one in values if one.endswith(_END)):
         topic, ranking = key.removesuffix(_END), values[key]
-        if ranking:
-            first, *others = ranking
+        layers = [layer for layer in ranking or () if not isinstance(ranking[layer], Unavailable)]
+        if layers:
+            first, *others = layers
             rows.append((f"`{topic}`", f"`{first}`", f"{ranking[first]:.3g}", _names(others)))
         else:
             reason = ranking.reason if isinstance(ranking, Unavailable) else "no layer to rank"

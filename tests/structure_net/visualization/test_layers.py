@@ -104,6 +104,12 @@ def test_layers_are_ranked_in_the_order_in_which_they_run() -> None:
     assert rows == ["a", "b"]
 
 
+def test_layers_without_a_score_are_not_ranked() -> None:
+    found = {"one_ranking": {"b": 3.0, "a": Unavailable("no place")}}
+    rows = [label.get_text() for label in plot_rankings(found).get_yticklabels()]
+    assert rows == ["b"]
+
+
 def test_analyzers_that_rank_nothing_are_named() -> None:
     assert "no analyzer ranks any layer" in said(plot_rankings({"one_ranking": {}}))[0]
 

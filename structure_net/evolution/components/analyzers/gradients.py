@@ -96,7 +96,8 @@ class GradientAnalysis(TypedDict):
     ``gradient_expansion``: by layer, for each of its readers, what new units would gain; computed
     when first read. ``gradient_ranking``: where to add a unit first: the layers by the gain of
     their best unit through their best reader, the natural expansion score, in units of the loss;
-    layers without a place are left out. How often it is right: ``docs/growth_location.md``.
+    layers without a place come last, with the reason. How often it is right:
+    ``docs/growth_location.md``.
     """
 
     gradient_norm: Mapping[str, float]
@@ -110,7 +111,7 @@ class GradientAnalysis(TypedDict):
     gradient_diversity: Mapping[str, Measure]
     gradient_newborn: Mapping[str, NewbornShare | Unavailable]
     gradient_expansion: Mapping[str, tuple[PlaceScores, ...] | Unavailable]
-    gradient_ranking: Mapping[str, float]
+    gradient_ranking: Mapping[str, Measure]
 
 
 class GradientAnalyzer(Analyzer):
@@ -178,7 +179,7 @@ class GradientAnalyzer(Analyzer):
             },
             "gradient_newborn": self._newborn(context, seen, owned),
             "gradient_expansion": context.lazy(lambda: self._expansion(seen, natural.get())),
-            "gradient_ranking": context.lazy(lambda: _ranking(natural.get())),
+            "gradient_ranking": context.lazy(lambda: _ranking(seen, natural.get())),
         }
 
     def _natural(self, seen: Observation) -> dict[str, tuple[Tensor, ...]]:
@@ -195,8 +196,7 @@ class GradientAnalyzer(Analyzer):
             name: tuple(map(self._scores, seen.places[name], natural[name]))
             if name in seen.places
             else Unavailable(_WITHOUT_PLACE)
-            for name, layer in seen.layers.items()
-            if layer.readers
+            for name in _read(seen)
         }
 
     def _scores(self, place: PlaceMoments, natural: Tensor) -> PlaceScores:
@@ -294,8 +294,15 @@ def _share(
     return NewbornShare(len(young), len(young) / layer.units, share_of_squares(rows, mask))
 
 
-def _ranking(natural: Mapping[str, tuple[Tensor, ...]]) -> dict[str, float]:
-    best = {
+def _read(seen: Observation) -> list[str]:
+    """The layers whose outputs other layers read."""
+    return [name for name, layer in seen.layers.items() if layer.readers]
+
+
+def _ranking(seen: Observation, natural: Mapping[str, tuple[Tensor, ...]]) -> dict[str, Measure]:
+    best: dict[str, float] = {
         name: max(float(gains[:1].sum()) for gains in places) for name, places in natural.items()
     }
-    return dict(sorted(best.items(), key=lambda item: -item[1]))
+    without = {name: Unavailable(_WITHOUT_PLACE) for name in _read(seen) if name not in best}
+    ranked = sorted(best, key=lambda name: -best[name])
+    return {**{name: best[name] for name in ranked}, **without}

@@ -147,7 +147,12 @@ def test_the_page_says_what_is_not_available_and_why() -> None:
 
 
 def test_an_order_of_layers_that_is_not_there_is_said_with_its_reason() -> None:
-    text = render_page(facts(one_ranking={"b": 2.0, "a": 1.0}, two_ranking=Unavailable("no graph")))
+    text = render_page(
+        facts(
+            one_ranking={"b": 2.0, "a": 1.0, "c": Unavailable("?")},
+            two_ranking=Unavailable("no graph"),
+        )
+    )
     assert "| `one` | `b` | 2 | `a` |" in text
     assert "| `two` | - | - | no graph |" in text
 

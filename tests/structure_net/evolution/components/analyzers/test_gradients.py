@@ -138,7 +138,7 @@ def test_a_bottleneck_of_one_unit_offers_the_largest_gain() -> None:
     assert next(iter(ranking)) == "1"
 
 
-def test_layers_without_a_place_say_so_and_are_not_ranked() -> None:
+def test_layers_without_a_place_say_so_where_others_are_ranked() -> None:
     network = nn.Sequential(
         nn.Conv2d(4, 4, 1, groups=4),
         nn.ReLU(),
@@ -148,7 +148,7 @@ def test_layers_without_a_place_say_so_and_are_not_ranked() -> None:
     )
     found = _analysis(NetworkContext(network.double(), _data(4, 3, 3)))
     assert isinstance(found["gradient_expansion"]["0"], Unavailable)
-    assert found["gradient_ranking"] == {}
+    assert found["gradient_ranking"] == {"0": found["gradient_expansion"]["0"]}
     assert set(found["gradient_cosine"]) == {"0", "2"}
 
 
