@@ -196,7 +196,8 @@ class GradientAnalyzer(Analyzer):
             name: tuple(map(self._scores, seen.places[name], natural[name]))
             if name in seen.places
             else Unavailable(_WITHOUT_PLACE)
-            for name in _read(seen)
+            for name, layer in seen.layers.items()
+            if layer.readers
         }
 
     def _scores(self, place: PlaceMoments, natural: Tensor) -> PlaceScores:
@@ -231,6 +232,12 @@ class GradientAnalyzer(Analyzer):
 _WITHOUT_PLACE = (
     "the layer and its readers are no pair of linear layers or ungrouped convolutions that are"
     " called once each, or a matrix of their inputs has no place in memory"
+)
+
+
+_WITHOUT_READER = (
+    "no layer reads this one directly: it gives the output, or is read behind operations that"
+    " change the place of its units, such as flattening"
 )
 
 
@@ -294,15 +301,14 @@ def _share(
     return NewbornShare(len(young), len(young) / layer.units, share_of_squares(rows, mask))
 
 
-def _read(seen: Observation) -> list[str]:
-    """The layers whose outputs other layers read."""
-    return [name for name, layer in seen.layers.items() if layer.readers]
-
-
 def _ranking(seen: Observation, natural: Mapping[str, tuple[Tensor, ...]]) -> dict[str, Measure]:
     best: dict[str, float] = {
         name: max(float(gains[:1].sum()) for gains in places) for name, places in natural.items()
     }
-    without = {name: Unavailable(_WITHOUT_PLACE) for name in _read(seen) if name not in best}
+    without = {
+        name: Unavailable(_WITHOUT_PLACE if layer.readers else _WITHOUT_READER)
+        for name, layer in seen.layers.items()
+        if name not in best
+    }
     ranked = sorted(best, key=lambda name: -best[name])
     return {**{name: best[name] for name in ranked}, **without}

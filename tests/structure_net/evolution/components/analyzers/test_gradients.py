@@ -121,8 +121,10 @@ def test_expansion_scores_are_those_of_the_places_moments() -> None:
         torch.testing.assert_close(scores.natural, natural_expansion(place).gains)
         assert scores.present > 0
         assert scores.bottleneck > 0
-    ranking = found["gradient_ranking"]
-    assert set(ranking) == {"0", "2"}
+    *_, (last, reason) = found["gradient_ranking"].items()
+    assert last == "4"
+    assert "gives the output" in reason.reason
+    ranking = {name: found["gradient_ranking"][name] for name in ("0", "2")}
     assert list(ranking.values()) == sorted(ranking.values(), reverse=True)
     assert ranking["0"] == float(found["gradient_expansion"]["0"][0].natural[0])
 
@@ -148,7 +150,9 @@ def test_layers_without_a_place_say_so_where_others_are_ranked() -> None:
     )
     found = _analysis(NetworkContext(network.double(), _data(4, 3, 3)))
     assert isinstance(found["gradient_expansion"]["0"], Unavailable)
-    assert found["gradient_ranking"] == {"0": found["gradient_expansion"]["0"]}
+    assert found["gradient_ranking"]["0"] == found["gradient_expansion"]["0"]
+    assert not any(found["gradient_ranking"].values())
+    assert "flattening" in found["gradient_ranking"]["2"].reason
     assert set(found["gradient_cosine"]) == {"0", "2"}
 
 
