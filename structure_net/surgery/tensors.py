@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from structure_net.core.changes import TensorChange
+from structure_net.errors import SurgeryError
 from structure_net.graph.channels import Fill
 from structure_net.surgery.moves import MoveAxis
 from structure_net.surgery.reindex import NEW, Reindex
@@ -92,6 +93,11 @@ def _moved(
 def _mean(out: Tensor, move: MoveAxis, shape: torch.Size, gain: Tensor | None) -> Tensor:
     """The mean of the entries that stay, each times its gain if there is one."""
     kept = [i for i, origin in enumerate(move.source) if origin != NEW]
+    if not kept:
+        raise SurgeryError(
+            f"New entries of '{move.tensor}' are the mean of those that stay, since a normalisation"
+            " reads them, and none stays. Leave one unit at least as it is."
+        )
     stay = out.index_select(move.dim, torch.tensor(kept, device=out.device))
     if gain is not None:
         weights = gain[[move.source[i] for i in kept]]

@@ -356,3 +356,11 @@ def test_what_is_no_edit_is_refused_in_one_line(change: object) -> None:
     for action in (edit, preview):
         with pytest.raises(SurgeryError, match="Apply several edits one by one"):
             action(model, change, x)
+
+
+def test_all_units_behind_a_norm_cannot_be_reset_at_once() -> None:
+    model = nn.Sequential(nn.Linear(4, 6), nn.LayerNorm(6), nn.Linear(6, 3))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(SurgeryError, match="Leave one unit at least as it is"):
+        edit(model, ResetNeurons("0", tuple(range(6))), torch.randn(2, 4))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
