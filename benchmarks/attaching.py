@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -33,8 +35,8 @@ def figures() -> list[Figure]:
         system.add_component(ExtremaGrowthStrategy(), when=never)
         times = interleaved(
             {
-                "bare": lambda: _time(batches, None),
-                "attached": lambda system=system: _time(batches, system),  # type: ignore[misc]
+                "bare": partial(_time, batches, None),
+                "attached": partial(_time, batches, system),
             },
             repeats=5,
         )

@@ -52,8 +52,8 @@ def standard(data: Dataset) -> None:
     print("The standard system, from 5 % of the connections:")
     context = start(data, 0.05)
     evolved = create_standard_evolution_system().evolve_network(context, 5, on_event=report)
-    before = context.network.get_network_stats()["total_connections"]  # type: ignore[operator]
-    after = evolved.network.get_network_stats()["total_connections"]  # type: ignore[operator]
+    before = context.network.get_network_stats()["total_connections"]
+    after = evolved.network.get_network_stats()["total_connections"]
     print(f"  grew from {before} to {after} connections\n")
 
 

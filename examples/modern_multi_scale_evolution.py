@@ -73,7 +73,7 @@ def by_hand(data: Dataset) -> None:
     context = medium_system.evolve_network(context, num_iterations=2)
     context = fine_system.evolve_network(context, num_iterations=1)
 
-    stats = context.network.get_network_stats()  # type: ignore[operator]
+    stats = context.network.get_network_stats()
     score = measured(context.network, data.test.batches(512, device=device), context.loss)
     assert score is not None
     print(f"  {stats['total_connections']} connections, test accuracy {score.accuracy:.3f}")

@@ -82,7 +82,7 @@ class _Counter(TorchDispatchMode):
     def __init__(self) -> None:
         from torch.utils.flop_counter import flop_registry
 
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's
         self.counts: dict[str, int] = {}
         self.positions: dict[str, int] = {}
         self._formulas = flop_registry

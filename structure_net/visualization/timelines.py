@@ -83,7 +83,7 @@ def plot_timeline(
 def _value(table: Any, layer: str) -> float:
     """The number of a layer, NaN where there is none."""
     one = table.get(layer) if isinstance(table, Mapping) else None
-    return float(one) if numbers([one]) else float("nan")  # type: ignore[arg-type]
+    return next(iter(numbers([one])), float("nan"))
 
 
 def _heat(ax: Axes, values: np.ndarray[Any, Any]) -> None:

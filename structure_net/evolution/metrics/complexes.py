@@ -17,12 +17,15 @@ from math import comb
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from structure_net.core.compiling import compiled
 from structure_net.evolution.metrics.libraries import gudhi_part
 from structure_net.evolution.metrics.validity import Unavailable
+
+Integers = npt.NDArray[np.int64]
 
 _PRIME: Final = 2_147_483_647
 """Homology over this field differs from that over the rationals by torsion of this order alone."""
@@ -68,7 +71,7 @@ def flag_betti_numbers(
 
 
 @compiled("boolean(int64[::1], int64[::1])")
-def is_bipartite(starts, neighbours):  # type: ignore[no-untyped-def]
+def is_bipartite(starts: Integers, neighbours: Integers) -> bool:
     """Whether two colours suffice such that no edge joins equal ones; then there is no triangle.
 
     Args:
@@ -97,7 +100,7 @@ def is_bipartite(starts, neighbours):  # type: ignore[no-untyped-def]
 
 
 @compiled("boolean(int64[::1], int64[::1])")
-def has_triangle(starts, following):  # type: ignore[no-untyped-def]
+def has_triangle(starts: Integers, following: Integers) -> bool:
     """Whether three vertices are connected pairwise.
 
     Args:

@@ -37,7 +37,7 @@ _SLIM: Final = 32
 
 
 @compiled("int64(int64[::1], int64)")
-def find(parent, vertex):  # type: ignore[no-untyped-def]
+def find(parent: Integers, vertex: int) -> int:
     """The root of ``vertex``, halving its path."""
     while parent[vertex] != vertex:
         parent[vertex] = parent[parent[vertex]]
@@ -46,7 +46,7 @@ def find(parent, vertex):  # type: ignore[no-untyped-def]
 
 
 @compiled("int64[::1](int64[::1], int64[::1], int64)")
-def kruskal(tails, heads, vertices):  # type: ignore[no-untyped-def]
+def kruskal(tails: Integers, heads: Integers, vertices: int) -> Integers:
     """The positions of the edges that join two components, taking edges in the given order.
 
     Args:
@@ -73,7 +73,7 @@ def kruskal(tails, heads, vertices):  # type: ignore[no-untyped-def]
 
 
 @compiled("int64[::1](float64[:, ::1])", "int64[::1](float32[:, ::1])")
-def prim(weights):  # type: ignore[no-untyped-def]
+def prim(weights: Floats) -> Integers:
     """The edges of a maximum spanning tree of the complete bipartite graph.
 
     Args:
@@ -115,7 +115,9 @@ def prim(weights):  # type: ignore[no-untyped-def]
 
 
 @compiled("int64[::1](int64[::1], int64[::1], int64[::1], int64, int64)")
-def merge_ranks(draws, tails, heads, vertices, merges):  # type: ignore[no-untyped-def]
+def merge_ranks(
+    draws: Integers, tails: Integers, heads: Integers, vertices: int, merges: int
+) -> Integers:
     """The ranks, among the distinct edges of ``draws``, of those that join two components.
 
     Args:
@@ -150,7 +152,7 @@ def merge_ranks(draws, tails, heads, vertices, merges):  # type: ignore[no-untyp
 
 
 @compiled("int64[::1](int64[::1], int64, int64)")
-def dense_merge_ranks(draws, outputs, inputs):  # type: ignore[no-untyped-def]
+def dense_merge_ranks(draws: Integers, outputs: int, inputs: int) -> Integers:
     """`merge_ranks` of the complete bipartite graph, whose edges need not be looked up.
 
     Args:

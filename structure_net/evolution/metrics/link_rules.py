@@ -259,11 +259,11 @@ def _glu(call: Call) -> Trail:
     inputs = call.args[0]
     dim = call.argument("dim", -1) % inputs.dim()
     trail, half = call.trail_of(inputs), inputs.shape[dim] // 2
-    halves = [
-        moved([trail], [inputs.shape], lambda labels, at=at: labels[0].narrow(dim, at, half))  # type: ignore[misc]
-        for at in (0, half)
-    ]
-    return joined([(part, inputs.dim()) for part in halves], inputs.dim())
+
+    def part(start: int) -> Trail:
+        return moved([trail], [inputs.shape], lambda labels: labels[0].narrow(dim, start, half))
+
+    return joined([(part(start), inputs.dim()) for start in (0, half)], inputs.dim())
 
 
 def _attention(call: Call) -> Trail:

@@ -105,7 +105,7 @@ class _Tracker(TorchDispatchMode):
     """
 
     def __init__(self, model: nn.Module) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's
         self.records = LinkRecords()
         self._model = model
         self._trails: dict[_Place, tuple[Trail, int]] = {}
