@@ -8,18 +8,23 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = (
+    "chromadb",
     "gudhi",
+    "h5py",
     "llvmlite",
     "matplotlib",
     "networkx",
     "numba",
     "pandas",
+    "pyarrow",
     "pydantic",
     "rich",
     "scipy",
     "sklearn",
+    "tensorboard",
     "transformers",
     "typer",
+    "wandb",
 )
 
 
