@@ -197,8 +197,10 @@ class AttachedRates:
         overall = 1.0
         for rule in self._rules:
             overall *= self._overall(rule)
+        closure = any(given is not None for given in (*args[1:], kwargs.get("closure")))
         for group, place in self._places():
-            if place.parameter.grad is None:
+            # A closure makes gradients within the step.
+            if place.parameter.grad is None and not (closure and place.parameter.requires_grad):
                 continue
             factor, late = self._local(place)
             if late or isinstance(factor, Tensor) or factor != 1.0:

@@ -36,9 +36,13 @@ class Generations:
         self._known: dict[Tensor, Tensor] = {}
         self._pending: dict[Tensor, int] = {}
         self._span: dict[Tensor, tuple[int, int]] = {}
+        self._waiting: set[Tensor] = set()
         if MEMORY not in optimizer.param_groups[0]:
             self.remember(step=0, births=[0], rules={}, grown=0)
             self._pending = dict.fromkeys(self._parameters(), 1)
+        else:
+            # Those that no step has moved so far, as frozen ones: not born by this attachment.
+            self._waiting = {p for p in self._parameters() if KEY not in optimizer.state.get(p, {})}
 
     @property
     def memory(self) -> Mapping[str, Any]:
@@ -64,13 +68,18 @@ class Generations:
             state = self._optimizer.state.get(parameter, {})
             generation = state.get(KEY)
             if generation is None:
-                # Its first step: a parameter without a gradient takes none.
-                if parameter.grad is not None and parameter not in self._pending:
+                if parameter not in self._pending and self._is_born(parameter):
                     self._pending[parameter] = self._newest(now)
             elif self._known.get(parameter) is not generation:
                 self._note(parameter, state, now)
         if now:
             self._forget_removed()
+
+    def _is_born(self, parameter: Tensor) -> bool:
+        """Whether a parameter without a generation begins now: new ones where they are trained."""
+        if parameter in self._waiting:
+            return parameter.grad is not None
+        return parameter.requires_grad
 
     def _newest(self, now: list[int]) -> int:
         """The number of the generation that is born at this step, the same for all."""
@@ -82,10 +91,11 @@ class Generations:
 
     def _forget_removed(self) -> None:
         held = set(self._parameters())
-        for gone in {*self._known, *self._pending} - held:
+        for gone in {*self._known, *self._pending, *self._waiting} - held:
             self._known.pop(gone, None)
             self._pending.pop(gone, None)
             self._span.pop(gone, None)
+            self._waiting.discard(gone)
 
     def _note(self, parameter: Tensor, state: dict[str, Any], now: list[int]) -> None:
         generation = state[KEY].to(torch.int16)  # loading a state casts it to the parameter's type
@@ -126,6 +136,8 @@ class Generations:
         if parameter in self._pending:
             number = self._pending[parameter]
             return step - births[number - 1], number == 1
+        if parameter not in self._span:  # it takes no steps; as old as the rates
+            return step, True
         least, most = self._span[parameter]
         if least == most:
             return step - births[most - 1], most == 1

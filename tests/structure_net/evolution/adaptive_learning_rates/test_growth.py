@@ -156,9 +156,74 @@ def test_the_parameters_of_an_inserted_layer_are_newborn(kind: str) -> None:
     edit(model, InsertLayer("0"), EXAMPLE, optimizer=optimizer)
     steps(model, optimizer, 1)
     rates = attached.rates()
-    assert [rate.newborn == rate.entries for rate in rates if "inserted" in rate.parameter]
+    inserted = [rate for rate in rates if "inserted" in rate.parameter]
+    assert len(inserted) == 2
+    assert all(rate.newborn == rate.entries for rate in inserted)
     assert all(rate.newborn in (0, rate.entries) for rate in rates)
     assert sum(rate.newborn for rate in rates) > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rates_are_known_before_the_first_step_of_an_inserted_layer(kind: str) -> None:
+    model = network()
+    optimizer = optimizer_of(kind, model)
+    rule = GrowthPhaseScheduler(newborn_factor=2.0, scaffold_factor=0.1, warmup_steps=0)
+    attached = UnifiedAdaptiveLearning(rule).attach(optimizer, model)
+    steps(model, optimizer, 2)
+    optimizer.zero_grad()
+    edit(model, InsertLayer("0"), EXAMPLE, optimizer=optimizer)
+    foreseen = {rate.parameter: rate.effective for rate in attached.rates()}
+    rate = optimizer.param_groups[0]["lr"]
+    for name, (low, high) in foreseen.items():
+        factor = 2.0 if "inserted" in name else 0.1
+        assert low == high == pytest.approx(factor * rate, rel=1e-12)
+    steps(model, optimizer, 1)
+    assert {rate.parameter: rate.effective for rate in attached.rates()} == foreseen
+    assert "inserted" in attached.explain()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_steps_with_a_closure_are_scaled_from_the_first_one_on(kind: str) -> None:
+    model, twin = network(), network()
+    rules = UnifiedAdaptiveLearning(AgeBasedRates(), GrowthPhaseScheduler(warmup_steps=3))
+    for one, by_closure in ((model, True), (twin, False)):
+        optimizer = optimizer_of(kind, one)
+        rules.attach(optimizer, one)
+        for number in range(6):
+            inputs = torch.full((3, 6), 0.1 * number, dtype=torch.float64)
+
+            def made(one: nn.Module = one, inputs: Tensor = inputs) -> Tensor:
+                one.zero_grad()
+                loss: Tensor = (one(inputs) - 1).square().mean()
+                loss.backward()
+                return loss
+
+            if number == 2:
+                one.zero_grad()
+                edit(one, InsertLayer("0"), EXAMPLE, optimizer=optimizer)
+            if by_closure:
+                optimizer.step(made)  # type: ignore[arg-type] # torch wants a float of it
+            else:
+                made()
+                optimizer.step()
+    assert all(map(torch.equal, model.parameters(), twin.parameters()))
+
+
+def test_a_parameter_that_takes_no_steps_is_as_old_as_the_rates() -> None:
+    model = network()
+    model[0].weight.requires_grad_(False)
+    optimizer = optimizer_of("adam", model)
+    rules = UnifiedAdaptiveLearning(GrowthPhaseScheduler())
+    rules.attach(optimizer, model)
+    steps(model, optimizer, 2)
+    saved = deepcopy(optimizer.state_dict())
+    again = optimizer_of("adam", model)
+    again.load_state_dict(saved)
+    resumed = rules.attach(again, model)
+    again.add_param_group({"params": [nn.Parameter(torch.zeros(3), requires_grad=False)]})
+    steps(model, again, 1)
+    assert all(rate.newborn == 0 for rate in resumed.rates())
+    assert all(rate.effective == (0.01, 0.01) for rate in resumed.rates()[:4])
 
 
 def test_new_connections_of_a_sparse_layer_are_newborn() -> None:
