@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
 from structure_net.evolution.acceptance import Acceptance, Tournament
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.interfaces import EditingStrategy, Proposal
+from structure_net.surgery import Initialiser
+from structure_net.surgery.edits import Edit
 
 Mode = Literal["priority", "vote", "tournament"]
 
@@ -88,11 +91,11 @@ class HybridGrowthStrategy(EditingStrategy):
         for strategy in self.strategies:
             name = type(strategy).__name__
             proposals = tuple(
-                Proposal(p.edit, f"{name}: {p.reason}" if p.reason else name)
+                replace(p, reason=f"{name}: {p.reason}" if p.reason else name)
                 for p in strategy.proposals(context, analysis)
             )
-            known = {tuple(p.edit for p in candidate) for candidate in found}
-            repeated = self.mode == "tournament" and tuple(p.edit for p in proposals) in known
+            known = [_asked(candidate) for candidate in found]
+            repeated = self.mode == "tournament" and _asked(proposals) in known
             if proposals and not repeated:
                 found.append(proposals)
         return tuple(found)
@@ -105,8 +108,13 @@ class HybridGrowthStrategy(EditingStrategy):
                 place = _place(proposal)
                 if votes[place] > len(self.strategies) / 2 and place not in elected:
                     said = f"{proposal.reason} ({votes[place]} of {len(self.strategies)} votes)"
-                    elected[place] = Proposal(proposal.edit, said)
+                    elected[place] = replace(proposal, reason=said)
         return list(elected.values())
+
+
+def _asked(proposals: Sequence[Proposal]) -> list[tuple[Edit, Initialiser | None]]:
+    """What is to be done, whatever the reasons."""
+    return [(one.edit, one.initialiser) for one in proposals]
 
 
 def _place(proposal: Proposal) -> tuple[str, str]:

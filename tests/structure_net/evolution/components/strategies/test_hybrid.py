@@ -27,18 +27,28 @@ from structure_net.evolution.components import (
     HybridGrowthStrategy,
     StandardNetworkTrainer,
 )
-from structure_net.surgery import AddNeurons, Edit, RemoveNeurons
+from structure_net.surgery import (
+    AddNeurons,
+    Edit,
+    GradMax,
+    Initialiser,
+    RandomOutgoing,
+    RemoveNeurons,
+)
 
 
 class Wanting(EditingStrategy):
     """Proposes what it is told."""
 
-    def __init__(self, *edits: Edit, reason: str = "told") -> None:
+    def __init__(
+        self, *edits: Edit, reason: str = "told", initialiser: Initialiser | None = None
+    ) -> None:
         self.edits = edits
         self.reason = reason
+        self.initialiser = initialiser
 
     def propose(self, context: NetworkContext, analysis: Any) -> Sequence[Proposal]:
-        return [Proposal(edit, self.reason) for edit in self.edits]
+        return [Proposal(edit, self.reason, self.initialiser) for edit in self.edits]
 
 
 WIDEN, MORE, OTHER = AddNeurons("layers.0", 2), AddNeurons("layers.0", 4), AddNeurons("layers.1", 1)
@@ -117,6 +127,21 @@ def test_nothing_wins_where_every_candidate_does_harm(context: NetworkContext) -
 def test_a_repeated_candidate_is_tried_once(context: NetworkContext) -> None:
     strategy = HybridGrowthStrategy([Wanting(WIDEN), Wanting(WIDEN)], "tournament")
     assert len(strategy.options(context, {})) == 1
+
+
+@pytest.mark.parametrize("mode", ["priority", "vote", "tournament"])
+def test_new_units_begin_as_the_strategy_that_wants_them_says(
+    context: NetworkContext, mode: Any
+) -> None:
+    strategy = HybridGrowthStrategy([Wanting(WIDEN, initialiser=GradMax())] * 2, mode)
+    assert [p.initialiser for p in strategy.proposals(context, {})] == [GradMax()]
+
+
+def test_candidates_that_begin_otherwise_are_all_tried(context: NetworkContext) -> None:
+    begins = [GradMax(), RandomOutgoing(), None]
+    wanted = [Wanting(WIDEN, initialiser=begin) for begin in begins]
+    options = HybridGrowthStrategy(wanted, "tournament").options(context, {})
+    assert [one.initialiser for option in options for one in option] == begins
 
 
 def test_what_each_strategy_requires_is_required(context: NetworkContext) -> None:
