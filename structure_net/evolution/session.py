@@ -24,6 +24,7 @@ from structure_net.evolution.candidates import Candidate, candidates_of
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.editing import uninterrupted
 from structure_net.evolution.events import Event, EventKind, Observer
+from structure_net.evolution.growths import Growths, growers, growth_event, kind_of_growth, lived
 from structure_net.evolution.history import EpochRecord, numbers_of
 from structure_net.evolution.interfaces import Analyzer, EditingStrategy, GrowthStrategy
 from structure_net.evolution.looking import look
@@ -37,9 +38,6 @@ from structure_net.evolution.touching import (
 from structure_net.evolution.triggers import Progress, Trigger
 from structure_net.surgery.entries import OPAQUE, REJECTED, START, EditEntry, EventEntry
 from structure_net.surgery.lineage import architecture
-
-GREW = "grew"
-"""The kind of the journal's event behind each growth: when, and what triggered it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +90,16 @@ class EvolutionSession:
         self._context = replace(context, hooks=hooks, memory=memory)
         self._analyzers = tuple(analyzers)
         self._rules = tuple(rules)
+        self._growers = {
+            id(rule): grower
+            for rule, grower in zip(rules, growers(rule.name for rule in rules), strict=True)
+        }
         self._observer = observer
         self._own_loop = own_loop
         self._in_steps = tuple(r for r in rules if r.when is not None and r.when.in_steps)
         self._step, self._samples = done or (context.history.step, context.history.samples)
         self._clock = perf_counter()
-        self._growth = _last_growth(context)
+        self._lived = lived(context.network, context.journal)
         if not len(context.journal):
             born = architecture(context.network)
             context.journal.append(EventEntry(START, context.iteration, detail=born))
@@ -210,24 +212,29 @@ class EvolutionSession:
         ]
 
     def _due(self, rules: Sequence[Rule]) -> list[tuple[Rule, str]]:
-        progress = self._progress() if any(rule.when for rule in rules) else None
         asked = (
-            (rule, rule.when.due(progress) if rule.when and progress else "") for rule in rules
+            (rule, "" if rule.when is None else rule.when.due(self._progress(rule)))
+            for rule in rules
         )
         return [(rule, reason) for rule, reason in asked if reason is not None]
 
-    def _progress(self) -> Progress:
-        last, seen = self._growth, self._samples
-        if last.edits != len(self._context.journal):
-            self._growth = last = _last_growth(self._context)
+    def _progress(self, rule: Rule) -> Progress:
+        """The progress that the trigger beside a strategy reads."""
+        if self._lived.entries != len(self._context.journal):
+            self._lived = lived(self._context.network, self._context.journal)
+        grew = self._lived.growths
+        own = grew.get(self._growers[id(rule)], Growths())
+        return replace(self._since(own), of_all=self._since(grew[None]))
+
+    def _since(self, last: Growths) -> Progress:
         return Progress(
             self._context.history,
             self._step,
             last.epoch,
             last.step,
             growths=last.count,
-            parameters=last.parameters,
-            samples=None if seen is None or last.samples is None else seen - last.samples,
+            parameters=self._lived.parameters,
+            samples=last.since(self._samples),
         )
 
     def _decide(self, due: Sequence[tuple[Rule, str]]) -> Sequence[Event]:
@@ -327,7 +334,8 @@ class EvolutionSession:
         if events:
             when = {"epoch": context.history.epoch, "step": self._step, "samples": self._samples}
             grew = {**when, "trigger": trigger, **measured}
-            context.journal.append(EventEntry(GREW, context.iteration, rule.name, grew))
+            grower, kind = self._growers[id(rule)], kind_of_growth(new)
+            context.journal.append(growth_event(kind, grower, context.iteration, grew))
         return events
 
     def _reject(
@@ -366,27 +374,6 @@ class EvolutionSession:
         if self._observer is not None:
             self._observer(event)
         return event
-
-
-@dataclass(frozen=True, slots=True)
-class _Growth:
-    """The last growth that the journal knows, and what the network was at ``edits`` entries."""
-
-    edits: int
-    count: int
-    parameters: int
-    epoch: int = 0
-    step: int = 0
-    samples: int | None = 0
-
-
-def _last_growth(context: NetworkContext) -> _Growth:
-    grown, entries = context.journal.events(GREW), len(context.journal)
-    parameters = network_stats(context.network)["total_parameters"]
-    if not grown:
-        return _Growth(entries, 0, parameters)
-    last = grown[-1].detail
-    return _Growth(entries, len(grown), parameters, last["epoch"], last["step"], last["samples"])
 
 
 def _left_out(context: NetworkContext) -> set[int]:

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final, Literal, get_args
 
 from structure_net.core.arguments import shown
 from structure_net.evolution.history import TrainingHistory
 
+Whose = Literal["own", "all"]
+"""Which growths a trigger counts: those of the strategy that it stands beside, or of all."""
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a network stands in its life.
+    """Where a network stands in its life, as the trigger beside one strategy sees it.
+
+    A growth is what a strategy did and kept. What was rejected is none, nor are steps that carry an
+    earlier growth on: the hand-overs by which the copies of split units fade in.
 
     Args:
         history: The epochs so far.
         step: Optimizer steps so far.
-        growth_epoch: Epochs done when it last grew; 0 if it never did.
-        growth_step: Steps taken when it last grew; 0 if it never did.
-        growths: How often it grew.
+        growth_epoch: Epochs done when the strategy last grew the network; 0 if it never did.
+        growth_step: Steps taken then; 0 if it never did.
+        growths: How often it did.
         parameters: Live parameters now.
-        samples: Samples seen since the last growth; None where the loop does not tell.
+        samples: Samples seen since then; None where the loop does not tell.
+        of_all: The same, counted from the growths of all strategies; None where there is only one.
     """
 
     history: TrainingHistory
@@ -31,11 +39,33 @@ class Progress:
     growths: int = 0
     parameters: int = 0
     samples: int | None = None
+    of_all: Progress | None = None
 
     @property
     def epoch(self) -> int:
         """Epochs so far."""
         return self.history.epoch
+
+    def counted(self, of: Whose) -> Progress:
+        """The progress by the growths of the strategy, or of all."""
+        return self if of == "own" or self.of_all is None else self.of_all
+
+
+SINCE: Final[Mapping[Whose, str]] = {
+    "own": "since the last growth",
+    "all": "since the last growth of any strategy",
+}
+"""What a trigger says that it counts from."""
+
+
+def check_whose(of: Whose) -> None:
+    """Refuses what is neither "own" nor "all".
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if of not in get_args(Whose):
+        raise ValueError(f"of must be 'own' or 'all'; got {shown(of)}.")
 
 
 class Trigger(ABC):

@@ -12,7 +12,7 @@ from typing import Literal
 
 from structure_net.core.arguments import check_number, check_whole
 from structure_net.errors import MissingAnalysisError
-from structure_net.evolution.triggers.interface import Progress, Trigger
+from structure_net.evolution.triggers.interface import Progress, Trigger, Whose, check_whose
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,12 @@ class Plateau(Trigger):
         metric: Its name.
         mode: Whether lower is better.
         smoothing: Of the metric, see `smoothed`.
+        of: Whose growth: the strategy's own, or that of "all", so that growth by others is given
+            time to act as well.
 
     Raises:
-        ValueError: ``patience`` is below 1, ``min_delta`` negative, or ``smoothing`` outside
-            [0, 1).
+        ValueError: ``patience`` is below 1, ``min_delta`` negative, ``smoothing`` outside [0, 1),
+            or ``of`` neither.
     """
 
     patience: int = 3
@@ -39,9 +41,11 @@ class Plateau(Trigger):
     metric: str = "validation_loss"
     mode: Literal["min", "max"] = "min"
     smoothing: float = 0.0
+    of: Whose = "own"
 
     def __post_init__(self) -> None:
         check_whole(1, patience=self.patience)
+        check_whose(self.of)
         _check_smoothing(self.smoothing)
         check_number(0, min_delta=self.min_delta)
         if self.mode not in {"min", "max"}:
@@ -53,7 +57,7 @@ class Plateau(Trigger):
         sign = 1.0 if self.mode == "min" else -1.0
         measured = [
             sign * record.metrics[self.metric]
-            for record in progress.history.since(progress.growth_epoch)
+            for record in progress.history.since(progress.counted(self.of).growth_epoch)
             if self.metric in record.metrics
         ]
         values = smoothed(measured, self.smoothing)

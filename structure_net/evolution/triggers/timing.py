@@ -7,33 +7,49 @@ from typing import ClassVar
 
 from structure_net.core.arguments import check_whole
 from structure_net.errors import StructureNetError
-from structure_net.evolution.triggers.interface import Progress, Trigger
+from structure_net.evolution.triggers.interface import (
+    SINCE,
+    Progress,
+    Trigger,
+    Whose,
+    check_whose,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Cooldown(Trigger):
     """Due when at least ``epochs`` epochs and ``steps`` steps have passed since the last growth.
 
-    A network that never grew counts from its birth. Combine it with another trigger by `All`.
+    A strategy that never grew the network counts from its birth. Combine it with another trigger
+    by `All`.
+
+    Args:
+        epochs: Epochs.
+        steps: Steps.
+        of: Whose growth: the strategy's own, so that others do not silence it, or "all", so that
+            no two strategies follow one another sooner.
 
     Raises:
-        ValueError: A number is negative.
+        ValueError: A number is negative, or ``of`` is neither.
     """
 
     epochs: int = 0
     steps: int = 0
+    of: Whose = "own"
 
     def __post_init__(self) -> None:
         check_whole(0, epochs=self.epochs)
         check_whole(0, steps=self.steps)
+        check_whose(self.of)
 
     def due(self, progress: Progress) -> str | None:
         """See `Trigger.due`."""
-        epochs = progress.epoch - progress.growth_epoch
-        steps = progress.step - progress.growth_step
+        counted = progress.counted(self.of)
+        epochs = progress.epoch - counted.growth_epoch
+        steps = progress.step - counted.growth_step
         if epochs < self.epochs or steps < self.steps:
             return None
-        return f"{epochs} epochs and {steps} steps since the last growth"
+        return f"{epochs} epochs and {steps} steps {SINCE[self.of]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +60,21 @@ class EveryNSteps(Trigger):
         n: Steps.
         min_samples: Samples that must have been seen since the last growth. In a loop of one's own
             they are counted where it tells: ``session.after_step(loss, samples=len(inputs))``.
+        of: Whose growth: the strategy's own, or that of "all".
 
     Raises:
-        ValueError: ``n`` is below 1 or ``min_samples`` negative.
+        ValueError: ``n`` is below 1, ``min_samples`` negative, or ``of`` neither.
     """
 
     n: int
     min_samples: int = 0
+    of: Whose = "own"
     every_step: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_whole(1, n=self.n)
         check_whole(0, min_samples=self.min_samples)
+        check_whose(self.of)
 
     def due(self, progress: Progress) -> str | None:
         """See `Trigger.due`.
@@ -67,15 +86,16 @@ class EveryNSteps(Trigger):
             return None
         if not self.min_samples:
             return f"step {progress.step}"
-        if progress.samples is None:
+        samples = progress.counted(self.of).samples
+        if samples is None:
             raise StructureNetError(
                 f"EveryNSteps(min_samples={self.min_samples}) counts samples, of which this loop"
                 " does not tell. Pass them: session.after_step(loss, samples=len(inputs)), or leave"
                 " min_samples out."
             )
-        if progress.samples < self.min_samples:
+        if samples < self.min_samples:
             return None
-        return f"step {progress.step}, {progress.samples:,} samples since the last growth"
+        return f"step {progress.step}, {samples:,} samples {SINCE[self.of]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,22 +119,27 @@ class EveryNEpochs(Trigger):
 
 @dataclass(frozen=True, slots=True)
 class MaxEvents(Trigger):
-    """Due while the network has grown less than ``n`` times. Combine it with others by `All`.
+    """Due while there were less than ``n`` growths. Combine it with others by `All`.
+
+    Args:
+        n: How many.
+        of: Whose growths: the strategy's own, or those of "all".
 
     Raises:
-        ValueError: ``n`` is below 1.
+        ValueError: ``n`` is below 1, or ``of`` is neither.
     """
 
     n: int
+    of: Whose = "own"
 
     def __post_init__(self) -> None:
         check_whole(1, n=self.n)
+        check_whose(self.of)
 
     def due(self, progress: Progress) -> str | None:
         """See `Trigger.due`."""
-        if progress.growths >= self.n:
-            return None
-        return f"growth {progress.growths + 1} of at most {self.n}"
+        growths = progress.counted(self.of).growths
+        return None if growths >= self.n else f"growth {growths + 1} of at most {self.n}"
 
 
 @dataclass(frozen=True, slots=True)

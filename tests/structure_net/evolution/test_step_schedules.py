@@ -22,7 +22,8 @@ from structure_net.evolution.components import (
     SparseEvolutionaryTraining,
     WidthGrowthStrategy,
 )
-from structure_net.evolution.session import GREW, EvolutionSession
+from structure_net.evolution.growths import GREW
+from structure_net.evolution.session import EvolutionSession
 
 
 class Activity(Analyzer):

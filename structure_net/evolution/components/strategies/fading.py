@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from structure_net.evolution.context import NetworkContext
+from structure_net.evolution.growths import GREW
 from structure_net.evolution.interfaces import EditingStrategy, Proposal
-from structure_net.evolution.session import GREW
 from structure_net.surgery.edits import (
     AddNeurons,
     DoubleWidth,
