@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import torch
 from torch import Tensor
 
 from structure_net.core.sparsity import SparsePattern
+
+_PLACES_PER_ENTRY: Final = 32
+"""A byte for each place costs no more memory than the numbers of the chosen ones up to this."""
 
 
 def random_pattern(
@@ -29,10 +34,10 @@ def random_pattern(
     size = shape[0] * shape[1]
     if not 1 <= count <= size:
         raise ValueError(f"count must be in [1, {size}] for a layer of shape {shape}; got {count}.")
-    mask = torch.zeros(shape, dtype=torch.bool)
     rows, columns = _cover(shape, generator)
-    mask[rows[:count], columns[:count]] = True
-    return SparsePattern.from_mask(_filled(mask, count, generator))
+    covered = (rows[:count] * shape[1] + columns[:count]).sort().values
+    keys = _filled(covered, size, count, generator)
+    return SparsePattern(keys // shape[1], keys % shape[1], shape)
 
 
 def random_lines(
@@ -51,11 +56,25 @@ def random_lines(
         Shape ``(lines, width)``, bool.
     """
     mask = torch.zeros(lines, width, dtype=torch.bool)
+    mask[random_places(lines, width, count, generator)] = True
+    return mask
+
+
+def random_places(
+    lines: int, width: int, count: int, generator: torch.Generator | None = None
+) -> tuple[Tensor, Tensor]:
+    """The connections of `random_lines` as places: cost and memory follow their number.
+
+    Returns:
+        The new unit and the unit on the other side of each connection, sorted. Shape ``(n,)`` each,
+        int64.
+    """
     if lines == 0:
-        return mask
-    partner = _integers(width, lines, generator)
-    mask[torch.arange(lines), partner] = True
-    return _filled(mask, min(max(count, lines), lines * width), generator)
+        return torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64)
+    covered = torch.arange(lines) * width + _integers(width, lines, generator)
+    count = min(max(count, lines), lines * width)
+    keys = _filled(covered, lines * width, count, generator)
+    return keys // width, keys % width
 
 
 def _cover(shape: tuple[int, int], generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
@@ -67,22 +86,35 @@ def _cover(shape: tuple[int, int], generator: torch.Generator | None) -> tuple[T
     return (first, second) if shape[0] == larger else (second, first)
 
 
-def _filled(mask: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
-    """``mask`` with entries added, uniformly over the free ones, until ``count`` are set."""
-    missing = count - int(mask.sum())
-    free = mask.numel() - int(mask.sum())
+def _filled(taken: Tensor, size: int, count: int, generator: torch.Generator | None) -> Tensor:
+    """The places ``taken`` of ``size`` and others, uniform over the free ones: ``count`` in all,
+    sorted.
+    """
+    missing, free = count - len(taken), size - len(taken)
     if missing * 2 <= free:
-        return mask | _drawn(mask, missing, generator)
-    return ~_drawn(mask, free - missing, generator)
+        return _drawn(taken, size, count, generator)
+    spared = _drawn(taken, size, len(taken) + free - missing, generator)
+    occupied = torch.ones(size, dtype=torch.bool)
+    occupied[spared] = False
+    occupied[taken] = True
+    return occupied.nonzero().flatten()
 
 
-def _drawn(taken: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
-    """A uniform choice of ``count`` entries that are not ``taken``; collisions draw again."""
-    occupied = taken.flatten().clone()
-    target = int(occupied.sum()) + count
-    while (missing := target - int(occupied.sum())) > 0:
-        occupied[_integers(occupied.numel(), missing, generator)] = True
-    return occupied.view_as(taken) & ~taken
+def _drawn(taken: Tensor, size: int, count: int, generator: torch.Generator | None) -> Tensor:
+    """The sorted places ``taken`` and uniform others, ``count`` in all; collisions draw again.
+
+    The numbers drawn are the same whether a table of all places, which costs less where many are
+    wanted, or a sorted list notes what is taken.
+    """
+    if size > count * _PLACES_PER_ENTRY:
+        while missing := count - len(taken):
+            taken = torch.cat((taken, _integers(size, missing, generator))).unique()
+        return taken
+    occupied = torch.zeros(size, dtype=torch.bool)
+    occupied[taken] = True
+    while missing := count - int(occupied.sum()):
+        occupied[_integers(size, missing, generator)] = True
+    return occupied.nonzero().flatten()
 
 
 def _permutation(size: int, generator: torch.Generator | None) -> Tensor:
