@@ -45,3 +45,19 @@ class RunError(StructureNetError):
 
 class InitialisationError(StructureNetError):
     """A layer's weights cannot be scaled as asked: its output is constant or not finite."""
+
+
+class RecordError(StructureNetError):
+    """A record is of an unknown kind or of a newer version, or a field of it is wrong."""
+
+
+class SpoolError(StructureNetError):
+    """A spool cannot be written, is in use, or is damaged; what was written can be read."""
+
+
+class SeriesError(StructureNetError):
+    """A file of time series cannot be written or read, or holds no such table or column."""
+
+
+class SearchError(StructureNetError):
+    """An index of experiments cannot be used as asked, or an experiment cannot be read."""

@@ -1,0 +1,122 @@
+"""Files beside a spool, each under the SHA-256 of its bytes: written once, whole or not at all.
+
+``blobs/9f/9f86d0...``: the first two digits are a folder. A blob is on the disk, its name included,
+before anything refers to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from structure_net.errors import SpoolError
+
+_CHUNK: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A file that is kept.
+
+    Args:
+        digest: The SHA-256 of its bytes, in hexadecimal digits.
+        size: Bytes.
+        path: Where it lies.
+    """
+
+    digest: str
+    size: int
+    path: Path
+
+
+def blob_path(folder: str | Path, digest: str) -> Path:
+    """Where the spool in ``folder`` keeps the bytes with this SHA-256."""
+    return Path(folder) / "blobs" / digest[:2] / digest
+
+
+def put_blob(folder: str | Path, content: bytes | Path) -> Blob:
+    """Keeps bytes, or a copy of a file; what is there already is not written again.
+
+    Raises:
+        SpoolError: The disk is full or the folder cannot be written; nothing is left of it.
+        OSError: The file cannot be read.
+    """
+    digest, size = _measured(content)
+    target = blob_path(folder, digest)
+    if target.is_file() and target.stat().st_size == size:
+        return Blob(digest, size, target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _write(content, target)
+    except OSError as error:
+        raise SpoolError(
+            f"{target} cannot be written: {error.strerror or error}. What was written before can "
+            "be read. Free some space, then go on."
+        ) from error
+    return Blob(digest, size, target)
+
+
+def check_blob(folder: str | Path, digest: str) -> Blob:
+    """Reads a blob through.
+
+    Raises:
+        SpoolError: It is missing, or its bytes are not those that were kept.
+    """
+    path = blob_path(folder, digest)
+    if not path.is_file():
+        raise SpoolError(f"{path} is missing.")
+    found, size = _measured(path)
+    if found != digest:
+        raise SpoolError(f"{path} is damaged: the SHA-256 of its {size} bytes is {found}.")
+    return Blob(digest, size, path)
+
+
+def _chunks(content: bytes | Path) -> Iterator[bytes]:
+    if isinstance(content, bytes):
+        yield content
+        return
+    with content.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            yield chunk
+
+
+def _measured(content: bytes | Path) -> tuple[str, int]:
+    digest, size = hashlib.sha256(), 0
+    for chunk in _chunks(content):
+        digest.update(chunk)
+        size += len(chunk)
+    return digest.hexdigest(), size
+
+
+def _write(content: bytes | Path, target: Path) -> None:
+    descriptor, draft = tempfile.mkstemp(prefix=".", dir=target.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            for chunk in _chunks(content):
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(draft).chmod(0o444)
+        Path(draft).replace(target)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise
+    for folder in (target.parent, target.parent.parent, target.parent.parent.parent):
+        flush_folder(folder)
+
+
+def flush_folder(folder: Path) -> None:
+    """Brings the names in a folder to the disk, where the system can."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # Windows cannot open a folder, and flushes it itself
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,54 @@
+"""One writer: a lock that dies with its process, and files that forked processes let go of."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from structure_net.errors import SpoolError
+
+_HELD: Final[set[int]] = set()
+
+
+def lock(descriptor: int, path: Path) -> None:
+    """Takes the lock of an open file, until `release`.
+
+    It is the kernel's, so that a killed process holds none, and a forked process lets go of the
+    file, so that it does not keep the lock of a parent that is gone. Windows has no lock of this
+    kind: there, two writers are not told apart.
+
+    Raises:
+        SpoolError: Another process, or another spool of this one, holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise SpoolError(
+            f"{path} is being written by another program (a run that still goes on, say). "
+            "Wait until it is over; reading needs no lock."
+        ) from None
+    _watch_forks()
+    _HELD.add(descriptor)
+
+
+def release(descriptor: int) -> None:
+    """Closes an open file, and with it its lock."""
+    _HELD.discard(descriptor)
+    os.close(descriptor)
+
+
+@cache
+def _watch_forks() -> None:
+    os.register_at_fork(after_in_child=_let_go)
+
+
+def _let_go() -> None:
+    for descriptor in _HELD:
+        os.close(descriptor)
+    _HELD.clear()

@@ -1,0 +1,197 @@
+"""Reading a spool: lazily, from any record on, while it is written.
+
+Readers need no lock: a line is whole once its end is there, and what stands before it never
+changes. The unfinished line of a writer at work is not read.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from structure_net.errors import SpoolError
+from structure_net.logging.lines import Stored, parse_line, seq_of
+
+SPOOL: Final = "records.jsonl"
+"""The name of the file that holds a spool's records."""
+
+_BLOCK: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Something wrong with a spool.
+
+    Args:
+        path: The file.
+        line: The line, from 1.
+        what: What is wrong with it.
+    """
+
+    path: Path
+    line: int
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.path}, line {self.line}: {self.what}"
+
+
+OnDamage = Callable[[Damage], None]
+
+
+def spool_file(folder: str | Path) -> Path:
+    """The file of the spool in ``folder``.
+
+    Raises:
+        SpoolError: There is none.
+    """
+    path = Path(folder) / SPOOL
+    if not path.is_file():
+        raise SpoolError(f"{folder} holds no {SPOOL}, so it is no spool. Name a run's folder.")
+    return path
+
+
+def read(
+    folder: str | Path, after: int = 0, *, on_damage: OnDamage | None = None
+) -> Iterator[Stored]:
+    """The records of a spool in order, one at a time; a record is found in logarithmic time.
+
+    Args:
+        folder: The spool's.
+        after: Only what has a higher number.
+        on_damage: Is told of every damaged or missing line, which is then left out.
+
+    Raises:
+        SpoolError: There is no spool, or, without ``on_damage``, a line is damaged or missing.
+    """
+    path = spool_file(folder)
+    tell = on_damage or _refuse
+    with path.open("rb") as file:
+        place = _place_after(file, after)
+        file.seek(place)
+        yield from _checked(path, file, place, after, tell)
+
+
+def _refuse(damage: Damage) -> None:
+    raise SpoolError(
+        f"{damage}. The other records can be read: `structure-net validate` lists what is wrong, "
+        "and `read(..., on_damage=...)` leaves it out."
+    )
+
+
+def _checked(
+    path: Path, file: BinaryIO, place: int, after: int, tell: OnDamage
+) -> Iterator[Stored]:
+    """The good lines with a number above ``after``; bad lines and gaps are told of."""
+    last = after
+    bad: list[tuple[int, str]] = []
+    for line in file:
+        if not line.endswith(b"\n"):
+            return  # its writer is not done with it; nothing can stand behind it
+        found = parse_line(line[:-1])
+        if isinstance(found, str):
+            bad.append((place, f"the record is damaged: {found}"))
+        elif found.seq <= after:
+            bad.clear()
+        else:
+            gap = _gap(last, found.seq, len(bad))
+            _tell(path, bad if gap is None else [*bad, (place, gap)], tell)
+            bad.clear()
+            if found.seq > last:
+                last = found.seq
+                yield found
+        place += len(line)
+    _tell(path, bad, tell)
+
+
+def _gap(last: int, seq: int, bad: int) -> str | None:
+    """What is wrong with a record's number behind record ``last`` and ``bad`` damaged lines."""
+    if seq <= last:
+        return f"record {seq} stands behind record {last}"
+    if bad or seq == last + 1:
+        return None
+    missing = f"record {last + 1}" if seq == last + 2 else f"records {last + 1} to {seq - 1}"
+    return f"{missing} should stand before record {seq}"
+
+
+def _tell(path: Path, problems: list[tuple[int, str]], tell: OnDamage) -> None:
+    for place, what in problems:
+        tell(Damage(path, _line_number(path, place), what))
+
+
+def _line_number(path: Path, place: int) -> int:
+    """The number of the line that begins at byte ``place``, from 1."""
+    number, left = 1, place
+    with path.open("rb") as file:
+        while left > 0 and (block := file.read(min(_BLOCK, left))):
+            number += block.count(b"\n")
+            left -= len(block)
+    return number
+
+
+def _place_after(file: BinaryIO, after: int) -> int:
+    """Where to begin to read: the start of a line at or before the first record above ``after``."""
+    low, high = 0, file.seek(0, os.SEEK_END)
+    while after and high - low > _BLOCK:
+        middle = (low + high) // 2
+        start, seq = _next_number(file, middle, high)
+        if seq is None or seq > after:
+            high = middle
+        else:
+            low = start
+    return low
+
+
+def _next_number(file: BinaryIO, place: int, end: int) -> tuple[int, int | None]:
+    """The first line that begins behind ``place`` and has a number: its start and the number."""
+    file.seek(place)
+    start = place + len(file.readline())
+    while start < end and (line := file.readline()):
+        if (seq := seq_of(line)) is not None:
+            return start, seq
+        start += len(line)
+    return start, None
+
+
+def current(folder: str | Path, after: int = 0) -> Iterator[Stored]:
+    """The records that stand: without those that a resumed run superseded.
+
+    What stands is decided when the first record is asked for.
+
+    Args:
+        folder: The spool's.
+        after: Only what has a higher number.
+
+    Raises:
+        SpoolError: There is no spool, or a line is damaged or missing.
+    """
+    gone = superseded(folder)
+    starts = [one.start for one in gone]
+    for stored in read(folder, after):
+        place = bisect_right(starts, stored.seq) - 1
+        if place < 0 or stored.seq not in gone[place]:
+            yield stored
+
+
+def superseded(folder: str | Path) -> tuple[range, ...]:
+    """The numbers of the records that resumed runs superseded, in order and apart.
+
+    Raises:
+        SpoolError: There is no spool.
+    """
+    found: list[range] = []
+    with spool_file(folder).open("rb") as file:
+        for line in file:
+            if b'"kind":"resumed"' not in line[:200]:
+                continue
+            stored = parse_line(line.rstrip(b"\n"))
+            if isinstance(stored, Stored) and stored.kind == "resumed":
+                first = int(stored.data["after"]) + 1
+                while found and found[-1].stop >= first:
+                    first = min(first, found.pop().start)
+                found.append(range(first, stored.seq))
+    return tuple(found)

@@ -1,0 +1,219 @@
+"""The spool: one append-only file of records for each run, which is the truth about it.
+
+A record is handed to the operating system, whole or not at all, before `Spool.append` returns: a
+killed process loses nothing of it. When it is on the disk, so that a power cut loses nothing
+either, is the caller's choice: ``durable="record"`` waits for each; ``durable="group"`` lets the
+disk lag behind by at most 256 records, and asks it to write at most 25 ms after the first of them.
+`Spool.flush` waits for all.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Self
+
+from structure_net.errors import SpoolError
+from structure_net.logging.blobs import Blob, flush_folder, put_blob
+from structure_net.logging.lines import Stored, line_of, stored_from
+from structure_net.logging.locking import lock, release
+from structure_net.logging.mending import Torn, mend
+from structure_net.logging.reading import SPOOL
+from structure_net.logging.syncing import GroupSync, to_disk
+
+if TYPE_CHECKING:
+    from structure_net.logging.records import RecordModel
+
+Durable = Literal["record", "group"]
+
+
+class Spool:
+    """The one writer of the spool in a folder; any number of others may read it meanwhile.
+
+    What a killed writer left unfinished is cut off when the spool is opened; `torn` tells.
+
+    Args:
+        folder: Is made if it does not exist. The file in it is ``records.jsonl``.
+        durable: When a record is on the disk; see the module.
+
+    Raises:
+        SpoolError: Another process writes to it, it is damaged beyond its end, or it cannot be
+            written.
+    """
+
+    def __init__(self, folder: str | Path, *, durable: Durable = "group") -> None:
+        if durable not in ("record", "group"):
+            raise ValueError(f"durable must be 'record' or 'group'; got {durable!r}.")
+        self.folder = Path(folder)
+        self._path = self.folder / SPOOL
+        self._broken: str | None = None
+        self._line = b""
+        self._end = (0, 0)
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._descriptor = _opened(self._path)
+        except OSError as error:
+            raise self._refused(error) from error
+        try:
+            lock(self._descriptor, self._path)
+            end = mend(self._descriptor, self.folder)
+            self._sync()
+            flush_folder(self.folder)
+        except OSError as error:
+            release(self._descriptor)
+            raise self._refused(error) from error
+        except SpoolError:
+            release(self._descriptor)
+            raise
+        self._end, self.torn = (end.size, end.last), end.torn
+        self._group = GroupSync(self._sync, end.last) if durable == "group" else None
+
+    torn: Torn | None
+    """What was cut off when it was opened; None for nothing."""
+
+    @property
+    def last(self) -> int:
+        """The number of the last record, 0 where there is none."""
+        return self._end[1]
+
+    @property
+    def acknowledged(self) -> int:
+        """The number of the last record that is on the disk."""
+        return self.last if self._group is None else self._group.synced
+
+    def append(self, record: RecordModel) -> Stored:
+        """Writes a record.
+
+        Returns:
+            The record with its number and time.
+
+        Raises:
+            SpoolError: It cannot be written: the disk is full, say. It has no number then, what was
+                written before can be read, and a later call may succeed if the cause is gone.
+        """
+        self._check()
+        with self._lock:
+            self._check()
+            self._settle()
+            time = datetime.now(UTC).isoformat(timespec="microseconds")
+            stored = stored_from(self.last + 1, time, record)
+            self._write(line_of(stored))
+            self._durable()
+            return stored
+
+    def put(self, content: bytes | Path) -> Blob:
+        """Keeps bytes, or a copy of a file, beside the records; see `put_blob`."""
+        return put_blob(self.folder, content)
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Waits until every record is on the disk; False where ``timeout`` seconds were too few.
+
+        Raises:
+            SpoolError: The disk refuses them.
+        """
+        with self._lock:
+            self._check()
+        try:
+            return True if self._group is None else self._group.flush(timeout)
+        except OSError as error:
+            raise self._fail(error) from error
+
+    def close(self) -> None:
+        """Brings every record to the disk and lets others write; a second call does nothing.
+
+        Raises:
+            SpoolError: The disk refuses them.
+        """
+        if self._broken == "closed" or self._process != os.getpid():
+            return
+        refused, self._broken = self._broken, "closed"
+        group = self._group
+        try:
+            if group is not None:
+                group.close()
+            if refused is None:
+                self._sync()
+        except OSError as error:
+            raise self._refused(error) from error
+        finally:
+            release(self._descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _check(self) -> None:
+        if self._process != os.getpid():
+            raise SpoolError(
+                f"{self._path} belongs to process {self._process}, from which this one was forked. "
+                "Open a spool of its own in another folder."
+            )
+        if self._broken == "closed":
+            raise SpoolError(f"{self._path} was closed by this program. Open the spool anew.")
+        if self._broken is not None:
+            raise SpoolError(self._broken)
+
+    def _settle(self) -> None:
+        """Finds out whether a record whose writing was interrupted (Ctrl-C) is there."""
+        if not self._line:
+            return
+        size, last = self._end
+        if os.fstat(self._descriptor).st_size == size + len(self._line):
+            self._end = (size + len(self._line), last + 1)
+        else:
+            os.ftruncate(self._descriptor, size)
+        self._line = b""
+
+    def _write(self, line: bytes) -> None:
+        self._line = line
+        try:
+            written = os.write(self._descriptor, line)
+            while written < len(line):
+                written += os.write(self._descriptor, line[written:])
+        except OSError as error:
+            self._settle()
+            raise self._refused(error) from error
+        self._settle()
+
+    def _durable(self) -> None:
+        try:
+            if self._group is None:
+                self._sync()
+            else:
+                self._group.wrote(self.last)
+        except OSError as error:
+            raise self._fail(error) from error
+
+    def _sync(self) -> None:
+        to_disk(self._descriptor)
+
+    def _fail(self, error: OSError) -> SpoolError:
+        """After the disk refused what was written, nothing more is promised."""
+        refused = self._refused(error)
+        self._broken = str(refused)
+        return refused
+
+    def _refused(self, error: OSError) -> SpoolError:
+        kept = self.last
+        said = f"its {kept} records can be read" if kept else "nothing was written"
+        return SpoolError(
+            f"{error.filename or self._path} cannot be written: {error.strerror or error}; {said}. "
+            "Free some space or mend the disk, then go on."
+        )
+
+
+def _opened(path: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0)
+    return os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666)

@@ -1,0 +1,109 @@
+"""One stream of records: the spool first, then everything that listens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from time import monotonic
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from structure_net.logging.guarding import GuardedSink, Sink, Source, Trouble
+from structure_net.logging.spool import Spool
+
+if TYPE_CHECKING:
+    from structure_net.logging.records import RecordModel
+
+
+class RecordStream:
+    """Hands each record to the spool, and when it is there, to all sinks.
+
+    A spool that cannot be written stops the run by its error. A sink that fails, blocks or dies
+    does not: see `GuardedSink`. What sinks missed is written to the spool at the end.
+
+    Args:
+        spool: The truth; it is closed with the stream.
+        sinks: Where records go besides.
+        patience: Seconds that all sinks together have to finish when the stream is closed.
+    """
+
+    def __init__(self, spool: Spool, sinks: Iterable[Sink] = (), *, patience: float = 10.0) -> None:
+        self.spool = spool
+        self._patience = patience
+        self._closed = False
+        self._sinks = tuple(GuardedSink(sink) for sink in sinks)
+        source = Source(spool.folder, spool.last)
+        for sink in self._sinks:
+            sink.open(source)
+
+    def emit(self, record: RecordModel) -> int:
+        """Writes a record and returns its number.
+
+        Raises:
+            SpoolError: The spool cannot be written; the run should stop.
+        """
+        stored = self.spool.append(record)
+        for sink in self._sinks:
+            sink.write(stored)
+        return stored.seq
+
+    def flush(self, deadline: float = 10.0) -> bool:
+        """Waits until everything is on the disk and with the sinks; False if time was too short.
+
+        Raises:
+            SpoolError: The disk refuses the records.
+        """
+        self.spool.flush()
+        by = monotonic() + deadline
+        done = [sink.flush(max(0.0, by - monotonic())) for sink in self._sinks]
+        return all(done)
+
+    @property
+    def troubles(self) -> tuple[Trouble, ...]:
+        """What sinks have missed so far."""
+        found = (sink.trouble for sink in self._sinks)
+        return tuple(trouble for trouble in found if trouble is not None)
+
+    def close(self) -> tuple[Trouble, ...]:
+        """Ends sinks and spool; a second call does nothing more.
+
+        Returns:
+            What sinks missed, which the last records of the spool say too.
+
+        Raises:
+            SpoolError: The disk refuses the records.
+        """
+        if self._closed:
+            return self.troubles
+        self._closed = True
+        by = monotonic() + self._patience
+        for sink in self._sinks:
+            sink.close(max(0.0, by - monotonic()))
+        try:
+            for trouble in self.troubles:
+                self.spool.append(_missed(trouble))
+        finally:
+            self.spool.close()
+        return self.troubles
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _missed(trouble: Trouble) -> RecordModel:
+    from structure_net.logging.records import Missed
+
+    return Missed(
+        sink=trouble.sink,
+        first=trouble.first,
+        last=trouble.last,
+        records=trouble.records,
+        reason=trouble.reason,
+    )
