@@ -15,7 +15,7 @@ from typing import is_typeddict
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGE = ROOT / "structure_net"
+PACKAGES = (ROOT / "structure_net", ROOT / "neural_architecture_lab")
 
 # In pieces, so that this file does not find itself.
 OF_ONE_MACHINE = re.compile(
@@ -45,7 +45,7 @@ def tracked() -> list[Path]:
 
 
 def packages() -> list[str]:
-    folders = sorted(path.parent for path in PACKAGE.rglob("__init__.py"))
+    folders = sorted(path.parent for root in PACKAGES for path in root.rglob("__init__.py"))
     return [".".join(folder.relative_to(ROOT).parts) for folder in folders]
 
 

@@ -1,0 +1,1 @@
+"""A lab for architectural hypotheses: predictions first, paired trials, statistics that hold."""
