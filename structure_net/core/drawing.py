@@ -13,6 +13,29 @@ _PLACES_PER_ENTRY: Final = 32
 """A byte for each place costs no more memory than the numbers of the chosen ones up to this."""
 
 
+def resolved_pattern(
+    shape: tuple[int, int],
+    density: float | None,
+    pattern: SparsePattern | None,
+    generator: torch.Generator | None,
+) -> SparsePattern:
+    """``pattern``, or a random one of ``density`` (1 if None).
+
+    Raises:
+        ValueError: Both are given, ``density`` is not in (0, 1], or ``pattern`` has another shape.
+    """
+    if pattern is None:
+        density = 1.0 if density is None else density
+        if not 0 < density <= 1:
+            raise ValueError(f"density must be in (0, 1]; got {density}.")
+        return random_pattern(shape, max(1, round(density * shape[0] * shape[1])), generator)
+    if density is not None:
+        raise ValueError(f"Give a density or a pattern, not both; got {density} and {pattern}.")
+    if pattern.shape != shape:
+        raise ValueError(f"The pattern must have the layer's shape {shape}; got {pattern.shape}.")
+    return pattern
+
+
 def random_pattern(
     shape: tuple[int, int], count: int, generator: torch.Generator | None = None
 ) -> SparsePattern:
@@ -115,6 +138,12 @@ def _drawn(taken: Tensor, size: int, count: int, generator: torch.Generator | No
     while missing := count - int(occupied.sum()):
         occupied[_integers(size, missing, generator)] = True
     return occupied.nonzero().flatten()
+
+
+def normal_noise(shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
+    """Standard normal numbers on the generator's device."""
+    device = generator.device if generator is not None else torch.device("cpu")
+    return torch.randn(shape, generator=generator, device=device)
 
 
 def _permutation(size: int, generator: torch.Generator | None) -> Tensor:

@@ -6,11 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from structure_net.core.masking import MaskedLayer, resolved_pattern
+from structure_net.core.drawing import resolved_pattern
+from structure_net.core.products import sparse_linear
 from structure_net.core.sparsity import SparsePattern
+from structure_net.core.storage import StoredLayer
 
 
-class StandardSparseLayer(MaskedLayer):
+class StandardSparseLayer(StoredLayer):
     r"""A linear layer some of whose connections exist: :math:`y = W x + b` with ``W`` zero off the
     pattern.
 
@@ -59,7 +61,7 @@ class StandardSparseLayer(MaskedLayer):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Maps ``(*, in_features)`` to ``(*, out_features)``."""
-        return F.linear(inputs, self.product_weight(), self.bias)
+        return linear_product(self, inputs)
 
     def branch(self, pattern: SparsePattern) -> StandardSparseLayer:
         """A layer like this one on ``pattern``, with zero weights and without a bias."""
@@ -70,7 +72,7 @@ class StandardSparseLayer(MaskedLayer):
         return linear_repr(self)
 
 
-class SparseConv2d(MaskedLayer):
+class SparseConv2d(StoredLayer):
     r"""A convolution some of whose kernels exist: a connection is the whole kernel from one channel
     to another.
 
@@ -159,7 +161,14 @@ class SparseConv2d(MaskedLayer):
         )
 
 
-def linear_branch(layer: MaskedLayer, pattern: SparsePattern) -> StandardSparseLayer:
+def linear_product(layer: StoredLayer, inputs: Tensor) -> Tensor:
+    """``inputs``, shape ``(*, in_features)``, through a linear layer in either storage."""
+    if layer.storage == "live":
+        return sparse_linear(inputs, layer.weight, layer.bias, layer.index)
+    return F.linear(inputs, layer.product_weight(), layer.bias)
+
+
+def linear_branch(layer: StoredLayer, pattern: SparsePattern) -> StandardSparseLayer:
     """A plain layer of the sizes of ``layer`` on ``pattern``: zero weights, no bias."""
     branch = StandardSparseLayer(
         layer.in_channels,
@@ -173,7 +182,7 @@ def linear_branch(layer: MaskedLayer, pattern: SparsePattern) -> StandardSparseL
     return branch.to(layer.weight)
 
 
-def linear_repr(layer: MaskedLayer) -> str:
+def linear_repr(layer: StoredLayer) -> str:
     """Sizes, density and bias of a linear layer, as `print` shows them."""
     return (
         f"in_features={layer.in_channels}, out_features={layer.out_channels}, "

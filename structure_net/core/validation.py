@@ -11,12 +11,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from structure_net.core.masking import MaskedLayer
 from structure_net.core.network_factory import StandardNetwork
 from structure_net.core.reachability import WEIGHTED, Reach, reachable
 from structure_net.core.running import call, evaluating
 from structure_net.core.sparsity import SparseLayer
 from structure_net.core.statistics import outermost_modules, sparse_layers
+from structure_net.core.storage import StoredLayer
 
 ProblemKind = Literal[
     "parameter_not_finite",
@@ -147,7 +147,7 @@ def _values(model: nn.Module) -> Iterator[HealthProblem]:
                 message = f"{count} of {tensor.numel()} entries of {attribute} are NaN or infinite."
                 yield HealthProblem(layer, kind, count, message)
     for name, module in model.named_modules():
-        if isinstance(module, MaskedLayer) and (count := module.off_pattern()):
+        if isinstance(module, StoredLayer) and (count := module.off_pattern()):
             message = (
                 f"{count} weights off the pattern are not zero; an update that mixes entries wrote "
                 "them. Call settle() behind it."

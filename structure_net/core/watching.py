@@ -7,10 +7,10 @@ from typing import Final
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from structure_net.core.activations import make_activation
 from structure_net.core.changes import TensorChange
+from structure_net.core.drawing import resolved_pattern
 from structure_net.core.extrema import (
     DEAD_THRESHOLD,
     OVERACTIVE_MULTIPLIER,
@@ -20,14 +20,20 @@ from structure_net.core.extrema import (
     overactive_units,
     saturated_units,
 )
-from structure_net.core.layers import StandardSparseLayer, linear_branch, linear_repr
-from structure_net.core.masking import MaskedLayer, gathered, resolved_pattern
+from structure_net.core.layers import (
+    StandardSparseLayer,
+    linear_branch,
+    linear_product,
+    linear_repr,
+)
+from structure_net.core.rearranging import gathered
 from structure_net.core.sparsity import Newborn, SparsePattern
+from structure_net.core.storage import StoredLayer
 
 _BOUNDED: Final = frozenset({"tanh", "sigmoid"})
 
 
-class ExtremaAwareSparseLayer(MaskedLayer):
+class ExtremaAwareSparseLayer(StoredLayer):
     r"""A sparse linear layer that keeps running statistics of its units' activations while it
     trains.
 
@@ -119,7 +125,7 @@ class ExtremaAwareSparseLayer(MaskedLayer):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Maps ``(*, in_features)`` to ``(*, out_features)``, and observes in training mode."""
-        outputs = F.linear(inputs, self.product_weight(), self.bias)
+        outputs = linear_product(self, inputs)
         if self.training:
             self._observe(outputs.detach())
         return outputs
@@ -178,7 +184,7 @@ class ExtremaAwareSparseLayer(MaskedLayer):
         changes = super().reindexed(dim, source, new=new, scale=scale, generator=generator)
         if dim == 1:
             return changes
-        index = self._index(0, source)
+        index = self._followed(0, source)
         return (
             *changes,
             TensorChange(

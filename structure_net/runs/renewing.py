@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from structure_net.core.masking import MaskedLayer
+from structure_net.core.storage import StoredLayer
 
 
 def renew(network: nn.Module, *, seed: int) -> None:
@@ -23,7 +23,7 @@ def renew(network: nn.Module, *, seed: int) -> None:
     """
     generator = torch.Generator().manual_seed(seed)
     for module in network.modules():
-        if isinstance(module, MaskedLayer):
+        if isinstance(module, StoredLayer):
             _on_cpu(module, generator)
         elif isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
             _draw(module.weight, module.weight, generator)
@@ -33,7 +33,7 @@ def renew(network: nn.Module, *, seed: int) -> None:
             module.reset_parameters()
 
 
-def _on_cpu(layer: MaskedLayer, generator: torch.Generator) -> None:
+def _on_cpu(layer: StoredLayer, generator: torch.Generator) -> None:
     """Draws on the CPU, where the generator lives, and gives the layer its device back."""
     device = layer.weight.device
     layer.cpu()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from structure_net.core.masking import MaskedLayer
+from structure_net.core.storage import StoredLayer
 from structure_net.errors import SurgeryError
 from structure_net.graph import ChannelGraph, adopt, graph_of
 from structure_net.graph.channels import ChannelGroup, Growth, Role
@@ -152,5 +152,5 @@ def _silence(model: nn.Module, group: ChannelGroup, unit: int) -> None:
 def silence_inputs(layer: nn.Module, units: Tensor) -> None:
     """Sets to zero what a sparse layer, trial connections included, reads of some input units."""
     for module in layer.modules():
-        if isinstance(module, MaskedLayer):
+        if isinstance(module, StoredLayer):
             module.weight.index_fill_(1, units, 0.0)

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from structure_net.core.masking import MaskedLayer
 from structure_net.core.running import call
 from structure_net.core.statistics import sparse_layers
+from structure_net.core.storage import StoredLayer
 
 
 def cubic_target(now: float, final: float, *, last: float, progress: float) -> float:
@@ -44,10 +44,10 @@ def cubic_target(now: float, final: float, *, last: float, progress: float) -> f
     return float(final + (now - final) * ((1 - progress) / (1 - last)) ** 3)
 
 
-def masked_layers(network: nn.Module) -> dict[str, MaskedLayer]:
+def masked_layers(network: nn.Module) -> dict[str, StoredLayer]:
     """The sparse layers of a network that keep a weight beside a mask, by name."""
     layers = sparse_layers(network).items()
-    return {name: layer for name, layer in layers if isinstance(layer, MaskedLayer)}
+    return {name: layer for name, layer in layers if isinstance(layer, StoredLayer)}
 
 
 def synflow_scores(network: nn.Module, example: Any) -> dict[str, Tensor]:

@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from structure_net.core import SparsePattern, TensorChange
-from structure_net.core.masking import MaskedLayer
+from structure_net.core.storage import StoredLayer
 from structure_net.testing import check_sparse_layer
 
 
-class Sound(MaskedLayer):
+class Sound(StoredLayer):
     """A user's own layer, which the variants below break in one place each."""
 
     channel_dim = -1

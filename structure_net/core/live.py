@@ -1,0 +1,223 @@
+"""Weights of a sparse layer as a list of those that exist: how they rearrange, at a cost that
+follows their number.
+
+Every edit says of each weight afterwards which weight it was before, if any; values and the state
+that optimizers hold follow from that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from structure_net.core.products import LiveIndex
+from structure_net.core.rearranging import Born, Carry, along, gathered
+from structure_net.core.sparsity import SparsePattern
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """Weights in the order of their pattern; its methods return what becomes of them, and change
+    nothing.
+
+    Args:
+        weight: Shape ``(n, *kernel)``.
+        index: Where they stand.
+    """
+
+    weight: Tensor
+    index: LiveIndex
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The numbers of output and of input units."""
+        return self.index.shape
+
+    @property
+    def kernel(self) -> tuple[int, ...]:
+        """The kernel's shape, empty of a linear layer."""
+        return tuple(self.weight.shape[1:])
+
+    @property
+    def count(self) -> int:
+        """The number of connections."""
+        return len(self.weight)
+
+    def fan_in(self) -> Tensor:
+        """Connections into each output unit. Shape ``(outputs,)``, int64."""
+        return self.index.offsets.diff().long()
+
+    def existing(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """Which places hold a connection. Shape ``(n,)``, bool."""
+        return self._found(rows * self.shape[1] + columns)[1]
+
+    def pattern(self) -> SparsePattern:
+        """The connections, sorted by row and then by column."""
+        return self.index.pattern
+
+    def reindexed(
+        self, dim: int, index: Tensor, *, scale: Tensor | None = None, born: Born | None = None
+    ) -> tuple[Live, Carry]:
+        """After the units along ``dim`` follow an index map, -1 for a new unit.
+
+        Args:
+            dim: 0 for output units, 1 for input units.
+            index: Shape ``(m,)``, int64.
+            scale: What the units' entries are multiplied with. Shape ``(m,)``.
+            born: The connections of new units; none if None.
+        """
+        keys, source = (self._by_rows if dim == 0 else self._by_columns)(index)
+        shape = (len(index), self.shape[1]) if dim == 0 else (self.shape[0], len(index))
+        weight = self.weight[source]
+        if scale is not None:
+            units = keys // shape[1] if dim == 0 else keys % shape[1]
+            weight = weight * along(scale.to(weight)[units], 0, weight.dim())
+        if born is None:
+            return Live(weight, _indexed(keys, shape)), _carry(source)
+        new = (born.rows * shape[1] + born.columns).to(keys.device)
+        whole, place = _inserted(keys, new)
+        made = LiveIndex.from_pattern(_pattern(whole, shape))
+        values = weight.new_zeros(len(new), *self.kernel)
+        if born.noise is not None:
+            values = born.weights(made.offsets.diff().long().to(born.rows.device), weight)
+        both = torch.cat((weight, values))[place]
+        origin = torch.cat((source, source.new_full((len(new),), -1)))[place]
+        return Live(both, made), _carry(origin)
+
+    def connected(self, rows: Tensor, columns: Tensor, values: Tensor) -> tuple[Live, Carry]:
+        """With weights ``values``, shape ``(n, *kernel)``, at places that are free."""
+        keys = rows * self.shape[1] + columns
+        return self._rebuilt(self.weight, None, keys, values)
+
+    def disconnected(self, rows: Tensor, columns: Tensor) -> tuple[Live, Carry]:
+        """Without the weights at these places."""
+        gone, _ = self._found(rows * self.shape[1] + columns)
+        return self._rebuilt(self.weight, gone, rows[:0], self.weight[:0])
+
+    def merged(self, kept: Tensor, dropped: Tensor, part: float) -> tuple[Live, Carry]:
+        """With ``part`` of the weights from ``dropped`` inputs handed over to ``kept`` ones."""
+        target = kept.new_full((self.shape[1],), -1)
+        target[dropped] = kept
+        moving = target[self.index.columns]
+        leaving = (moving >= 0).nonzero().flatten()
+        keys = self._rows()[leaving] * self.shape[1] + moving[leaving]
+        place, found = self._found(keys)
+        weight, share = self.weight.clone(), part * self.weight[leaving]
+        weight[place[found]] += share[found]
+        weight[leaving] *= 1 - part
+        gone = leaving if part == 1 else None
+        return self._rebuilt(weight, gone, keys[~found], share[~found])
+
+    def _rows(self) -> Tensor:
+        """The row of each weight. Shape ``(n,)``, int64."""
+        units = torch.arange(self.shape[0], device=self.weight.device)
+        return units.repeat_interleave(self.index.offsets.diff(), output_size=self.count)
+
+    def _keys(self) -> Tensor:
+        """The place of each weight in the whole matrix, ascending. Shape ``(n,)``, int64."""
+        return self._rows() * self.shape[1] + self.index.columns
+
+    def _found(self, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """Where in the list each place stands, and whether it does."""
+        own = self._keys()
+        place = torch.searchsorted(own, keys)
+        if not self.count:
+            return place, torch.zeros_like(keys, dtype=torch.bool)
+        return place, own[place.clamp(max=self.count - 1)] == keys
+
+    def _by_rows(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Places after output units follow ``index``, ascending, and where each came from."""
+        source, line = _segments(self.index.offsets, index)
+        return line * self.shape[1] + self.index.columns[source], source
+
+    def _by_columns(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """The same for input units."""
+        place, line = _segments(self.index.column_offsets, index)
+        keys = self.index.rows[place] * len(index) + line
+        order = torch.argsort(keys)
+        return keys[order], self.index.order[place[order]].long()
+
+    def _rebuilt(
+        self, weight: Tensor, gone: Tensor | None, new: Tensor, values: Tensor
+    ) -> tuple[Live, Carry]:
+        """With ``weight`` for the own values, without those at ``gone``, and with new ones."""
+        keys, source = self._keys(), torch.arange(self.count, device=weight.device)
+        if gone is not None:
+            left = torch.ones_like(keys, dtype=torch.bool)
+            left[gone] = False
+            source = left.nonzero().flatten()
+            keys, weight = keys[source], weight[source]
+        if len(new):
+            keys, place = _inserted(keys, new)
+            source = torch.cat((source, source.new_full((len(new),), -1)))[place]
+            weight = torch.cat((weight, values))[place]
+        return Live(weight, _indexed(keys, self.shape)), _carry(source)
+
+
+def _inserted(keys: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
+    """Both lists as one, ascending, and where in their concatenation each entry stands."""
+    whole, place = torch.cat((keys, new)).sort()
+    return whole, place
+
+
+def _segments(offsets: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """The entries of lines that follow ``index``: their places, and the new line of each."""
+    chosen = index.clamp(min=0)
+    counts = torch.where(index < 0, 0, offsets.diff()[chosen].long())
+    line = torch.arange(len(index), device=index.device).repeat_interleave(counts)
+    begin = offsets[:-1][chosen] - (counts.cumsum(0) - counts)
+    return torch.arange(len(line), device=index.device) + begin[line], line
+
+
+def _pattern(keys: Tensor, shape: tuple[int, int]) -> SparsePattern:
+    return SparsePattern(keys // shape[1], keys % shape[1], shape)
+
+
+def _indexed(keys: Tensor, shape: tuple[int, int]) -> LiveIndex:
+    return LiveIndex.from_pattern(_pattern(keys, shape))
+
+
+def _carry(source: Tensor) -> Carry:
+    return lambda state: gathered(state, 0, source)
+
+
+class KnownIndex:
+    """The `LiveIndex` of a layer's tensors, made anew where these were replaced or written.
+
+    Copies and pickles begin anew.
+    """
+
+    def __init__(self) -> None:
+        self._made: tuple[object, LiveIndex] | None = None
+
+    def __reduce__(self) -> tuple[type[KnownIndex], tuple[()]]:
+        return KnownIndex, ()
+
+    def of(self, tensors: Sequence[Tensor]) -> LiveIndex:
+        """The index.
+
+        Args:
+            tensors: Offsets, columns, column offsets, rows and order.
+        """
+        offsets, columns, column_offsets, rows, order = tensors
+        shape = (offsets.shape[0] - 1, column_offsets.shape[0] - 1)
+        key = _identity(tensors)
+        if key is not None and self._made is not None and self._made[0] == key:
+            return self._made[1]
+        index = LiveIndex(offsets, columns, column_offsets, rows, order, shape)
+        if key is not None:
+            self._made = key, index
+        return index
+
+
+def _identity(tensors: Sequence[Tensor]) -> tuple[int, ...] | None:
+    """What changes with the memory or the content of tensors; None where they have no memory."""
+    if torch.compiler.is_compiling() or not all(type(tensor) is Tensor for tensor in tensors):
+        return None
+    try:
+        return tuple(n for t in tensors for n in (t.data_ptr(), t._version, t.shape[0]))
+    except RuntimeError:  # inside a transform, or made under torch.inference_mode
+        return None

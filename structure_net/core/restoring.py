@@ -1,0 +1,101 @@
+"""What a sparse layer does when a state is loaded: it takes over storage and connections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from structure_net.core.products import LiveIndex
+from structure_net.core.switching import BUFFERS
+
+
+class Restorable(Protocol):
+    """A layer with a weight and the buffers of both storages."""
+
+    weight: nn.Parameter
+    offsets: Tensor
+    columns: Tensor
+    column_offsets: Tensor
+    rows: Tensor
+    order: Tensor
+
+    @property
+    def in_channels(self) -> int:
+        """The number of input units."""
+
+    @property
+    def out_channels(self) -> int:
+        """The number of output units."""
+
+
+def make_room(layer: Restorable, saved: Mapping[str, Any], kernel: tuple[int, ...]) -> None:
+    """Gives the layer's tensors the shapes of those saved, where these are of a layer of its size.
+
+    What does not fit is left as it is, so that torch says how the shapes differ.
+
+    Args:
+        layer: Its tensors keep their identity, and lose their content where shapes differ.
+        saved: ``weight`` and buffers by name.
+        kernel: The shape of the layer's kernel.
+    """
+    shapes = {name: tuple(value.shape) for name, value in saved.items() if _is_tensor(value)}
+    sizes = (layer.out_channels, layer.in_channels)
+    if not _masked(shapes, sizes, kernel) and not _live(shapes, sizes, kernel):
+        return
+    if "columns" in shapes:
+        shapes |= dict.fromkeys(("rows", "order"), shapes["columns"])
+    for name in ("weight", *BUFFERS):
+        own = getattr(layer, name)
+        shape = shapes.get(name, (0,) * own.dim())
+        if own.shape != shape:
+            own.grad = None
+            own.data = own.data.new_empty(shape)
+
+
+def derive(layer: Restorable) -> None:
+    """Writes the buffers that follow from those loaded, of a layer in live storage.
+
+    Raises:
+        ValueError: What was loaded are no connections of a layer of this size.
+    """
+    if layer.offsets.is_meta:
+        return
+    shape = (layer.out_channels, layer.in_channels)
+    _check(layer.offsets, layer.columns, shape)
+    index = LiveIndex.from_rows(layer.offsets, layer.columns, shape)
+    if not torch.equal(index.column_offsets, layer.column_offsets):
+        raise ValueError("column_offsets must count the connections out of each input in columns.")
+    layer.rows.data, layer.order.data = index.rows, index.order
+
+
+def _check(offsets: Tensor, columns: Tensor, shape: tuple[int, int]) -> None:
+    whole = int(offsets[0]) == 0 and int(offsets[-1]) == len(columns)
+    if not whole or bool((offsets.diff() < 0).any()):
+        raise ValueError(f"offsets must ascend from 0 to the {len(columns)} connections.")
+    if bool(((columns < 0) | (columns >= shape[1])).any()):
+        raise ValueError(f"columns must be below the layer's {shape[1]} inputs.")
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, Tensor)
+
+
+def _masked(
+    shapes: Mapping[str, tuple[int, ...]], sizes: tuple[int, int], kernel: tuple[int, ...]
+) -> bool:
+    return shapes.get("weight") == (*sizes, *kernel) and shapes.get("mask") == sizes
+
+
+def _live(
+    shapes: Mapping[str, tuple[int, ...]], sizes: tuple[int, int], kernel: tuple[int, ...]
+) -> bool:
+    count = shapes.get("columns", ())
+    return (
+        len(count) == 1
+        and shapes.get("weight") == (*count, *kernel)
+        and shapes.get("offsets") == (sizes[0] + 1,)
+        and shapes.get("column_offsets") == (sizes[1] + 1,)
+    )

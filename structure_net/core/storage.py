@@ -1,0 +1,398 @@
+"""Where a sparse layer keeps its weights: a list of those that exist, or a dense matrix beside a
+mask, whichever pays for its pattern.
+
+No flag says which of the two a layer is in: its tensors do. So a switch is a change of tensors like
+every other edit, and whoever carries changes out, takes them back, copies or saves layers need not
+know of it. Neither do results depend on it, beyond rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from structure_net.core.changes import TensorChange
+from structure_net.core.crossover import Storage, storage_for
+from structure_net.core.drawing import normal_noise
+from structure_net.core.live import KnownIndex, Live
+from structure_net.core.masking import GradientMask, Masked, spread
+from structure_net.core.products import LiveIndex
+from structure_net.core.rearranging import Born, Carry, along, gathered, scaled_noise
+from structure_net.core.restoring import derive, make_room
+from structure_net.core.sparsity import (
+    Newborn,
+    Pairs,
+    SparseLayer,
+    SparsePattern,
+    merge_indices,
+    pair_indices,
+)
+from structure_net.core.switching import (
+    BUFFERS,
+    DERIVED,
+    Content,
+    dense,
+    silent,
+    storage_of,
+    stored_tensors,
+    switched,
+)
+from structure_net.errors import SurgeryError
+
+RELU_GAIN: Final = math.sqrt(2.0)
+
+
+class StoredLayer(SparseLayer):
+    """A sparse layer that stores its weights as a list, or densely beside a mask.
+
+    Attributes:
+        weight: In live storage the weights of the connections, in the pattern's order, shape
+            ``(n, *kernel)``. In masked storage shape ``(outputs, inputs, *kernel)``, zero off the
+            pattern.
+        bias: Shape ``(outputs,)``, or None.
+        mask: Masked storage: the pattern. Shape ``(outputs, inputs)``, bool.
+        offsets: Live storage: where each output's weights begin, and their number. Shape
+            ``(outputs + 1,)``, int32, as all that follow.
+        columns: Live storage: the input of each weight. Shape ``(n,)``.
+        column_offsets: Live storage: where each input's weights begin in column order. Shape
+            ``(inputs + 1,)``.
+        rows: Live storage: the output of each weight in column order. Shape ``(n,)``.
+        order: Live storage: its place in row order. Shape ``(n,)``.
+        gain: The factor of freshly drawn weights.
+    """
+
+    weight: nn.Parameter
+    mask: Tensor
+    offsets: Tensor
+    columns: Tensor
+    column_offsets: Tensor
+    rows: Tensor
+    order: Tensor
+
+    def __init__(self, pattern: SparsePattern, kernel: tuple[int, ...], *, bias: bool) -> None:
+        super().__init__()
+        storage = storage_for(pattern.shape, len(pattern), kernel=kernel)
+        tensors = stored_tensors(silent(pattern, kernel, storage))
+        self.weight = nn.Parameter(tensors["weight"])
+        self.bias = nn.Parameter(torch.zeros(pattern.shape[0])) if bias else None
+        for name in BUFFERS:
+            self.register_buffer(name, tensors[name], persistent=name not in DERIVED)
+        self.gain = RELU_GAIN
+        self._kernel_dims = len(kernel)
+        self._gradient_mask = GradientMask()
+        self._known = KnownIndex()
+
+    @property
+    def storage(self) -> Storage:
+        """How the weights are stored: ``"live"`` or ``"masked"``."""
+        return "live" if self.weight.dim() == 1 + self._kernel_dims else "masked"
+
+    @property
+    def in_channels(self) -> int:
+        """The number of input units."""
+        if self.storage == "live":
+            return self.column_offsets.shape[0] - 1
+        return self.weight.shape[1]
+
+    @property
+    def out_channels(self) -> int:
+        """The number of output units."""
+        if self.storage == "live":
+            return self.offsets.shape[0] - 1
+        return self.weight.shape[0]
+
+    @property
+    def index(self) -> LiveIndex:
+        """Where the live weights stand; of a layer in live storage."""
+        tensors = (self.offsets, self.columns, self.column_offsets, self.rows, self.order)
+        return self._known.of(tensors)
+
+    @property
+    def pattern(self) -> SparsePattern:
+        """The live connections, sorted by row and then by column."""
+        return self._content().pattern()
+
+    @property
+    def live_weights(self) -> Tensor:
+        """The weights of the live connections, in the pattern's order. Shape ``(n, *kernel)``."""
+        return self.weight if self.storage == "live" else self.weight[self.mask]
+
+    @property
+    def connections(self) -> int:
+        """The number of live weights: a kernel of a convolution counts each of its entries."""
+        return self._count() * math.prod(self._kernel)
+
+    @property
+    def density(self) -> float:
+        """The fraction of possible connections that exist, in [0, 1]."""
+        return self._count() / (self.out_channels * self.in_channels)
+
+    def dense_weight(self) -> Tensor:
+        """The weight, with the gradient of the live ones. Shape ``(outputs, inputs, *kernel)``."""
+        if self.storage == "live":
+            return dense(self.weight, self.index)
+        return self._gradient_mask.over(self.weight, self.mask, single=False)
+
+    def product_weight(self) -> Tensor:
+        """`dense_weight` at the least cost, for one use as the weight of a product."""
+        if self.storage == "live":
+            return dense(self.weight, self.index)
+        return self._gradient_mask.over(self.weight, self.mask, single=True)
+
+    def reset_parameters(
+        self, generator: torch.Generator | None = None, *, gain: float = RELU_GAIN
+    ) -> None:
+        r"""Draws the live weights from :math:`N(0, g^2 / f_i)`, and zeroes the bias.
+
+        ``f_i`` counts the live weights into unit ``i``, so that every unit starts at the same scale
+        however few connections it has.
+
+        Args:
+            generator: The source of randomness; torch's default generator if None.
+            gain: ``g``; the square root of 2 in front of a ReLU. Units that grow later are drawn
+                with it, too.
+
+        References:
+            He et al., "Delving deep into rectifiers", ICCV 2015. Evci et al., "Gradient flow in
+            sparse neural networks and how lottery tickets win", AAAI 2022.
+        """
+        self.gain = gain
+        noise = normal_noise((self._count(), *self._kernel), generator).to(self.weight)
+        pattern = self.pattern
+        self.fill(scaled_noise(noise, pattern.fan_in()[pattern.rows], gain))
+        with torch.no_grad():
+            if self.bias is not None:
+                self.bias.zero_()
+
+    @torch.no_grad()
+    def fill(self, values: Tensor | float) -> None:
+        """Writes the live weights, in place.
+
+        Args:
+            values: In the pattern's order, shape ``(n, *kernel)``, or one number for all.
+        """
+        live = torch.as_tensor(values).to(self.weight).expand(self._count(), *self._kernel)
+        if self.storage == "live":
+            self.weight.copy_(live)
+        else:
+            self.weight[self.mask] = live
+
+    def stored(self, storage: Storage) -> tuple[TensorChange, ...]:
+        """The layer in another storage; nothing where it is in this one already."""
+        if storage == self.storage:
+            return ()
+        return self._changes(*switched(self._content(), lambda state: state))
+
+    def reindexed(
+        self,
+        dim: int,
+        source: Sequence[int] | Tensor,
+        *,
+        new: Newborn,
+        scale: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> tuple[TensorChange, ...]:
+        """The layer after its outputs (``dim`` 0) or inputs (``dim`` 1) follow an index map.
+
+        See `SparseLayer.reindexed`.
+        """
+        index = self._followed(dim, source)
+        born = self._born(dim, index, new, generator)
+        changes = self._settled(self._content().reindexed(dim, index, scale=scale, born=born))
+        if dim == 0 and self.bias is not None:
+            bias = gathered(self.bias.detach(), 0, index)
+            bias = bias if scale is None else bias * scale.to(bias)
+            change = TensorChange("bias", bias, lambda state: gathered(state, 0, index))
+            changes = (*changes, change)
+        return changes
+
+    def connected(self, pairs: Pairs, values: Tensor | None = None) -> tuple[TensorChange, ...]:
+        """The layer with ``pairs`` as further live connections. See `SparseLayer.connected`."""
+        content = self._content()
+        rows, columns = self._places(pairs)
+        taken = content.existing(rows, columns)
+        if bool(taken.any()):
+            first = int(taken.nonzero()[0])
+            pair = (int(rows[first]), int(columns[first]))
+            raise SurgeryError(
+                f"Output unit {pair[0]} is connected to input unit {pair[1]} already; "
+                "a pair to connect must be absent from the layer's pattern."
+            )
+        return self._settled(content.connected(rows, columns, self._values(values, len(rows))))
+
+    def disconnected(self, pairs: Pairs) -> tuple[TensorChange, ...]:
+        """The layer without the live connections ``pairs``. See `SparseLayer.disconnected`."""
+        content = self._content()
+        rows, columns = self._places(pairs)
+        absent = ~content.existing(rows, columns)
+        if bool(absent.any()):
+            first = int(absent.nonzero()[0])
+            pair = (int(rows[first]), int(columns[first]))
+            raise SurgeryError(
+                f"Output unit {pair[0]} is not connected to input unit {pair[1]}; "
+                "a pair to disconnect must be in the layer's pattern."
+            )
+        if len(rows) == content.count:
+            raise SurgeryError(
+                f"Disconnecting {len(rows)} pairs would leave the layer without a connection; "
+                "keep at least one."
+            )
+        return self._settled(content.disconnected(rows, columns))
+
+    def merged(self, pairs: Pairs, *, part: float = 1.0) -> tuple[TensorChange, ...]:
+        """The layer whose readers of ``dropped`` read ``kept``. See `SparseLayer.merged`."""
+        kept, dropped = merge_indices(pairs, self.in_channels)
+        device = self.weight.device
+        return self._settled(self._content().merged(kept.to(device), dropped.to(device), part))
+
+    def off_pattern(self) -> int:
+        """How many weights off the pattern are not zero: 0 unless something else wrote them."""
+        content = self._content()
+        return content.off_pattern() if isinstance(content, Masked) else 0
+
+    def settle(self) -> None:
+        """Zeroes the weight off the pattern.
+
+        Raises:
+            ValueError: The tensors of the storage differ in shape.
+        """
+        if self.storage == "masked":
+            self._settle_masked()
+        elif self.weight.shape[0] != self.columns.shape[0]:
+            raise ValueError(
+                f"The weight must hold one entry for each of the {self.columns.shape[0]} "
+                f"connections; got {self.weight.shape[0]}."
+            )
+
+    @abstractmethod
+    def branch(self, pattern: SparsePattern) -> StoredLayer:
+        """A layer like this one on ``pattern``, with zero weights and without a bias."""
+
+    @property
+    def _kernel(self) -> tuple[int, ...]:
+        return tuple(self.weight.shape[self.weight.dim() - self._kernel_dims :])
+
+    def _count(self) -> int:
+        if self.storage == "live":
+            return self.weight.shape[0]
+        return int(self.mask.count_nonzero())
+
+    def _content(self) -> Content:
+        weight = self.weight.detach()
+        return Live(weight, self.index) if self.storage == "live" else Masked(weight, self.mask)
+
+    def _settle_masked(self) -> None:
+        if self.mask.shape != self.weight.shape[:2]:
+            raise ValueError(
+                f"The mask must have the shape {tuple(self.weight.shape[:2])} of the weight's "
+                f"units; got {tuple(self.mask.shape)}."
+            )
+        with torch.no_grad():
+            self.weight.masked_fill_(~spread(self.mask, self.weight), 0)
+
+    def _settled(self, edited: tuple[Content, Carry]) -> tuple[TensorChange, ...]:
+        """What an edit made, in the storage that pays for it."""
+        content = edited[0]
+        pays = storage_for(
+            content.shape, content.count, kernel=content.kernel, current=self.storage
+        )
+        return self._changes(*(edited if pays == storage_of(content) else switched(*edited)))
+
+    def _changes(self, content: Content, carry: Carry) -> tuple[TensorChange, ...]:
+        tensors = stored_tensors(content)
+        changes = [TensorChange("weight", tensors.pop("weight"), carry)]
+        for name, data in tensors.items():
+            if data.numel() or getattr(self, name).numel():
+                changes.append(TensorChange(name, data, _blank(data.shape)))
+        return tuple(changes)
+
+    def _born(
+        self, dim: int, index: Tensor, new: Newborn, generator: torch.Generator | None
+    ) -> Born | None:
+        """The connections of the new units in ``index``, at the layer's density."""
+        lines = (index < 0).nonzero().flatten().tolist()
+        if not lines or new == "empty":
+            return None
+        width = self.in_channels if dim == 0 else self.out_channels
+        count = round(self.density * len(lines) * width)
+        born = Born.along(dim, lines, width, count=count, generator=generator)
+        if new == "silent":
+            return born
+        noise = normal_noise((len(born.rows), *self._kernel), generator)
+        return replace(born, noise=noise, gain=self.gain)
+
+    def _followed(self, dim: int, source: Sequence[int] | Tensor) -> Tensor:
+        if dim not in (0, 1):
+            raise ValueError(f"dim must be 0 (outputs) or 1 (inputs); got {dim}.")
+        index = torch.as_tensor(source, dtype=torch.int64, device=self.weight.device)
+        size = (self.out_channels, self.in_channels)[dim]
+        if len(index) == 0:
+            raise SurgeryError(
+                f"The edit would leave the layer without {('outputs', 'inputs')[dim]}; "
+                "keep at least one."
+            )
+        if bool(((index < -1) | (index >= size)).any()):
+            raise SurgeryError(
+                f"A source must be -1 or below the layer's {size} {('outputs', 'inputs')[dim]}; "
+                f"got {index.tolist()}."
+            )
+        return index
+
+    def _places(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
+        try:
+            rows, columns = pair_indices(pairs, (self.out_channels, self.in_channels))
+        except ValueError as error:
+            raise SurgeryError(str(error)) from error
+        return rows.to(self.weight.device), columns.to(self.weight.device)
+
+    def _values(self, values: Tensor | None, count: int) -> Tensor:
+        kernel = self._kernel
+        if values is None:
+            return self.weight.new_zeros(count, *kernel)
+        if tuple(values.shape) not in ((count,), (count, *kernel)):
+            raise SurgeryError(
+                f"values must have shape {(count,)} or {(count, *kernel)}; "
+                f"got {tuple(values.shape)}."
+            )
+        values = values.detach().to(self.weight)
+        return (
+            values if values.dim() > 1 else along(values, 0, 1 + len(kernel)).expand(count, *kernel)
+        )
+
+    def _save_to_state_dict(
+        self, destination: dict[str, Any], prefix: str, keep_vars: bool
+    ) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        for name in self._unused():
+            destination.pop(f"{prefix}{name}", None)
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Takes over the storage and the connections of what is loaded, where it fits."""
+        saved = {name: state.get(f"{prefix}{name}") for name in ("weight", *BUFFERS)}
+        make_room(self, saved, self._kernel)
+        super()._load_from_state_dict(state, prefix, *rest)
+        missing, errors = rest[2], rest[4]
+        unused = {f"{prefix}{name}" for name in self._unused()}
+        missing[:] = [name for name in missing if name not in unused]
+        try:
+            if self.storage == "live":
+                derive(self)
+            self.settle()
+        except ValueError as error:
+            errors.append(
+                f"{prefix.rstrip('.') or 'The layer'} cannot hold what was saved: {error}"
+            )
+
+    def _unused(self) -> list[str]:
+        return [name for name, storage in BUFFERS.items() if storage != self.storage]
+
+
+def _blank(shape: torch.Size) -> Carry:
+    """What becomes of state beside a buffer of indices: it has none, whatever the shape was."""
+    return lambda state: state.new_zeros(shape)
