@@ -1,0 +1,262 @@
+"""Adam in one compiled call for all parameters: what a step costs where parameters are small.
+
+A sparse network has few weights, so that PyTorch's own step is mostly Python: these optimizers
+check the tensors, write their addresses into one table and hand it to a compiled loop
+(`adam_kernels`). They are PyTorch's own in all else: constructor, groups, state, hooks, schedulers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final, overload
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import increment_version
+from torch.optim.adam import adam as torch_adam
+
+from structure_net.core import adam_kernels
+
+_KINDS: Final = {torch.float32: 0, torch.float64: 1}
+_PLAIN: Final = (nn.Parameter, Tensor)
+
+
+class _Together:
+    """The parameters that take one compiled step together."""
+
+    def __init__(self) -> None:
+        self._table: list[int] = []
+        self._settings: list[tuple[float, ...]] = []
+        self._moved: list[Tensor] = []
+        self._copies: list[Tensor] = []
+
+    def takes(self, parameter: Tensor, gradient: Tensor, state: dict[str, Tensor]) -> bool:
+        """Enters a parameter with its state, if the compiled loop can walk through all of them."""
+        first, second, count = state["exp_avg"], state["exp_avg_sq"], state["step"]
+        kind, size = parameter.dtype, parameter.numel()
+        if not gradient.is_contiguous():
+            gradient = gradient.contiguous()
+            self._copies.append(gradient)  # whose memory lives until the step
+        for tensor in (parameter, gradient, first, second):
+            if (
+                tensor.dtype is not kind
+                or tensor.numel() != size
+                or not tensor.is_contiguous()
+                or not tensor.is_cpu
+            ):
+                return False
+        if count.dtype not in _KINDS or not count.is_cpu:
+            return False
+        self._table += (
+            parameter.data_ptr(),
+            gradient.data_ptr(),
+            first.data_ptr(),
+            second.data_ptr(),
+            count.data_ptr(),
+            size,
+            _KINDS[kind],
+            _KINDS[count.dtype],
+            len(self._settings),
+        )
+        self._moved.append(parameter)
+        return True
+
+    def close(self, group: dict[str, Any]) -> None:
+        """Ends the parameters of one group."""
+        first, second = group["betas"]
+        self._settings.append(
+            (
+                float(group["lr"]),
+                float(first),
+                float(second),
+                group["eps"],
+                group["weight_decay"],
+                group["decoupled_weight_decay"],
+                group["maximize"],
+            )
+        )
+
+    def step(self) -> None:
+        """Moves them all."""
+        if not self._moved:
+            return
+        adam_kernels.step(
+            np.array(self._table, dtype=np.int64).reshape(-1, adam_kernels.COLUMNS),
+            np.array(self._settings, dtype=np.float64),
+        )
+        # So that a backward pass through what was computed before the step is still refused.
+        increment_version(self._moved)
+
+
+class Adam(torch.optim.Adam):
+    r"""`torch.optim.Adam`, with the same arguments and state, in one compiled call a step.
+
+    .. math::
+        m_t &= m_{t-1} + (1 - \beta_1) (g_t - m_{t-1}), \qquad
+        v_t = \beta_2 v_{t-1} + (1 - \beta_2) g_t^2 \\
+        \theta_t &= \theta_{t-1} - \frac{\gamma}{1 - \beta_1^t}
+        \frac{m_t}{\sqrt{v_t} / \sqrt{1 - \beta_2^t} + \epsilon}
+
+    In float64 the weights follow those of PyTorch's to the rounding of each operation, in float32
+    too: no sum is reordered. A state dict of the one loads into the other.
+
+    The compiled call takes parameters that are contiguous, on the CPU, float32 or float64, with a
+    dense gradient. The others go through PyTorch's functions, fused where that works, and so do all
+    of a group with ``amsgrad``, ``capturable``, ``differentiable`` or ``foreach``, and the steps of
+    a gradient scaler.
+
+    References:
+        Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015.
+    """
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Moves every parameter that has a gradient.
+
+        Args:
+            closure: Computes the loss, and gradients, anew.
+
+        Returns:
+            What ``closure`` returned.
+
+        Raises:
+            RuntimeError: A gradient is sparse.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        together = _Together()
+        scaled = getattr(self, "grad_scale", None) is not None or hasattr(self, "found_inf")
+        for group in self.param_groups:
+            if scaled or not _compiles(group):
+                self._step_as_torch(group, group["params"])
+            elif others := self._enter(group, together):
+                self._step_as_torch(group, others)
+        together.step()
+        return loss
+
+    def _enter(self, group: dict[str, Any], together: _Together) -> list[Tensor]:
+        """Enters a group's parameters for the compiled step; returns those that it cannot take."""
+        others = []
+        for parameter in group["params"]:
+            gradient = parameter.grad
+            if gradient is None:
+                continue
+            if not (_plain(parameter) and _plain(gradient)):
+                others.append(parameter)
+                continue
+            state = self.state[parameter]
+            if not state:
+                self._gathered(group, [parameter])
+            if not together.takes(parameter, gradient, state):
+                others.append(parameter)
+        together.close(group)
+        return others
+
+    def _step_as_torch(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
+        """One step of some parameters of a group, by PyTorch's functions."""
+        options = {name: group[name] for name in _OPTIONS}
+        with torch.set_grad_enabled(group["differentiable"]):
+            lists, options["has_complex"] = self._gathered(group, parameters)
+            if group["fused"] is None and _compiles(group):
+                options["fused"] = _all_fused(*lists[:4]) or None
+            options["beta1"], options["beta2"] = group["betas"]
+            options["grad_scale"] = getattr(self, "grad_scale", None)
+            options["found_inf"] = getattr(self, "found_inf", None)
+            step: Any = torch_adam
+            step(*lists, **options)
+
+    def _gathered(
+        self, group: dict[str, Any], parameters: list[Tensor]
+    ) -> tuple[tuple[list[Tensor], ...], bool]:
+        """What PyTorch's functions take of some parameters, whose state is made where there is
+        none, and whether any is complex."""
+        gather: Any = super()._init_group
+        lists: tuple[list[Tensor], ...] = ([], [], [], [], [], [])
+        return lists, gather({**group, "params": parameters}, *lists)
+
+
+class AdamW(Adam, torch.optim.AdamW):
+    r"""`torch.optim.AdamW` as `Adam` is to PyTorch's: the weights decay by themselves.
+
+    Before each step, :math:`\theta \leftarrow (1 - \gamma \lambda) \theta`.
+
+    References:
+        Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019.
+    """
+
+
+_OPTIONS: Final[tuple[str, ...]] = (
+    "amsgrad",
+    "lr",
+    "weight_decay",
+    "eps",
+    "maximize",
+    "foreach",
+    "fused",
+    "capturable",
+    "differentiable",
+    "decoupled_weight_decay",
+)
+
+
+def _plain(tensor: Tensor) -> bool:
+    """Whether a tensor's memory holds numbers that the compiled loop knows, as they are."""
+    return (
+        tensor.dtype in _KINDS
+        and type(tensor) in _PLAIN
+        and tensor.layout is torch.strided
+        and not tensor.is_neg()
+    )
+
+
+def _all_fused(parameters: list[Tensor], *others: list[Tensor]) -> bool:
+    """Whether PyTorch's fused step is right for these, whose step counts lie on the CPU.
+
+    It walks through the memory of all tensors alike, whatever their strides say.
+    """
+    return all(
+        one[0].is_cpu
+        and one[0].is_floating_point()
+        and all(tensor.stride() == one[0].stride() for tensor in one)
+        for one in zip(parameters, *others, strict=True)
+    )
+
+
+def _compiles(group: dict[str, Any]) -> bool:
+    """Whether the compiled loop knows what a group asks for."""
+    return not (
+        group["amsgrad"]
+        or group["capturable"]
+        or group["differentiable"]
+        or group["foreach"]
+        or torch.compiler.is_compiling()
+    )
+
+
+def adam_for(
+    parameters: Iterable[nn.Parameter], rate: float, *, decoupled: bool = False
+) -> torch.optim.Adam:
+    """The fastest Adam for some parameters: compiled on the CPU, PyTorch's fused one elsewhere.
+
+    Args:
+        parameters: What it moves.
+        rate: The learning rate.
+        decoupled: AdamW instead of Adam.
+    """
+    held = list(parameters)
+    if all(p.is_cpu for p in held):
+        return (AdamW if decoupled else Adam)(held, lr=rate)
+    fused = all(p.is_floating_point() and p.device.type in _FUSED for p in held)
+    kind = torch.optim.AdamW if decoupled else torch.optim.Adam
+    return kind(held, lr=rate, fused=fused)
+
+
+_FUSED: Final = frozenset({"cpu", "cuda", "mps", "xpu"})
