@@ -10,11 +10,13 @@ Importing a module with kernels costs nothing. The first call imports numba and 
 or reads what an earlier process compiled from the folder ``kernels`` of `files.cache_folder`; where
 that cannot be written, every process compiles for itself. Arguments of other types are a
 `TypeError`, so that no call is ever slow because its types are new. Kernels release Python's global
-lock, use one thread and no reordering of sums: the same arguments give the same result.
+lock and use one thread: the same arguments give the same result. Sums are reordered only where a
+kernel asks for it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
 import threading
@@ -32,6 +34,7 @@ from structure_net.files import cache_folder
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
+_OPTIONS: Final[dict[str, Any]] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
 _LOCK: Final = threading.RLock()
 _listeners: list[Callable[[Compilation], None]] = []
 
@@ -65,19 +68,23 @@ def watching_compilation(listener: Callable[[Compilation], None]) -> Iterator[No
 class Kernel(Generic[_P, _R]):
     """A function that is compiled when it is first called; what `compiled` makes.
 
-    Kernels may call kernels of the same module.
+    Kernels may call other kernels.
 
     Args:
         function: The function in plain Python.
         signatures: The types it is compiled for, as numba writes them.
+        fastmath: Whether sums and products may be reordered.
     """
 
     __wrapped__: Callable[_P, _R]
 
-    def __init__(self, function: Callable[_P, _R], signatures: tuple[str, ...]) -> None:
+    def __init__(
+        self, function: Callable[_P, _R], signatures: tuple[str, ...], *, fastmath: bool = False
+    ) -> None:
         update_wrapper(self, function)
         self._function = function
         self._signatures = signatures
+        self._fastmath = fastmath
         self._compiled: Any = None
 
     def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -113,10 +120,10 @@ class Kernel(Generic[_P, _R]):
             from numba.core.errors import NumbaError
 
             try:
-                return _dispatcher(self._function, self._signatures, name, _kernel_folder())
+                return self._dispatcher(name, _kernel_folder(self._function))
             except (OSError, EOFError, pickle.UnpicklingError):
                 # The cache is full, damaged or gone; the kernel does not depend on it.
-                return _dispatcher(self._function, self._signatures, name, None)
+                return self._dispatcher(name, None)
             except NumbaError as error:
                 raise StructureNetError(f"numba cannot compile {name}: {error}") from error
         except ImportError as error:
@@ -125,12 +132,99 @@ class Kernel(Generic[_P, _R]):
                 " version that fits: python -m pip install --upgrade numba"
             ) from error
 
+    def _dispatcher(self, name: str, folder: Path | None) -> Any:
+        import numba
 
-def compiled(*signatures: str) -> Callable[[Callable[_P, _R]], Kernel[_P, _R]]:
+        made = numba.njit(fastmath=self._fastmath, **_OPTIONS)(self._function)
+        if folder is not None:
+            # A module inside an archive has no file whose age could tell whether a cache is stale.
+            with _numba_cache(folder), suppress(RuntimeError):
+                made.enable_caching()
+        with _announced(name) if _listeners else nullcontext():
+            for signature in self._signatures:
+                made.compile(signature)
+        made.disable_compile()
+        return made
+
+
+class Template:
+    """A function that is compiled into the kernels that call it, for their types.
+
+    Args:
+        function: The function in plain Python.
+    """
+
+    __wrapped__: Callable[..., Any]
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        update_wrapper(self, function)
+        self._function = function
+        self._made: Any = None
+
+    def __call__(self, *args: Any) -> Any:
+        """What the function returns, in plain Python."""
+        return self._function(*args)
+
+    @property
+    def _numba_type_(self) -> Any:
+        """What numba asks for where a kernel calls this."""
+        with _LOCK:
+            if self._made is None:
+                import numba
+
+                self._made = numba.njit(**_OPTIONS)(self._function)
+        return self._made._numba_type_
+
+
+class Instruction:
+    """A function that exists in kernels only, where it writes its machine code itself.
+
+    Args:
+        make: Gives the typing function of `numba.extending.intrinsic`; called when first needed.
+    """
+
+    __wrapped__: Callable[[], Callable[..., Any]]
+
+    def __init__(self, make: Callable[[], Callable[..., Any]]) -> None:
+        update_wrapper(self, make)
+        self._make = make
+        self._made: Any = None
+        self._type: Any = None
+
+    def __call__(self, *args: Any) -> Any:
+        """Never returns.
+
+        Raises:
+            TypeError: Always: only a kernel can call this.
+        """
+        raise TypeError(
+            f"{self.__wrapped__.__name__} is an instruction of kernels; Python cannot call it."
+        )
+
+    @property
+    def _numba_type_(self) -> Any:
+        """What numba asks for where a kernel calls this."""
+        with _LOCK:
+            if self._type is None:
+                from numba.core.registry import cpu_target
+                from numba.extending import intrinsic
+
+                self._made = intrinsic(self._make())
+                context = cpu_target.typing_context
+                context.refresh()
+                self._type = context.resolve_value_type(self._made)
+        return self._type
+
+
+def compiled(
+    *signatures: str, fastmath: bool = False
+) -> Callable[[Callable[_P, _R]], Kernel[_P, _R]]:
     """Declares a function of the module as a kernel.
 
     Args:
         signatures: The types of result and arguments, as numba writes them: at least one.
+        fastmath: Whether sums and products may be reordered, and NaN and infinity be presumed
+            absent: once when the kernel is compiled, so that a machine still gives one result.
 
     Raises:
         ValueError: No signature is given.
@@ -141,26 +235,9 @@ def compiled(*signatures: str) -> Callable[[Callable[_P, _R]], Kernel[_P, _R]]:
         )
 
     def declare(function: Callable[_P, _R]) -> Kernel[_P, _R]:
-        return Kernel(function, signatures)
+        return Kernel(function, signatures, fastmath=fastmath)
 
     return declare
-
-
-def _dispatcher(
-    function: Callable[..., Any], signatures: tuple[str, ...], name: str, folder: Path | None
-) -> Any:
-    import numba
-
-    made = numba.njit(nogil=True, error_model="numpy", boundscheck=False)(function)
-    if folder is not None:
-        # A module inside an archive has no file whose age could tell whether a cache is stale.
-        with _numba_cache(folder), suppress(RuntimeError):
-            made.enable_caching()
-    with _announced(name) if _listeners else nullcontext():
-        for signature in signatures:
-            made.compile(signature)
-    made.disable_compile()
-    return made
 
 
 @contextmanager
@@ -177,14 +254,31 @@ def _numba_cache(folder: Path) -> Iterator[None]:
         config.CACHE_DIR = before
 
 
-def _kernel_folder() -> Path | None:
-    """The folder that holds compiled kernels; None where it cannot be written."""
+def _kernel_folder(function: Callable[..., Any]) -> Path | None:
+    """The folder that holds the compiled kernel; None where it cannot be written.
+
+    numba compiles anew when the kernel's own module is newer than its cache. Where a kernel is made
+    of other modules, too, their age and size are part of the folder's name.
+    """
     folder = cache_folder() / "kernels"
+    if others := _sources(function) - {function.__code__.co_filename}:
+        ages = [(name, Path(name).stat().st_mtime_ns) for name in sorted(others)]
+        folder /= hashlib.sha256(repr(ages).encode()).hexdigest()[:16]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         return None
     return folder if os.access(folder, os.W_OK | os.X_OK) else None
+
+
+def _sources(function: Callable[..., Any], *, known: frozenset[str] = frozenset()) -> set[str]:
+    """The files of the kernels, templates and instructions that ``function`` is made of."""
+    found = {function.__code__.co_filename}
+    for name in set(function.__code__.co_names) - known:
+        part = function.__globals__.get(name)
+        if isinstance(part, Kernel | Template | Instruction):
+            found |= _sources(part.__wrapped__, known=known | {name})
+    return found
 
 
 @contextmanager

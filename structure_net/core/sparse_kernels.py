@@ -1,0 +1,360 @@
+"""The products of live weights with a batch, as compiled loops over lines of the batch.
+
+Matrices are feature-major: the batch of one feature lies together, ``(features, batch)``, so that
+one instruction works on many samples of a connection. The batch is taken in tiles of up to 8 lines,
+whose sums stay in registers.
+
+All sums are taken in one order, which depends on nothing but the pattern and the batch: a kernel
+may be given any block of rows (or of columns), and the blocks together are bit for bit the whole.
+
+Every kernel takes ``(zero, tensors, index, batch, block)``:
+
+- ``zero``: a zero of the type of all numbers, float32 or float64;
+- ``tensors`` and ``index``: the addresses of contiguous tensors, the latter of int32;
+- ``batch``: the number of samples;
+- ``block``: the most lines of a tile (1, 2, 4 or 8), the first row to compute, and the row behind
+  the last.
+
+Callers answer for sizes and ranges: nothing is checked here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from structure_net.core.compiling import Template, compiled
+from structure_net.core.simd import (
+    add,
+    add_product,
+    filled,
+    given,
+    integers,
+    lanes,
+    line_dot,
+    load,
+    load_some,
+    numbers,
+    splat1,
+    splat2,
+    splat4,
+    splat8,
+    store,
+    store_some,
+    total,
+    totals,
+    transpose_square,
+)
+
+Addresses = tuple[int, ...]
+
+
+@compiled(
+    "void(float32, UniTuple(int64, 4), UniTuple(int64, 2), int64, UniTuple(int64, 3))",
+    "void(float64, UniTuple(int64, 4), UniTuple(int64, 2), int64, UniTuple(int64, 3))",
+)
+def multiply(zero: Any, tensors: Addresses, index: Addresses, batch: int, block: Addresses) -> None:
+    """Writes rows of ``y = W x + b``.
+
+    Args:
+        zero: See above, as for ``batch`` and ``block``.
+        tensors: ``x``, shape ``(in, batch)``; the live weights in row order, ``(n,)``; ``b``,
+            ``(out,)``, or 0; and ``y``, ``(out, batch)``.
+        index: Where each row's weights begin, ``(out + 1,)``, and their columns, ``(n,)``.
+        batch: The number of samples.
+        block: Of rows.
+    """
+    these = (
+        numbers(tensors[0], zero),
+        numbers(tensors[1], zero),
+        numbers(tensors[2], zero),
+        numbers(tensors[3], zero),
+    )
+    places = (integers(index[0]), integers(index[1]))
+    line, at = lanes(zero), 0
+    while block[0] >= 8 and batch - at >= 8 * line:
+        _multiply_tile(these, places, batch, block, at, splat8(zero))
+        at += 8 * line
+    while block[0] >= 4 and batch - at >= 4 * line:
+        _multiply_tile(these, places, batch, block, at, splat4(zero))
+        at += 4 * line
+    while block[0] >= 2 and batch - at >= 2 * line:
+        _multiply_tile(these, places, batch, block, at, splat2(zero))
+        at += 2 * line
+    while batch - at >= line:
+        _multiply_tile(these, places, batch, block, at, splat1(zero))
+        at += line
+    if at < batch:
+        _multiply_rest(these, places, batch, block, at, splat1(zero))
+
+
+@Template
+def _multiply_tile(these: Any, places: Any, batch: int, block: Any, at: int, empty: Any) -> None:
+    """The tile at ``at`` of the batch, as wide as ``empty``."""
+    x, values, bias, y = these
+    offsets, columns = places
+    k = offsets[block[1]] + 0
+    for row in range(block[1], block[2]):
+        end = offsets[row + 1]
+        sums = empty
+        if given(bias):
+            sums = filled(bias[row], empty)
+        while k < end:
+            sums = add_product(values[k], load(x, columns[k] * batch + at, empty), sums)
+            k += 1
+        store(y, row * batch + at, sums)
+
+
+@Template
+def _multiply_rest(these: Any, places: Any, batch: int, block: Any, at: int, empty: Any) -> None:
+    """The last samples of the batch, from ``at``: fewer than a line."""
+    count = batch - at
+    x, values, bias, y = these
+    offsets, columns = places
+    for row in range(block[1], block[2]):
+        sums = empty
+        if given(bias):
+            sums = filled(bias[row], empty)
+        for k in range(offsets[row], offsets[row + 1]):
+            some = load_some(x, columns[k] * batch + at, empty, count)
+            sums = add_product(values[k], some, sums)
+        store_some(y, row * batch + at, sums, count)
+
+
+@compiled(
+    "void(float32, UniTuple(int64, 5), UniTuple(int64, 3), int64, UniTuple(int64, 3))",
+    "void(float64, UniTuple(int64, 5), UniTuple(int64, 3), int64, UniTuple(int64, 3))",
+)
+def differentiate(
+    zero: Any, tensors: Addresses, index: Addresses, batch: int, block: Addresses
+) -> None:
+    """Writes rows of ``dx = W^T dy``, and of ``dv = dy x^T`` what belongs to their weights.
+
+    Each row of ``dy`` that a weight reads serves both.
+
+    Args:
+        zero: See above, as for ``batch`` and ``block``.
+        tensors: ``dy``, shape ``(out, batch)``; ``x``, ``(in, batch)``; the live weights in row
+            order, ``(n,)``; ``dx``, ``(in, batch)``; and ``dv``, ``(n,)``, in row order.
+        index: Where each column's weights begin in column order, ``(in + 1,)``; their rows,
+            ``(n,)``; and their places in row order, ``(n,)``.
+        batch: The number of samples.
+        block: Of columns.
+    """
+    these = (
+        numbers(tensors[0], zero),
+        numbers(tensors[1], zero),
+        numbers(tensors[2], zero),
+        numbers(tensors[3], zero),
+        numbers(tensors[4], zero),
+    )
+    places = (integers(index[0]), integers(index[1]), integers(index[2]))
+    for k in range(places[0][block[1]], places[0][block[2]]):
+        these[4][places[2][k]] = zero
+    line, at = lanes(zero), 0
+    while block[0] >= 8 and batch - at >= 8 * line:
+        _differentiate_tile(these, places, batch, block, at, splat8(zero))
+        at += 8 * line
+    while block[0] >= 4 and batch - at >= 4 * line:
+        _differentiate_tile(these, places, batch, block, at, splat4(zero))
+        at += 4 * line
+    while block[0] >= 2 and batch - at >= 2 * line:
+        _differentiate_tile(these, places, batch, block, at, splat2(zero))
+        at += 2 * line
+    while batch - at >= line:
+        _differentiate_tile(these, places, batch, block, at, splat1(zero))
+        at += line
+    if at < batch:
+        _differentiate_rest(these, places, batch, block, at, splat1(zero))
+
+
+@Template
+def _differentiate_tile(
+    these: Any, places: Any, batch: int, block: Any, at: int, empty: Any
+) -> None:
+    """The tile at ``at`` of the batch, as wide as ``empty``; four weights at a time share a sum."""
+    dy, x, values, dx, dv = these
+    offsets, rows, order = places
+    k = offsets[block[1]] + 0
+    for column in range(block[1], block[2]):
+        end = offsets[column + 1]
+        read = load(x, column * batch + at, empty)
+        sums = empty
+        while k + 4 <= end:
+            a, b, c, d = order[k], order[k + 1], order[k + 2], order[k + 3]
+            one = load(dy, rows[k] * batch + at, empty)
+            sums = add_product(values[a], one, sums)
+            dot_a = line_dot(one, read)
+            one = load(dy, rows[k + 1] * batch + at, empty)
+            sums = add_product(values[b], one, sums)
+            dot_b = line_dot(one, read)
+            one = load(dy, rows[k + 2] * batch + at, empty)
+            sums = add_product(values[c], one, sums)
+            dot_c = line_dot(one, read)
+            one = load(dy, rows[k + 3] * batch + at, empty)
+            sums = add_product(values[d], one, sums)
+            four = totals(dot_a, dot_b, dot_c, line_dot(one, read))
+            dv[a] += four[0]
+            dv[b] += four[1]
+            dv[c] += four[2]
+            dv[d] += four[3]
+            k += 4
+        while k < end:
+            one = load(dy, rows[k] * batch + at, empty)
+            sums = add_product(values[order[k]], one, sums)
+            dv[order[k]] += total(line_dot(one, read))
+            k += 1
+        store(dx, column * batch + at, sums)
+
+
+@Template
+def _differentiate_rest(
+    these: Any, places: Any, batch: int, block: Any, at: int, empty: Any
+) -> None:
+    """The last samples of the batch, from ``at``: fewer than a line."""
+    count = batch - at
+    dy, x, values, dx, dv = these
+    offsets, rows, order = places
+    for column in range(block[1], block[2]):
+        read = load_some(x, column * batch + at, empty, count)
+        sums = empty
+        for k in range(offsets[column], offsets[column + 1]):
+            one = load_some(dy, rows[k] * batch + at, empty, count)
+            sums = add_product(values[order[k]], one, sums)
+            dv[order[k]] += total(line_dot(one, read))
+        store_some(dx, column * batch + at, sums, count)
+
+
+@compiled(
+    "void(float32, UniTuple(int64, 3), UniTuple(int64, 2), int64, UniTuple(int64, 3))",
+    "void(float64, UniTuple(int64, 3), UniTuple(int64, 2), int64, UniTuple(int64, 3))",
+)
+def sample(zero: Any, tensors: Addresses, index: Addresses, batch: int, block: Addresses) -> None:
+    """Writes of ``dv = dy x^T`` what belongs to the weights of rows.
+
+    Args:
+        zero: See above, as for ``batch`` and ``block``.
+        tensors: ``dy``, shape ``(out, batch)``; ``x``, ``(in, batch)``; and ``dv``, ``(n,)``, in
+            row order.
+        index: Where each row's weights begin, ``(out + 1,)``, and their columns, ``(n,)``.
+        batch: The number of samples.
+        block: Of rows.
+    """
+    these = (numbers(tensors[0], zero), numbers(tensors[1], zero), numbers(tensors[2], zero))
+    places = (integers(index[0]), integers(index[1]))
+    for k in range(places[0][block[1]], places[0][block[2]]):
+        these[2][k] = zero
+    line, at = lanes(zero), 0
+    while block[0] >= 8 and batch - at >= 8 * line:
+        _sample_tile(these, places, batch, block, at, splat8(zero))
+        at += 8 * line
+    while block[0] >= 4 and batch - at >= 4 * line:
+        _sample_tile(these, places, batch, block, at, splat4(zero))
+        at += 4 * line
+    while block[0] >= 2 and batch - at >= 2 * line:
+        _sample_tile(these, places, batch, block, at, splat2(zero))
+        at += 2 * line
+    while batch - at >= line:
+        _sample_tile(these, places, batch, block, at, splat1(zero))
+        at += line
+    if at < batch:
+        _sample_rest(these, places, batch, block, at, splat1(zero))
+
+
+@Template
+def _sample_tile(these: Any, places: Any, batch: int, block: Any, at: int, empty: Any) -> None:
+    """The tile at ``at`` of the batch, as wide as ``empty``; four weights at a time share a sum."""
+    dy, x, dv = these
+    offsets, columns = places
+    k = offsets[block[1]] + 0
+    for row in range(block[1], block[2]):
+        end = offsets[row + 1]
+        read = load(dy, row * batch + at, empty)
+        while k + 4 <= end:
+            four = totals(
+                line_dot(read, load(x, columns[k] * batch + at, empty)),
+                line_dot(read, load(x, columns[k + 1] * batch + at, empty)),
+                line_dot(read, load(x, columns[k + 2] * batch + at, empty)),
+                line_dot(read, load(x, columns[k + 3] * batch + at, empty)),
+            )
+            dv[k] += four[0]
+            dv[k + 1] += four[1]
+            dv[k + 2] += four[2]
+            dv[k + 3] += four[3]
+            k += 4
+        while k < end:
+            dv[k] += total(line_dot(read, load(x, columns[k] * batch + at, empty)))
+            k += 1
+
+
+@Template
+def _sample_rest(these: Any, places: Any, batch: int, block: Any, at: int, empty: Any) -> None:
+    """The last samples of the batch, from ``at``: fewer than a line."""
+    count = batch - at
+    dy, x, dv = these
+    offsets, columns = places
+    for row in range(block[1], block[2]):
+        read = load_some(dy, row * batch + at, empty, count)
+        for k in range(offsets[row], offsets[row + 1]):
+            some = load_some(x, columns[k] * batch + at, empty, count)
+            dv[k] += total(line_dot(read, some))
+
+
+@compiled(
+    "void(float32, UniTuple(int64, 2), int64, int64, UniTuple(int64, 3))",
+    "void(float64, UniTuple(int64, 2), int64, int64, UniTuple(int64, 3))",
+)
+def add_up(zero: Any, tensors: Addresses, index: int, batch: int, block: Addresses) -> None:
+    """Writes sums over the batch.
+
+    Args:
+        zero: See above, as for ``batch`` and ``block``.
+        tensors: ``dy``, shape ``(out, batch)``, and the sums, ``(out,)``.
+        index: None: 0.
+        batch: The number of samples.
+        block: Of rows.
+    """
+    dy, db, empty, line = (
+        numbers(tensors[0], zero),
+        numbers(tensors[1], zero),
+        splat1(zero),
+        lanes(zero),
+    )
+    for row in range(block[1], block[2]):
+        sums, at, end = empty, row * batch, (row + 1) * batch
+        while at + line <= end:
+            sums = add(sums, load(dy, at, empty))
+            at += line
+        if at < end:
+            sums = add(sums, load_some(dy, at, empty, end - at))
+        db[row] = total(sums)
+
+
+@compiled(
+    "void(float32, UniTuple(int64, 2), int64, int64, UniTuple(int64, 3))",
+    "void(float64, UniTuple(int64, 2), int64, int64, UniTuple(int64, 3))",
+)
+def transpose(zero: Any, tensors: Addresses, width: int, height: int, block: Addresses) -> None:
+    """Writes rows of the transpose.
+
+    Args:
+        zero: See above, as for ``block``.
+        tensors: What to read, shape ``(height, width)``, and to write, ``(width, height)``.
+        width: Of what is read.
+        height: Of what is read.
+        block: Of rows to write.
+    """
+    read, write = numbers(tensors[0], zero), numbers(tensors[1], zero)
+    like, line, column = splat1(zero), lanes(zero), block[1]
+    while column + line <= block[2]:
+        row = 0
+        while row + line <= height:
+            source, target = (read, row * width + column), (write, column * height + row)
+            transpose_square(source, width, target, height, like)
+            row += line
+        for rest in range(row, height):
+            for lane in range(column, column + line):
+                write[lane * height + rest] = read[rest * width + lane]
+        column += line
+    for row in range(height):
+        for rest in range(column, block[2]):
+            write[rest * height + row] = read[row * width + rest]
