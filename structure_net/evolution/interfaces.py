@@ -88,7 +88,10 @@ class EditingStrategy(GrowthStrategy):
         return found
 
     def options(self, context: NetworkContext, analysis: Any) -> tuple[tuple[Proposal, ...], ...]:
-        """What a policy that compares candidates may choose from: each proposal by itself."""
+        """What a policy that compares candidates may choose from: each proposal by itself.
+
+        Override it where proposals belong together: each candidate is carried out alone.
+        """
         return tuple((proposal,) for proposal in self.proposals(context, analysis))
 
     def should_grow(self, context: NetworkContext, analysis: Any) -> bool:

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from structure_net.core import create_standard_network
+from structure_net.errors import SurgeryError
 from structure_net.evolution import (
     Analyzer,
     Component,
@@ -26,6 +27,7 @@ from structure_net.evolution import (
     Trainer,
 )
 from structure_net.evolution.batches import forward
+from structure_net.evolution.editing import carry_out
 from structure_net.surgery.journal import Journal
 from structure_net.surgery.lineage import architecture
 from structure_net.surgery.replaying import replay
@@ -135,6 +137,8 @@ def check_strategy(
 ) -> None:
     """Checks that a strategy decides without touching, and that what it grows still learns.
 
+    Each of its options must be possible by itself, since a tournament tries them one by one.
+
     Args:
         strategy: What to check.
         analyzers: Those that it needs.
@@ -195,6 +199,11 @@ def _check_proposals(strategy: EditingStrategy, context: NetworkContext, analysi
     copied = pickle.loads(pickle.dumps(strategy)).proposals(context, analysis)
     _require(copied == proposals, "a pickled strategy must propose the same")
     _require(all(proposal.reason for proposal in proposals), "each proposal must say why")
+    for option in strategy.options(context, analysis):
+        try:
+            carry_out(context.fork(), option, component=type(strategy).__name__)
+        except SurgeryError as error:
+            raise AssertionError(f"each option must be possible by itself: {error}") from error
 
 
 def _check_growth(

@@ -16,6 +16,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from structure_net.core.arguments import check_number, check_whole
 from structure_net.core.sparsity import SparseLayer
 from structure_net.core.statistics import sparse_layers
 from structure_net.errors import StructureNetError
@@ -66,14 +67,15 @@ class DynamicSparseTraining(EditingStrategy):
         horizon: ``T`` in epochs, from which on nothing moves; None: the rate stays.
 
     Raises:
+        TypeError: A number is none or not whole.
         ValueError: An argument is out of range.
     """
 
     def __init__(self, drop_rate: float = 0.3, horizon: int | None = None) -> None:
+        check_number(drop_rate=drop_rate)
         if not 0 < drop_rate < 1:
             raise ValueError(f"drop_rate must be in (0, 1); got {drop_rate}.")
-        if horizon is not None and horizon < 1:
-            raise ValueError(f"horizon must be 1 epoch or more, or None; got {horizon}.")
+        check_whole(1, horizon=1 if horizon is None else horizon)
         self.drop_rate = drop_rate
         self.horizon = horizon
 
@@ -105,6 +107,11 @@ class DynamicSparseTraining(EditingStrategy):
         drops = {name: drop for name, drop in found.items() if drop.pairs}
         grown = self._grown(drops, context, analysis)
         return list(_proposals(drops, grown, rate, self._why, self._scale))
+
+    def options(self, context: NetworkContext, analysis: Any) -> tuple[tuple[Proposal, ...], ...]:
+        """One candidate: what comes takes the places of what goes, between layers too."""
+        found = self.proposals(context, analysis)
+        return (found,) if found else ()
 
     def _dropped(self, layer: SparseLayer, rate: float) -> LayerDrop:
         pattern = layer.pattern
@@ -151,6 +158,7 @@ class SparseEvolutionaryTraining(DynamicSparseTraining):
             the paper has it, rather than the smallest magnitudes.
 
     Raises:
+        TypeError: A number is none or not whole.
         ValueError: An argument is out of range.
 
     References:
@@ -167,8 +175,7 @@ class SparseEvolutionaryTraining(DynamicSparseTraining):
         by_sign: bool = True,
     ) -> None:
         super().__init__(drop_rate, horizon)
-        if not scale >= 0:
-            raise ValueError(f"scale must be 0 or more; got {scale}.")
+        check_number(0, scale=scale)
         self.scale = scale
         self.by_sign = by_sign
 
@@ -210,6 +217,7 @@ class RigL(DynamicSparseTraining):
         horizon: See there; three quarters of the training in the paper.
 
     Raises:
+        TypeError: A number is none or not whole.
         ValueError: An argument is out of range.
 
     References:
@@ -248,6 +256,7 @@ class SparseMomentum(DynamicSparseTraining):
         horizon: See there; the whole training in the paper.
 
     Raises:
+        TypeError: A number is none or not whole.
         ValueError: An argument is out of range.
 
     References:

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, TypeVar, get_args
 import torch
 from torch import Tensor, nn
 
+from structure_net.core.arguments import check_number, check_whole
 from structure_net.core.statistics import sparse_layers
 from structure_net.errors import StructureNetError
 from structure_net.evolution.components.strategies.budgets import check_budget, costs_of
@@ -95,6 +96,7 @@ class PruningGrowthStrategy(EditingStrategy):
         regrowth: In [0, 1); with connections only.
 
     Raises:
+        TypeError: A number is none or not whole, or the budget no mapping.
         ValueError: An argument is out of range, or two do not go together.
 
     References:
@@ -117,6 +119,8 @@ class PruningGrowthStrategy(EditingStrategy):
     ) -> None:
         if what not in get_args(What):
             raise ValueError(f"what must be one of {', '.join(get_args(What))}; got {what!r}.")
+        check_whole(0, start=start, end=0 if end is None else end)
+        check_number(regrowth=regrowth)
         if not 0 <= start <= (start if end is None else end):
             raise ValueError(f"start must be 0 or more and end no earlier; got {start}, {end}.")
         if not 0 <= regrowth < 1:
@@ -151,6 +155,11 @@ class PruningGrowthStrategy(EditingStrategy):
         if self.what == "connections":
             return self._connections(context, analysis, costs, targets)
         return self._units(context, analysis, costs, targets)
+
+    def options(self, context: NetworkContext, analysis: Any) -> tuple[tuple[Proposal, ...], ...]:
+        """One candidate: the removals meet the budget together."""
+        found = self.proposals(context, analysis)
+        return (found,) if found else ()
 
     def _check_together(self) -> None:
         if self.what == "connections" and "latency" in self.budget:
@@ -308,7 +317,9 @@ def _last_epoch(context: NetworkContext, component: str, what: What) -> int:
     last, removed = 0, False
     for entry in context.journal:
         if isinstance(entry, EditEntry):
-            removed |= entry.component == component and isinstance(entry.edit, _REMOVALS[what])
+            # A hybrid strategy puts the name of the one that asks in front of the reason.
+            own = entry.component == component or entry.reason.startswith(f"{component}: ")
+            removed |= own and isinstance(entry.edit, _REMOVALS[what])
         elif removed and "epoch" in entry.detail:
             last, removed = int(entry.detail["epoch"]), False
     return last

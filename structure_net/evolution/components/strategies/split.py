@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from structure_net.core.arguments import check_number, check_whole
 from structure_net.evolution.components.strategies.fading import due_shares
 from structure_net.evolution.components.strategies.feasible import (
     apart,
@@ -18,7 +19,7 @@ from structure_net.evolution.components.strategies.feasible import (
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.interfaces import EditingStrategy, Proposal
 from structure_net.graph.channels import ChannelGroup
-from structure_net.surgery.edits import SplitNeurons
+from structure_net.surgery.edits import ShareNeurons, SplitNeurons
 
 How = Literal["gradient_based", "activation_based", "hybrid"]
 
@@ -46,6 +47,7 @@ class NeuronSplitStrategy(EditingStrategy):
             noise the function moves. Copies in groups of several channels get theirs at once.
 
     Raises:
+        TypeError: A number is none or not whole.
         ValueError: An argument is out of range.
 
     References:
@@ -67,17 +69,14 @@ class NeuronSplitStrategy(EditingStrategy):
             raise ValueError(
                 f"strategy must be one of {', '.join(get_args(How))}; got {strategy!r}."
             )
-        if places < 1 or (count is not None and count < 1):
-            raise ValueError(f"places and count must be 1 or more; got {places} and {count}.")
+        check_whole(1, places=places, count=1 if count is None else count)
+        check_number(fraction=fraction)
+        check_number(0, noise=noise)
+        check_whole(0, progressive_activation_epochs=progressive_activation_epochs)
         if not 0 < fraction <= 1:
             raise ValueError(f"fraction must be in (0, 1]; got {fraction}.")
-        if not (noise >= 0 and math.isfinite(noise)):
-            raise ValueError(f"noise must be 0 or more; got {noise}.")
-        if progressive_activation_epochs < 0:
-            raise ValueError(
-                "progressive_activation_epochs must be 0 or more;"
-                f" got {progressive_activation_epochs}."
-            )
+        if not math.isfinite(noise):
+            raise ValueError(f"noise must be finite; got {noise}.")
         self.strategy: How = strategy
         self.score = score
         self.places = places
@@ -93,6 +92,13 @@ class NeuronSplitStrategy(EditingStrategy):
         """What is due of earlier splits, then new ones."""
         due = due_shares(context, self.progressive_activation_epochs)
         return [*due, *self._splits(context, analysis, due)]
+
+    def options(self, context: NetworkContext, analysis: Any) -> tuple[tuple[Proposal, ...], ...]:
+        """Each split behind what is due of earlier ones; that by itself where nothing splits."""
+        found = self.proposals(context, analysis)
+        due = tuple(one for one in found if isinstance(one.edit, ShareNeurons))
+        splits = [one for one in found if one not in due]
+        return tuple((*due, one) for one in splits) or ((due,) if due else ())
 
     def _splits(
         self, context: NetworkContext, analysis: Any, due: list[Proposal]

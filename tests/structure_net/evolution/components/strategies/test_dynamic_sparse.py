@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,11 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from structure_net.core import SparseConv2d, SparsePattern, StandardSparseLayer
+from structure_net.core.statistics import network_stats
 from structure_net.errors import StructureNetError
 from structure_net.evolution import (
     ComposableEvolutionSystem,
     EpochRecord,
     NetworkContext,
+    Tournament,
     TrainingHistory,
     part_from_dict,
     part_to_dict,
@@ -175,6 +178,19 @@ def test_the_strategies_are_plain_data(strategy: DynamicSparseTraining) -> None:
     twin = part_from_dict(part_to_dict(strategy))
     assert type(twin) is type(strategy)
     assert part_to_dict(twin) == part_to_dict(strategy)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda one: type(one).__name__)
+def test_a_tournament_moves_all_connections_or_none(strategy: DynamicSparseTraining) -> None:
+    context = example_context()
+    context = replace(context, validation_loader=context.data_loader)
+    whether = Tournament(2, performance_drop_threshold=1e3)
+    system = ComposableEvolutionSystem([ConnectionAnalyzer(2)])
+    system.add_component(strategy, whether=whether)
+    grown = system.evolve_network(context, 1)
+    assert {type(edit.edit) for edit in grown.journal.edits} == {RemoveConnections, AddConnections}
+    before, after = (network_stats(c.network)["total_connections"] for c in (context, grown))
+    assert before == after
 
 
 @pytest.mark.parametrize("arguments", [{"drop_rate": 0.0}, {"drop_rate": 1.0}, {"horizon": 0}])

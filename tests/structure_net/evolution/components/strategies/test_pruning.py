@@ -26,6 +26,8 @@ from structure_net.evolution import (
 )
 from structure_net.evolution.components import (
     ConnectionAnalyzer,
+    FadeInStrategy,
+    HybridGrowthStrategy,
     PruningGrowthStrategy,
     SensitivityAnalyzer,
     StandardNetworkTrainer,
@@ -106,14 +108,16 @@ def test_synaptic_flow_prunes_without_data() -> None:
     ]
 
 
-def test_gradual_pruning_is_at_its_place_at_each_epoch() -> None:
+@pytest.mark.parametrize("alone", [True, False])
+def test_gradual_pruning_is_at_its_place_at_each_epoch(alone: bool) -> None:
     network = create_standard_network([20, 30, 30, 4], density=1.0, seed=0)
     generator = torch.Generator().manual_seed(0)
     data = [(torch.randn(8, 20, generator=generator), torch.randint(4, (8,), generator=generator))]
     context = NetworkContext(network, data)
+    pruning = PruningGrowthStrategy({"density": 0.1}, start=1, end=5)
     system = ComposableEvolutionSystem(
         [
-            PruningGrowthStrategy({"density": 0.1}, start=1, end=5),
+            pruning if alone else HybridGrowthStrategy([FadeInStrategy(), pruning]),
             StandardNetworkTrainer(epochs=1),
         ]
     )

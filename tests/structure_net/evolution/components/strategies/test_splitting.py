@@ -39,7 +39,7 @@ from structure_net.surgery import (
 )
 
 INPUTS = torch.randn(96, 6, generator=torch.Generator().manual_seed(0))
-SCORES = {
+SCORES: dict[str, Any] = {
     "split_ranking": {"2": 1.0, "0": 2.0},
     "split_gradient_scores": {"0": torch.tensor([0.0, 4, 0, 1, 0, 0, 0, 0])},
     "split_activation_scores": {"0": torch.tensor([0.0, 0, 0, 9, 0, 8, 0, 0])},
@@ -95,6 +95,22 @@ def test_a_fraction_of_the_units_is_split_and_without_fading_all_at_once(
     made = NeuronSplitStrategy(fraction=0.2, noise=0.0, progressive_activation_epochs=0)
     (proposal,) = made.proposals(context, SCORES)
     assert proposal.edit == SplitNeurons("0", (3, 1), noise=0.0, share=0.5)
+
+
+def test_what_is_due_goes_with_every_split_that_a_tournament_tries(context: NetworkContext) -> None:
+    divided = at_epoch(split(context, 2, epoch=1), 2)
+    made = NeuronSplitStrategy(count=1)
+    wide = {"split_ranking": {"0": 1.0}} | {
+        key: {"0": torch.cat([scores["0"], torch.zeros(1)])}
+        for key, scores in SCORES.items()
+        if key != "split_ranking"
+    }
+    ((due, one),) = made.options(divided, wide)
+    assert shared(due).pairs
+    assert isinstance(one.edit, SplitNeurons)
+    ((alone,),) = made.options(divided, {**wide, "split_ranking": {}})
+    assert alone == due
+    assert made.options(context, {**SCORES, "split_ranking": {}}) == ()
 
 
 def test_a_copy_has_its_share_after_the_epochs_and_the_function_stays_on_the_way(
@@ -192,7 +208,9 @@ def test_strategies_survive_json() -> None:
     ("options", "said"),
     [
         ({"strategy": "loudest"}, "strategy must be one of"),
-        ({"places": 0}, "places and count must be 1"),
+        ({"places": 0}, "places must be 1 or more; got 0"),
+        ({"count": 0}, "count must be 1 or more; got 0"),
+        ({"noise": float("inf")}, "noise must be finite; got inf"),
         ({"fraction": 0.0}, "fraction must be in"),
         ({"noise": -1.0}, "noise must be 0"),
         ({"progressive_activation_epochs": -1}, "progressive_activation_epochs must be 0"),
