@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan
 from typing import Literal
 
 from structure_net.core.arguments import check_number, check_whole
 from structure_net.errors import MissingAnalysisError
+from structure_net.evolution.metrics.activity import parameter_efficiency
+from structure_net.evolution.metrics.validity import Unavailable
 from structure_net.evolution.triggers.interface import Progress, Trigger, Whose, check_whose
 
 
@@ -20,7 +23,7 @@ class Plateau(Trigger):
     """Due when a metric has not improved by ``min_delta`` for ``patience`` epochs.
 
     Epochs are counted since the last growth, so that growth is given time to act. The first of
-    them sets the level to beat.
+    them sets the level to beat; one that is not a number is beaten by any number.
 
     Args:
         patience: Epochs.
@@ -65,7 +68,7 @@ class Plateau(Trigger):
             return None
         best, waited = values[0], 0
         for value in values[1:]:
-            improved = value < best - self.min_delta
+            improved = value < best - self.min_delta or (isnan(best) and not isnan(value))
             best, waited = (value, 0) if improved else (best, waited + 1)
         if waited < self.patience:
             return None
@@ -73,7 +76,28 @@ class Plateau(Trigger):
 
 
 @dataclass(frozen=True, slots=True)
-class MetricAbove(Trigger):
+class _Threshold(Trigger):
+    """A metric, and the value that it is held against."""
+
+    metric: str
+    threshold: float
+    smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_number(threshold=self.threshold)
+        _check_smoothing(self.smoothing)
+
+    def _newest(self, progress: Progress) -> float | None:
+        """The metric of the newest epoch, smoothed; None where that did not measure it."""
+        _check_measured(self, progress, self.metric)
+        last = progress.history.last
+        if last is None or self.metric not in last.metrics:
+            return None
+        return smoothed(progress.history.series(self.metric), self.smoothing)[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricAbove(_Threshold):
     """Due when the newest epoch's ``metric`` is above ``threshold``.
 
     Args:
@@ -82,25 +106,19 @@ class MetricAbove(Trigger):
         smoothing: Of the metric over all epochs so far, see `smoothed`.
 
     Raises:
-        ValueError: ``smoothing`` is outside [0, 1).
+        TypeError: ``threshold`` is no number.
+        ValueError: It is not a number, or ``smoothing`` is outside [0, 1).
     """
-
-    metric: str
-    threshold: float
-    smoothing: float = 0.0
-
-    def __post_init__(self) -> None:
-        _check_smoothing(self.smoothing)
 
     def due(self, progress: Progress) -> str | None:
         """See `Trigger.due`."""
-        value = _newest(self, progress, self.metric, self.smoothing)
+        value = self._newest(progress)
         fired = value is not None and value > self.threshold
         return f"{self.metric} {value:.4g} is above {self.threshold:.4g}" if fired else None
 
 
 @dataclass(frozen=True, slots=True)
-class MetricBelow(Trigger):
+class MetricBelow(_Threshold):
     """Due when the newest epoch's ``metric`` is below ``threshold``.
 
     Args:
@@ -109,19 +127,13 @@ class MetricBelow(Trigger):
         smoothing: Of the metric over all epochs so far, see `smoothed`.
 
     Raises:
-        ValueError: ``smoothing`` is outside [0, 1).
+        TypeError: ``threshold`` is no number.
+        ValueError: It is not a number, or ``smoothing`` is outside [0, 1).
     """
-
-    metric: str
-    threshold: float
-    smoothing: float = 0.0
-
-    def __post_init__(self) -> None:
-        _check_smoothing(self.smoothing)
 
     def due(self, progress: Progress) -> str | None:
         """See `Trigger.due`."""
-        value = _newest(self, progress, self.metric, self.smoothing)
+        value = self._newest(progress)
         fired = value is not None and value < self.threshold
         return f"{self.metric} {value:.4g} is below {self.threshold:.4g}" if fired else None
 
@@ -138,7 +150,7 @@ class EfficiencyDrop(Trigger):
     Args:
         fraction: :math:`f`.
         window: :math:`k`, in epochs; nothing is due before as many are over.
-        metric: The loss; it must be positive.
+        metric: The loss; an epoch in which it is not positive has no efficiency.
 
     Raises:
         ValueError: ``fraction`` is outside (0, 1] or ``window`` below 1.
@@ -161,16 +173,17 @@ class EfficiencyDrop(Trigger):
         """See `Trigger.due`."""
         _check_measured(self, progress, self.metric)
         found = [
-            efficiency(record.metrics[self.metric], record.parameters)
+            parameter_efficiency(record.metrics[self.metric], record.parameters)
             for record in progress.history
             if self.metric in record.metrics
         ]
-        if len(found) <= self.window:
+        known = [value for value in found if not isinstance(value, Unavailable)]
+        if len(known) <= self.window or isinstance(found[-1], Unavailable):
             return None
-        mean = sum(found[-1 - self.window : -1]) / self.window
-        if not found[-1] < self.fraction * mean:
+        mean = sum(known[-1 - self.window : -1]) / self.window
+        if not known[-1] < self.fraction * mean:
             return None
-        return f"efficiency {found[-1]:.3g} fell below {self.fraction:.0%} of its mean {mean:.3g}"
+        return f"efficiency {known[-1]:.3g} fell below {self.fraction:.0%} of its mean {mean:.3g}"
 
 
 def efficiency(loss: float, parameters: int) -> float:
@@ -185,29 +198,22 @@ def efficiency(loss: float, parameters: int) -> float:
     """
     if not loss > 0:
         raise ValueError(f"Efficiency is of a positive loss; got {loss}.")
-    return 1.0 / (loss * (1.0 + parameters / 1000.0))
+    return float(parameter_efficiency(loss, parameters))
 
 
 def smoothed(values: Sequence[float], smoothing: float) -> list[float]:
     r"""The exponential moving average :math:`s_t = \beta s_{t-1} + (1 - \beta) x_t`.
 
     Args:
-        values: :math:`x_0, x_1, \dots`, oldest first; :math:`s_0 = x_0`.
+        values: :math:`x_0, x_1, \dots`, oldest first; :math:`s_0 = x_0`. Behind a value that is not
+            a number the average begins anew.
         smoothing: :math:`\beta`, in [0, 1); 0 leaves the values as they are.
     """
     found: list[float] = []
     for value in values:
-        last = found[-1] if found else value
+        last = found[-1] if found and not isnan(found[-1]) else value
         found.append(smoothing * last + (1.0 - smoothing) * value if smoothing else value)
     return found
-
-
-def _newest(reader: Trigger, progress: Progress, metric: str, smoothing: float) -> float | None:
-    _check_measured(reader, progress, metric)
-    last = progress.history.last
-    if last is None or metric not in last.metrics:
-        return None
-    return smoothed(progress.history.series(metric), smoothing)[-1]
 
 
 def _check_smoothing(smoothing: float) -> None:

@@ -216,6 +216,33 @@ def test_efficiency_is_performance_for_each_thousand_parameters() -> None:
         efficiency(0.0, 10)
 
 
+def losses(*values: float) -> Progress:
+    records = [
+        EpochRecord(n, 0, n, {"train_loss": loss}, 1000, 0) for n, loss in enumerate(values, 1)
+    ]
+    return Progress(TrainingHistory(records))
+
+
+@pytest.mark.parametrize("none", [0.0, -1.0, float("nan")])
+def test_an_epoch_without_efficiency_is_passed_over(none: float) -> None:
+    trigger = EfficiencyDrop(0.8, window=2)
+    assert trigger.due(losses(0.5, 0.5, none)) is None
+    assert trigger.due(losses(0.5, 0.5, 2.0, none)) is None
+    reason = "efficiency 0.25 fell below 80% of its mean 1"
+    assert trigger.due(losses(0.5, none, 0.5, 2.0)) == reason
+
+
+def test_a_loss_that_was_no_number_once_is_no_plateau() -> None:
+    nan, improving = float("nan"), (1.0, 0.9, 0.8, 0.7)
+    trigger = Plateau(2, metric="train_loss")
+    assert trigger.due(losses(nan, *improving)) is None
+    assert trigger.due(losses(1.0, nan, *improving[1:])) is None
+    assert trigger.due(losses(1.0, nan, nan)) is not None
+    smooth = Plateau(2, metric="train_loss", smoothing=0.5)
+    assert smooth.due(losses(nan, *improving)) is None
+    assert smoothed([nan, 4.0, 2.0], 0.5)[1:] == [4.0, 3.0]
+
+
 def test_a_drop_of_efficiency_is_against_the_mean_of_the_window() -> None:
     def at(parameters: Sequence[int]) -> Progress:
         records = [
