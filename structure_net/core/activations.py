@@ -42,7 +42,7 @@ def make_activation(name: str) -> nn.Module:
     Raises:
         ValueError: The name is unknown.
     """
-    _check(name)
+    check_activation(name)
     return ACTIVATIONS[name]()
 
 
@@ -56,10 +56,15 @@ def activation_gain(name: str) -> float:
     Raises:
         ValueError: The name is unknown.
     """
-    _check(name)
+    check_activation(name)
     return _GAINS[name]
 
 
-def _check(name: str) -> None:
+def check_activation(name: str) -> None:
+    """Refuses a name that none of `ACTIVATIONS` has.
+
+    Raises:
+        ValueError: The name is unknown.
+    """
     if name not in ACTIVATIONS:
         raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}; got {name!r}.")

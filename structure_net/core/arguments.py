@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from numbers import Integral, Real
 from typing import Final
 
@@ -40,6 +41,8 @@ def check_number(least: float | None = None, **values: object) -> None:
         number = _number(name, value)
         if least is not None and not number >= least:
             raise ValueError(f"{name} must be {least} or more; got {value}.")
+        if math.isnan(number):
+            raise ValueError(f"{name} must be a number; got {value}.")
 
 
 def check_positive(**values: object) -> None:

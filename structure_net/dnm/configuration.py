@@ -130,6 +130,6 @@ _AT_LEAST_ZERO = (
 
 
 def _check_number(name: str, value: float) -> None:
-    check_number(**{name: value})
-    if not 0 <= value < float("inf"):
+    if isinstance(value, float) and not 0 <= value < float("inf"):
         raise ValueError(f"{name} must be 0 or more, and finite; got {value}.")
+    check_number(0, **{name: value})

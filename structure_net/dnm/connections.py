@@ -6,6 +6,7 @@ import math
 from itertools import islice
 from typing import Any
 
+from structure_net.core.arguments import check_positive
 from structure_net.core.sparsity import SparseLayer
 from structure_net.evolution.components import SkipConnectionGrowthStrategy
 from structure_net.evolution.components.strategies.feasible import (
@@ -33,12 +34,12 @@ class ConnectionGrowthManager(EditingStrategy):
         score: The key of a mapping from layers to numbers in the analysis.
 
     Raises:
-        ValueError: ``fraction`` is not positive.
+        TypeError: ``fraction`` is no number.
+        ValueError: It is not positive.
     """
 
     def __init__(self, fraction: float = 0.25, *, score: str = "performance_ranking") -> None:
-        if not fraction > 0:
-            raise ValueError(f"fraction must be positive; got {fraction}.")
+        check_positive(fraction=fraction)
         self._skip = SkipConnectionGrowthStrategy(score=score)
         self.fraction = fraction
         self.score = score

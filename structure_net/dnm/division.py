@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from structure_net.core.arguments import check_number
 from structure_net.dnm.configuration import DivisionStrategy
 from structure_net.evolution.components import NeuronSplitStrategy
 from structure_net.evolution.context import NetworkContext
@@ -27,6 +28,7 @@ class AdaptiveNeuronDivision(EditingStrategy):
         score: The key of a mapping from layers to numbers in the analysis.
 
     Raises:
+        TypeError: A number is none or not whole.
         ValueError: An argument is out of range or unknown.
     """
 
@@ -39,6 +41,7 @@ class AdaptiveNeuronDivision(EditingStrategy):
         fraction: float = 0.25,
         score: str = "performance_ranking",
     ) -> None:
+        check_number(0, noise_scale=noise_scale)
         self._split = NeuronSplitStrategy(
             strategy,
             score=score,

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
+from structure_net.core.arguments import check_number, check_whole
 from structure_net.surgery import (
     Applied,
     CopyUnits,
@@ -32,15 +33,16 @@ class DNMNet2Net:
         seed: What copies and noise are drawn from; each edit takes the next.
 
     Raises:
-        ValueError: ``noise`` is negative.
+        TypeError: ``noise`` is no number, or ``seed`` not whole.
+        ValueError: One is negative.
 
     References:
         Chen et al., "Net2Net: Accelerating Learning via Knowledge Transfer", ICLR 2016.
     """
 
     def __init__(self, example: Any, *, noise: float = 0.0, seed: int = 0) -> None:
-        if not noise >= 0:
-            raise ValueError(f"noise must be 0 or more; got {noise}.")
+        check_number(0, noise=noise)
+        check_whole(0, seed=seed)
         self.example = example
         self.noise = noise
         self.seed = seed

@@ -56,6 +56,7 @@ class AdaptiveGrowth(BuiltInGrowth):
         hebbian_window: int = 5,
         max_layers: int = 6,
     ) -> None:
+        check_number(0, loss_threshold=loss_threshold)
         super().__init__(
             patience=patience,
             cooldown=cooldown,

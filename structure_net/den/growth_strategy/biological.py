@@ -99,7 +99,9 @@ class BiologicalGrowth(BuiltInGrowth):
             max_network_size=max_network_size,
             max_layers=max_layers,
         )
-        check_number(0, pruning_threshold=pruning_threshold, energy=energy_cost_weight)
+        check_number(activity_threshold=activity_threshold)
+        check_number(0, pruning_threshold=pruning_threshold, energy_cost_weight=energy_cost_weight)
+        check_number(max_energy=0 if max_energy is None else max_energy)
         check_whole(1, hebbian_window=hebbian_window, min_layer_size=min_layer_size)
         self.activity_threshold = activity_threshold
         self.pruning_threshold = pruning_threshold

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from structure_net.core.arguments import check_positive
 from structure_net.evolution.adaptive_learning_rates.rules import Factor, Place, RateRule
 
 _SETTLED = 0.01
@@ -27,6 +28,7 @@ class AgeBasedRates(RateRule):
         half_life: :math:`h`, in steps.
 
     Raises:
+        TypeError: An argument is no number.
         ValueError: An argument is not positive.
     """
 
@@ -34,9 +36,7 @@ class AgeBasedRates(RateRule):
     reads_ages = True
 
     def __init__(self, young_factor: float = 2.0, half_life: float = 200.0) -> None:
-        for name, value in (("young_factor", young_factor), ("half_life", half_life)):
-            if not value > 0:
-                raise ValueError(f"{name} must be positive; got {value}.")
+        check_positive(young_factor=young_factor, half_life=half_life)
         self.young_factor = young_factor
         self.half_life = half_life
         self._grown = half_life * math.log2(max(abs(young_factor - 1.0) / _SETTLED, 1.0))

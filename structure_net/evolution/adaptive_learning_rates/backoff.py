@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from structure_net.core.arguments import check_number, check_whole
 from structure_net.errors import MissingAnalysisError
 from structure_net.evolution.adaptive_learning_rates.rules import RateRule
 
@@ -26,6 +27,7 @@ class ExponentialBackoffScheduler(RateRule):
         reset_on_growth: Whether growth takes everything back.
 
     Raises:
+        TypeError: A number is none or not whole.
         ValueError: An argument is out of range.
 
     References:
@@ -45,12 +47,11 @@ class ExponentialBackoffScheduler(RateRule):
         metric: str = "validation_loss",
         reset_on_growth: bool = True,
     ) -> None:
+        check_number(backoff=backoff, min_factor=min_factor)
+        check_number(0, min_delta=min_delta)
+        check_whole(1, patience=patience)
         if not 0 < backoff < 1:
             raise ValueError(f"backoff must be in (0, 1); got {backoff}.")
-        if patience < 1:
-            raise ValueError(f"patience must be 1 or more; got {patience}.")
-        if not min_delta >= 0:
-            raise ValueError(f"min_delta must be 0 or more; got {min_delta}.")
         if not 0 < min_factor <= 1:
             raise ValueError(f"min_factor must be in (0, 1]; got {min_factor}.")
         self.backoff = backoff

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import torch
 
+from structure_net.core.arguments import check_number, check_whole
 from structure_net.core.statistics import network_stats
 from structure_net.evolution.components.strategies.feasible import (
     drawn_pairs,
@@ -52,6 +53,7 @@ class ExtremaGrowthStrategy(EditingStrategy):
         max_layers: Layers with weights, the head included.
 
     Raises:
+        TypeError: A number is none or not whole.
         ValueError: An argument is out of range.
     """
 
@@ -73,12 +75,10 @@ class ExtremaGrowthStrategy(EditingStrategy):
         add_layer_on_extrema: bool = False,
         max_layers: int = 10,
     ) -> None:
+        check_number(extrema_threshold=extrema_threshold)
         if not 0 <= extrema_threshold <= 1:
             raise ValueError(f"extrema_threshold must be in [0, 1]; got {extrema_threshold}.")
-        if patch_size < 1:
-            raise ValueError(f"patch_size must be 1 or more; got {patch_size}.")
-        if max_layers < 1:
-            raise ValueError(f"max_layers must be 1 or more; got {max_layers}.")
+        check_whole(1, patch_size=patch_size, max_layers=max_layers)
         self.extrema_threshold = extrema_threshold
         self.patch_size = patch_size
         self.add_layer_on_extrema = add_layer_on_extrema

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from structure_net.core.arguments import check_whole
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.growths import GREW
 from structure_net.evolution.interfaces import EditingStrategy, Proposal
@@ -75,15 +76,12 @@ class FadeInStrategy(EditingStrategy):
         progressive_activation_epochs: How long a copy takes.
 
     Raises:
+        TypeError: It is not whole.
         ValueError: It is negative.
     """
 
     def __init__(self, progressive_activation_epochs: int = 5) -> None:
-        if progressive_activation_epochs < 0:
-            raise ValueError(
-                "progressive_activation_epochs must be 0 or more;"
-                f" got {progressive_activation_epochs}."
-            )
+        check_whole(0, progressive_activation_epochs=progressive_activation_epochs)
         self.progressive_activation_epochs = progressive_activation_epochs
 
     def propose(self, context: NetworkContext, analysis: Any) -> list[Proposal]:

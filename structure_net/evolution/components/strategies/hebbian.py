@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from structure_net.core.arguments import check_number, check_whole
 from structure_net.evolution.components.strategies.feasible import (
     apart,
     editable_layers,
@@ -35,6 +36,7 @@ class HebbianGrowthStrategy(EditingStrategy):
             None, the layers with the largest sum of absolute correlations.
 
     Raises:
+        TypeError: A number is none or not whole.
         ValueError: An argument is out of range.
 
     References:
@@ -49,12 +51,9 @@ class HebbianGrowthStrategy(EditingStrategy):
         places: int | None = None,
         score: str | None = None,
     ) -> None:
-        if pairs < 0:
-            raise ValueError(f"pairs must be 0 or more; got {pairs}.")
-        if mismatch is not None and not mismatch >= 0:
-            raise ValueError(f"mismatch must be 0 or more, or None; got {mismatch}.")
-        if places is not None and places < 1:
-            raise ValueError(f"places must be 1 or more, or None; got {places}.")
+        check_whole(0, pairs=pairs)
+        check_number(0, mismatch=0 if mismatch is None else mismatch)
+        check_whole(1, places=1 if places is None else places)
         self.pairs = pairs
         self.mismatch = mismatch
         self.places = places

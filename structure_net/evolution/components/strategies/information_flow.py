@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
+from structure_net.core.arguments import check_number, check_whole
 from structure_net.core.sparsity import SparseLayer
 from structure_net.evolution.components.strategies.feasible import (
     drawn_pairs,
@@ -47,6 +48,7 @@ class InformationFlowGrowthStrategy(EditingStrategy):
         dense_enough: A density between 0 and 1.
 
     Raises:
+        TypeError: A number is none or not whole.
         ValueError: An argument is out of range.
 
     References:
@@ -63,14 +65,10 @@ class InformationFlowGrowthStrategy(EditingStrategy):
         max_neurons_per_expansion: int = 32,
         dense_enough: float = 0.5,
     ) -> None:
-        if places < 1:
-            raise ValueError(f"places must be 1 or more; got {places}.")
+        check_whole(1, places=places, max_neurons_per_expansion=max_neurons_per_expansion)
+        check_number(dense_enough=dense_enough)
         if how not in get_args(How):
             raise ValueError(f"how must be one of {', '.join(get_args(How))}; got {how!r}.")
-        if max_neurons_per_expansion < 1:
-            raise ValueError(
-                f"max_neurons_per_expansion must be 1 or more; got {max_neurons_per_expansion}."
-            )
         if not 0 <= dense_enough <= 1:
             raise ValueError(f"dense_enough must be in [0, 1]; got {dense_enough}.")
         self.places = places

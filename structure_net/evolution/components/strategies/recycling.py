@@ -9,6 +9,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from structure_net.core.arguments import check_number, check_whole
 from structure_net.evolution.components.strategies.feasible import editable_layers
 from structure_net.evolution.components.strategies.prunable import twin_of, works
 from structure_net.evolution.context import NetworkContext
@@ -35,7 +36,8 @@ class ReDo(EditingStrategy):
         tau: 0 resets units that are exactly silent; .025 and .1 are in use.
 
     Raises:
-        ValueError: ``tau`` is negative.
+        TypeError: ``tau`` is no number.
+        ValueError: It is negative.
 
     References:
         Sokar et al., "The dormant neuron phenomenon in deep reinforcement learning", ICML 2023.
@@ -44,8 +46,7 @@ class ReDo(EditingStrategy):
     requires = frozenset({"extrema_dormancy"})
 
     def __init__(self, tau: float = DORMANT_SCORE) -> None:
-        if not tau >= 0:
-            raise ValueError(f"tau must be 0 or more; got {tau}.")
+        check_number(0, tau=tau)
         self.tau = tau
 
     def propose(self, context: NetworkContext, analysis: Any) -> list[Proposal]:
@@ -87,6 +88,7 @@ class ContinualBackprop(EditingStrategy):
             default that of `UtilityAnalyzer`; "sensitivity_unit_taylor" is another.
 
     Raises:
+        TypeError: A number is none or not whole.
         ValueError: An argument is out of range.
 
     References:
@@ -100,10 +102,10 @@ class ContinualBackprop(EditingStrategy):
         *,
         score: str = "utility_contribution",
     ) -> None:
+        check_number(replacement_rate=replacement_rate)
         if not 0 < replacement_rate <= 1:
             raise ValueError(f"replacement_rate must be in (0, 1]; got {replacement_rate}.")
-        if maturity < 0:
-            raise ValueError(f"maturity must be 0 steps or more; got {maturity}.")
+        check_whole(0, maturity=maturity)
         self.replacement_rate = replacement_rate
         self.maturity = maturity
         self.score = score

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from structure_net.core.activations import check_activation
+from structure_net.core.arguments import check_number, check_whole
 from structure_net.core.statistics import network_stats
 from structure_net.evolution.components.strategies.feasible import possible, ranked_places
 from structure_net.evolution.context import NetworkContext
@@ -26,7 +28,8 @@ class ResidualBlockGrowthStrategy(EditingStrategy):
         max_layers: Layers with weights; a block adds two.
 
     Raises:
-        ValueError: ``max_layers`` or ``width`` is below 1.
+        TypeError: A number is none or not whole.
+        ValueError: ``max_layers`` or ``width`` is below 1, or the activation is unknown.
 
     References:
         The seed's ``ResidualBlockGrowthStrategy``; He et al., "Deep residual learning", CVPR 2016.
@@ -41,10 +44,9 @@ class ResidualBlockGrowthStrategy(EditingStrategy):
         activation: ActivationName = "relu",
         max_layers: int = 10,
     ) -> None:
-        if max_layers < 1:
-            raise ValueError(f"max_layers must be 1 or more; got {max_layers}.")
-        if width is not None and width < 1:
-            raise ValueError(f"width must be 1 or more, or None; got {width}.")
+        check_whole(1, max_layers=max_layers, width=1 if width is None else width)
+        check_number(threshold=0 if threshold is None else threshold)
+        check_activation(activation)
         self.score = score
         self.threshold = threshold
         self.width = width

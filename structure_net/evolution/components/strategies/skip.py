@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from structure_net.core.arguments import check_number, check_whole
 from structure_net.evolution.components.strategies.feasible import possible, ranked_places
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.interfaces import EditingStrategy, Proposal
@@ -25,14 +26,15 @@ class SkipConnectionGrowthStrategy(EditingStrategy):
         threshold: Scores at or below it are left alone.
 
     Raises:
+        TypeError: ``places`` is not whole, or ``threshold`` no number.
         ValueError: ``places`` is below 1.
     """
 
     def __init__(
         self, score: str = "shortcut_ranking", *, places: int = 1, threshold: float = 0.0
     ) -> None:
-        if places < 1:
-            raise ValueError(f"places must be 1 or more; got {places}.")
+        check_whole(1, places=places)
+        check_number(threshold=threshold)
         self.score = score
         self.places = places
         self.threshold = threshold
