@@ -19,6 +19,11 @@ class Lazy:
         self._compute: Callable[[], Any] | None = compute
         self._value: Any = None
 
+    @property
+    def computed(self) -> bool:
+        """Whether it has been read."""
+        return self._compute is None
+
     def get(self) -> Any:
         """The value."""
         if self._compute is not None:
@@ -62,6 +67,12 @@ class Analysis(Mapping[str, Any]):
     def read_by(self, reader: str) -> Analysis:
         """The same analysis, whose errors name ``reader``."""
         return Analysis(self._values, self._sources, reader)
+
+    @property
+    def computed(self) -> tuple[str, ...]:
+        """The keys whose values are there already: reading them computes nothing."""
+        values = self._values.items()
+        return tuple(k for k, value in values if not isinstance(value, Lazy) or value.computed)
 
     def require(self, keys: frozenset[str]) -> None:
         """Checks that all of ``keys`` are there.

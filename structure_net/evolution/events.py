@@ -13,8 +13,8 @@ class EventKind(Enum):
 
     ITERATION_STARTED = "iteration_started"  # iterations: how many this call runs
     ANALYZED = "analyzed"  # analysis: the merged mapping
-    EDITED = "edited"  # edit, reason, trigger, seed, changes
-    GREW_BY_HAND = "grew_by_hand"  # trigger, before, after: architectures
+    EDITED = "edited"  # edit, reason, trigger, seed, changes, measured: by the acceptance policy
+    GREW_BY_HAND = "grew_by_hand"  # trigger, before, after: architectures, measured
     REJECTED = "rejected"  # edits, reasons, trigger, and what the acceptance policy measured
     STEP_FINISHED = "step_finished"  # batch: of its epoch, from 1; batches: in an epoch, or None
     EPOCH_FINISHED = "epoch_finished"  # record: the EpochRecord

@@ -324,13 +324,15 @@ class EvolutionSession:
                 trigger=trigger,
                 seed=entry.seed,
                 changes=entry.changes,
+                measured=measured,
             )
             for entry in new
         ]
         if not new and before != after:
             detail = {"before": before, "after": after}
             context.journal.append(EventEntry(OPAQUE, context.iteration, rule.name, detail))
-            events.append(self._emit(EventKind.GREW_BY_HAND, rule.name, trigger=trigger, **detail))
+            told = {**detail, "trigger": trigger, "measured": measured}
+            events.append(self._emit(EventKind.GREW_BY_HAND, rule.name, **told))
         if events:
             when = {"epoch": context.history.epoch, "step": self._step, "samples": self._samples}
             grew = {**when, "trigger": trigger, **measured}

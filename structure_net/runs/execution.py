@@ -16,16 +16,18 @@ import torch
 
 from structure_net.core import network_stats
 from structure_net.data import DatasetDescriptor
-from structure_net.errors import StructureNetError
+from structure_net.errors import SpoolError, StructureNetError
 from structure_net.evolution import Event, EventKind, NetworkContext
 from structure_net.evolution.editing import uninterrupted
 from structure_net.files import write_text
+from structure_net.logging import Sink
 from structure_net.runs.blaming import blamed
 from structure_net.runs.comparing import compare
 from structure_net.runs.folder import RunFolder, new_files
 from structure_net.runs.picture import curve_of, write_picture
 from structure_net.runs.preparing import Prepared
 from structure_net.runs.report import ReportFacts, render_report
+from structure_net.runs.spooling import RunRecords, recording, started
 from structure_net.runs.state import RunState, save_state, write_history
 from structure_net.runs.summarising import summarise
 from structure_net.runs.summary import Status
@@ -68,6 +70,7 @@ def begin(folder: RunFolder, prepared: Prepared, *, command: Sequence[str]) -> R
     with new_files(folder):
         folder.write_run(record)
         save_state(folder, state)
+        started(folder, record, prepared.network)
     return state
 
 
@@ -83,38 +86,65 @@ def fresh_context(prepared: Prepared) -> NetworkContext:
     ).with_example()
 
 
-def carry_on(folder: RunFolder, prepared: Prepared, state: RunState, watcher: Watcher) -> RunState:
+def carry_on(
+    folder: RunFolder,
+    prepared: Prepared,
+    state: RunState,
+    watcher: Watcher,
+    *,
+    sinks: Sequence[Sink] = (),
+) -> RunState:
     """Evolves until all iterations are done, saving after each, then compares and reports.
 
-    Whatever stops it, the folder is left whole: with the last finished iteration, its report and
-    its picture.
+    What happens is written to the run's spool before the run goes on. Whatever stops it, the folder
+    is left whole: with the last finished iteration, its report and its picture.
+
+    Args:
+        folder: The run's.
+        prepared: What the run is made of.
+        state: Where it stands.
+        watcher: Is told how it goes.
+        sinks: Where its records go besides the spool.
 
     Raises:
         KeyboardInterrupt: It was stopped by Ctrl-C.
-        StructureNetError: Training diverged, an edit was refused, or a component failed.
+        StructureNetError: Training diverged, an edit was refused, a component failed, or the spool
+            cannot be written.
         OSError: A file cannot be written.
     """
+    with recording(folder, state, sinks) as records:
+        return _recorded(folder, prepared, state, watcher, records)
+
+
+def _recorded(
+    folder: RunFolder,
+    prepared: Prepared,
+    state: RunState,
+    watcher: Watcher,
+    records: RunRecords,
+) -> RunState:
     reached = state
     warm_up()
     try:
         while reached.context.iteration < prepared.request.iterations:
             with blamed("The run stopped"):
-                following = _one_iteration(prepared, reached, watcher)
+                following = _one_iteration(prepared, reached, watcher, records)
             with uninterrupted():
+                records.iteration(following.iterations[-1])
                 save_state(folder, following)
                 reached = following
             watcher.iteration(reached.iterations[-1], of=prepared.request.iterations)
         with blamed("The comparison stopped"):
             reached = replace(reached, scores=compare(prepared, reached, watcher))
     except KeyboardInterrupt:
-        _conclude(folder, reached, status="interrupted")
+        _conclude(folder, reached, records, status="interrupted")
         raise
     except (StructureNetError, OSError) as error:
         # Where the disk is full, what is on it already must do.
-        with suppress(OSError):
-            _conclude(folder, reached, status="stopped", reason=str(error))
+        with suppress(OSError, SpoolError):
+            _conclude(folder, reached, records, status="stopped", reason=str(error))
         raise
-    _conclude(folder, reached, status="finished")
+    _conclude(folder, reached, records, status="finished")
     watcher.scored(reached.scores)
     return reached
 
@@ -126,13 +156,16 @@ def warm_up() -> None:
     torch.optim.Adam([parameter]).step()
 
 
-def _one_iteration(prepared: Prepared, state: RunState, watcher: Watcher) -> RunState:
+def _one_iteration(
+    prepared: Prepared, state: RunState, watcher: Watcher, records: RunRecords
+) -> RunState:
     began = time.perf_counter()
     history = state.context.history
     before = history.last.elapsed if history.last else 0.0
     edited: list[float] = []
 
     def observe(event: Event) -> None:
+        records.observe(event)
         watcher.training(event)
         if event.kind in (EventKind.EDITED, EventKind.GREW_BY_HAND):
             edited.append(before + time.perf_counter() - began)
@@ -147,10 +180,13 @@ def _one_iteration(prepared: Prepared, state: RunState, watcher: Watcher) -> Run
     return RunState(context, (*state.iterations, summary))
 
 
-def _conclude(folder: RunFolder, state: RunState, *, status: Status, reason: str = "") -> None:
+def _conclude(
+    folder: RunFolder, state: RunState, records: RunRecords, *, status: Status, reason: str = ""
+) -> None:
     with uninterrupted():
         write_history(folder, state, status=status, reason=reason)
         write_report(folder, state, status=status, reason=reason)
+        records.ended(state, status=status, reason=reason)
 
 
 def write_report(folder: RunFolder, state: RunState, *, status: Status, reason: str = "") -> None:

@@ -59,6 +59,11 @@ class RunFolder:
         """Accuracy and size over time."""
         return self.path / "evolution.png"
 
+    @property
+    def records(self) -> Path:
+        """The spool: everything that happened, as it happened."""
+        return self.path / "records"
+
     def write_run(self, record: RunRecord) -> None:
         """Writes ``run.json``, whole or not at all."""
         from structure_net.runs.records import to_text

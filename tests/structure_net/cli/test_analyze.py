@@ -53,7 +53,8 @@ def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def test_the_page_shows_every_picture_that_lies_beside_it(report: Path) -> None:

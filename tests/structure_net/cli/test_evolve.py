@@ -28,12 +28,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_run_leaves_its_six_files_and_nothing_else(finished: Path) -> None:
+def test_a_run_leaves_its_six_files_its_records_and_nothing_else(finished: Path) -> None:
     assert sorted(path.name for path in finished.iterdir()) == [
         "checkpoint.safetensors",
         "evolution.png",
         "history.json",
         "journal.json",
+        "records",
         "report.md",
         "run.json",
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -199,9 +200,7 @@ def test_a_damaged_checkpoint_is_refused_and_left_alone(
     uninterrupted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     damaged = tmp_path / "run"
-    damaged.mkdir()
-    for file in uninterrupted.iterdir():
-        (damaged / file.name).write_bytes(file.read_bytes())
+    shutil.copytree(uninterrupted, damaged)
     path = damaged / "checkpoint.safetensors"
     data = bytearray(path.read_bytes())
     data[-5] ^= 1
@@ -218,9 +217,7 @@ def test_a_journal_that_belongs_to_another_run_is_found_by_replay(
     uninterrupted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mixed = tmp_path / "run"
-    mixed.mkdir()
-    for file in uninterrupted.iterdir():
-        (mixed / file.name).write_bytes(file.read_bytes())
+    shutil.copytree(uninterrupted, mixed)
     journal = json.loads((mixed / "journal.json").read_text())
     edits = [entry for entry in journal["entries"] if entry["type"] == "edit"]
     journal["entries"].remove(edits[-1])
