@@ -1,0 +1,51 @@
+"""Time series that are made anew from a run's spool, which is the truth behind them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from structure_net.errors import SeriesError
+from structure_net.files import replacing
+from structure_net.logging.reading import read
+from structure_net.logging.series.rows import TABLES, row_of
+from structure_net.logging.series.writing import BLOCK, SeriesWriter
+
+SERIES: Final = "series.h5"
+"""The name of the file of time series, beside the records that it comes from."""
+
+
+def rebuild(folder: str | Path, *, block: int = BLOCK) -> Path:
+    """Writes the time series of a spool anew, whole or not at all, one record at a time in memory.
+
+    Args:
+        folder: The spool's folder; the file in it is replaced.
+        block: Rows in a block.
+
+    Returns:
+        The file.
+
+    Raises:
+        SpoolError: There is no spool, or a line of it is damaged.
+        SeriesError: The file cannot be written.
+    """
+    path = Path(folder) / SERIES
+    try:
+        with replacing(path) as draft, SeriesWriter(draft, tables=TABLES, block=block) as writer:
+            catch_up(writer, folder)
+    except OSError as error:
+        raise SeriesError(f"{path} cannot be written: {error.strerror or error}.") from error
+    return path
+
+
+def catch_up(writer: SeriesWriter, folder: str | Path) -> None:
+    """Appends what the spool in ``folder`` holds beyond the writer's last row.
+
+    Raises:
+        SpoolError: There is no spool, or a line of it is damaged.
+        SeriesError: The file cannot be written.
+    """
+    for stored in read(folder, after=max(writer.last, 0)):
+        if stored.kind in TABLES and (found := row_of(stored.record)) is not None:
+            table, values = found
+            writer.append(table, stored.seq, values)

@@ -1,0 +1,302 @@
+"""The writer of time series: one per file, in blocks, with readers beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import numpy as np
+
+from structure_net.errors import SeriesError
+from structure_net.logging.series import layout
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+BLOCK: Final = 256
+"""Rows that are compressed and written together."""
+
+
+class _Table:
+    """One table: the rows that wait in memory, and the data sets that they go to."""
+
+    def __init__(self, group: Any, block: int) -> None:
+        self.names: dict[str, int] = {
+            raw.decode("utf-8"): column for column, raw in enumerate(group["names"][:])
+        }
+        self.rows = int(group["rows"][0])
+        self.last = int(group["seq"][self.rows - 1]) if self.rows else -1
+        self._group = {name: group[name] for name in ("names", "seq", "values", "rows")}
+        self._block = block
+        self._places: dict[tuple[str, ...], list[int]] = {}
+        self._seq: list[int] = []
+        self._waiting: list[tuple[list[int], list[float]]] = []
+
+    @property
+    def full(self) -> bool:
+        """Whether the rows that wait complete a chunk of the file."""
+        return (self.rows + len(self._seq)) % self._block == 0
+
+    def add(self, seq: int, values: Mapping[str, float]) -> None:
+        """Takes one row into memory."""
+        if seq <= self.last:
+            raise SeriesError(f"A row must follow row {self.last}; got {seq}.")
+        places = self._places_of(tuple(values))
+        self._waiting.append((places, [float(value) for value in values.values()]))
+        self._seq.append(seq)
+        self.last = seq
+
+    def write(self) -> None:
+        """Writes the rows that wait: names, then values, then how many rows are whole."""
+        if not self._seq:
+            return
+        self._append(np.array(self._seq, np.int64), self._block_of_rows())
+        self._seq.clear()
+        self._waiting.clear()
+
+    def _append(self, seq: NDArray[np.int64], block: NDArray[np.float64]) -> None:
+        self._write_names()
+        _put(self._group["values"], self.rows, block)
+        _put(self._group["seq"], self.rows, seq)
+        self.rows += len(seq)
+        _put(self._group["rows"], 0, np.array([self.rows], np.int64))
+
+    def extend(self, seq: NDArray[np.int64], values: Mapping[str, NDArray[Any]]) -> None:
+        """Writes many rows at once, after those that wait."""
+        if len(seq) and (seq[0] <= self.last or (np.diff(seq) <= 0).any()):
+            raise SeriesError(f"Rows must ascend and follow row {self.last}.")
+        places = self._places_of(tuple(values))
+        self.write()
+        block = np.full((len(seq), len(self.names)), layout.MISSING)
+        for place, column in zip(places, values.values(), strict=True):
+            block[:, place] = _one_nan(np.asarray(column, dtype=np.float64))
+        if len(seq):
+            self.last = int(seq[-1])
+            self._append(seq, block)
+
+    def _block_of_rows(self) -> NDArray[np.float64]:
+        block = np.full((len(self._seq), len(self.names)), layout.MISSING)
+        start = 0
+        for places, rows in groupby(self._waiting, key=itemgetter(0)):
+            part = _one_nan(np.array([row for _, row in rows]))
+            block[start : start + len(part), places] = part
+            start += len(part)
+        return block
+
+    def _write_names(self) -> None:
+        known = len(self._group["names"])
+        new = [name.encode("utf-8") for name in list(self.names)[known:]]
+        if new:
+            _put(self._group["names"], known, np.array(new, dtype=f"S{layout.NAME_BYTES}"))
+
+    def _places_of(self, names: tuple[str, ...]) -> list[int]:
+        """The columns of ``names``; all the new ones are made, or none."""
+        places = self._places.get(names)
+        if places is None:
+            new = [name for name in names if name not in self.names]
+            self._check(new)
+            self.names.update({name: len(self.names) + k for k, name in enumerate(new)})
+            places = self._places[names] = [self.names[name] for name in names]
+        return places
+
+    def _check(self, new: Sequence[str]) -> None:
+        for name in new:
+            if not name or len(name.encode("utf-8")) > layout.NAME_BYTES or "\0" in name:
+                raise SeriesError(
+                    f"A column's name must have 1 to {layout.NAME_BYTES} bytes, none of them zero; "
+                    f"got {name!r:.80}."
+                )
+        if len(self.names) + len(new) > layout.COLUMNS:
+            raise SeriesError(
+                f"A table has at most {layout.COLUMNS} columns; {new[-1]!r} would be one more. "
+                "Record fewer metrics, or give names that repeat."
+            )
+
+
+def _one_nan(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``values`` with one NaN for all NaNs, which is not `MISSING`."""
+    return np.where(np.isnan(values), np.nan, values)
+
+
+def _put(dataset: Any, start: int, block: NDArray[Any]) -> None:
+    """Writes ``block`` to the rows from ``start`` on, which become the last, and flushes it."""
+    # h5py's own indexing costs more than the writing of a small block.
+    from h5py import h5s
+
+    shape = (start + len(block), *block.shape[1:])
+    if dataset.chunks is not None:
+        dataset.id.set_extent(shape)
+    place = dataset.id.get_space()
+    place.select_hyperslab((start, *(0 for _ in shape[1:])), block.shape)
+    dataset.id.write(h5s.create_simple(block.shape), place, block)
+    dataset.flush()
+
+
+class SeriesWriter:
+    """Writes rows of named numbers to an HDF5 file, which others may read at the same time.
+
+    Rows gather in memory and are written when a block is full, at `flush` and at `close`. What was
+    written survives a ``kill -9`` of this process: `Series` still reads it. Such a file cannot be
+    written to again; the spool that it comes from is the truth, from which `rebuild` makes it anew.
+
+    Args:
+        path: The file to make; it must not exist.
+        tables: The tables that it will have.
+        block: Rows in a block, at least 1. Larger blocks are faster and smaller.
+
+    Raises:
+        SeriesError: The file exists, or cannot be made.
+        ValueError: ``block`` is less than 1, or there are no tables.
+    """
+
+    def __init__(self, path: str | Path, *, tables: Sequence[str], block: int = BLOCK) -> None:
+        if block < 1:
+            raise ValueError(f"block must be at least 1; got {block}.")
+        if not tables:
+            raise ValueError("tables must name at least one table; got none.")
+        file = _opened(Path(path), "x")
+        layout.create(file, tuple(tables), block=block)
+        self._start(Path(path), file)
+
+    @classmethod
+    def continued(cls, path: str | Path) -> Self:
+        """A writer that appends to a file which another one closed.
+
+        Raises:
+            SeriesError: The file is missing, is no time series, or was not closed: its writer was
+                killed or still writes.
+        """
+        file = _opened(Path(path), "r+")
+        try:
+            layout.check(file, path)
+        except SeriesError:
+            file.close()
+            raise
+        writer = cls.__new__(cls)
+        writer._start(Path(path), file)
+        return writer
+
+    def _start(self, path: Path, file: Any) -> None:
+        self.path = path
+        self._file = file
+        block = int(file.attrs["block"])
+        file.swmr_mode = True
+        self._tables = {name: _Table(group, block) for name, group in file.items()}
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The names of the tables."""
+        return tuple(self._tables)
+
+    @property
+    def last(self) -> int:
+        """The largest number of a row in any table, written or waiting; -1 before the first."""
+        return max(table.last for table in self._tables.values())
+
+    def append(self, table: str, seq: int, values: Mapping[str, float]) -> None:
+        """Adds a row.
+
+        Args:
+            table: The name of one of the tables.
+            seq: The number of the record that it comes from, larger than that of the row before.
+            values: Numbers by name; a name that is new makes a new column. NaN is a number, too.
+
+        Raises:
+            SeriesError: There is no such table, ``seq`` does not follow, a name cannot be stored,
+                or the file cannot be written.
+        """
+        place = self._table(table)
+        place.add(seq, values)
+        if place.full:
+            with self._telling():
+                place.write()
+
+    def extend(
+        self, table: str, seq: NDArray[np.int64], values: Mapping[str, NDArray[Any]]
+    ) -> None:
+        """Writes many rows at once, to be read from then on.
+
+        Args:
+            table: As in `append`.
+            seq: The rows' numbers, shape ``(rows,)``, ascending, the first above the last row's.
+            values: One array of shape ``(rows,)`` for each column.
+
+        Raises:
+            SeriesError: As in `append`.
+        """
+        place = self._table(table)
+        with self._telling():
+            place.extend(np.asarray(seq, dtype=np.int64), values)
+
+    def _table(self, name: str) -> _Table:
+        if name not in self._tables:
+            known = ", ".join(self._tables)
+            raise SeriesError(f"There is no table {name!r} in {self.path}; known: {known}.")
+        return self._tables[name]
+
+    def flush(self) -> None:
+        """Writes what waits; after it, readers and a later `Series` see every row.
+
+        Raises:
+            SeriesError: The file cannot be written.
+        """
+        with self._telling():
+            for table in self._tables.values():
+                table.write()
+
+    def close(self) -> None:
+        """Writes what waits and closes the file; a second call does nothing.
+
+        Raises:
+            SeriesError: The file cannot be written.
+        """
+        if self._file:
+            try:
+                self.flush()
+            finally:
+                self._file.close()
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, RuntimeError) as error:  # h5py raises either
+            raise SeriesError(
+                f"{self.path} cannot be written: {error}. Free space, then rebuild it from the "
+                "run's spool."
+            ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _opened(path: Path, mode: str) -> Any:
+    import h5py
+
+    try:
+        return h5py.File(path, mode, libver="latest", locking="best-effort")
+    except FileNotFoundError:
+        what = "its folder does not exist" if mode == "x" else "it does not exist"
+        raise SeriesError(f"{path} cannot be opened: {what}.") from None
+    except FileExistsError:
+        raise SeriesError(
+            f"{path} exists already; open it with SeriesWriter.continued, or take another name."
+        ) from None
+    except OSError as error:
+        raise SeriesError(
+            f"{path} cannot be written to: it is damaged, or its writer still writes or was killed "
+            f"({error}). Rebuild it from the run's spool."
+        ) from error
