@@ -31,7 +31,12 @@ from neural_architecture_lab.statistics.power import (
     seeds_needed,
 )
 from neural_architecture_lab.statistics.samples import Alternative, differences_of
-from neural_architecture_lab.statistics.sequential import Boundary, Spending, group_sequential
+from neural_architecture_lab.statistics.sequential import (
+    Boundary,
+    Spending,
+    group_sequential,
+    sequential_p_value,
+)
 
 __all__ = [
     "Alternative",
@@ -67,6 +72,7 @@ __all__ = [
     "probability_of_improvement",
     "rank_biserial",
     "seeds_needed",
+    "sequential_p_value",
     "sign_flip",
     "stratified_interval",
     "tost",

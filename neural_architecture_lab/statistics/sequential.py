@@ -7,8 +7,9 @@ looks, and what level each look may spend, so that all of them together spend ``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Final, Literal, TypeAlias
 
@@ -18,7 +19,7 @@ from neural_architecture_lab.statistics.samples import Vector, check_fraction
 
 Spending: TypeAlias = Literal["obrien-fleming", "pocock"]
 
-_POINTS: Final = 401  # of Gauss and Legendre, between two boundaries: the levels hold to 1e-10
+_POINTS: Final = 96  # of Gauss and Legendre between two boundaries: the levels hold to 1e-14
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,57 @@ def group_sequential(
     return Boundary(tuple(looks), tuple(levels), alpha)
 
 
+def sequential_p_value(
+    boundary: Boundary,
+    p_values: Sequence[float],
+    *,
+    sides: Literal[1, 2] = 2,
+    spending: Spending = "obrien-fleming",
+) -> float:
+    """The smallest level at which the looks so far would have stopped: a p-value for them all.
+
+    However early one stops, it is below ``alpha`` with probability ``alpha`` at most where nothing
+    differs, so that corrections for many tests may take it as they take any other.
+
+    Args:
+        boundary: Whose looks are taken.
+        p_values: Those of the looks so far, in order: one or more.
+        sides: As for the boundary.
+        spending: As for the boundary.
+
+    Raises:
+        ValueError: There is none, or there are more than looks.
+
+    References:
+        Jennison and Turnbull, "Group sequential methods with applications to clinical trials",
+        2000, chapter 8.4. Maurer and Bretz, "Multiple testing in group sequential trials using
+        graphical approaches", 2013.
+    """
+    from scipy import optimize
+
+    if not 1 <= len(p_values) <= len(boundary.looks):
+        raise ValueError(
+            f"There must be a p-value for one to {len(boundary.looks)} looks; got {len(p_values)}."
+        )
+
+    def margin(alpha: float) -> float:
+        levels = group_sequential(
+            boundary.looks, alpha=alpha, sides=sides, spending=spending
+        ).levels
+        ratios = (
+            np.log(level) - np.log(max(p, 1e-300))
+            for p, level in zip(p_values, levels, strict=False)
+        )
+        return float(max(ratios))
+
+    low, high = 1e-12, 1 - 1e-9
+    if margin(low) >= 0:
+        return low
+    if margin(high) < 0:
+        return 1.0
+    return float(optimize.brentq(margin, low, high, xtol=1e-12, rtol=1e-6))
+
+
 def _spent(time: float, share: float, spending: Spending) -> float:
     """The one-sided level spent until ``time``, in [0, 1]."""
     from scipy import stats
@@ -104,28 +156,33 @@ class _Walk:
 
     def step(self, time: float, part: float) -> float:
         """Moves on to ``time``; the critical value that a fraction ``part`` crosses upwards."""
-        from scipy import optimize, stats
+        from scipy import optimize, special
 
         scale = (time - self._time) ** 0.5
 
         def excess(critical: float) -> float:
-            beyond = stats.norm.sf((critical * time**0.5 - self._at) / scale)
+            beyond = special.ndtr((self._at - critical * time**0.5) / scale)
             return float(self._mass @ beyond) - part
 
         critical = float(optimize.brentq(excess, -10.0, 38.0, xtol=1e-12))
-        self._move(time, scale, critical, stats.norm.pdf)
+        self._move(time, scale, critical)
         return critical
 
-    def _move(
-        self, time: float, scale: float, critical: float, density: Callable[[Vector], Vector]
-    ) -> None:
+    def _move(self, time: float, scale: float, critical: float) -> None:
         upper = critical * time**0.5
         lower = -upper if self._both else -9.0 * time**0.5
-        nodes, weights = np.polynomial.legendre.leggauss(_POINTS)
+        nodes, weights = _nodes()
         at = lower + (upper - lower) * (nodes + 1) / 2
-        kernel = density((at[:, None] - self._at[None, :]) / scale) / scale
+        steps = (at[:, None] - self._at[None, :]) / scale
+        kernel = np.exp(-0.5 * steps**2) / (scale * (2 * np.pi) ** 0.5)
         self._mass = (kernel @ self._mass) * weights * (upper - lower) / 2
         self._at, self._time = at, time
+
+
+@cache
+def _nodes() -> tuple[Vector, Vector]:
+    nodes, weights = np.polynomial.legendre.leggauss(_POINTS)
+    return nodes, weights
 
 
 def _check(looks: Sequence[int], alpha: float, sides: int, spending: str) -> None:

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from neural_architecture_lab.statistics import Boundary, group_sequential, paired_t
+from neural_architecture_lab.statistics import (
+    Boundary,
+    group_sequential,
+    paired_t,
+    sequential_p_value,
+)
 
 
 def critical(boundary: Boundary, sides: int = 2) -> list[float]:
@@ -70,3 +75,37 @@ def test_plans_that_make_no_sense_are_refused() -> None:
         group_sequential([5], spending="even")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="alpha must lie between 0 and 1"):
         group_sequential([5], alpha=0.0)
+
+
+def test_what_just_stops_an_experiment_has_its_level_as_p_value() -> None:
+    boundary = group_sequential([4, 8, 12, 16, 20])
+    first = sequential_p_value(boundary, [boundary.levels[0]])
+    second = sequential_p_value(boundary, [0.5, boundary.levels[1]])
+    assert (first, second) == pytest.approx((0.05, 0.05), abs=1e-6)
+
+
+def test_a_p_value_of_all_looks_never_rises_with_another_look() -> None:
+    boundary = group_sequential([4, 8, 12])
+    found = [sequential_p_value(boundary, [0.04, 0.3, 0.001][:n]) for n in (1, 2, 3)]
+    assert found[0] >= found[1] >= found[2]
+
+
+def test_one_look_leaves_a_p_value_as_it_is() -> None:
+    assert sequential_p_value(group_sequential([10]), [0.03]) == pytest.approx(0.03, abs=1e-6)
+
+
+def test_a_p_value_of_all_looks_is_one() -> None:
+    """2,000 experiments without a difference: .1 or less in a tenth of them, to within .02."""
+    boundary = group_sequential([5, 10])
+    drawn = np.random.default_rng(2).normal(size=(2000, 10))
+    at_ten = group_sequential([5, 10], alpha=0.1).levels
+    found = [paired_t(d[:5]).p_value < at_ten[0] or paired_t(d).p_value < at_ten[1] for d in drawn]
+    assert np.mean(found) == pytest.approx(0.1, abs=0.02)
+    for d, crossed in list(zip(drawn, found, strict=True))[:40]:
+        p = sequential_p_value(boundary, [paired_t(d[:5]).p_value, paired_t(d).p_value])
+        assert (p < 0.1) == crossed
+
+
+def test_there_are_no_more_p_values_than_looks() -> None:
+    with pytest.raises(ValueError, match="for one to 2 looks; got 3"):
+        sequential_p_value(group_sequential([5, 10]), [0.1, 0.1, 0.1])

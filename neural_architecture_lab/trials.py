@@ -1,0 +1,249 @@
+"""The trials of a hypothesis: which arm at which point of the factors, which seed, which order.
+
+The design is paired. A seed is a block: every arm is run with it at every point, so that data order
+and initial weights are shared where they exist, and what is tested are differences within a seed.
+Blocks follow each other, so that after any of them the seeds so far are complete; within a block
+the order is drawn at random, so that nothing that drifts (a warming machine) falls on one arm.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from itertools import product
+from typing import Any, Final
+
+import numpy as np
+
+from neural_architecture_lab.errors import DesignError
+from neural_architecture_lab.hypothesis import Hypothesis, Range, Setting
+from neural_architecture_lab.statistics import seeds_needed
+
+LEAST_SEEDS: Final = 5
+_PACKAGES: Final = ("structure-net", "torch", "numpy", "scipy")
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One run of an experiment.
+
+    Args:
+        hypothesis: The id of the hypothesis.
+        arm: The name of the arm.
+        seed: What all randomness of the trial follows from.
+        settings: What the arm and the point of the factors say; plain data.
+        point: Which point of the factors, counted from 0.
+        factors: The level of each factor at that point.
+        place: The trial's place in the order of running, counted from 0.
+    """
+
+    hypothesis: str
+    arm: str
+    seed: int
+    settings: Mapping[str, Setting]
+    point: int = 0
+    factors: Mapping[str, Setting] = field(default_factory=dict)
+    place: int = 0
+
+    @property
+    def id(self) -> str:
+        """What no other trial of the lab is called: hypothesis, arm, point and seed."""
+        return f"{self.hypothesis}/{self.arm}/{self.point}/{self.seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """All trials of a hypothesis, fixed before the first of them.
+
+    Args:
+        trials: In the order in which they are to be run.
+        seeds: The planned number of seeds.
+        looks: The numbers of seeds at which one looks; the last is ``seeds``.
+        why: Where the number of seeds comes from, in words.
+        statement: All that was fixed, as plain data: question, arms, predictions, seeds, code.
+    """
+
+    trials: tuple[Trial, ...]
+    seeds: int
+    looks: tuple[int, ...]
+    why: str
+    statement: Mapping[str, Any]
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the `statement`, in hexadecimal digits."""
+        return hash_of(self.statement)
+
+    def of_seeds(self, first: int, last: int) -> tuple[Trial, ...]:
+        """The trials of the seeds from ``first`` up to but not including ``last``."""
+        return tuple(trial for trial in self.trials if first <= trial.seed < last)
+
+
+def design(hypothesis: Hypothesis, *, seeds: int | None = None, order: int = 0) -> Design:
+    """Lays out the trials of a hypothesis.
+
+    Args:
+        hypothesis: Complete: with an experiment, arms and predictions.
+        seeds: How many seeds; the hypothesis's own number, or what its power asks for, if None.
+        order: What the order within blocks, and points that are drawn, are drawn with.
+
+    Raises:
+        DesignError: The hypothesis is not complete, or its looks do not fit the seeds.
+    """
+    _check_complete(hypothesis)
+    planned, why = (seeds, "as asked") if seeds is not None else planned_seeds(hypothesis)
+    points = points_of(hypothesis, order)
+    generator = np.random.default_rng(order)
+    trials: list[Trial] = []
+    for seed in range(planned):
+        block = list(product(hypothesis.arms, enumerate(points)))
+        for place in generator.permutation(len(block)):
+            arm, (point, levels) = block[place]
+            settings = {**arm.settings, **levels}
+            trials.append(
+                Trial(hypothesis.id, arm.name, seed, settings, point, levels, len(trials))
+            )
+    looks = _looks(hypothesis, planned)
+    return Design(tuple(trials), planned, looks, why, statement_of(hypothesis, planned, looks))
+
+
+def planned_seeds(hypothesis: Hypothesis) -> tuple[int, str]:
+    """How many seeds a hypothesis needs, and why, in words.
+
+    Its own number where it names one. Else the fewest with which the paired t test finds the
+    assumed effect with the wanted power, at a level that its predictions share.
+    """
+    if hypothesis.seeds is not None:
+        return hypothesis.seeds, "as the hypothesis says"
+    tests = max(len(hypothesis.predictions), 1)
+    effect, alpha = abs(hypothesis.assumed_effect), hypothesis.alpha / tests
+    needed = max(seeds_needed(effect, alpha=alpha, power=hypothesis.power), LEAST_SEEDS)
+    shared = f" shared by {tests} predictions" if tests > 1 else ""
+    return needed, (
+        f"finds an effect of {effect:g} standard deviations with power {hypothesis.power:g} at"
+        f" level {hypothesis.alpha:g}{shared}"
+    )
+
+
+def points_of(hypothesis: Hypothesis, order: int = 0) -> tuple[dict[str, Setting], ...]:
+    """The points of the factors: one empty point where there are none."""
+    factors = hypothesis.factors
+    if not factors:
+        return ({},)
+    if hypothesis.layout == "grid":
+        levels = [list(_listed(factor)) for factor in factors.values()]
+        return tuple(dict(zip(factors, point, strict=True)) for point in product(*levels))
+    generator = np.random.default_rng(order + 1)
+    fractions = _fractions(hypothesis, generator)
+    return tuple(
+        {
+            name: _level(factor, float(fraction))
+            for (name, factor), fraction in zip(factors.items(), row, strict=True)
+        }
+        for row in fractions
+    )
+
+
+def statement_of(hypothesis: Hypothesis, seeds: int, looks: Sequence[int]) -> dict[str, Any]:
+    """What a hypothesis claims and how it will be tested, as plain data: what is hashed."""
+    return {
+        "id": hypothesis.id,
+        "category": hypothesis.category.value,
+        "question": hypothesis.question,
+        "prediction": hypothesis.prediction,
+        "predictions": [
+            {
+                "metric": prediction.metric,
+                "direction": prediction.direction,
+                "smallest_effect": prediction.smallest_effect,
+                "arms": list(hypothesis.sides(prediction)),
+            }
+            for prediction in hypothesis.predictions
+        ],
+        "arms": {arm.name: dict(arm.settings) for arm in hypothesis.arms},
+        "control": hypothesis.control.name,
+        "points": list(points_of(hypothesis)),
+        "alpha": hypothesis.alpha,
+        "power": hypothesis.power,
+        "seeds": seeds,
+        "looks": list(looks),
+        "spending": hypothesis.stopping.spending if hypothesis.stopping else None,
+        "code": code_of(hypothesis.experiment),
+    }
+
+
+def code_of(experiment: Any) -> dict[str, str]:
+    """Which code runs: the experiment's name, the hash of its source, versions of packages."""
+    function = experiment if inspect.isroutine(experiment) else type(experiment)
+    try:
+        source = inspect.getsource(function)
+    except (OSError, TypeError):  # typed into an interpreter
+        source = ""
+    found = {
+        "experiment": f"{function.__module__}.{function.__qualname__}",
+        "source": hashlib.sha256(source.encode()).hexdigest(),
+        "python": platform.python_version(),
+    }
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def hash_of(statement: Mapping[str, Any]) -> str:
+    """SHA-256 of plain data in one canonical form, in hexadecimal digits."""
+    text = json.dumps(statement, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _check_complete(hypothesis: Hypothesis) -> None:
+    absent = [
+        name for name in ("experiment", "arms", "predictions") if not getattr(hypothesis, name)
+    ]
+    if absent:
+        raise DesignError(
+            f"{hypothesis.name!r} has no {' and no '.join(absent)}; give them, or register it with"
+            " a lab, whose categories supply them."
+        )
+
+
+def _looks(hypothesis: Hypothesis, seeds: int) -> tuple[int, ...]:
+    stopping = hypothesis.stopping
+    if stopping is None:
+        return (seeds,)
+    if stopping.looks is None:
+        quarters = sorted({max(LEAST_SEEDS, round(seeds * part / 4)) for part in (1, 2, 3, 4)})
+        return (*(look for look in quarters if look < seeds), seeds)
+    looks = (*(look for look in stopping.looks if look < seeds), seeds)
+    if list(stopping.looks) != sorted(set(stopping.looks)) or looks[0] < 2:
+        raise DesignError(
+            f"looks must be numbers of seeds from 2 on, ascending; got {list(stopping.looks)}."
+        )
+    return looks
+
+
+def _fractions(hypothesis: Hypothesis, generator: np.random.Generator) -> Any:
+    count, dimensions = hypothesis.points or 0, len(hypothesis.factors)
+    if hypothesis.layout == "random":
+        return generator.random((count, dimensions))
+    from scipy.stats import qmc
+
+    return qmc.LatinHypercube(dimensions, rng=generator).random(count)
+
+
+def _listed(factor: Sequence[Setting] | Range) -> Sequence[Setting]:
+    assert not isinstance(factor, Range)  # refused where the hypothesis is made
+    return factor
+
+
+def _level(factor: Sequence[Setting] | Range, fraction: float) -> Setting:
+    if isinstance(factor, Range):
+        return factor.at(fraction)
+    return factor[min(int(fraction * len(factor)), len(factor) - 1)]
