@@ -57,14 +57,15 @@ def accuracy_of(metrics: Mapping[str, Any] | None, recorded: float | None) -> fl
         MissingAnalysisError: There is neither.
         ValueError: It is not finite.
     """
-    given = None if metrics is None else metrics.get("accuracy")
-    if given is None and recorded is None:
+    measured = None if metrics is None else metrics.get("accuracy")
+    given = recorded if measured is None else measured
+    if given is None:
         known = ", ".join(map(str, metrics or ())) or "nothing"
         raise MissingAnalysisError(
             f"DNMFramework needs the validation accuracy; val_metrics hold {known}. Pass"
             " {'accuracy': ...}, or call record_performance first."
         )
-    accuracy = float(recorded if given is None else given)  # type: ignore[arg-type]  # one is there
+    accuracy = float(given)
     check_accuracy(accuracy)
     return accuracy
 

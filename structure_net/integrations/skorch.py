@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.optim import Optimizer
 
 from structure_net._optional import missing
+from structure_net.core.wrapping import wrapped
 from structure_net.evolution.batches import Batch, Loss, batch_length
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.system import ComposableEvolutionSystem
@@ -116,8 +117,13 @@ class SkorchGrowth(Callback):
             lineage.optimizers.add(optimizer)
             remember_names(optimizer, net.module_, lineage)
 
-    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:  # noqa: N803
-        """Prepares the net; the system is attached when the data are there."""
+    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:  # noqa: N803 - skorch's names
+        """Prepares the net; the system is attached when the data are there.
+
+        Raises:
+            ValueError: The net works with several processes or devices, which would grow apart.
+        """
+        _refuse_several(net)
         self.prepare(net)
         self.growth_ = None
 
@@ -154,7 +160,7 @@ class SkorchGrowth(Callback):
         assert self.growth_ is not None
         self.growth_.after_epoch(dict(net.history[-1]))
 
-    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:  # noqa: N803
+    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:  # noqa: N803 - skorch's names
         """The net may load its best state now; the next training attaches anew."""
 
     def _data(
@@ -178,6 +184,21 @@ class _OwnLoss:
     def __call__(self, output: Any, targets: Any) -> Tensor:
         loss: Tensor = self._net.get_loss(output, targets)
         return loss
+
+
+def _refuse_several(net: Any) -> None:
+    """Refuses what trains copies of the module, or parts of it in several places."""
+    together = distributed.is_available() and distributed.is_initialized()
+    processes = distributed.get_world_size() if together else 1
+    processes = max(processes, getattr(getattr(net, "accelerator", None), "num_processes", 1))
+    devices = len({parameter.device for parameter in net.module_.parameters()})
+    if processes > 1 or devices > 1:
+        raise ValueError(
+            f"Growth needs one process and one device; the net has {processes} and {devices},"
+            " whose networks would grow apart. Train it in one process, on one device."
+        )
+    if (reason := wrapped(net.module_)) is not None:
+        raise ValueError(f"skorch trains a module that cannot be edited. {reason}")
 
 
 def _optimizers(net: Any) -> list[Optimizer]:

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from structure_net._optional import missing
+from structure_net.core.arguments import shown
 from structure_net.evolution.batches import Batch, Loss
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.system import ComposableEvolutionSystem
@@ -223,7 +224,7 @@ def labels_apart(batch: Any) -> Batch:
     """
     if not isinstance(batch, Mapping) or "labels" not in batch:
         raise TypeError(
-            f"A batch must be a mapping with 'labels'; got {batch!r:.80}. Give `as_pair`, which"
+            f"A batch must be a mapping with 'labels'; got {shown(batch)}. Give `as_pair`, which"
             " takes a batch of your trainer to (inputs, targets)."
         )
     return {name: value for name, value in batch.items() if name != "labels"}, batch["labels"]

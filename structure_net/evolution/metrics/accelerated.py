@@ -21,15 +21,15 @@ from structure_net.evolution.metrics.layered_graph import LayeredGraph
 _LOG: Final = logging.getLogger(__name__)
 
 _FAILURES: Final = (
-    ImportError,
+    ImportError,  # the library, or a part that it loads late, is not installed
     RuntimeError,  # what CUDA raises, through torch and cupy
-    OSError,
+    OSError,  # a shared library of the driver or of CUDA cannot be loaded
     AssertionError,  # what a torch without CUDA raises
-    AttributeError,
-    NotImplementedError,
-    TypeError,
-    ValueError,
-    MemoryError,
+    AttributeError,  # a version of the library without the function that is called
+    NotImplementedError,  # an algorithm that networkx's backend does not have
+    TypeError,  # one that it has with other arguments
+    ValueError,  # one that refuses a graph that networkx takes, such as one without edges
+    MemoryError,  # what cupy and RMM raise where the device is full
 )
 """What a library raises where its device, its driver or a part of itself is not there."""
 

@@ -77,8 +77,8 @@ def hsic(first: Tensor, second: Tensor, *, debiased: bool = True) -> float | Una
     n = len(first)
     if (reason := _too_few(n, debiased)) is not None:
         return reason
-    k, l = (_centred(kernel, debiased) for kernel in (first, second))  # noqa: E741
-    return float((k * l).sum()) / (n * (n - 3) if debiased else (n - 1) ** 2)
+    one, other = (_centred(kernel, debiased) for kernel in (first, second))
+    return float((one * other).sum()) / (n * (n - 3) if debiased else (n - 1) ** 2)
 
 
 def cka(first: Tensor, second: Tensor, *, debiased: bool = True) -> float | Unavailable:

@@ -37,16 +37,16 @@ class Reduction(ABC):
     def input(self, values: Values) -> None:  # noqa: B027 - nothing is needed by default
         """A call takes ``values``."""
 
-    def output(self, values: Values) -> None:  # noqa: B027
+    def output(self, values: Values) -> None:  # noqa: B027 - the same
         """A call gave ``values``, in front of any activation."""
 
-    def units(self, values: Values) -> None:  # noqa: B027
+    def units(self, values: Values) -> None:  # noqa: B027 - the same
         """The units of a call end up with ``values``."""
 
-    def gradients(self, found: Gradients) -> None:  # noqa: B027
+    def gradients(self, found: Gradients) -> None:  # noqa: B027 - the same
         """The gradients of the batch's loss."""
 
-    def batch(self, seen: BatchSeen) -> None:  # noqa: B027
+    def batch(self, seen: BatchSeen) -> None:  # noqa: B027 - the same
         """The batch is over."""
 
     @abstractmethod

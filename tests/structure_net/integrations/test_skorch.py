@@ -166,3 +166,34 @@ def test_a_second_fit_begins_at_birth() -> None:
 def test_the_context_is_there_once_training_began() -> None:
     with pytest.raises(RuntimeError, match="`fit` has begun"):
         _ = growth(made(system()).initialize()).context
+
+
+class Apart(nn.Sequential):
+    """A module with a layer elsewhere."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__(*network(seed), nn.Linear(3, 3, device="meta"))
+
+
+class Parallel(nn.DataParallel[nn.Module]):
+    """A module whose copies are trained side by side."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__(nn.Sequential(*network(seed)))
+
+
+class Spread:
+    """What a net of skorch's `AccelerateMixin` keeps."""
+
+    num_processes = 2
+
+
+def test_several_processes_and_devices_are_refused() -> None:
+    net = made(system())
+    net.accelerator = Spread()
+    with pytest.raises(ValueError, match="one process and one device; the net has 2 and 1"):
+        net.fit(X, Y)
+    with pytest.raises(ValueError, match="one process and one device; the net has 1 and 2"):
+        made(system()).set_params(module=Apart, device=None).fit(X, Y)
+    with pytest.raises(ValueError, match="wrapped in DataParallel"):
+        made(system()).set_params(module=Parallel).fit(X, Y)

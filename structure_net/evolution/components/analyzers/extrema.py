@@ -181,6 +181,7 @@ class StandardExtremaAnalyzer(Analyzer):
             "extrema_dormancy": {n: dormancy_scores(s.mean_absolute) for n, s in layers.items()},
             "extrema_dormant": {name: self.dormant(layer) for name, layer in layers.items()},
             "extrema_rarely_active": {n: self.rarely_active(s) for n, s in layers.items()},
+            # A reader of the analysis gets the mapping: `Analysis` computes lazy values when read.
             "extrema_clones": context.lazy(lambda: self.clones(seen)),  # type: ignore[typeddict-item]
             "extrema_samples": seen.samples,
             "extrema_confidence": {
