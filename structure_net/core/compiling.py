@@ -240,6 +240,14 @@ def compiled(
     return declare
 
 
+def wide_registers() -> bool:
+    """Whether kernels have 32 registers of 64 bytes: AVX-512."""
+    from numba.core.registry import cpu_target
+
+    features: str = cpu_target.target_context.codegen().magic_tuple()[2]
+    return "+avx512f" in features
+
+
 @contextmanager
 def _numba_cache(folder: Path) -> Iterator[None]:
     """Points numba at ``folder`` while a kernel asks where its cache is."""

@@ -1,69 +1,33 @@
 """The product of inputs with the live weights of a sparse layer: its cost follows the connections.
 
 A layer's live weights lie in the order of its pattern (by row, then by column), and a `LiveIndex`
-says where each of them stands, by rows and by columns.
+says where each of them stands. On the processor, `sparse_linear` runs compiled loops; under
+`torch.compile`, `torch.export` and on other devices it is an operator of torch.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Self
-
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from structure_net.core.sparsity import SparsePattern
+from structure_net.core.live_index import LiveIndex
+from structure_net.core.sparse_gradients import product
+from structure_net.core.sparse_operators import operate
 
+__all__ = ["LiveIndex", "sparse_linear"]
 
-@dataclass(frozen=True, slots=True, eq=False)
-class LiveIndex:
-    """Where live weights stand in a matrix ``(outputs, inputs)``, by rows and by columns.
-
-    The tensors must not be written while the index is in use.
-
-    Args:
-        offsets: Where each row begins among the weights, and their number at the end. Shape
-            ``(outputs + 1,)``, int32, as all that follow.
-        columns: The column of each weight, ascending within a row. Shape ``(n,)``.
-        column_offsets: Where each column begins among the weights in column order, and their
-            number. Shape ``(inputs + 1,)``.
-        rows: The row of each weight in column order, ascending within a column. Shape ``(n,)``.
-        order: The place in row order of each weight in column order. Shape ``(n,)``.
-        shape: The numbers of outputs and of inputs.
-    """
-
-    offsets: Tensor
-    columns: Tensor
-    column_offsets: Tensor
-    rows: Tensor
-    order: Tensor
-    shape: tuple[int, int]
-
-    @classmethod
-    def from_pattern(cls, pattern: SparsePattern) -> Self:
-        """The index of the weights of ``pattern``, on its device."""
-        return cls.from_rows(
-            _offsets(pattern.rows, pattern.shape[0]), pattern.columns.int(), pattern.shape
-        )
-
-    @classmethod
-    def from_rows(cls, offsets: Tensor, columns: Tensor, shape: tuple[int, int]) -> Self:
-        """The index whose ``offsets`` and ``columns`` are known: what a layer stores of it."""
-        order = torch.argsort(columns, stable=True)
-        rows = _rows(offsets, len(columns))[order]
-        return cls(offsets, columns, _offsets(columns, shape[1]), rows.int(), order.int(), shape)
-
-    @property
-    def pattern(self) -> SparsePattern:
-        """The connections, sorted by row and then by column."""
-        return SparsePattern(_rows(self.offsets, len(self)), self.columns.long(), self.shape)
-
-    def __len__(self) -> int:
-        return len(self.columns)
+_PLAIN = (Tensor, nn.Parameter)
+_HALVES = (torch.float16, torch.bfloat16)
 
 
 def sparse_linear(inputs: Tensor, values: Tensor, bias: Tensor | None, index: LiveIndex) -> Tensor:
-    r"""The product :math:`x W^T + b` with a matrix whose entries off the index are zero.
+    r"""The product :math:`x W^T + b` with a matrix that is zero but for its live weights.
+
+    Feature-major: the result lies in memory as the transpose of ``(out, batch)``, and inputs that
+    lie like that are taken without a copy, so that the layers of a network hand their activations
+    on. Every number is the sum of the same products in the same order, whatever the number of
+    threads. float16 and bfloat16 are computed in float32 and rounded once; under autocast the
+    result has autocast's type, as that of `torch.nn.functional.linear`.
 
     Args:
         inputs: Shape ``(*, in)``.
@@ -73,23 +37,47 @@ def sparse_linear(inputs: Tensor, values: Tensor, bias: Tensor | None, index: Li
 
     Returns:
         Shape ``(*, out)``.
+
+    Raises:
+        ValueError: Shapes do not fit each other.
+        TypeError: The tensors differ in type or device, or are not floating point numbers.
     """
-    lines = inputs.reshape(-1, index.shape[1]).t()
-    rows = _rows(index.offsets, len(index))
-    products = values[:, None] * lines[index.columns]
-    outputs = products.new_zeros(index.shape[0], lines.shape[1]).index_add(0, rows, products)
-    if bias is not None:
-        outputs = outputs + bias[:, None]
-    return outputs.t().reshape(*inputs.shape[:-1], index.shape[0])
+    _check(inputs, values, bias, index)
+    kind = inputs.dtype
+    if torch.is_autocast_enabled(inputs.device.type) and kind != torch.float64:
+        kind = torch.get_autocast_dtype(inputs.device.type)
+    if kind in _HALVES or values.dtype in _HALVES:
+        single = None if bias is None else bias.float()
+        return _dispatched(inputs.float(), values.float(), single, index).to(kind)
+    return _dispatched(inputs, values, bias, index)
 
 
-def _offsets(units: Tensor, count: int) -> Tensor:
-    """Where each of ``count`` units begins in sorted ``units``. Shape ``(count + 1,)``, int32."""
-    counts = torch.bincount(units, minlength=count)
-    return torch.cat([counts.new_zeros(1), counts.cumsum(0)]).int()
+def _dispatched(inputs: Tensor, values: Tensor, bias: Tensor | None, index: LiveIndex) -> Tensor:
+    if (
+        torch.compiler.is_compiling()
+        or not index.plain
+        or type(inputs) not in _PLAIN
+        or type(values) not in _PLAIN
+        or torch._C._len_torch_dispatch_stack()
+    ):
+        return operate(inputs, values, bias, index)
+    values, bias = values.contiguous(), None if bias is None else bias.contiguous()
+    return product(inputs, values, bias, index)
 
 
-def _rows(offsets: Tensor, count: int) -> Tensor:
-    """The row of each of ``count`` weights in row order. Shape ``(n,)``, int64."""
-    rows = torch.arange(len(offsets) - 1, device=offsets.device)
-    return rows.repeat_interleave(offsets.diff(), output_size=count)
+def _check(inputs: Tensor, values: Tensor, bias: Tensor | None, index: LiveIndex) -> None:
+    outputs, width = index.shape
+    if not inputs.dim() or inputs.shape[-1] != width:
+        raise ValueError(
+            f"inputs must have the shape (*, {width}), the index's inputs last; got "
+            f"{tuple(inputs.shape)}."
+        )
+    if values.dim() != 1 or values.shape[0] != len(index):
+        raise ValueError(
+            f"values must have the shape ({len(index)},), one for each place of the index; got "
+            f"{tuple(values.shape)}."
+        )
+    if bias is not None and tuple(bias.shape) != (outputs,):
+        raise ValueError(
+            f"bias must have the shape ({outputs},), the index's outputs; got {tuple(bias.shape)}."
+        )

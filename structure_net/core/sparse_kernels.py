@@ -49,17 +49,18 @@ Addresses = tuple[int, ...]
 
 
 @compiled(
-    "void(float32, UniTuple(int64, 4), UniTuple(int64, 2), int64, UniTuple(int64, 3))",
-    "void(float64, UniTuple(int64, 4), UniTuple(int64, 2), int64, UniTuple(int64, 3))",
+    "void(float32, UniTuple(int64, 4), UniTuple(int64, 3), int64, UniTuple(int64, 3))",
+    "void(float64, UniTuple(int64, 4), UniTuple(int64, 3), int64, UniTuple(int64, 3))",
 )
 def multiply(zero: Any, tensors: Addresses, index: Addresses, batch: int, block: Addresses) -> None:
-    """Writes rows of ``y = W x + b``.
+    """Writes rows of ``y = W x + b``; with the index of the columns, of ``W^T x + b``.
 
     Args:
         zero: See above, as for ``batch`` and ``block``.
         tensors: ``x``, shape ``(in, batch)``; the live weights in row order, ``(n,)``; ``b``,
             ``(out,)``, or 0; and ``y``, ``(out, batch)``.
-        index: Where each row's weights begin, ``(out + 1,)``, and their columns, ``(n,)``.
+        index: Where each row's weights begin, ``(out + 1,)``; their columns, ``(n,)``; and their
+            places among the values, ``(n,)``, or 0 where they lie in this order.
         batch: The number of samples.
         block: Of rows.
     """
@@ -69,7 +70,7 @@ def multiply(zero: Any, tensors: Addresses, index: Addresses, batch: int, block:
         numbers(tensors[2], zero),
         numbers(tensors[3], zero),
     )
-    places = (integers(index[0]), integers(index[1]))
+    places = (integers(index[0]), integers(index[1]), integers(index[2]))
     line, at = lanes(zero), 0
     while block[0] >= 8 and batch - at >= 8 * line:
         _multiply_tile(these, places, batch, block, at, splat8(zero))
@@ -91,7 +92,7 @@ def multiply(zero: Any, tensors: Addresses, index: Addresses, batch: int, block:
 def _multiply_tile(these: Any, places: Any, batch: int, block: Any, at: int, empty: Any) -> None:
     """The tile at ``at`` of the batch, as wide as ``empty``."""
     x, values, bias, y = these
-    offsets, columns = places
+    offsets, columns, order = places
     k = offsets[block[1]] + 0
     for row in range(block[1], block[2]):
         end = offsets[row + 1]
@@ -99,7 +100,8 @@ def _multiply_tile(these: Any, places: Any, batch: int, block: Any, at: int, emp
         if given(bias):
             sums = filled(bias[row], empty)
         while k < end:
-            sums = add_product(values[k], load(x, columns[k] * batch + at, empty), sums)
+            place = order[k] if given(order) else k
+            sums = add_product(values[place], load(x, columns[k] * batch + at, empty), sums)
             k += 1
         store(y, row * batch + at, sums)
 
@@ -109,14 +111,15 @@ def _multiply_rest(these: Any, places: Any, batch: int, block: Any, at: int, emp
     """The last samples of the batch, from ``at``: fewer than a line."""
     count = batch - at
     x, values, bias, y = these
-    offsets, columns = places
+    offsets, columns, order = places
     for row in range(block[1], block[2]):
         sums = empty
         if given(bias):
             sums = filled(bias[row], empty)
         for k in range(offsets[row], offsets[row + 1]):
             some = load_some(x, columns[k] * batch + at, empty, count)
-            sums = add_product(values[k], some, sums)
+            place = order[k] if given(order) else k
+            sums = add_product(values[place], some, sums)
         store_some(y, row * batch + at, sums, count)
 
 
@@ -225,8 +228,8 @@ def _differentiate_rest(
 
 
 @compiled(
-    "void(float32, UniTuple(int64, 3), UniTuple(int64, 2), int64, UniTuple(int64, 3))",
-    "void(float64, UniTuple(int64, 3), UniTuple(int64, 2), int64, UniTuple(int64, 3))",
+    "void(float32, UniTuple(int64, 3), UniTuple(int64, 3), int64, UniTuple(int64, 3))",
+    "void(float64, UniTuple(int64, 3), UniTuple(int64, 3), int64, UniTuple(int64, 3))",
 )
 def sample(zero: Any, tensors: Addresses, index: Addresses, batch: int, block: Addresses) -> None:
     """Writes of ``dv = dy x^T`` what belongs to the weights of rows.
@@ -235,7 +238,7 @@ def sample(zero: Any, tensors: Addresses, index: Addresses, batch: int, block: A
         zero: See above, as for ``batch`` and ``block``.
         tensors: ``dy``, shape ``(out, batch)``; ``x``, ``(in, batch)``; and ``dv``, ``(n,)``, in
             row order.
-        index: Where each row's weights begin, ``(out + 1,)``, and their columns, ``(n,)``.
+        index: Where each row's weights begin, ``(out + 1,)``; their columns, ``(n,)``; and 0.
         batch: The number of samples.
         block: Of rows.
     """

@@ -1,0 +1,160 @@
+"""Where the live weights of a sparse layer stand in its matrix, by rows and by columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+import torch
+from torch import Tensor
+
+from structure_net.core.sparsity import SparsePattern
+
+_NAMES: Final = ("offsets", "columns", "column_offsets", "rows", "order")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LiveIndex:
+    """Where live weights stand in a matrix ``(outputs, inputs)``, by rows and by columns.
+
+    The tensors must not be written while the index is in use: the kernels rely on what was checked
+    when it was made. Only `torch.compile` and `torch.export`, where a check would be part of the
+    program, trust them.
+
+    Args:
+        offsets: Where each row begins among the weights, and their number at the end. Shape
+            ``(outputs + 1,)``, int32 and contiguous, as all that follow.
+        columns: The column of each weight, ascending within a row. Shape ``(n,)``.
+        column_offsets: Where each column begins among the weights in column order, and their
+            number. Shape ``(inputs + 1,)``.
+        rows: The row of each weight in column order, ascending within a column. Shape ``(n,)``.
+        order: The place in row order of each weight in column order. Shape ``(n,)``.
+        shape: The numbers of outputs and of inputs.
+
+    Attributes:
+        by_row: The addresses of ``offsets`` and ``columns``, and 0; empty unless they are plain
+            tensors in the processor's memory.
+        by_column: Those of ``column_offsets``, ``rows`` and ``order``.
+
+    Raises:
+        ValueError: The tensors differ in length, type or device from these, or point outside.
+    """
+
+    offsets: Tensor
+    columns: Tensor
+    column_offsets: Tensor
+    rows: Tensor
+    order: Tensor
+    shape: tuple[int, int]
+    by_row: tuple[int, ...] = field(init=False, repr=False, default=())
+    by_column: tuple[int, ...] = field(init=False, repr=False, default=())
+    _held: tuple[Tensor, ...] = field(init=False, repr=False, default=())
+
+    def __post_init__(self) -> None:
+        tensors = self._tensors
+        if torch.compiler.is_compiling() or any(type(one) is not Tensor for one in tensors):
+            return
+        self._check_form()
+        if self.offsets.device.type != "meta":
+            self._check_content()
+            self._take_addresses()
+
+    @classmethod
+    def from_pattern(cls, pattern: SparsePattern) -> Self:
+        """The index of the weights of ``pattern``, on its device."""
+        offsets = _offsets(pattern.rows, pattern.shape[0])
+        return cls.from_rows(offsets, pattern.columns.int(), pattern.shape)
+
+    @classmethod
+    def unchecked(cls, tensors: Sequence[Tensor], shape: tuple[int, int]) -> Self:
+        """The index of the five ``tensors``, in the order above, which somebody has checked."""
+        made = object.__new__(cls)
+        for name, one in zip(_NAMES, tensors, strict=True):
+            object.__setattr__(made, name, one)
+        object.__setattr__(made, "shape", shape)
+        made._take_addresses()
+        return made
+
+    @classmethod
+    def from_rows(cls, offsets: Tensor, columns: Tensor, shape: tuple[int, int]) -> Self:
+        """The index with these ``offsets`` and ``columns``, which imply all else."""
+        order = torch.argsort(columns, stable=True)
+        rows = _rows(offsets, len(columns))[order]
+        return cls(offsets, columns, _offsets(columns, shape[1]), rows.int(), order.int(), shape)
+
+    @property
+    def pattern(self) -> SparsePattern:
+        """The connections, sorted by row and then by column."""
+        return SparsePattern(self.row_order, self.columns.long(), self.shape)
+
+    @property
+    def plain(self) -> bool:
+        """Whether the tensors are plain ones, which were checked: not parts of a program."""
+        return bool(self._held)
+
+    @property
+    def row_order(self) -> Tensor:
+        """The row of each weight in row order. Shape ``(n,)``, int64."""
+        return _rows(self.offsets, len(self))
+
+    def __len__(self) -> int:
+        return self.columns.shape[0]
+
+    def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
+        return type(self), (*self._tensors, self.shape)
+
+    @property
+    def _tensors(self) -> tuple[Tensor, ...]:
+        return self.offsets, self.columns, self.column_offsets, self.rows, self.order
+
+    def _take_addresses(self) -> None:
+        # Aliases keep the memory alive when a module gives one of its buffers other data.
+        held = tuple(one.detach() for one in self._tensors)
+        places = tuple(one.data_ptr() for one in held)
+        object.__setattr__(self, "_held", held)
+        if self.offsets.is_cpu:
+            object.__setattr__(self, "by_row", (*places[:2], 0))
+            object.__setattr__(self, "by_column", places[2:])
+
+    def _check_form(self) -> None:
+        outputs, inputs = self.shape
+        lengths = (outputs + 1, len(self), inputs + 1, len(self), len(self))
+        for name, one, length in zip(_NAMES, self._tensors, lengths, strict=True):
+            right = one.dtype == torch.int32 and one.shape == (length,) and one.is_contiguous()
+            if not right or one.device != self.offsets.device:
+                raise ValueError(
+                    f"{name} must be {length} contiguous int32 on {self.offsets.device}, as the "
+                    f"shape {self.shape} and {len(self)} columns ask for; got {one.dtype}, shape "
+                    f"{tuple(one.shape)} on {one.device}."
+                )
+
+    def _check_content(self) -> None:
+        for name, bounds in (("offsets", self.offsets), ("column_offsets", self.column_offsets)):
+            inside = int(bounds[0]) == 0 and int(bounds[-1]) == len(self)
+            if not inside or bool((bounds[1:] < bounds[:-1]).any()):
+                raise ValueError(
+                    f"{name} must ascend from 0 to the number of weights, {len(self)}; got "
+                    f"{bounds.tolist()}."
+                )
+        limits = (self.shape[1], self.shape[0], len(self))
+        for name, units, limit in zip(
+            ("columns", "rows", "order"), (self.columns, self.rows, self.order), limits, strict=True
+        ):
+            if len(self) and not (int(units.min()) >= 0 and int(units.max()) < limit):
+                raise ValueError(
+                    f"{name} must lie from 0 to {limit - 1}; got {int(units.min())} to "
+                    f"{int(units.max())}."
+                )
+
+
+def _offsets(units: Tensor, count: int) -> Tensor:
+    """Where each of ``count`` units begins in sorted ``units``. Shape ``(count + 1,)``, int32."""
+    counts = torch.bincount(units, minlength=count)
+    return torch.cat([counts.new_zeros(1), counts.cumsum(0)]).int()
+
+
+def _rows(offsets: Tensor, count: int) -> Tensor:
+    """The row of each of ``count`` weights in row order. Shape ``(n,)``, int64."""
+    rows = torch.arange(len(offsets) - 1, device=offsets.device)
+    return rows.repeat_interleave(offsets.diff(), output_size=count)

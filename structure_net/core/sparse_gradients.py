@@ -1,0 +1,153 @@
+"""The product with live weights, and its derivatives of every order and kind.
+
+Three products are closed under differentiation, each linear in either argument: outputs of inputs
+and weights; inputs of outputs and weights; weights of outputs and inputs. What `Tensor.backward`
+asks for once per step is computed in one pass; all else is made of these three.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from structure_net.core.live_index import LiveIndex
+from structure_net.core.sparse_compute import (
+    bias_gradient,
+    differentiated,
+    features_first,
+    input_gradient,
+    multiplied,
+    value_gradient,
+)
+
+Kind = Literal["outputs", "inputs", "values"]
+"""What a product gives: ``x W^T``, ``dy W``, or the entries of ``dy^T x`` at the weights."""
+
+
+def product(inputs: Tensor, values: Tensor, bias: Tensor | None, index: LiveIndex) -> Tensor:
+    """``x W^T + b`` of plain tensors, or of those of a transform, differentiable either way.
+
+    Args:
+        inputs: Shape ``(*, in)``.
+        values: Shape ``(n,)``.
+        bias: Shape ``(out,)``, or None.
+        index: Of the weights.
+
+    Returns:
+        Shape ``(*, out)``.
+    """
+    if torch._C._are_functorch_transforms_active() or _in_forward_mode():
+        outputs = _bilinear("outputs", inputs, values, index)
+        return outputs if bias is None else outputs + bias
+    if torch.is_grad_enabled():
+        result: Tensor = _Step.apply(inputs, values, bias, index)  # type: ignore[no-untyped-call]
+        return result
+    return multiplied(features_first(inputs), values, bias, index)
+
+
+class _Step(torch.autograd.Function):
+    """The product where only `Tensor.backward` asks: half the cost of `_Bilinear`."""
+
+    @staticmethod
+    def forward(ctx: Any, *args: Any) -> Tensor:
+        inputs, values, bias, index = args
+        lines = features_first(inputs)
+        ctx.index = index
+        ctx.save_for_backward(inputs, values, None if lines is inputs else lines)
+        return multiplied(lines, values, bias, index)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        inputs, values, lines = ctx.saved_tensors
+        needs, gradient, index = ctx.needs_input_grad, gradients[0], ctx.index
+        if torch.is_grad_enabled():
+            return (
+                _bilinear("inputs", gradient, values, index) if needs[0] else None,
+                _bilinear("values", gradient, inputs, index) if needs[1] else None,
+                gradient.reshape(-1, gradient.shape[-1]).sum(0) if needs[2] else None,
+                None,
+            )
+        lines = inputs if lines is None else lines
+        gradient = features_first(gradient)
+        of_bias = bias_gradient(gradient) if needs[2] else None
+        if needs[0] and needs[1]:
+            return *differentiated(gradient, lines, values, index), of_bias, None
+        of_inputs = input_gradient(gradient, values, index) if needs[0] else None
+        of_values = value_gradient(gradient, lines, index) if needs[1] else None
+        return of_inputs, of_values, of_bias, None
+
+
+class _Bilinear(torch.autograd.Function):
+    """One of the three products, for any derivative."""
+
+    @staticmethod
+    def forward(*args: Any) -> Tensor:
+        kind, first, second, index = args
+        first = features_first(first)
+        if kind == "outputs":
+            return multiplied(first, second.contiguous(), None, index)
+        if kind == "inputs":
+            return input_gradient(first, second.contiguous(), index)
+        return value_gradient(first, features_first(second), index)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.kind, *factors, ctx.index = inputs
+        ctx.save_for_backward(*factors)
+        ctx.save_for_forward(*factors)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        first, second = ctx.saved_tensors
+        gradient, index = gradients[0], ctx.index
+        _, of_first, of_second, _ = ctx.needs_input_grad
+        # What a product is differentiated to, by either factor.
+        if ctx.kind == "outputs":
+            one, other = ("inputs", gradient, second), ("values", gradient, first)
+        elif ctx.kind == "inputs":
+            one, other = ("outputs", gradient, second), ("values", first, gradient)
+        else:
+            one, other = ("outputs", second, gradient), ("inputs", first, gradient)
+        return (
+            None,
+            _bilinear(*one, index) if of_first else None,  # type: ignore[arg-type]  # a literal
+            _bilinear(*other, index) if of_second else None,  # type: ignore[arg-type]
+            None,
+        )
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor | None:
+        first, second = ctx.saved_tensors
+        of_first, of_second = tangents[1:3]
+        parts = []
+        if of_first is not None:
+            parts.append(_bilinear(ctx.kind, of_first, second, ctx.index))
+        if of_second is not None:
+            parts.append(_bilinear(ctx.kind, first, of_second, ctx.index))
+        return sum(parts[1:], parts[0]) if parts else None
+
+    @staticmethod
+    def vmap(info: Any, dims: tuple[int | None, ...], *args: Any) -> tuple[Tensor, int]:
+        kind, first, second, index = args
+        if kind != "values" and dims[2] is None:
+            return _bilinear(kind, first.movedim(dims[1], 0), second, index), 0
+        pairs = [
+            (
+                first if dims[1] is None else first.select(dims[1], place),
+                second if dims[2] is None else second.select(dims[2], place),
+            )
+            for place in range(info.batch_size)
+        ]
+        return torch.stack([_bilinear(kind, *pair, index) for pair in pairs]), 0
+
+
+def _bilinear(kind: Kind, first: Tensor, second: Tensor, index: LiveIndex) -> Tensor:
+    result: Tensor = _Bilinear.apply(kind, first, second, index)  # type: ignore[no-untyped-call]
+    return result
+
+
+def _in_forward_mode() -> bool:
+    """Whether tensors may carry tangents."""
+    return torch.autograd.forward_ad._current_level >= 0

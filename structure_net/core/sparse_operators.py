@@ -1,0 +1,153 @@
+"""The product with live weights as operators of torch: for programs that are compiled or exported.
+
+``torch.ops.structure_net.sparse_linear`` is what a compiled or exported program calls; such a
+program runs wherever `structure_net` is imported. Between Python and the kernels the operator costs
+more than `sparse_gradients`, which takes part in everything else.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from structure_net.core.live_index import LiveIndex
+from structure_net.core.sparse_compute import (
+    differentiated,
+    features_first,
+    input_gradient,
+    like_features_first,
+    multiplied,
+    value_gradient,
+)
+
+
+@torch.library.custom_op("structure_net::sparse_linear", mutates_args=())
+def sparse_linear(  # noqa: PLR0913, PLR0917  # an operator takes tensors, not values
+    inputs: Tensor,
+    values: Tensor,
+    bias: Tensor | None,
+    offsets: Tensor,
+    columns: Tensor,
+    column_offsets: Tensor,
+    rows: Tensor,
+    order: Tensor,
+) -> Tensor:
+    """``x W^T + b``. Shapes as for `products.sparse_linear` and `LiveIndex`."""
+    index = _index((offsets, columns, column_offsets, rows, order))
+    bias = None if bias is None else bias.contiguous()
+    return multiplied(features_first(inputs), values.contiguous(), bias, index)
+
+
+@torch.library.custom_op("structure_net::sparse_linear_backward", mutates_args=())
+def sparse_linear_backward(  # noqa: PLR0913, PLR0917  # the same
+    gradient: Tensor,
+    inputs: Tensor,
+    values: Tensor,
+    offsets: Tensor,
+    columns: Tensor,
+    column_offsets: Tensor,
+    rows: Tensor,
+    order: Tensor,
+    of_inputs: bool,
+    of_values: bool,
+) -> tuple[Tensor, Tensor]:
+    """The gradients of inputs and of values; of one that is not asked for, nothing: ``(0,)``."""
+    index = _index((offsets, columns, column_offsets, rows, order))
+    gradient, values, inputs = features_first(gradient), values.contiguous(), features_first(inputs)
+    if of_inputs and of_values:
+        return differentiated(gradient, inputs, values, index)
+    return (
+        input_gradient(gradient, values, index) if of_inputs else gradient.new_empty(0),
+        value_gradient(gradient, inputs, index) if of_values else gradient.new_empty(0),
+    )
+
+
+def operate(inputs: Tensor, values: Tensor, bias: Tensor | None, index: LiveIndex) -> Tensor:
+    """`sparse_linear` with an index."""
+    result: Tensor = torch.ops.structure_net.sparse_linear(
+        inputs,
+        values,
+        bias,
+        index.offsets,
+        index.columns,
+        index.column_offsets,
+        index.rows,
+        index.order,
+    )
+    return result
+
+
+def _index(tensors: tuple[Tensor, ...]) -> LiveIndex:
+    shape = (tensors[0].shape[0] - 1, tensors[2].shape[0] - 1)
+    return LiveIndex.unchecked([one.contiguous() for one in tensors], shape)
+
+
+@sparse_linear.register_fake
+def _(inputs: Tensor, values: Tensor, bias: Tensor | None, *index: Tensor) -> Tensor:
+    return like_features_first(inputs, index[0].shape[0] - 1)
+
+
+@sparse_linear_backward.register_fake
+def _(gradient: Tensor, inputs: Tensor, values: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    of_inputs, of_values = rest[-2:]
+    return (
+        like_features_first(gradient, inputs.shape[-1]) if of_inputs else gradient.new_empty(0),
+        gradient.new_empty(values.shape) if of_values else gradient.new_empty(0),
+    )
+
+
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    inputs, values, _, *index = inputs
+    ctx.save_for_backward(inputs, values, *index)
+
+
+def _differentiate(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    of_inputs, of_values, of_bias, *rest = ctx.needs_input_grad
+    found: list[Tensor | None] = [None, None, None, *(None for _ in rest)]
+    if of_inputs or of_values:
+        both = torch.ops.structure_net.sparse_linear_backward(
+            gradient, *ctx.saved_tensors, of_inputs, of_values
+        )
+        found[:2] = both[0] if of_inputs else None, both[1] if of_values else None
+    if of_bias:
+        found[2] = gradient.reshape(-1, gradient.shape[-1]).sum(0)
+    return tuple(found)
+
+
+def _over_batch(info: Any, dims: tuple[int | None, ...], *args: Any) -> tuple[Tensor, int]:
+    """One call where inputs are all that is mapped over, else one call each."""
+    if dims[0] is not None and all(one is None for one in dims[1:]):
+        return sparse_linear(args[0].movedim(dims[0], 0), *args[1:]), 0
+    each = [
+        sparse_linear(
+            *(
+                one if dim is None else one.select(dim, place)
+                for one, dim in zip(args, dims, strict=True)
+            )
+        )
+        for place in range(info.batch_size)
+    ]
+    return torch.stack(each), 0
+
+
+def _backward_over_batch(
+    info: Any, dims: tuple[int | None, ...], *args: Any
+) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
+    each = [
+        sparse_linear_backward(
+            *(
+                one if dim is None else one.select(dim, place)
+                for one, dim in zip(args, dims, strict=True)
+            )
+        )
+        for place in range(info.batch_size)
+    ]
+    first, second = (torch.stack([one[part] for one in each]) for part in (0, 1))
+    return (first, second), (0, 0)
+
+
+sparse_linear.register_autograd(_differentiate, setup_context=_remember)
+sparse_linear.register_vmap(_over_batch)
+sparse_linear_backward.register_vmap(_backward_over_batch)
