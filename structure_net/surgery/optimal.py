@@ -32,6 +32,7 @@ from structure_net.surgery.places import (
     Pair,
     Place,
     Reader,
+    Samples,
     pairs_at,
     place_of,
     seen_again,
@@ -42,6 +43,10 @@ from structure_net.surgery.places import (
 SIZES: Final = (0.0, *(2.0**power for power in range(-5, 3)))
 """What the line search multiplies the fitted outgoing weights by."""
 
+LONGEST: Final = 1.25
+"""How many times as long as the longest old incoming weights new ones may be."""
+
+_ITERATIONS: Final = 20
 _SEARCHED: Final = 256
 """The samples of the line search."""
 
@@ -57,13 +62,20 @@ class OptimalUnits(Initialiser):
 
     What a new unit gives in front of its activation is as large, in root mean square over the
     probe, as what old units give; outgoing weights make up for it. Weights as large as the old ones
-    would give much more where the inputs vary most in few directions, and learn too fast.
+    would give much more where the inputs vary most in few directions, and learn too fast. But no
+    new unit's incoming weights are longer than `LONGEST` times the longest of the old ones:
+    whitening turns to directions in which the probe hardly varies, and along these a unit that
+    gives as much there gives far more elsewhere, so that training diverges.
 
     Args:
-        amplitude: What the fitted outgoing weights are multiplied by; None for the best of `SIZES`
-            on (up to 256 samples of) the probe, where 0 is among them, so that the loss there never
-            rises. With 0 the function stays.
-        damping: See `structure_net.core.expansion.DAMPING`; above 0.
+        amplitude: What the fitted outgoing weights are multiplied by. None: at most so much that
+            none are longer than the longest of the old ones, times the best of `SIZES` on the
+            probe, where 0 is among them, so that the loss there never rises. With 0 the function
+            stays.
+        damping: See `structure_net.core.expansion.DAMPING`; above 0. None: that, but for the second
+            moment of the layer's inputs its largest eigenvalue, so that no unit turns to where the
+            inputs vary little for its sake. A small one is TINY to the letter, for probes that tell
+            all directions.
         probe_size: Samples, where growth by a strategy takes them from the training data. Fewer
             than a few for each incoming weight tell little.
 
@@ -76,11 +88,11 @@ class OptimalUnits(Initialiser):
     """
 
     amplitude: float | None = None
-    damping: float = DAMPING
+    damping: float | None = None
     probe_size: int = 512
 
     def __post_init__(self) -> None:
-        if not self.damping > 0:
+        if self.damping is not None and not self.damping > 0:
             raise ValueError(f"damping must be positive; got {self.damping}.")
 
     @property
@@ -103,17 +115,19 @@ class OptimalUnits(Initialiser):
         pairs = pairs_at(model, place, seen, lambda output: loss(output, wanted))
         moments = tuple(_moments(pair) for pair in pairs)
         live = _live(place, moments[0].inputs.shape[0])
-        incoming = joint_incoming(moments, place.units, damping=self.damping, live=live)
+        whitening = _flat(moments[0].inputs) if self.damping is None else self.damping
+        incoming = joint_incoming(moments, place.units, damping=whitening, live=live)
         if not bool(incoming.any()):
             return
         _write_incoming(place, _sized(place, incoming, moments[0].inputs))
-        fit = _Fit(model, seen, moments, self.damping)
+        fit = _Fit(model, seen, moments, DAMPING if self.damping is None else self.damping)
         pairs = fit.better_side(pairs)
         if self.amplitude != 0.0:
             outgoing = [fit.outgoing(pair, one) for pair, one in zip(pairs, moments, strict=True)]
             _write_outgoing(place, outgoing, 1.0)
             size = self.amplitude
             if size is None:
+                outgoing = _bounded(place, outgoing)
                 size = _best_size(model, place, outgoing, (inputs, targets, loss))
             _write_outgoing(place, outgoing, size)
 
@@ -175,7 +189,7 @@ def _either(which: Tensor, first: Tensor, second: Tensor) -> Tensor:
 
 def _live(place: Place, inputs: int) -> Tensor | None:
     """Which incoming weights exist, biases too, where not all. Shape ``(units, p)``."""
-    if place.slot.live is None:
+    if not place.slot.sparse:
         return None
     exist = place.slot.existing().cpu()
     return F.pad(exist, (0, inputs - exist.shape[1]), value=True)
@@ -183,12 +197,12 @@ def _live(place: Place, inputs: int) -> Tensor | None:
 
 def _by_output(reader: Reader, units: int) -> Tensor | None:
     """Which outgoing weights exist, where not all do. Shape ``(outputs, units * kernel)``."""
-    if reader.slot.live is None:
+    if not reader.slot.sparse:
         return None
     existing = reader.slot.existing().cpu()
     if reader.grid:
         return existing.T
-    outputs = reader.slot.tensor.shape[0]
+    outputs = reader.slot.shape[0]
     return existing.view(units, outputs, -1).permute(1, 0, 2).flatten(1)
 
 
@@ -220,23 +234,64 @@ def _write_incoming(place: Place, incoming: Tensor) -> None:
 
 
 def _sized(place: Place, incoming: Tensor, moment: Tensor) -> Tensor:
-    """Incoming weights whose outputs are as large as the mean of the old units'.
+    """Incoming weights whose outputs are as large as the mean of the old units', as far as they are
+    not too long.
 
     Args:
         place: The layer.
         incoming: Shape ``(r, p)``.
         moment: Second moment of the inputs. Shape ``(p, p)``.
     """
-    weight = place.slot.tensor.detach().flatten(1).to("cpu", torch.float64)
+    weight = place.slot.whole().flatten(1).to("cpu", torch.float64)
     old = torch.ones(len(weight), dtype=torch.bool)
     old[list(place.channels)] = False
     rows = weight[old]
+    longest = _longest(rows)
     if place.bias is not None:
         rows = torch.cat([rows, place.bias.detach().to(rows)[old][:, None]], 1)
     size = _root_mean_square(rows, moment).mean() if len(rows) else torch.ones(())
     own = _root_mean_square(incoming, moment)
     scale = torch.where(own > 0, (size if size > 0 else 1.0) / own, 1.0)
-    return incoming * scale[:, None]
+    length = incoming[:, : weight.shape[1]].norm(dim=1)
+    return incoming * torch.minimum(scale, LONGEST * longest / length)[:, None]
+
+
+def _flat(moment: Tensor) -> float:
+    """The damping that adds the largest eigenvalue of ``moment``, up to a few percent: the share of
+    it in the mean one, by power iteration."""
+    size = moment.diagonal().mean()
+    if not size > 0:
+        return DAMPING
+    vector = moment.diagonal().clone()
+    for _ in range(_ITERATIONS):
+        vector = moment @ vector
+        vector /= vector.norm()
+    return float(vector @ moment @ vector / size)
+
+
+def _bounded(place: Place, outgoing: Sequence[Tensor]) -> list[Tensor]:
+    """Outgoing weights, those of each reader scaled until none are longer than the longest of its
+    old ones.
+
+    Args:
+        place: The layer.
+        outgoing: For each reader its new columns as rows.
+    """
+    found: list[Tensor] = []
+    for reader, rows in zip(place.readers, outgoing, strict=True):
+        weight = reader.slot.whole().transpose(0, 1).flatten(1).to("cpu", torch.float64)
+        old = torch.ones(len(weight), dtype=torch.bool)
+        old[reader.slot.new.cpu()] = False
+        scale = _longest(weight[old]) / rows.norm(dim=1).max()
+        found.append(rows * scale.clamp(max=1.0))
+    return found
+
+
+def _longest(vectors: Tensor) -> Tensor:
+    """The largest norm of a row; infinite where there is none but zeros, which bound nothing."""
+    norms = vectors.norm(dim=1)
+    largest = norms.max() if len(norms) else norms.new_zeros(())
+    return torch.where(largest > 0, largest, torch.inf)
 
 
 def _root_mean_square(rows: Tensor, moment: Tensor) -> Tensor:
@@ -257,15 +312,23 @@ def _write_outgoing(place: Place, outgoing: Sequence[Tensor], size: float) -> No
 
 
 def _best_size(model: nn.Module, place: Place, outgoing: Sequence[Tensor], probe: Probe) -> float:
-    """The one of `SIZES` with the smallest loss on the probe."""
+    """The one of `SIZES` with the smallest loss on some of the probe, as far as the loss on all of
+    it does not rise; else the largest below it for which that holds."""
     inputs, targets, loss = probe
+    few = inputs, targets
     if isinstance(targets, Tensor) and targets.dim():
-        inputs, targets = taken(inputs, targets, _SEARCHED)
-    found: list[float] = []
+        few = taken(inputs, targets, _SEARCHED)
+
+    def at(size: float, samples: Samples) -> float:
+        _write_outgoing(place, outgoing, size)
+        value = float(loss(call(model, samples[0]), samples[1]))
+        return value if math.isfinite(value) else math.inf
+
     with untouched(model), torch.no_grad():
         model.eval()
-        for size in SIZES:
-            _write_outgoing(place, outgoing, size)
-            value = float(loss(call(model, inputs), targets))
-            found.append(value if math.isfinite(value) else math.inf)
-    return SIZES[found.index(min(found))]
+        found = [at(size, few) for size in SIZES]
+        best = found.index(min(found))
+        before = at(0.0, (inputs, targets)) if best else math.inf
+        while best and at(SIZES[best], (inputs, targets)) > before:
+            best -= 1
+    return SIZES[best]

@@ -13,6 +13,7 @@ from structure_net.core.place_sums import PlaceAccumulator
 from structure_net.core.windows import Geometry
 from structure_net.errors import SurgeryError
 from structure_net.surgery import AddNeurons, GradMax, OptimalUnits, ZeroOutgoing, apply
+from structure_net.surgery.optimal import LONGEST, SIZES
 from structure_net.surgery.places import Seen
 
 EXACT = 1e-10
@@ -285,3 +286,40 @@ def test_a_probe_is_needed_and_damping_must_be_positive() -> None:
         apply(model, AddNeurons("0", 1), inputs, initialiser=OptimalUnits())
     with pytest.raises(ValueError, match="damping must be positive"):
         OptimalUnits(damping=0.0)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_no_weights_are_far_longer_than_the_old_ones(name: str) -> None:
+    """A probe that hardly varies in all directions but one asks for long rows and columns."""
+    for damping in (None, 1e-9):
+        model, inputs, targets = made(name)
+        model.eval()
+        inputs = 1e-3 * inputs + inputs.mean(0, keepdim=True) + 1.0
+        first, last = model[0], reader(model)
+        rows, columns = longest(first, 0), longest(last, 1)
+        grown(model, inputs, targets, OptimalUnits(damping=damping), 3)
+        assert longest(first, 0) <= LONGEST * rows + EXACT
+        assert longest(last, 1) <= max(SIZES) * columns + EXACT
+
+
+def longest(layer: nn.Module, dim: int) -> float:
+    """The largest norm of a row or a column."""
+    if isinstance(layer, StandardSparseLayer | SparseConv2d):
+        weight = layer.dense_weight()
+    else:
+        weight = layer.get_parameter("weight")
+    return weight.detach().transpose(0, dim).flatten(1).norm(dim=1).max().item()
+
+
+def test_the_loss_on_the_whole_probe_never_rises() -> None:
+    """The samples that the search leaves out want the opposite of the others."""
+    for seed in range(5):
+        torch.manual_seed(seed)
+        model, inputs = dense(nn.ReLU), drawn(400, 6, seed=seed)
+        targets = drawn(400, 4, seed=9)
+        left_out = torch.ones(400, dtype=torch.bool)
+        left_out[torch.linspace(0, 399, 256).round().long()] = False
+        targets[left_out] = -20 * targets[left_out].abs()
+        before = half_squared(model(inputs), targets).item()
+        grown(model, inputs, targets, OptimalUnits())
+        assert half_squared(model(inputs), targets).item() <= before
