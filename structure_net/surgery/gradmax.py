@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,12 +16,12 @@ from structure_net.surgery.initialisers import (
     Initialiser,
     Newborn,
     Probe,
-    Slot,
     needed,
     output_sizes,
     refuse_read,
 )
 from structure_net.surgery.places import finite_loss
+from structure_net.surgery.slots import Slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ def _size_by_output(model: nn.Module, newborn: Newborn, inputs: Any) -> None:
 def _directions(slots: tuple[Slot, ...]) -> tuple[Slot, ...]:
     """The rows that have a direction; gains, one entry for each unit, stay as they are beside
     them."""
-    wide = tuple(s for s in slots if s.tensor.numel() > s.tensor.shape[s.dim])
+    wide = tuple(s for s in slots if math.prod(s.shape) > s.shape[s.dim])
     return wide or slots
 
 

@@ -22,6 +22,7 @@ from structure_net.graph.channels import ChannelGroup, Fill, Role
 from structure_net.surgery.edits import AddHeads, AddNeurons, Edit, SplitNeurons
 from structure_net.surgery.moves import KeepSpectrum, Move, MoveAxis, MoveLeaf, Regain
 from structure_net.surgery.reindex import NEW
+from structure_net.surgery.slots import Slot
 from structure_net.surgery.tensors import draws
 
 Probe = tuple[Any, Any, Callable[[Any, Any], Tensor]]
@@ -55,52 +56,6 @@ class Initialiser(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
-    """New entries of one tensor along one axis.
-
-    Args:
-        tensor: The weight.
-        dim: The axis.
-        new: The new entries on it.
-        live: Of a sparse layer: which weights exist; others stay zero. Shape ``(outputs, inputs)``.
-    """
-
-    tensor: nn.Parameter
-    dim: int
-    new: Tensor
-    live: Tensor | None = None
-
-    def rows(self, tensor: Tensor) -> Tensor:
-        """The new entries of a tensor of this shape, one row for each. Shape ``(new, rest)``."""
-        return tensor.movedim(self.dim, 0)[self.new].flatten(1)
-
-    def write(self, rows: Tensor) -> None:
-        """Writes the new entries, shape ``(new, rest)``."""
-        with torch.no_grad():
-            view = self.tensor.movedim(self.dim, 0)
-            entries = rows.view(len(self.new), *view.shape[1:]).to(view)
-            if self.live is not None:
-                entries = entries * self.existing().view(entries.shape)
-            view[self.new] = entries
-
-    def existing(self) -> Tensor:
-        """Which of the new entries exist, one row for each. Shape ``(new, rest)``, bool."""
-        if self.live is None:
-            return torch.ones_like(self.rows(self.tensor), dtype=torch.bool)
-        exist = self.live.movedim(self.dim, 0)[self.new]
-        kernel = self.tensor[0, 0].numel()
-        return exist[..., None].expand(*exist.shape, kernel).flatten(1)
-
-    def size_of_old(self) -> float:
-        """The root mean square norm of the old rows, or 1 where they are zero."""
-        old = torch.ones(self.tensor.shape[self.dim], dtype=torch.bool, device=self.tensor.device)
-        old[self.new] = False
-        rows = self.tensor.detach().movedim(self.dim, 0)[old].flatten(1)
-        size = rows.norm(dim=1).square().mean().sqrt().item() if len(rows) else 0.0
-        return size if size > 0.0 else 1.0
-
-
-@dataclass(frozen=True, slots=True)
 class Newborn:
     """Where the new units of an edit are.
 
@@ -126,12 +81,10 @@ def newborn_of(model: nn.Module, layer: str, moves: Sequence[Move]) -> Newborn:
     for move in moves:
         if not isinstance(move, MoveAxis | MoveLeaf) or NEW not in move.source:
             continue
-        parameter = _parameter(model, move)
-        if parameter is None or parameter.dim() < 2:
-            continue
         new = [i for i, origin in enumerate(move.source) if origin == NEW]
-        live = _live(model, move)
-        slot = Slot(parameter, move.dim, torch.tensor(new, device=parameter.device), live)
+        slot = _slot(model, move, new)
+        if slot is None:
+            continue
         reads = move.dim == 1 if isinstance(move, MoveLeaf) else move.role is Role.READS
         if reads:
             readers.append(slot)
@@ -142,14 +95,6 @@ def newborn_of(model: nn.Module, layer: str, moves: Sequence[Move]) -> Newborn:
     rows = [slot.new.tolist() for slot in writers if id(slot.tensor) in own and slot.dim == 0]
     channels = tuple(rows[0]) if rows else ()
     return Newborn(layer, channels, tuple(writers), tuple(readers), _bound(moves))
-
-
-def _live(model: nn.Module, move: MoveAxis | MoveLeaf) -> Tensor | None:
-    if isinstance(move, MoveAxis):
-        return None
-    layer = model.get_submodule(move.layer)
-    assert isinstance(layer, SparseLayer)
-    return layer.pattern.mask()
 
 
 def _bound(moves: Sequence[Move]) -> str | None:
@@ -166,15 +111,20 @@ def _bound(moves: Sequence[Move]) -> str | None:
     return None
 
 
-def _parameter(model: nn.Module, move: MoveAxis | MoveLeaf) -> nn.Parameter | None:
+def _slot(model: nn.Module, move: MoveAxis | MoveLeaf, new: Sequence[int]) -> Slot | None:
+    """The new entries of a weight; None of what is no weight between units."""
     if isinstance(move, MoveLeaf):
         layer = model.get_submodule(move.layer)
         assert isinstance(layer, SparseLayer)
         held = getattr(layer, "weight", None)
-    else:
-        owner, _, name = move.tensor.rpartition(".")
-        held = getattr(model.get_submodule(owner), name)
-    return held if isinstance(held, nn.Parameter) else None
+        if not isinstance(held, nn.Parameter):
+            return None
+        return Slot.of_layer(layer, held, move.dim, torch.tensor(new, device=held.device))
+    owner, _, name = move.tensor.rpartition(".")
+    held = getattr(model.get_submodule(owner), name)
+    if not isinstance(held, nn.Parameter) or held.dim() < 2:
+        return None
+    return Slot(held, move.dim, torch.tensor(new, device=held.device))
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,8 +300,7 @@ def _outputs(model: nn.Module, layer: str, inputs: Any) -> Tensor | None:
     """What a layer gives, a row for each sample and position. Shape ``(rows, channels)``."""
     outputs: list[Tensor] = []
     module = model.get_submodule(layer)
-    weight = getattr(module, "weight", None)
-    size = weight.shape[0] if isinstance(weight, Tensor) else 0
+    size = _units(module)
 
     def note(_module: nn.Module, _inputs: Any, output: Any) -> None:
         if isinstance(output, Tensor):
@@ -368,3 +317,11 @@ def _outputs(model: nn.Module, layer: str, inputs: Any) -> Tensor | None:
     if not outputs or outputs[0].shape[-1] != size:
         return None
     return torch.cat(outputs).to(torch.float64)
+
+
+def _units(module: nn.Module) -> int:
+    """The number of output units, where a layer has one weight; else 0."""
+    if isinstance(module, SparseLayer):
+        return module.out_channels
+    weight = getattr(module, "weight", None)
+    return weight.shape[0] if isinstance(weight, Tensor) else 0

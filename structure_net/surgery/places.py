@@ -25,7 +25,8 @@ from structure_net.core.place_sums import (
 from structure_net.core.running import call, untouched
 from structure_net.core.windows import Geometry, as_image, geometry_of, windows
 from structure_net.errors import SurgeryError
-from structure_net.surgery.initialisers import Newborn, Slot
+from structure_net.surgery.initialisers import Newborn
+from structure_net.surgery.slots import Slot
 
 Samples = tuple[Any, Any]
 """Inputs of a model, and targets."""
