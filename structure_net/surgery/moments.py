@@ -8,9 +8,9 @@ before anything is touched.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -19,6 +19,8 @@ from torch.optim import Optimizer
 from structure_net.errors import SurgeryError
 
 Carry = Callable[[Tensor], Tensor]
+
+_MOMENTUM: Final = "momentum_buffer"
 
 
 def carried_state(
@@ -112,6 +114,14 @@ class ReplaceState:
         self.optimizer.state[self.parameter] = self._before
 
 
+def _fused_momentum(optimizer: Optimizer, group: Mapping[str, Any]) -> bool:
+    """Whether a newcomer must bring momentum: fused SGD wants that of all parameters or of none."""
+    if not (group.get("fused") and group.get("momentum")):
+        return False
+    states = (optimizer.state.get(parameter, {}) for parameter in group["params"])
+    return any(isinstance(state.get(_MOMENTUM), Tensor) for state in states)
+
+
 @dataclass(slots=True)
 class JoinGroup:
     """Adds a new parameter to the group of its neighbour; nothing happens in an optimizer without
@@ -130,8 +140,11 @@ class JoinGroup:
             return
         for group in self.optimizer.param_groups:
             if any(p is self.near for p in group["params"]):
+                begun = _fused_momentum(self.optimizer, group)
                 group["params"] = [*group["params"], self.new]
                 self._group = group
+                if begun:
+                    self.optimizer.state[self.new] = {_MOMENTUM: torch.zeros_like(self.new)}
                 return
 
     def revert(self) -> None:

@@ -9,6 +9,9 @@ from torch import nn
 from structure_net.errors import SurgeryError
 from structure_net.surgery import (
     AddNeurons,
+    AddResidualBlock,
+    AddSkipConnection,
+    Edit,
     InsertLayer,
     RemoveNeurons,
     ResetNeurons,
@@ -91,6 +94,27 @@ def test_newborn_parameters_join_the_optimizer_of_their_layer() -> None:
     train(model, first, second)
     assert len(first.param_groups[0]["params"]) == 2 + len(list(model[0].grafts.parameters()))
     assert len(second.param_groups[0]["params"]) == 2
+
+
+@pytest.mark.parametrize("handed", [True, False])
+@pytest.mark.parametrize(
+    "change", [InsertLayer("0"), AddSkipConnection("0", "4"), AddResidualBlock("2")], ids=str
+)
+def test_newborn_parameters_join_fused_momentum_as_any_other(change: Edit, handed: bool) -> None:
+    trained = []
+    for fused in (True, False):
+        model = build()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, fused=fused)
+        train(model, optimizer)
+        done = apply(model, change, X, optimizer=optimizer if handed else None)
+        train(model, optimizer, steps=3)
+        done.undo()
+        train(model, optimizer)
+        apply(model, change, X, optimizer=optimizer if handed else None)
+        train(model, optimizer)
+        trained.append([parameter.detach() for parameter in model.parameters()])
+    # A dozen steps of values near 1, in another order of roundings of 1e-16.
+    torch.testing.assert_close(trained[0], trained[1], rtol=0, atol=1e-12)
 
 
 def test_a_newborn_bias_joins_the_group_of_biases() -> None:
