@@ -12,11 +12,11 @@ from torch.optim import Optimizer
 _LONGEST: Final = 80
 
 
-def check_whole(least: int, **values: object) -> None:
+def check_whole(least: int | None, **values: object) -> None:
     """Refuses what is no whole number of at least ``least``.
 
     Args:
-        least: The smallest that is let through.
+        least: The smallest that is let through; None where any is.
         **values: By the name of the argument.
 
     Raises:
@@ -26,7 +26,7 @@ def check_whole(least: int, **values: object) -> None:
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, Integral):
             raise TypeError(f"{name} must be a whole number; got {value!r}.")
-        if int(value) < least:
+        if least is not None and int(value) < least:
             raise ValueError(f"{name} must be {least} or more; got {value}.")
 
 

@@ -160,6 +160,7 @@ class DynamicExpandableNetwork(nn.Module):
     def depth_edit(self, position: int, num_neurons: int) -> Edit:
         """The edit that `expand_depth` carries out."""
         check_whole(1, num_neurons=num_neurons)
+        check_whole(None, position=position)
         layers = self.hidden
         if not 0 <= position <= len(layers):
             raise ValueError(f"position must be in 0 to {len(layers)}; got {position}.")
@@ -305,6 +306,7 @@ class DynamicExpandableNetwork(nn.Module):
         return type(self)(**arguments, activation=self._make_activation)
 
     def _layer(self, layer_idx: int) -> HiddenLayer:
+        check_whole(None, layer_idx=layer_idx)
         layers = self.hidden
         if not -len(layers) <= layer_idx < len(layers):
             raise IndexError(

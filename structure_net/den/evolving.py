@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import torch
 
+from structure_net.core.arguments import shown
 from structure_net.den.core import DynamicExpandableNetwork
 from structure_net.den.growth_strategy.built_in import BuiltInGrowth
 from structure_net.den.growth_strategy.interface import Action, GrowthStrategy
@@ -95,15 +96,25 @@ class DENEvolution(EditingStrategy):
         self, metrics: Mapping[str, Any], network: DynamicExpandableNetwork
     ) -> list[Proposal]:
         strategy, epoch = self.strategy, metrics["epoch"]
-        prune, why = strategy.should_prune(metrics, network, epoch)
+        prune, why = _pair("should_prune", strategy.should_prune(metrics, network, epoch))
         if prune:
             action = strategy.determine_pruning_action(metrics, network)
         else:
-            grow, why = strategy.should_grow(metrics, network, epoch)
+            grow, why = _pair("should_grow", strategy.should_grow(metrics, network, epoch))
             if not grow:
                 return []
             action = strategy.determine_growth_action(metrics, network)
         return [network.proposal(edit_of(network, action), why or type(strategy).__name__)]
+
+
+def _pair(method: str, said: object) -> tuple[bool, str | None]:
+    """What a strategy, perhaps one of the user's own, answered, if it can be read."""
+    if not (isinstance(said, tuple) and len(said) == 2):
+        raise TypeError(
+            f"{method} must return a pair, such as (True, 'why') or (False, None);"
+            f" got {shown(said)}."
+        )
+    return said
 
 
 class DENSignalsAnalyzer(Analyzer):

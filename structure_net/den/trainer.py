@@ -144,7 +144,15 @@ class DENTrainer:
 
         Returns:
             The outputs, shape ``(N, output_size)``; in classification the classes, shape ``(N,)``.
+
+        Raises:
+            TypeError: ``data`` is no tensor.
         """
+        if not isinstance(data, Tensor):
+            raise TypeError(
+                f"data must be a tensor of samples; got {type(data).__name__}. Make one with"
+                " torch.as_tensor, of the network's kind of numbers."
+            )
         mode = self.network.training
         self.network.eval()
         outputs: Tensor = self.network(data.to(self.device))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -219,3 +220,14 @@ def test_growth_out_of_range_is_refused() -> None:
         grown.prune_neurons(0, range(8))
     with pytest.raises(ValueError, match="0 to 7"):
         grown.prune_neurons(0, [8])
+
+
+def test_growth_at_what_is_no_number_is_refused() -> None:
+    network = DynamicExpandableNetwork(3, 1, [4, 5], seed=0)
+    place: Any
+    for place in ("first", None, 1.0):
+        with pytest.raises(TypeError, match="layer_idx must be a whole number; got"):
+            network.expand_layer_width(place, 2)
+        with pytest.raises(TypeError, match="position must be a whole number; got"):
+            network.expand_depth(place, 2)
+    assert network.get_layer_sizes() == [4, 5]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -114,6 +116,20 @@ def test_an_action_becomes_an_edit() -> None:
     assert isinstance(network, DynamicExpandableNetwork)
     action = {"type": "width", "layer_idx": -1, "num_neurons": 2}
     assert edit_of(network, action) == AddNeurons("layers.1", 2)
+
+
+@pytest.mark.parametrize("said", [True, None, (True, "why", 1)])
+def test_an_answer_that_is_no_pair_is_refused(said: Any) -> None:
+    class Answering(GrowthStrategy):
+        def should_grow(self, metrics: Any, network: Any, epoch: int) -> tuple[bool, str | None]:
+            answer: tuple[bool, str | None] = said
+            return answer
+
+        def determine_growth_action(self, metrics: Any, network: Any) -> dict[str, Any]:
+            raise AssertionError("nobody asks")
+
+    with pytest.raises(TypeError, match=r"should_grow must return a pair, .*; got "):
+        DENEvolution(Answering()).propose(context(1), {})
 
 
 def test_other_networks_and_other_strategies_are_refused() -> None:

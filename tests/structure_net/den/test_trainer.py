@@ -320,3 +320,9 @@ def test_what_cannot_train_is_refused() -> None:
         DENTrainer(net, optimizer=torch.optim.SGD(net.parameters(), lr=1))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="LossBasedGrowth"):
         DENTrainer(net, LossBasedGrowth)  # type: ignore[arg-type]
+
+
+def test_what_is_no_tensor_is_not_predicted() -> None:
+    trainer = DENTrainer(network())
+    with pytest.raises(TypeError, match="data must be a tensor of samples; got list"):
+        trainer.predict([[0.0] * 4])  # type: ignore[arg-type] # the mistake

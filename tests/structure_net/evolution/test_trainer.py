@@ -258,3 +258,10 @@ def test_a_snapshot_brings_back_every_tensor_and_can_do_so_twice() -> None:
 def test_what_is_no_number_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         StandardNetworkTrainer(**options)
+
+
+def test_an_optimizer_that_needs_a_closure_is_refused_before_the_first_step(
+    context: NetworkContext,
+) -> None:
+    with pytest.raises(TypeError, match="LBFGS computes the loss several times in a step"):
+        StandardNetworkTrainer(1, optimizer=torch.optim.LBFGS).train(context)

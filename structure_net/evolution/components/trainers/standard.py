@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import LBFGS, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from structure_net.core.arguments import check_positive, check_whole
@@ -97,6 +97,7 @@ class StandardNetworkTrainer(Trainer):
 
         Raises:
             TrainingDivergedError: A loss is not finite; the message says in which epoch and batch.
+            TypeError: The optimizer is LBFGS.
             ValueError: The loader is empty, or early stopping lacks a validation loader.
         """
         if self.patience is not None and context.validation_loader is None:
@@ -105,6 +106,12 @@ class StandardNetworkTrainer(Trainer):
                 " validation_loader. Give it one, or leave patience out."
             )
         optimizer = context.optimizer or self._new_optimizer(context.network)
+        if isinstance(optimizer, LBFGS):
+            raise TypeError(
+                "LBFGS computes the loss several times in a step, by a closure that this trainer"
+                " has none of. Use another optimizer, or a loop of your own:"
+                " ComposableEvolutionSystem.attach."
+            )
         context = replace(context, optimizer=optimizer)
         # Without a system around it, a session without strategies keeps the record.
         hooks = context.hooks or EvolutionSession(context, (), ())
