@@ -1,7 +1,8 @@
 """The commands of ``structure-net``, their flags and their exit codes.
 
-Exit codes: 0 all went well; 1 `replay` found that something disagrees; 2 the input or the run
-cannot be used, said in one line on standard error; 130 stopped by Ctrl-C.
+Exit codes: 0 all went well; 1 `replay` found that something disagrees, or `validate` that something
+is wrong; 2 the input or the run cannot be used, said in one line on standard error; 130 stopped by
+Ctrl-C.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from structure_net.cli.parsing import (
     whole_of,
     widths_of,
 )
+from structure_net.cli.validating import VALIDATE_HELP, validate
 from structure_net.errors import StructureNetError
 from structure_net.runs import RunRequest
 
@@ -325,3 +327,4 @@ def diff(
 
 
 app.command(cls=_Command, help=ANALYZE_HELP)(analyze)
+app.command(cls=_Command, help=VALIDATE_HELP)(validate)

@@ -98,7 +98,7 @@ def _checked(
         elif found.seq <= after:
             bad.clear()
         else:
-            gap = _gap(last, found.seq, len(bad))
+            gap = gap_before(last, found.seq, len(bad))
             _tell(path, bad if gap is None else [*bad, (place, gap)], tell)
             bad.clear()
             if found.seq > last:
@@ -108,8 +108,8 @@ def _checked(
     _tell(path, bad, tell)
 
 
-def _gap(last: int, seq: int, bad: int) -> str | None:
-    """What is wrong with a record's number behind record ``last`` and ``bad`` damaged lines."""
+def gap_before(last: int, seq: int, bad: int) -> str | None:
+    """What is wrong with number ``seq`` behind record ``last`` and ``bad`` damaged lines."""
     if seq <= last:
         return f"record {seq} stands behind record {last}"
     if bad or seq == last + 1:
