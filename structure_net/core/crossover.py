@@ -1,15 +1,35 @@
-"""Which storage of a sparse layer pays: a list of live weights, or a dense matrix beside a mask."""
+"""Which storage of a sparse layer pays: a list of live weights, or a dense matrix beside a mask.
+
+The answer compares what a training step costs in each, by figures that are measured once per
+machine (`crossover_costs`). It can be set instead, by `set_crossover` or by the environment
+variable ``STRUCTURE_NET_STORAGE``: ``live``, ``masked``, ``auto`` or a density. Results do not
+depend on it beyond rounding.
+"""
 
 from __future__ import annotations
 
 import os
 from typing import Final, Literal
 
-Storage = Literal["live", "masked"]
+from structure_net.core.crossover_costs import costs_here
 
-_SMALL: Final = 4096
-_DENSITY: Final = 0.25
-_set: list[str | float | None] = [None]
+Storage = Literal["live", "masked"]
+Crossover = Literal["live", "masked", "auto"] | float
+
+VARIABLE: Final = "STRUCTURE_NET_STORAGE"
+SMALL: Final = 4096
+"""Layers with fewer places are stored densely: nothing is to be gained there."""
+
+_NAMES: Final[tuple[Literal["live", "masked", "auto"], ...]] = ("live", "masked", "auto")
+_CEILING: Final = 0.6
+"""No machine is known on which live weights pay at a higher density."""
+_STEP: Final = 1.2
+"""A layer that is stored live remains so up to this multiple of a density."""
+# A new layer is stored live where that saves a tenth of the step: less is within what the figures
+# can tell. A layer stays as it is until the other storage saves something.
+_PART: Final[dict[Storage | None, float]] = {None: 0.9, "masked": 0.85, "live": 1.0}
+
+_chosen: list[Crossover | None] = [None]
 
 
 def storage_for(
@@ -25,25 +45,66 @@ def storage_for(
         shape: The numbers of outputs and of inputs.
         connections: How many connections it has.
         kernel: The kernel's shape of a convolution.
-        current: The storage that it has; None for a new layer.
+        current: The storage that it has; None for a new layer. It changes only where that clearly
+            pays, so that a layer at the crossover does not go back and forth.
+
+    Raises:
+        ValueError: ``STRUCTURE_NET_STORAGE`` holds something else than is known.
     """
-    wanted = _set[0] if _set[0] is not None else os.environ.get("STRUCTURE_NET_STORAGE", "auto")
-    if wanted == "live":
-        return "live"
-    if wanted == "masked":
-        return "masked"
+    rule = get_crossover()
+    if rule == "live" or rule == "masked":  # noqa: PLR1714 - narrows the type
+        return rule
     size = shape[0] * shape[1]
-    if kernel or size < _SMALL:
+    if kernel or size < SMALL:
         return "masked"
-    bound = _DENSITY if wanted == "auto" else float(wanted)
-    bound *= 1.2 if current == "live" else 1.0
-    return "live" if connections <= bound * size else "masked"
+    bound = _CEILING if rule == "auto" else rule
+    if connections > bound * size * (_STEP if current == "live" else 1.0):
+        return "masked"
+    if rule != "auto":
+        return "live"
+    costs = costs_here()
+    pays = costs.live(shape, connections) < _PART[current] * costs.masked(shape)
+    return "live" if pays else "masked"
 
 
-def set_crossover(value: Literal["live", "masked", "auto"] | float | None) -> None:
-    """Sets what `storage_for` answers by: always one of the two, or the density of the crossover.
+def set_crossover(value: Crossover | None) -> None:
+    """Sets what `storage_for` answers by; layers that there are stay until their next edit.
 
     Args:
-        value: None for what the environment variable ``STRUCTURE_NET_STORAGE`` says.
+        value: ``"live"`` or ``"masked"``: always this one. ``"auto"``: what costs less on this
+            machine. A number: the density up to which connections are stored as a list, in [0, 1].
+            None: what the environment variable ``STRUCTURE_NET_STORAGE`` says, ``auto`` without
+            it.
+
+    Raises:
+        ValueError: It is none of these.
     """
-    _set[0] = value
+    _chosen[0] = None if value is None else _checked(value, "The crossover")
+
+
+def get_crossover() -> Crossover:
+    """What `storage_for` answers by.
+
+    Raises:
+        ValueError: ``STRUCTURE_NET_STORAGE`` holds something else than is known.
+    """
+    return _environment() if _chosen[0] is None else _chosen[0]
+
+
+def _environment() -> Crossover:
+    return _checked(os.environ.get(VARIABLE) or "auto", VARIABLE)
+
+
+def _checked(value: object, what: str) -> Crossover:
+    for name in _NAMES:
+        if value == name:
+            return name
+    try:
+        density = float(value)  # type: ignore[arg-type]  # what cannot be a number raises
+    except (TypeError, ValueError):
+        density = -1.0
+    if not 0 <= density <= 1:
+        raise ValueError(
+            f"{what} must be live, masked, auto or a density in [0, 1]; got {value!r}."
+        )
+    return density
