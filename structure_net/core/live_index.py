@@ -36,6 +36,7 @@ class LiveIndex:
         by_row: The addresses of ``offsets`` and ``columns``, and 0; empty unless they are plain
             tensors in the processor's memory.
         by_column: Those of ``column_offsets``, ``rows`` and ``order``.
+        count: The number of weights, if plain tensors say it.
 
     Raises:
         ValueError: The tensors differ in length, type or device from these, or point outside.
@@ -49,6 +50,7 @@ class LiveIndex:
     shape: tuple[int, int]
     by_row: tuple[int, ...] = field(init=False, repr=False, default=())
     by_column: tuple[int, ...] = field(init=False, repr=False, default=())
+    count: int = field(init=False, repr=False, default=0)
     _held: tuple[Tensor, ...] = field(init=False, repr=False, default=())
 
     def __post_init__(self) -> None:
@@ -113,6 +115,7 @@ class LiveIndex:
         held = tuple(one.detach() for one in self._tensors)
         places = tuple(one.data_ptr() for one in held)
         object.__setattr__(self, "_held", held)
+        object.__setattr__(self, "count", len(self))
         if self.offsets.is_cpu:
             object.__setattr__(self, "by_row", (*places[:2], 0))
             object.__setattr__(self, "by_column", places[2:])

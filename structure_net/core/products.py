@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from structure_net.core.live_index import LiveIndex
+from structure_net.core.sparse_compute import ZEROS
 from structure_net.core.sparse_gradients import product
 from structure_net.core.sparse_operators import operate
 
@@ -42,27 +43,55 @@ def sparse_linear(inputs: Tensor, values: Tensor, bias: Tensor | None, index: Li
         ValueError: Shapes do not fit each other.
         TypeError: The tensors differ in type or device, or are not floating point numbers.
     """
+    if _ready(inputs, values, bias, index):
+        return product(inputs, values, bias, index)
     _check(inputs, values, bias, index)
-    kind = inputs.dtype
-    if torch.is_autocast_enabled(inputs.device.type) and kind != torch.float64:
-        kind = torch.get_autocast_dtype(inputs.device.type)
+    kind = _result_type(inputs, values, bias)
     if kind in _HALVES or values.dtype in _HALVES:
         single = None if bias is None else bias.float()
         return _dispatched(inputs.float(), values.float(), single, index).to(kind)
     return _dispatched(inputs, values, bias, index)
 
 
+def _ready(inputs: Tensor, values: Tensor, bias: Tensor | None, index: LiveIndex) -> bool:
+    """Whether the tensors can go to the kernels as they are: what nearly every call finds."""
+    if torch.compiler.is_compiling() or not index.by_row:
+        return False
+    kind = values.dtype
+    fits = kind in ZEROS and inputs.dtype == kind and inputs.shape[-1:] == index.shape[1:]
+    fits = fits and values.shape == (index.count,) and values.is_contiguous()
+    plain = type(inputs) in _PLAIN and inputs.is_cpu and type(values) in _PLAIN and values.is_cpu
+    if bias is not None:
+        fits = fits and bias.dtype == kind and bias.shape == index.shape[:1]
+        plain = plain and type(bias) in _PLAIN and bias.is_cpu and bias.is_contiguous()
+    watched = torch.is_autocast_enabled("cpu") or torch._C._len_torch_dispatch_stack()
+    return fits and plain and not watched
+
+
 def _dispatched(inputs: Tensor, values: Tensor, bias: Tensor | None, index: LiveIndex) -> Tensor:
-    if (
-        torch.compiler.is_compiling()
-        or not index.plain
-        or type(inputs) not in _PLAIN
-        or type(values) not in _PLAIN
-        or torch._C._len_torch_dispatch_stack()
-    ):
+    """The product of tensors that fit each other, by whoever can compute it."""
+    tensors = [one for one in (inputs, values, bias) if one is not None]
+    plain = index.plain and all(type(one) in _PLAIN for one in tensors)
+    if torch.compiler.is_compiling() or not plain or torch._C._len_torch_dispatch_stack():
         return operate(inputs, values, bias, index)
-    values, bias = values.contiguous(), None if bias is None else bias.contiguous()
-    return product(inputs, values, bias, index)
+    return product(inputs, values.contiguous(), None if bias is None else bias.contiguous(), index)
+
+
+def _result_type(inputs: Tensor, values: Tensor, bias: Tensor | None) -> torch.dtype:
+    """The type of the product, once types are found to fit."""
+    device = inputs.device.type
+    tensors = [one for one in (inputs, values, bias) if one is not None]
+    if torch.is_autocast_enabled(device) and all(one.dtype != torch.float64 for one in tensors):
+        kind = torch.get_autocast_dtype(device)
+        known = {torch.float32, *_HALVES}
+    else:
+        kind, known = inputs.dtype, {inputs.dtype} & {*ZEROS, *_HALVES}
+    if any(one.dtype not in known for one in tensors):
+        raise TypeError(
+            "inputs, values and bias must have one floating point type; got "
+            f"{', '.join(str(one.dtype) for one in tensors)}."
+        )
+    return kind
 
 
 def _check(inputs: Tensor, values: Tensor, bias: Tensor | None, index: LiveIndex) -> None:
@@ -81,3 +110,8 @@ def _check(inputs: Tensor, values: Tensor, bias: Tensor | None, index: LiveIndex
         raise ValueError(
             f"bias must have the shape ({outputs},), the index's outputs; got {tuple(bias.shape)}."
         )
+    for name, one in (("inputs", inputs), ("values", values), ("bias", bias)):
+        if one is not None and one.device != index.offsets.device:
+            raise TypeError(
+                f"{name} must be on {index.offsets.device}, as the index; got {one.device}."
+            )

@@ -45,8 +45,7 @@ def features_first(tensor: Tensor) -> Tensor:
     strides = _strides(shape)
     if tensor.stride() == strides:
         return tensor
-    width = shape[-1]
-    height = prod(shape[:-1])
+    height, width = batch_size(shape), shape[-1]
     plain = tensor.is_contiguous()
     if plain and (height <= 1 or width <= 1):
         return tensor
@@ -62,6 +61,11 @@ def like_features_first(like: Tensor, features: int) -> Tensor:
     """Memory for ``(*, features)``, features first, with the type and batch of ``like``."""
     shape = (*like.shape[:-1], features)
     return like.new_empty_strided(shape, _strides(shape))
+
+
+def batch_size(shape: torch.Size) -> int:
+    """The number of samples in ``(*, features)``."""
+    return shape[0] if len(shape) == 2 else prod(shape[:-1])
 
 
 def multiplied(inputs: Tensor, values: Tensor, bias: Tensor | None, index: LiveIndex) -> Tensor:
@@ -85,8 +89,7 @@ def multiplied(inputs: Tensor, values: Tensor, bias: Tensor | None, index: LiveI
         0 if bias is None else bias.data_ptr(),
         result.data_ptr(),
     )
-    lines = _lines().multiply
-    _run(sparse_kernels.multiply, inputs, tensors, index, lines)
+    _run(sparse_kernels.multiply, tensors, inputs, index, _lines().multiply)
     return result
 
 
@@ -97,15 +100,18 @@ def input_gradient(gradient: Tensor, values: Tensor, index: LiveIndex) -> Tensor
     result = like_features_first(gradient, index.shape[1])
     tensors = (gradient.data_ptr(), values.data_ptr(), 0, result.data_ptr())
     lines = _lines().multiply
-    _run(sparse_kernels.multiply, gradient, tensors, index, lines, by_column=True)
+    _run(sparse_kernels.multiply, tensors, gradient, index, lines, by_column=True)
     return result
 
 
 def value_gradient(gradient: Tensor, inputs: Tensor, index: LiveIndex) -> Tensor:
     """The entries of ``dy^T x`` at the weights: `differentiated` for values only."""
-    result = gradient.new_empty(len(index))
+    if not index.by_row:
+        full = gradient.reshape(-1, index.shape[0]).T @ inputs.reshape(-1, index.shape[1])
+        return full[index.row_order, index.columns]
+    result = gradient.new_empty(index.count)
     tensors = (gradient.data_ptr(), inputs.data_ptr(), result.data_ptr())
-    _run(sparse_kernels.sample, gradient, tensors, index, _lines().sample)
+    _run(sparse_kernels.sample, tensors, gradient, index, _lines().sample)
     return result
 
 
@@ -126,10 +132,7 @@ def differentiated(
     if not index.by_row:
         of_inputs = input_gradient(gradient, values, index)
         return of_inputs, value_gradient(gradient, inputs, index)
-    of_inputs, of_values = (
-        like_features_first(gradient, index.shape[1]),
-        gradient.new_empty(len(index)),
-    )
+    of_inputs, of_values = torch.empty_like(inputs), torch.empty_like(values)
     tensors = (
         gradient.data_ptr(),
         inputs.data_ptr(),
@@ -138,28 +141,26 @@ def differentiated(
         of_values.data_ptr(),
     )
     lines = _lines().differentiate
-    _run(sparse_kernels.differentiate, gradient, tensors, index, lines, by_column=True)
+    _run(sparse_kernels.differentiate, tensors, gradient, index, lines, by_column=True)
     return of_inputs, of_values
 
 
-def bias_gradient(gradient: Tensor) -> Tensor:
-    """The sum of ``gradient``, features first, over all but its last axis."""
+def bias_gradient(gradient: Tensor, bias: Tensor) -> Tensor:
+    """The sum of ``gradient``, features first, over all but its last axis; ``bias`` is its like."""
     shape = gradient.shape
-    result = gradient.new_empty(shape[-1:])
-    sparse_kernels.add_up(
-        ZEROS[gradient.dtype],
-        (gradient.data_ptr(), result.data_ptr()),
-        0,
-        prod(shape[:-1]),
-        (1, 0, shape[-1]),
-    )
+    if not gradient.is_cpu:
+        return gradient.reshape(-1, shape[-1]).sum(0)
+    result = torch.empty_like(bias)
+    tensors = (gradient.data_ptr(), result.data_ptr())
+    block = (1, 0, shape[-1])
+    sparse_kernels.add_up(ZEROS[gradient.dtype], tensors, 0, batch_size(shape), block)
     return result
 
 
 def _run(
     kernel: Kernel[..., None],
-    like: Tensor,
     tensors: tuple[int, ...],
+    like: Tensor,
     index: LiveIndex,
     lines: int,
     *,
@@ -169,17 +170,15 @@ def _run(
 
     Args:
         kernel: One of `sparse_kernels`.
-        like: A tensor of the type and with the batch of the others. Shape ``(*, features)``.
         tensors: The addresses that the kernel takes.
+        like: A tensor of the type and with the batch of the others. Shape ``(*, features)``.
         index: Of the weights.
         lines: The most lines of a tile.
         by_column: Whether the kernel goes through columns.
     """
-    zero, shape = ZEROS[like.dtype], like.shape
-    batch = shape[0] if len(shape) == 2 else prod(shape[:-1])
+    zero, batch = ZEROS[like.dtype], batch_size(like.shape)
     places = index.by_column if by_column else index.by_row
-    work = batch * len(index)
-    if work < THREADED_WORK or (threads := torch.get_num_threads()) == 1:
+    if batch * index.count < THREADED_WORK or (threads := torch.get_num_threads()) == 1:
         kernel(zero, tensors, places, batch, (lines, 0, index.shape[by_column]))
         return
     offsets = index.column_offsets if by_column else index.offsets

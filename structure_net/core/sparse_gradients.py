@@ -55,12 +55,12 @@ class _Step(torch.autograd.Function):
         inputs, values, bias, index = args
         lines = features_first(inputs)
         ctx.index = index
-        ctx.save_for_backward(inputs, values, None if lines is inputs else lines)
+        ctx.save_for_backward(inputs, values, bias, None if lines is inputs else lines)
         return multiplied(lines, values, bias, index)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, values, lines = ctx.saved_tensors
+        inputs, values, bias, lines = ctx.saved_tensors
         needs, gradient, index = ctx.needs_input_grad, gradients[0], ctx.index
         if torch.is_grad_enabled():
             return (
@@ -71,7 +71,7 @@ class _Step(torch.autograd.Function):
             )
         lines = inputs if lines is None else lines
         gradient = features_first(gradient)
-        of_bias = bias_gradient(gradient) if needs[2] else None
+        of_bias = bias_gradient(gradient, bias) if needs[2] else None
         if needs[0] and needs[1]:
             return *differentiated(gradient, lines, values, index), of_bias, None
         of_inputs = input_gradient(gradient, values, index) if needs[0] else None
