@@ -28,6 +28,7 @@ from neural_architecture_lab.statistics.pareto import (
 from neural_architecture_lab.statistics.power import (
     pilot_deviation,
     power_of_paired_t,
+    seeds_for_equivalence,
     seeds_needed,
 )
 from neural_architecture_lab.statistics.samples import Alternative, differences_of
@@ -71,6 +72,7 @@ __all__ = [
     "power_of_paired_t",
     "probability_of_improvement",
     "rank_biserial",
+    "seeds_for_equivalence",
     "seeds_needed",
     "sequential_p_value",
     "sign_flip",

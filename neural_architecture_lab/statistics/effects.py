@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from neural_architecture_lab.statistics.intervals import Interval
+from neural_architecture_lab.statistics.noncentral import noncentral_t_cdf
 from neural_architecture_lab.statistics.samples import check_fraction, sample
 
 
@@ -118,10 +119,10 @@ def rank_biserial(differences: ArrayLike, *, confidence: float = 0.95) -> Interv
 
 def _noncentrality(t: float, freedom: int, probability: float) -> float:
     """The noncentrality at which a statistic of at most ``t`` has ``probability``."""
-    from scipy import optimize, stats
+    from scipy import optimize
 
     def excess(noncentrality: float) -> float:
-        return float(stats.nct.cdf(t, freedom, noncentrality)) - probability
+        return noncentral_t_cdf(t, freedom, noncentrality) - probability
 
     reach = 10.0 + 2.0 * abs(t)
     return float(optimize.brentq(excess, t - reach, t + reach, xtol=1e-10))

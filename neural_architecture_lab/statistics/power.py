@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from neural_architecture_lab.statistics.noncentral import noncentral_t_cdf
 from neural_architecture_lab.statistics.samples import (
     Alternative,
     check_alternative,
@@ -73,16 +75,49 @@ def seeds_needed(
     wrong = {"greater": effect <= 0, "less": effect >= 0}.get(alternative, effect == 0)
     if wrong or not np.isfinite(effect):
         raise ValueError(f"No number of seeds finds an effect of {effect} ({alternative}).")
-    low, high = 1, 2
-    while power_of_paired_t(effect, high, alpha=alpha, alternative=alternative) < power:
-        low, high = high, 2 * high
-        if high > MOST_SEEDS:
-            raise ValueError(f"An effect of {effect} needs more than {MOST_SEEDS:,} seeds.")
-    while high - low > 1:
-        middle = (low + high) // 2
-        enough = power_of_paired_t(effect, middle, alpha=alpha, alternative=alternative) >= power
-        low, high = (low, middle) if enough else (middle, high)
-    return high
+    return _fewest(
+        lambda n: power_of_paired_t(effect, n, alpha=alpha, alternative=alternative),
+        power,
+        f"An effect of {effect}",
+    )
+
+
+def seeds_for_equivalence(
+    margin: float, effect: float = 0.0, *, alpha: float = 0.05, power: float = 0.8
+) -> int:
+    """Enough seeds for two one-sided tests to place a true ``effect`` within ``margin``.
+
+    Their joint power is bounded from below by the sum of each one's less 1, so that the number is
+    enough, and for usual powers at most one or two seeds too many.
+
+    Args:
+        margin: In standard deviations of the differences; above ``|effect|``.
+        effect: The true mean difference in the same unit.
+        alpha: The level of each test, in (0, 1).
+        power: The chance of showing equivalence, in (0, 1).
+
+    Raises:
+        ValueError: The effect is not within the margin, or a million seeds are too few.
+
+    References:
+        Phillips, "Power of the two one-sided tests procedure in bioequivalence", 1990.
+    """
+    check_fraction(alpha=alpha, power=power)
+    if not abs(effect) < margin:
+        raise ValueError(
+            f"An effect of {effect} does not lie within {margin}: no number of seeds shows it."
+        )
+
+    def joint(n: int) -> float:
+        return (
+            sum(
+                power_of_paired_t(margin + side * effect, n, alpha=alpha, alternative="greater")
+                for side in (-1, 1)
+            )
+            - 1
+        )
+
+    return _fewest(joint, power, f"Equivalence within {margin}")
 
 
 def pilot_deviation(differences: ArrayLike, *, assurance: float = 0.8) -> float:
@@ -110,8 +145,19 @@ def pilot_deviation(differences: ArrayLike, *, assurance: float = 0.8) -> float:
     return float(d.std(ddof=1) * (freedom / stats.chi2.ppf(1 - assurance, freedom)) ** 0.5)
 
 
-def _above(bound: float, freedom: int, shift: float) -> float:
-    from scipy import special
+def _fewest(power_at: Callable[[int], float], power: float, what: str) -> int:
+    """The fewest seeds, from 2 on, at which a power that grows with them is reached."""
+    low, high = 1, 2
+    while power_at(high) < power:
+        low, high = high, 2 * high
+        if high > MOST_SEEDS:
+            raise ValueError(f"{what} needs more than {MOST_SEEDS:,} seeds.")
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if power_at(middle) >= power else (middle, high)
+    return high
 
-    # scipy.stats.nct.sf loses its last digits in the far tail, where power is 0 to all purposes.
-    return float(np.clip(1.0 - special.nctdtr(freedom, shift, bound), 0.0, 1.0))
+
+def _above(bound: float, freedom: int, shift: float) -> float:
+    # The upper tail is the lower one of the mirrored variable, which keeps its digits.
+    return noncentral_t_cdf(-bound, freedom, -shift)

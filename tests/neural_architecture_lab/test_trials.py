@@ -82,7 +82,7 @@ def test_random_points_come_from_ranges_and_levels() -> None:
 
 
 def test_the_number_of_seeds_follows_from_the_power() -> None:
-    """An effect of 1 at .05 with power .8 needs 10; two predictions share the level: 13 (statsmodels: 12.1)."""
+    """Power .8 at .05 for an effect of 1: 10; at half the level 13 (12.15 in statsmodels)."""
     planned, why = planned_seeds(hypothesis(seeds=None))
     assert planned == 10
     assert why == "finds an effect of 1 standard deviations with power 0.8 at level 0.05"

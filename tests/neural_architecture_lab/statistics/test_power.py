@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from neural_architecture_lab.statistics import pilot_deviation, power_of_paired_t, seeds_needed
+from neural_architecture_lab.statistics import (
+    pilot_deviation,
+    power_of_paired_t,
+    seeds_for_equivalence,
+    seeds_needed,
+    tost,
+)
 
 
 def test_power_agrees_with_statsmodels() -> None:
@@ -57,3 +63,18 @@ def test_what_no_number_of_seeds_finds_is_refused() -> None:
         seeds_needed(1e-4)
     with pytest.raises(ValueError, match="two seeds or more; got 1"):
         power_of_paired_t(1.0, 1)
+
+
+def test_seeds_for_equivalence_are_enough_and_hardly_too_many() -> None:
+    """4,000 experiments without a difference, a margin of half a deviation: .8 within .02."""
+    n = seeds_for_equivalence(0.5)
+    drawn = np.random.default_rng(1).normal(size=(4000, n))
+    shown = np.mean([tost(d, 0.5).p_value < 0.05 for d in drawn])
+    assert 0.78 < shown < 0.84
+
+
+def test_an_effect_outside_the_margin_is_never_equivalent() -> None:
+    assert seeds_for_equivalence(1.0, 0.5) > seeds_for_equivalence(1.0)
+    assert seeds_for_equivalence(1.0, 0.5) == seeds_for_equivalence(1.0, -0.5)
+    with pytest.raises(ValueError, match="does not lie within"):
+        seeds_for_equivalence(0.5, -0.5)
