@@ -57,6 +57,16 @@ def check_positive(**values: object) -> None:
             raise ValueError(f"{name} must be positive; got {value}.")
 
 
+def check_module(model: object) -> None:
+    """Refuses what is no module.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module; got {shown(model)}. Pass an instance.")
+
+
 def check_optimizer(optimizer: object, model: nn.Module | None = None) -> None:
     """Refuses what is no optimizer, and one that holds no parameter of ``model``; None is let by.
 

@@ -70,12 +70,18 @@ def batches(
 
     Raises:
         TypeError: The loader yields something else than pairs ``(inputs, targets)``.
+        ValueError: It yields a batch without samples.
     """
     for batch in islice(loader, limit):
         if not isinstance(batch, tuple | list) or len(batch) != 2:
             raise TypeError(
                 f"A loader must yield pairs (inputs, targets); got {type(batch).__name__}"
                 f"{f' of length {len(batch)}' if isinstance(batch, tuple | list) else ''}."
+            )
+        if isinstance(batch[1], Tensor) and batch[1].dim() and not len(batch[1]):
+            raise ValueError(
+                "A loader must yield batches of one sample or more; got an empty one. Leave those"
+                " out."
             )
         yield to_device(batch[0], device), to_device(batch[1], device)
 

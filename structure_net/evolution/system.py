@@ -10,7 +10,7 @@ from typing import Any, Self
 from torch import nn
 from torch.optim import Optimizer
 
-from structure_net.core.arguments import check_optimizer, check_whole, shown
+from structure_net.core.arguments import check_module, check_optimizer, check_whole, shown
 from structure_net.core.statistics import network_stats
 from structure_net.errors import TrainingDivergedError
 from structure_net.evolution.acceptance import Acceptance, Always
@@ -212,6 +212,7 @@ class ComposableEvolutionSystem:
             TypeError: An argument is of the wrong kind.
             ValueError: ``optimizer`` holds none of the model's parameters.
         """
+        check_module(model)
         check_optimizer(optimizer, model)
         device = next((parameter.device for parameter in model.parameters()), "cpu")
         context = NetworkContext(

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from structure_net.core.arguments import (
+    check_module,
     check_number,
     check_optimizer,
     check_positive,
@@ -17,7 +18,7 @@ from structure_net.core.arguments import (
     shown,
 )
 from structure_net.den import DynamicExpandableNetwork, LossBasedGrowth
-from structure_net.evolution import Tournament, Trial
+from structure_net.evolution import ComposableEvolutionSystem, Tournament, Trial
 from structure_net.evolution.adaptive_learning_rates import (
     GrowthPhaseScheduler,
     LayerwiseAdaptiveRates,
@@ -48,6 +49,9 @@ def test_numbers_out_of_range_are_refused() -> None:
         check_whole(1, size=3, count=0)
     with pytest.raises(ValueError, match=r"rate must be 0 or more; got nan\."):
         check_number(0, rate=float("nan"))
+    with pytest.raises(ValueError, match=r"rate must be a number; got nan\."):
+        check_number(rate=float("nan"))
+    check_whole(None, place=-3)
     with pytest.raises(ValueError, match=r"rate must be positive; got 0\."):
         check_positive(rate=0)
 
@@ -66,6 +70,13 @@ def test_an_optimizer_must_hold_parameters_of_its_model() -> None:
         check_optimizer(torch.optim.SGD(other.parameters()), model)
     with pytest.raises(TypeError, match="got the class Adam"):
         check_optimizer(torch.optim.Adam)
+
+
+@pytest.mark.parametrize("model", [nn.Linear, None, "model"])
+def test_a_model_is_a_module(model: Any) -> None:
+    for check in (check_module, ComposableEvolutionSystem().attach):
+        with pytest.raises(TypeError, match=r"^model must be a torch.nn.Module; got .*instance\.$"):
+            check(model)
 
 
 def test_values_are_shown_whole_or_with_dots() -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from structure_net.core.running import evaluating
-from structure_net.evolution import NetworkContext
+from structure_net.evolution import ComposableEvolutionSystem, NetworkContext
 from structure_net.evolution.batches import (
     batch_length,
     batches,
@@ -17,7 +17,7 @@ from structure_net.evolution.batches import (
     number_of_batches,
     to_device,
 )
-from structure_net.evolution.components import StandardNetworkTrainer
+from structure_net.evolution.components import StandardExtremaAnalyzer, StandardNetworkTrainer
 
 
 class Adder(nn.Module):
@@ -37,6 +37,16 @@ def test_inputs_are_one_argument_several_or_keywords() -> None:
 def test_a_loader_that_yields_no_pairs_is_refused() -> None:
     with pytest.raises(TypeError, match=r"pairs \(inputs, targets\); got tuple of length 3"):
         list(batches([(1, 2, 3)], "cpu"))  # type: ignore[list-item]
+
+
+def test_a_batch_without_samples_is_refused() -> None:
+    empty = (torch.zeros(0, 3), torch.zeros(0, dtype=torch.long))
+    with pytest.raises(ValueError, match="batches of one sample or more; got an empty one"):
+        list(batches([empty], "cpu"))
+    network = torch.nn.Linear(3, 2)
+    system = ComposableEvolutionSystem([StandardExtremaAnalyzer()])
+    with pytest.raises(ValueError, match="got an empty one"):
+        system.analyze(NetworkContext(network, [empty]))
 
 
 def test_no_more_batches_are_drawn_than_asked_for() -> None:
