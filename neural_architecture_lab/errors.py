@@ -13,3 +13,15 @@ class HypothesisError(LabError):
 
 class DesignError(LabError):
     """The trials of a hypothesis cannot be laid out as asked."""
+
+
+class OutcomeError(LabError):
+    """An experiment returned what is no outcome."""
+
+
+class StoreError(LabError):
+    """The folder of a lab's results cannot be used, or holds what does not fit together."""
+
+
+class RunnerError(LabError):
+    """Trials cannot be run as asked: a package, a device or a worker is missing."""

@@ -1,0 +1,127 @@
+"""How trials are run: jobs in, results out as they end, whatever runs them.
+
+A runner loses no trial: one that raises, hangs, fills memory or takes its process along comes back
+as a result that says so, while the others go on.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal, Self, TypeAlias
+
+from neural_architecture_lab.errors import LabError
+from neural_architecture_lab.hypothesis import Experiment
+from neural_architecture_lab.outcomes import Outcome, outcome_of
+from neural_architecture_lab.trials import Trial
+
+Status: TypeAlias = Literal["finished", "failed", "timed_out", "out_of_memory", "lost"]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A trial that is to be run.
+
+    Args:
+        trial: Which.
+        experiment: What runs it; workers find it by module and name.
+        device: Where, as torch writes it.
+        attempt: Counted from 1.
+    """
+
+    trial: Trial
+    experiment: Experiment
+    device: str = "cpu"
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a job.
+
+    Args:
+        trial: Which.
+        status: ``"failed"``: it raised. ``"lost"``: its process died.
+        outcome: What it brought back; None unless finished.
+        error: What went wrong, with the last lines of the traceback.
+        seconds: How long it ran.
+        attempt: Which attempt it was, counted from 1.
+        memory: The most memory that its process held, in MiB; None where nobody could tell.
+    """
+
+    trial: Trial
+    status: Status
+    outcome: Outcome | None = None
+    error: str = ""
+    seconds: float = 0.0
+    attempt: int = 1
+    memory: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one trial may take.
+
+    Args:
+        seconds: Wall-clock time; None for as long as it likes.
+        memory: MiB beyond what its process has before it begins; None for any.
+        retries: How often a trial is begun again whose process died. One that raises, hangs or
+            fills memory would do so again.
+    """
+
+    seconds: float | None = None
+    memory: float | None = None
+    retries: int = 1
+
+
+class Runner(ABC):
+    """Runs jobs somewhere.
+
+    Attributes:
+        name: What it is called in records and reports.
+    """
+
+    name: str
+
+    @abstractmethod
+    def run(self, jobs: Iterable[Job]) -> Iterator[Result]:
+        """The results of ``jobs`` as they end, in any order: one for each.
+
+        Jobs are taken as room comes free, so that they may be many. When the caller stops
+        iterating, what has not begun is not begun.
+        """
+
+    def close(self) -> None:  # noqa: B027 - one without workers has nothing to let go of
+        """Lets go of workers. A second call does nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self.close()
+
+
+def carried_out(job: Job) -> Result:
+    """Runs a job here and now; whatever it raises becomes part of the result.
+
+    Raises:
+        KeyboardInterrupt: It was interrupted.
+    """
+    begun = time.perf_counter()
+    try:
+        outcome = outcome_of(job.experiment(job.trial, device=job.device))
+    except MemoryError:
+        status: Status = "out_of_memory"
+        error = traceback.format_exc(limit=-3)
+    except LabError as reason:
+        status, error = "failed", str(reason)
+    except Exception:  # noqa: BLE001 - the experiment is the user's, and its failure is a record
+        status, error = "failed", traceback.format_exc(limit=-3)
+    else:
+        seconds = time.perf_counter() - begun
+        return Result(job.trial, "finished", outcome, seconds=seconds, attempt=job.attempt)
+    seconds = time.perf_counter() - begun
+    return Result(job.trial, status, None, error, seconds, job.attempt)
