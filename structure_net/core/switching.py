@@ -26,6 +26,9 @@ BUFFERS: Final[dict[str, Storage]] = {
 }
 """The buffers that say where the weights stand, and the storage that each belongs to."""
 
+SAVED: Final = ("offsets", "columns", "column_offsets")
+"""Those of live storage that stand in a state dict."""
+
 DERIVED: Final = frozenset({"rows", "order"})
 """Those that follow from the others, and are not saved."""
 
@@ -88,8 +91,7 @@ def dense(values: Tensor, index: LiveIndex) -> Tensor:
 
 def _scattered(values: Tensor, place: tuple[Tensor, Tensor], shape: tuple[int, ...]) -> Tensor:
     """``values`` at their places in zeros of ``shape``."""
-    flat = values.new_zeros(shape[0] * shape[1], *shape[2:])
-    return flat.index_copy(0, place[0] * shape[1] + place[1], values).reshape(shape)
+    return values.new_zeros(shape).index_put(place, values)
 
 
 def _on(state: Tensor, place: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

@@ -18,6 +18,7 @@ from structure_net.runs.folder import RunFolder
 from structure_net.runs.preparing import loss_of
 from structure_net.surgery.checkpoint import Checkpoint, load_checkpoint
 from structure_net.surgery.journal import Journal
+from structure_net.surgery.model_states import shapes_of
 from structure_net.surgery.replaying import replay
 
 if TYPE_CHECKING:
@@ -90,8 +91,7 @@ def _history(history: HistoryRecord, checkpoint: Checkpoint) -> Finding:
 
 
 def _architecture(replayed: nn.Module, loaded: nn.Module) -> Finding:
-    made = {name: tuple(tensor.shape) for name, tensor in replayed.state_dict().items()}
-    kept = {name: tuple(tensor.shape) for name, tensor in loaded.state_dict().items()}
+    made, kept = shapes_of(replayed.state_dict()), shapes_of(loaded.state_dict())
     for name in dict.fromkeys([*made, *kept]):
         if made.get(name) != kept.get(name):
             return Finding(

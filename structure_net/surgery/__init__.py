@@ -48,6 +48,7 @@ from structure_net.surgery.optimal import OptimalUnits
 from structure_net.surgery.planning import plan
 from structure_net.surgery.reindex import NEW, Reindex
 from structure_net.surgery.replaying import replay
+from structure_net.surgery.storing import set_storage
 
 __all__ = [
     "NEW",
@@ -101,4 +102,5 @@ __all__ = [
     "read_header",
     "replay",
     "save_checkpoint",
+    "set_storage",
 ]

@@ -45,6 +45,7 @@ from structure_net.surgery.optimizer_states import (
 )
 from structure_net.surgery.packing import pack, unpack
 from structure_net.surgery.randomness import AnyGenerator, random_states, restore_random_states
+from structure_net.surgery.storing import stored_as
 
 if TYPE_CHECKING:
     from structure_net.surgery.checkpoint_records import CheckpointRecord
@@ -276,6 +277,7 @@ def load_checkpoint(
     with brought_to(want, network, checkpoint.journal, inputs, optimizer=optimizer) as undo:
         if model is None:
             adopt_types(network, named)
+        undo.callback(stored_as(want, network, optimizer).undo)
         check_fit(network, named, stored.aliases)
         _check_training(checkpoint, optimizer, scheduler)
         undo.pop_all()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from structure_net.core.network_factory import StandardNetwork
+from structure_net.core.switching import SAVED
 from structure_net.errors import CheckpointError
 
 
@@ -84,15 +85,33 @@ def rebuilt(kind: str, recipe: Mapping[str, Any] | None) -> nn.Module:
 
 
 def differences(model: nn.Module, want: Mapping[str, Tensor]) -> list[str]:
-    """How the names and shapes of ``model``'s tensors differ from those in ``want``."""
-    have = _tensors(model)
-    lines = [f"'{name}' is missing in the model" for name in want if name not in have]
-    lines += [f"'{name}' is not in the checkpoint" for name in have if name not in want]
-    for name, tensor in want.items():
-        if name in have and have[name].shape != tensor.shape:
-            shapes = f"shape {tuple(have[name].shape)}, the checkpoint's {tuple(tensor.shape)}"
+    """How the names and shapes of ``model``'s tensors differ from those in ``want``; how sparse
+    layers store their weights is no difference.
+    """
+    have, wanted = shapes_of(_tensors(model)), shapes_of(want)
+    lines = [f"'{name}' is missing in the model" for name in wanted if name not in have]
+    lines += [f"'{name}' is not in the checkpoint" for name in have if name not in wanted]
+    for name, shape in wanted.items():
+        if name in have and have[name] != shape:
+            shapes = f"shape {have[name]}, the checkpoint's {shape}"
             lines.append(f"'{name}' has {shapes}")
     return lines
+
+
+def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """Shapes by name; a sparse layer that stores its live weights alone has those of a matrix and
+    its mask.
+    """
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    for name in tensors:
+        layer, _, last = name.rpartition(".")
+        prefix = f"{layer}." if layer else ""
+        parts = [f"{prefix}{part}" for part in ("weight", *SAVED)]
+        if last == SAVED[0] and all(part in shapes for part in parts):
+            weight, offsets, _, column_offsets = (shapes.pop(part) for part in parts)
+            sizes = offsets[0] - 1, column_offsets[0] - 1
+            shapes |= {parts[0]: (*sizes, *weight[1:]), f"{prefix}mask": sizes}
+    return shapes
 
 
 def check_fit(model: nn.Module, tensors: Mapping[str, Tensor], aliases: Mapping[str, str]) -> None:

@@ -127,15 +127,8 @@ def _steps(
     recycle(model.parameters())
     leaves = dict(_leaf_changes(model, moves, seed))
     changes = [*_axis_changes(model, moves, seed), *(c for cs in leaves.values() for c in cs)]
-    steps: list[Step] = []
     record, names = Record(), UserNames(model)
-    for change in changes:
-        tensor = tensor_of(model, change.tensor)
-        steps += _tensor_steps(tensor, change, optimizers, names.shown(change.tensor))
-        if isinstance(tensor, nn.Parameter):
-            record.follows.append((tensor, Follow(tensor.shape, change.carry)))
-        else:
-            steps.append(KeepBuffer(model, tensor))
+    steps = _changed_tensors(model, changes, optimizers, record)
     for name in leaves:
         layer = sparse_layer(model, name)
         steps.append(Settle(layer, layer.settle))
@@ -149,6 +142,45 @@ def _steps(
     touched |= {**_touched_modules(model, moves), **_around(model, moves, grafts)}
     claim = Claim([(names.shown(name), thing) for name, thing in touched.items()])
     return [*steps, claim, Remember(record, optimizers)]
+
+
+def changing_steps(
+    model: nn.Module,
+    changes: Sequence[TensorChange],
+    layers: Iterable[SparseLayer],
+    optimizers: Sequence[Optimizer],
+) -> list[Step]:
+    """The steps of ``changes`` that belong to no edit: ``layers`` settle behind them.
+
+    Raises:
+        SurgeryError: Optimizer state cannot follow.
+    """
+    record, names = Record(), UserNames(model)
+    steps = _changed_tensors(model, changes, optimizers, record)
+    steps += [Settle(layer, layer.settle) for layer in layers]
+    for one in optimizers:
+        refuse_flat(one, record)
+    touched = [(names.shown(c.tensor), tensor_of(model, c.tensor)) for c in changes]
+    return [*steps, Claim(touched), Remember(record, optimizers)]
+
+
+def _changed_tensors(
+    model: nn.Module,
+    changes: Iterable[TensorChange],
+    optimizers: Sequence[Optimizer],
+    record: Record,
+) -> list[Step]:
+    """What writes ``changes``; how parameters' state follows is added to ``record``."""
+    steps: list[Step] = []
+    names = UserNames(model)
+    for change in changes:
+        tensor = tensor_of(model, change.tensor)
+        steps += _tensor_steps(tensor, change, optimizers, names.shown(change.tensor))
+        if isinstance(tensor, nn.Parameter):
+            record.follows.append((tensor, Follow(tensor.shape, change.carry)))
+        else:
+            steps.append(KeepBuffer(model, tensor))
+    return steps
 
 
 def _touched_modules(model: nn.Module, moves: Sequence[Move]) -> dict[str, nn.Module]:

@@ -153,4 +153,5 @@ def silence_inputs(layer: nn.Module, units: Tensor) -> None:
     """Sets to zero what a sparse layer, trial connections included, reads of some input units."""
     for module in layer.modules():
         if isinstance(module, StoredLayer):
-            module.weight.index_fill_(1, units, 0.0)
+            read = torch.isin(module.pattern.columns, units)
+            module.fill(module.live_weights.index_fill(0, read.nonzero().flatten(), 0.0))
