@@ -121,7 +121,9 @@ class DynamicExpandableNetwork(nn.Module):
         """Whether layers can be added: edits must know the activation by a name.
 
         They know ReLU, GELU, Tanh, SiLU, ELU, LeakyReLU, Sigmoid and Identity as torch makes them
-        without arguments.
+        without arguments. An added layer is rebuilt from the journal, which holds names and
+        numbers and no code, so that the activation behind it must be one that they know. Behind
+        the layers of birth any module may stand; they widen.
         """
         return self._activation is not None
 

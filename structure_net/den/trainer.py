@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, TensorDataset
 
+from structure_net.den.calls import train_call
 from structure_net.den.core import DynamicExpandableNetwork
 from structure_net.den.evolving import DENEvolution, event_of
 from structure_net.den.growth_strategy import AdaptiveGrowth, GrowthStrategy
@@ -90,6 +91,7 @@ class DENTrainer:
         self.history: dict[str, list[Any]] = empty_history()
         self._records = TrainingHistory()
 
+    @overload
     def train(
         self,
         train_loader: Iterable[Batch],
@@ -97,28 +99,46 @@ class DENTrainer:
         enable_growth: bool = True,
         *,
         val_loader: Iterable[Batch] | None = None,
+    ) -> dict[str, list[Any]]: ...
+
+    @overload
+    def train(
+        self,
+        train_loader: Iterable[Batch],
+        val_loader: Iterable[Batch] | None,
+        epochs: int,
+        enable_growth: bool = True,
+    ) -> dict[str, list[Any]]: ...
+
+    def train(
+        self, train_loader: Iterable[Batch], *given: Any, **named: Any
     ) -> dict[str, list[Any]]:
         """Trains for some epochs; after each one the strategy is asked.
 
+        Called as ``train(loader, epochs=50)`` or ``train(loader, held_out, epochs=50)``; both
+        ``epochs`` and ``held_out`` may stand first behind the loader.
+
         Args:
             train_loader: Yields pairs (inputs, targets).
-            epochs: How many.
-            enable_growth: Whether the network may change.
-            val_loader: Held-out batches, measured after each epoch.
+            *given: ``epochs, enable_growth``, or ``val_loader, epochs, enable_growth``.
+            **named: ``epochs``, how many; ``enable_growth``, whether the network may change, True
+                by default; ``val_loader``, held-out batches, measured after each epoch.
 
         Returns:
             A copy of the trainer's whole `history`, from its first epoch on.
 
         Raises:
             TrainingDivergedError: The loss is not finite; the last good weights are put back.
+            TypeError: An argument is missing, given twice or of the wrong kind.
             ValueError: The loader is empty, or targets do not have the outputs' shape.
         """
-        context = replace(self._context(train_loader), validation_loader=val_loader)
-        rules = [Rule(self._growing)] if enable_growth else []
+        call = train_call(given, named)
+        context = replace(self._context(train_loader), validation_loader=call.val_loader)
+        rules = [Rule(self._growing)] if call.enable_growth else []
         session = EvolutionSession(context, (), rules, own_loop=True)
         with LayerWatch(self.network) as watch:
             hooks = _Hooks(self, session, watch)
-            loop = StandardNetworkTrainer(epochs, schedule="constant")
+            loop = StandardNetworkTrainer(call.epochs, schedule="constant")
             loop.train(replace(context, hooks=hooks))
         self.memory.see(train_loader)
         return deepcopy(self.history)

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from structure_net.core.statistics import network_stats
 from structure_net.core.wrapping import wrapped
-from structure_net.dnm.caches import LayerCaches, layer_caches
+from structure_net.dnm.caches import layer_caches
 from structure_net.dnm.changes import Kind, event_of, kinds_of, places, seen, trained_reason
 from structure_net.dnm.checks import ImprovementChecks, accuracy_of, check_accuracy
 from structure_net.dnm.configuration import DNMConfiguration
@@ -23,9 +23,9 @@ from structure_net.dnm.events import (
     events_from_data,
     events_to_data,
 )
-from structure_net.dnm.measuring import cached_analysis
+from structure_net.dnm.looking import CachedLook
 from structure_net.dnm.rollback import Probation, Weights
-from structure_net.errors import MissingAnalysisError, SurgeryError
+from structure_net.errors import SurgeryError
 from structure_net.evolution.analysis import Analysis
 from structure_net.evolution.catching import CaughtExample
 from structure_net.evolution.components import due_shares
@@ -98,8 +98,7 @@ class DNMFramework:
         interval = self.config.morphogenesis_interval
         self._checks = ImprovementChecks(interval, self.config.performance_improvement_threshold)
         self._kinds = tuple(kinds_of(self.config))
-        self._caches: LayerCaches | None = None
-        self._found: Analysis | None = None
+        self._look = CachedLook(self.config.bottleneck_detection_metrics)
         self._records: list[float] = []
         self._events: list[MorphogenesisEvent] = []
         self._reasons: list[str] = []
@@ -160,8 +159,7 @@ class DNMFramework:
             ValueError: A name is unknown, or a tensor is of another width than its layer.
             TypeError: A value is no tensor.
         """
-        self._caches = layer_caches(self.model, activations, gradients, targets, inputs=inputs)
-        self._found = None
+        self._look.take(layer_caches(self.model, activations, gradients, targets, inputs=inputs))
 
     def record_performance(self, val_acc: float) -> tuple[MorphogenesisEvent, ...]:
         """Notes an epoch's validation accuracy, and lets the network answer to it.
@@ -222,7 +220,11 @@ class DNMFramework:
         due = self._checks.reason(epoch, accuracy, first)
         if due is None or self._returned_at == epoch or self._left(epoch) < 1:
             return False, []
-        self._reasons = [due, *trained_reason(train_metrics, accuracy), *self._narrowest()]
+        self._reasons = [
+            due,
+            *trained_reason(train_metrics, accuracy),
+            *self._look.narrowest(self._at_now),
+        ]
         return True, list(self._reasons)
 
     def execute_morphogenesis(self, epoch: int) -> dict[str, Any]:
@@ -278,7 +280,8 @@ class DNMFramework:
         self._checks.levels = {int(epoch): level for epoch, level in state["checks"]}
         self._closed = {(kind, place) for kind, place in state["closed"]}
         self._now = int(state["epoch"])
-        self._probation = self._caches = self._found = self._returned_at = None
+        self._probation = self._returned_at = None
+        self._look.forget()
 
     def _left(self, epoch: int) -> int:
         """How many changes may be made in this epoch."""
@@ -289,29 +292,9 @@ class DNMFramework:
     def _at_now(self) -> NetworkContext:
         return replace(self._context, iteration=self._now, example=self.example)
 
-    def _analysis(self) -> Analysis:
-        if self._caches is None:
-            raise MissingAnalysisError(
-                "DNMFramework has no caches of the network as it is. Call update_caches with"
-                " activations and gradients of a batch; collect_caches makes them."
-            )
-        if self._found is None:
-            measures = self.config.bottleneck_detection_metrics
-            self._found = cached_analysis(self._at_now(), self._caches, measures)
-        return self._found
-
-    def _narrowest(self) -> list[str]:
-        """The narrowest layer in words, where caches are there."""
-        if self._caches is None:
-            return []
-        analysis = self._analysis()
-        layer, score = next(iter(analysis["performance_ranking"].items()))
-        measures = ", ".join(analysis["performance_measures"]) or "no measure tells layers apart"
-        return [f"{layer} is the narrowest layer, with a score of {score:.2f} ({measures})"]
-
     def _changes(self, left: int) -> list[MorphogenesisEvent]:
         """At most so many changes, of each kind by turns."""
-        analysis, probation = self._analysis(), self._on_probation()
+        analysis, probation = self._look.analysis(self._at_now), self._on_probation()
         made: list[MorphogenesisEvent] = []
         busy: set[tuple[EventType, str]] = set()
         turn = idle = 0
@@ -324,7 +307,8 @@ class DNMFramework:
         if made:
             self._events += made
             self._places = busy
-            self._probation, self._caches, self._found = probation, None, None
+            self._probation = probation
+            self._look.forget()
             self._reasons = []
         return made
 
@@ -384,7 +368,8 @@ class DNMFramework:
             self._note_rejected(event.edit, measured)
         self._closed |= self._places
         del self._records[probation.records :]
-        self._probation = self._caches = self._found = None
+        self._probation = None
+        self._look.forget()
         self._returned_at = self._now
         return tuple(gone)
 

@@ -73,4 +73,7 @@ class GrowthStrategy(Component):
         Raises:
             NotImplementedError: The strategy never prunes.
         """
-        raise NotImplementedError(f"{type(self).__name__} never prunes.")
+        raise NotImplementedError(
+            f"{type(self).__name__} never prunes. Override determine_pruning_action, or let"
+            " should_prune answer False."
+        )

@@ -352,5 +352,5 @@ def test_an_argument_out_of_range_is_named(name: str) -> None:
 
 def test_a_strategy_that_never_prunes_says_so() -> None:
     assert LossBasedGrowth().should_prune({}, network(8), 0) == (False, None)
-    with pytest.raises(NotImplementedError, match="never prunes"):
+    with pytest.raises(NotImplementedError, match=r"never prunes\. Override determine_pru"):
         LossBasedGrowth().determine_pruning_action({}, network(8))
