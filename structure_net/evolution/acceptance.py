@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal
 
 import torch
-from torch.optim import Adam
 
 from structure_net.core.arguments import check_number, check_positive, check_whole
+from structure_net.core.optimizers import adam_for
 from structure_net.errors import StructureNetError
 from structure_net.evolution.batches import (
     ITERABLE_AGAIN,
@@ -206,7 +206,7 @@ class _Race:
         """The held-out score of a fork after training it."""
         torch.set_rng_state(state)
         network, rate = context.network, self.rules.learning_rate
-        optimizer = context.optimizer or Adam(network.parameters(), lr=_FRESH_RATE)
+        optimizer = context.optimizer or adam_for(network.parameters(), _FRESH_RATE)
         for group in optimizer.param_groups:
             group["lr"] = group.get("initial_lr", group["lr"]) if rate is None else rate
         network.train()

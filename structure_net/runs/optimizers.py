@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any, Final, cast
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from structure_net.core.optimizers import Adam, AdamW
 from structure_net.errors import RunError
 from structure_net.surgery.checkpoint import Checkpoint
+
+_COMPILED: Final[Mapping[str, type[Optimizer]]] = {"Adam": Adam, "AdamW": AdamW}
+"""They load the state of PyTorch's own, and leave to those what they cannot do faster."""
 
 
 def optimizer_like(checkpoint: Checkpoint) -> Optimizer | None:
@@ -30,7 +35,7 @@ def optimizer_like(checkpoint: Checkpoint) -> Optimizer | None:
 
 
 def _made(name: str, groups: list[dict[str, Any]], network: nn.Module) -> Optimizer:
-    kind = getattr(torch.optim, name, None)
+    kind = _COMPILED.get(name) or getattr(torch.optim, name, None)
     if not (isinstance(kind, type) and issubclass(kind, Optimizer)):
         raise RunError(
             f"The run was trained with {name}, which is no optimizer of torch.optim, so that it "

@@ -1,4 +1,4 @@
-"""A small, fast training loop for any network: fused optimizers, schedules, early stopping."""
+"""A small, fast training loop for any network: compiled optimizers, schedules, early stopping."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch.optim import LBFGS, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from structure_net.core.arguments import check_positive, check_whole
+from structure_net.core.optimizers import adam_for
 from structure_net.errors import TrainingDivergedError
 from structure_net.evolution.adaptive_learning_rates import (
     AttachedRates,
@@ -269,13 +270,11 @@ def _fused(parameters: list[nn.Parameter]) -> bool:
 
 
 def _adam(parameters: Iterable[nn.Parameter], rate: float) -> Optimizer:
-    held = list(parameters)
-    return torch.optim.Adam(held, lr=rate, fused=_fused(held))
+    return adam_for(parameters, rate)
 
 
 def _adamw(parameters: Iterable[nn.Parameter], rate: float) -> Optimizer:
-    held = list(parameters)
-    return torch.optim.AdamW(held, lr=rate, fused=_fused(held))
+    return adam_for(parameters, rate, decoupled=True)
 
 
 def _sgd(parameters: Iterable[nn.Parameter], rate: float) -> Optimizer:
