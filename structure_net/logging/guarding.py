@@ -114,7 +114,7 @@ class GuardedSink:
 
     def write(self, stored: Stored) -> None:
         """Leaves a record for the sink and returns at once."""
-        self._offered = stored.seq
+        self._offered = max(self._offered, stored.seq)
         self._queue.append(stored)
         if not self._wake.is_set():
             self._wake.set()
@@ -131,16 +131,22 @@ class GuardedSink:
             self._wake.set()
             return self._idle.wait_for(lambda: self._flush_by is None or self._over, deadline)
 
+    def retire(self, deadline: float) -> None:
+        """Tells the sink to finish within ``deadline`` seconds, and returns at once."""
+        with self._idle:
+            self._flush_by = monotonic() + deadline
+            self._closing = True
+            self._wake.set()
+
     def close(self, deadline: float = 10.0) -> Trouble | None:
         """Ends the sink after at most ``deadline`` seconds; one that is stuck is left behind.
 
         Returns:
             What it missed; None for nothing.
         """
-        self.flush(deadline)
-        self._closing = True
-        self._wake.set()
-        self._thread.join(max(0.1, deadline / 10))
+        if not self._closing:
+            self.retire(deadline)
+        self._thread.join(deadline)
         return self.trouble
 
     @property
@@ -148,7 +154,7 @@ class GuardedSink:
         """What the sink has missed so far; None for nothing."""
         missed, done, offered = list(self._missed), self._done, self._offered
         reason = self._reason
-        if self._closing and done < offered:  # it is stuck, or was given up
+        if (self._closing or self._over) and done < offered:  # it is stuck, or was given up
             first, count = (missed[0], missed[2]) if missed else (done + 1, 0)
             missed = [first, offered, count + offered - done]
             reason = reason or "it did not take them in time"

@@ -96,11 +96,13 @@ def _checked(
         if isinstance(found, str):
             bad.append((place, f"the record is damaged: {found}"))
         elif found.seq <= after:
-            bad.clear()
+            bad = []
         else:
+            if last == after > 0:  # bad lines may stand for records up to `after`
+                bad = bad[max(0, len(bad) - (found.seq - after - 1)) :]
             gap = gap_before(last, found.seq, len(bad))
             _tell(path, bad if gap is None else [*bad, (place, gap)], tell)
-            bad.clear()
+            bad = []
             if found.seq > last:
                 last = found.seq
                 yield found

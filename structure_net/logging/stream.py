@@ -77,6 +77,8 @@ class RecordStream:
         self._closed = True
         by = monotonic() + self._patience
         for sink in self._sinks:
+            sink.retire(self._patience)
+        for sink in self._sinks:
             sink.close(max(0.0, by - monotonic()))
         try:
             for trouble in self.troubles:

@@ -86,11 +86,16 @@ class GroupSync:
             return bool(done)
 
     def close(self) -> None:
-        """Ends the thread, when it is done with what it does."""
+        """Ends the thread, when everything is on the disk.
+
+        Raises:
+            OSError: The disk refused.
+        """
         with self._changed:
             self._closing = True
             self._changed.notify_all()
         self._thread.join()
+        self._raise()
 
     def _raise(self) -> None:
         if self._error is not None:
