@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from typing import Literal, get_args
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from structure_net.core.drawing import resolved_pattern
 from structure_net.core.products import sparse_linear
+from structure_net.core.sparse_convolution import sparse_conv2d
 from structure_net.core.sparsity import SparsePattern
 from structure_net.core.storage import StoredLayer
+from structure_net.core.windows import Geometry
+
+Granularity = Literal["kernel", "weight"]
+"""What a connection of a convolution is: a whole kernel, or one weight of it."""
 
 
 class StandardSparseLayer(StoredLayer):
@@ -73,8 +81,16 @@ class StandardSparseLayer(StoredLayer):
 
 
 class SparseConv2d(StoredLayer):
-    r"""A convolution some of whose kernels exist: a connection is the whole kernel from one channel
-    to another.
+    r"""A convolution some of whose kernels exist, or some of whose single weights.
+
+    With ``granularity="kernel"`` a connection is the whole kernel from one channel to another, and
+    the pattern has the shape ``(out_channels, in_channels)``. With ``"weight"`` a connection is one
+    weight of a kernel, and the pattern has the shape ``(out_channels, in_channels * height *
+    width)``, with the column ``(channel * height + row) * width + column`` for each place in the
+    kernels that read a channel. Units are channels in both.
+
+    In live storage the cost follows the live weights (`sparse_conv2d`); masked, it is that of
+    `torch.nn.Conv2d`.
 
     Args:
         in_channels: The number of input channels.
@@ -83,10 +99,10 @@ class SparseConv2d(StoredLayer):
         stride: The step between positions.
         padding: Zeros added on each side.
         dilation: The step within the kernel.
-        density: The fraction of kernels that exist, in (0, 1]; 1 if neither this nor ``pattern`` is
-            given.
-        pattern: The pairs ``(output channel, input channel)`` that have a kernel, instead of a
-            density.
+        density: The fraction of connections that exist, in (0, 1]; 1 if neither this nor
+            ``pattern`` is given.
+        pattern: The connections, instead of a density.
+        granularity: What a connection is: ``"kernel"`` or ``"weight"``.
         bias: Whether a bias is added; it starts at 0.
         generator: What pattern and weights are drawn with; torch's default generator if None.
 
@@ -94,7 +110,8 @@ class SparseConv2d(StoredLayer):
         ``(N, in_channels, H, W)`` to ``(N, out_channels, H', W')``, as `torch.nn.Conv2d` has it.
 
     Raises:
-        ValueError: ``density`` is not in (0, 1], or ``pattern`` is given too or has another shape.
+        ValueError: ``density`` is not in (0, 1], ``pattern`` is given too or has another shape, or
+            ``granularity`` is neither of the two.
     """
 
     channel_dim = 1
@@ -110,12 +127,18 @@ class SparseConv2d(StoredLayer):
         dilation: int | tuple[int, int] = 1,
         density: float | None = None,
         pattern: SparsePattern | None = None,
+        granularity: Granularity = "kernel",
         bias: bool = True,
         generator: torch.Generator | None = None,
     ) -> None:
-        pattern = resolved_pattern((out_channels, in_channels), density, pattern, generator)
-        super().__init__(pattern, _pair(kernel_size), bias=bias)
-        self.kernel_size = _pair(kernel_size)
+        if granularity not in get_args(Granularity):
+            raise ValueError(f"granularity must be 'kernel' or 'weight'; got {granularity!r}.")
+        kernel, single = _pair(kernel_size), granularity == "weight"
+        columns = in_channels * (math.prod(kernel) if single else 1)
+        pattern = resolved_pattern((out_channels, columns), density, pattern, generator)
+        super().__init__(pattern, kernel, bias=bias, single=single)
+        self.granularity: Granularity = granularity
+        self.kernel_size = kernel
         self.stride = _pair(stride)
         self.padding = _pair(padding)
         self.dilation = _pair(dilation)
@@ -123,8 +146,18 @@ class SparseConv2d(StoredLayer):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Maps ``(N, in_channels, H, W)`` to ``(N, out_channels, H', W')``."""
+        if self.storage == "live":
+            return sparse_conv2d(inputs, self.weight, self.bias, self.index, self._geometry)
         weight = self.product_weight()
         return F.conv2d(inputs, weight, self.bias, self.stride, self.padding, self.dilation)
+
+    def dense_weight(self) -> Tensor:
+        """The weight, with the gradient of the live ones. Shape ``(outputs, inputs, *kernel)``."""
+        return self._as_kernels(super().dense_weight())
+
+    def product_weight(self) -> Tensor:
+        """`dense_weight` at the least cost, for one use as the weight of a product."""
+        return self._as_kernels(super().product_weight())
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of the output for an input of shape ``(N, in_channels, H, W)``."""
@@ -144,6 +177,7 @@ class SparseConv2d(StoredLayer):
             padding=self.padding,
             dilation=self.dilation,
             pattern=pattern,
+            granularity=self.granularity,
             bias=False,
             generator=torch.Generator(),
         )
@@ -157,8 +191,17 @@ class SparseConv2d(StoredLayer):
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "
             f"stride={self.stride}, padding={self.padding}, "
             f"dilation={self.dilation}, density={self.density:.4g}, "
-            f"bias={self.bias is not None}"
+            f"granularity={self.granularity}, bias={self.bias is not None}"
         )
+
+    @property
+    def _geometry(self) -> Geometry:
+        high, wide = self.padding
+        around = (wide, wide, high, high)
+        return Geometry(self.kernel_size, self.stride, self.dilation, around)
+
+    def _as_kernels(self, weight: Tensor) -> Tensor:
+        return weight.view(self.out_channels, self.in_channels, *self.kernel_size)
 
 
 def linear_product(layer: StoredLayer, inputs: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from structure_net.core.changes import TensorChange, assign
+from structure_net.core.columns import columns_of
 from structure_net.core.sparsity import (
     Newborn,
     Pairs,
@@ -81,6 +82,11 @@ class TemporaryPatchLayer(SparseLayer):
         return self.base.out_channels
 
     @property
+    def sources(self) -> Tensor:
+        """The input unit of each column of the pattern. See `SparseLayer.sources`."""
+        return self.base.sources
+
+    @property
     def pattern(self) -> SparsePattern:
         """The live connections of layer and trial, sorted by row and then by column."""
         return SparsePattern.from_mask(self.base.pattern.mask() | self.patch.pattern.mask())
@@ -88,8 +94,9 @@ class TemporaryPatchLayer(SparseLayer):
     @property
     def live_weights(self) -> Tensor:
         """Their weights, in the pattern's order. Shape ``(n, *kernel)``."""
-        pattern = self.pattern
-        return self.dense_weight()[pattern.rows, pattern.columns]
+        pattern, inner = self.pattern, self.patch.live_weights.shape[1:]
+        weight = self.dense_weight().reshape(*pattern.shape, *inner)
+        return weight[pattern.rows, pattern.columns]
 
     def dense_weight(self) -> Tensor:
         """The weights of layer and trial together. Shape ``(outputs, inputs, *kernel)``."""
@@ -151,7 +158,7 @@ class TemporaryPatchLayer(SparseLayer):
     def disconnected(self, pairs: Pairs) -> tuple[TensorChange, ...]:
         """See `SparseLayer.disconnected`; each connection is taken from where it is."""
         try:
-            rows, columns = pair_indices(pairs, (self.out_channels, self.in_channels))
+            rows, columns = pair_indices(pairs, self.base.pattern.shape)
         except ValueError as error:
             raise SurgeryError(str(error)) from error
         trial = self.patch.pattern.mask().cpu()[rows, columns]
@@ -171,6 +178,8 @@ class TemporaryPatchLayer(SparseLayer):
         """
         kept, dropped = merge_indices(pairs, self.in_channels)
         base, patch = self.base.pattern.mask().cpu(), self.patch.pattern.mask().cpu()
+        slots = base.shape[1] // self.in_channels
+        kept, dropped = columns_of(kept, slots), columns_of(dropped, slots)
         doubled = (base[:, kept] | base[:, dropped]) & (patch[:, kept] | patch[:, dropped])
         if bool(doubled.any()):
             raise SurgeryError(
@@ -208,7 +217,7 @@ class TemporaryPatchLayer(SparseLayer):
 
 
 def _pattern(base: SparseLayer, pairs: Pairs) -> SparsePattern:
-    return SparsePattern.from_pairs(pairs, (base.out_channels, base.in_channels))
+    return SparsePattern.from_pairs(pairs, base.pattern.shape)
 
 
 def _within(name: str, changes: Sequence[TensorChange]) -> tuple[TensorChange, ...]:

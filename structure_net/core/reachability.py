@@ -264,7 +264,7 @@ def _read(
 
 def _matrix(layer: nn.Module) -> Tensor:
     if isinstance(layer, SparseLayer):
-        return layer.pattern.mask().cpu()
+        return layer.unit_pattern.mask().cpu()
     weight: Tensor = layer.weight  # type: ignore[assignment]  # parametrized or plain
     return torch.ones(weight.shape[0], weight.shape[1], dtype=torch.bool)
 

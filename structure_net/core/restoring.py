@@ -13,7 +13,7 @@ from structure_net.core.switching import BUFFERS
 
 
 class Restorable(Protocol):
-    """A layer with a weight and the buffers of both storages."""
+    """The weight and the buffers of both storages."""
 
     weight: nn.Parameter
     offsets: Tensor
@@ -22,16 +22,13 @@ class Restorable(Protocol):
     rows: Tensor
     order: Tensor
 
-    @property
-    def in_channels(self) -> int:
-        """The number of input units."""
 
-    @property
-    def out_channels(self) -> int:
-        """The number of output units."""
-
-
-def make_room(layer: Restorable, saved: Mapping[str, Any], kernel: tuple[int, ...]) -> None:
+def make_room(
+    layer: Restorable,
+    saved: Mapping[str, Any],
+    sizes: tuple[int, int],
+    kernel: tuple[int, ...],
+) -> None:
     """Gives the layer's tensors the shapes of those saved, where these are of a layer of its size.
 
     What does not fit is left as it is, so that torch says how the shapes differ.
@@ -39,10 +36,10 @@ def make_room(layer: Restorable, saved: Mapping[str, Any], kernel: tuple[int, ..
     Args:
         layer: Its tensors keep their identity, and lose their content where shapes differ.
         saved: ``weight`` and buffers by name.
-        kernel: The shape of the layer's kernel.
+        sizes: The shape of the layer's pattern.
+        kernel: The shape of a connection's weights.
     """
     shapes = {name: tuple(value.shape) for name, value in saved.items() if _is_tensor(value)}
-    sizes = (layer.out_channels, layer.in_channels)
     if not _masked(shapes, sizes, kernel) and not _live(shapes, sizes, kernel):
         return
     if "columns" in shapes:
@@ -55,15 +52,18 @@ def make_room(layer: Restorable, saved: Mapping[str, Any], kernel: tuple[int, ..
             own.data = own.data.new_empty(shape)
 
 
-def derive(layer: Restorable) -> None:
+def derive(layer: Restorable, shape: tuple[int, int]) -> None:
     """Writes the buffers that follow from those loaded, of a layer in live storage.
+
+    Args:
+        layer: The buffers keep their identity.
+        shape: That of the layer's pattern.
 
     Raises:
         ValueError: What was loaded are no connections of a layer of this size.
     """
     if layer.offsets.is_meta:
         return
-    shape = (layer.out_channels, layer.in_channels)
     _check(layer.offsets, layer.columns, shape)
     index = LiveIndex.from_rows(layer.offsets, layer.columns, shape)
     if not torch.equal(index.column_offsets, layer.column_offsets):

@@ -130,9 +130,10 @@ class SparseLayer(nn.Module, ABC):
     The three methods in the past participle are pure: they return what would change, with names
         relative to the layer,
     and change nothing. Once the changes are written, `settle` makes the layer's own bookkeeping
-    agree with its tensors. Units are features of a linear layer and channels of a convolution; one
-    connection of a convolution is a whole kernel. `structure_net.testing.check_sparse_layer` checks
-    a layer of one's own against these promises.
+    agree with its tensors. Units are features of a linear layer and channels of a convolution. A
+    connection of a convolution is a whole kernel, or a single weight of one: then the pattern has
+    a column for each place in the kernels that read a channel. Whether a layer of one's own keeps
+    these promises, `structure_net.testing.check_sparse_layer` tells.
 
     Attributes:
         channel_dim: The axis of inputs and outputs that holds the units: -1 of a linear layer, 1 of
@@ -157,6 +158,23 @@ class SparseLayer(nn.Module, ABC):
     @abstractmethod
     def pattern(self) -> SparsePattern:
         """The live connections, sorted by row and then by column."""
+
+    @property
+    def sources(self) -> Tensor:
+        """The input unit of each column of the pattern. Shape ``(columns,)``, int64, ascending.
+
+        One column for each unit, unless single weights of a convolution are connections.
+        """
+        return torch.arange(self.in_channels)
+
+    @property
+    def unit_pattern(self) -> SparsePattern:
+        """The pairs of units that a connection joins, or several: ``(output unit, input unit)``."""
+        pattern, sources, inputs = self.pattern, self.sources, self.in_channels
+        if len(sources) == inputs:
+            return pattern
+        keys = (pattern.rows * inputs + sources.to(pattern.rows.device)[pattern.columns]).unique()
+        return SparsePattern(keys // inputs, keys % inputs, (pattern.shape[0], inputs))
 
     @property
     @abstractmethod

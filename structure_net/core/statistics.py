@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypedDict
 
+import torch
 from torch import Tensor, nn
 
-from structure_net.core.sparsity import SparseLayer
+from structure_net.core.sparsity import SparseLayer, SparsePattern
 
 
 class Spread(TypedDict):
@@ -128,8 +129,14 @@ def _sparse(name: str, layer: SparseLayer) -> LayerStats:
         "parameters": connections + bias,
         "density": pattern.density,
         "fan_in": _spread(pattern.fan_in() * kernel),
-        "fan_out": _spread(pattern.fan_out() * kernel),
+        "fan_out": _spread(_fan_out(layer, pattern) * kernel),
     }
+
+
+def _fan_out(layer: SparseLayer, pattern: SparsePattern) -> Tensor:
+    """Connections out of each input unit. Shape ``(inputs,)``, int64."""
+    sources = layer.sources.to(pattern.columns.device)
+    return torch.bincount(sources[pattern.columns], minlength=layer.in_channels)
 
 
 def _dense(

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from structure_net.core.changes import TensorChange
+from structure_net.core.columns import born_of, columns_of, followed
 from structure_net.core.crossover import Storage, storage_for
 from structure_net.core.drawing import normal_noise
 from structure_net.core.live import KnownIndex, Live
@@ -75,16 +76,21 @@ class StoredLayer(SparseLayer):
     rows: Tensor
     order: Tensor
 
-    def __init__(self, pattern: SparsePattern, kernel: tuple[int, ...], *, bias: bool) -> None:
+    def __init__(
+        self, pattern: SparsePattern, kernel: tuple[int, ...], *, bias: bool, single: bool = False
+    ) -> None:
         super().__init__()
         storage = storage_for(pattern.shape, len(pattern), kernel=kernel)
-        tensors = stored_tensors(silent(pattern, kernel, storage))
+        entries = () if single else kernel
+        tensors = stored_tensors(silent(pattern, entries, storage))
         self.weight = nn.Parameter(tensors["weight"])
         self.bias = nn.Parameter(torch.zeros(pattern.shape[0])) if bias else None
         for name in BUFFERS:
             self.register_buffer(name, tensors[name], persistent=name not in DERIVED)
         self.gain = RELU_GAIN
-        self._kernel_dims = len(kernel)
+        self._window = kernel
+        self._kernel_dims = len(entries)
+        self._slots = math.prod(kernel) if single else 1
         self._gradient_mask = GradientMask()
         self._known = KnownIndex()
 
@@ -96,16 +102,17 @@ class StoredLayer(SparseLayer):
     @property
     def in_channels(self) -> int:
         """The number of input units."""
-        if self.storage == "live":
-            return self.column_offsets.shape[0] - 1
-        return self.weight.shape[1]
+        return self._shape[1] // self._slots
 
     @property
     def out_channels(self) -> int:
         """The number of output units."""
-        if self.storage == "live":
-            return self.offsets.shape[0] - 1
-        return self.weight.shape[0]
+        return self._shape[0]
+
+    @property
+    def sources(self) -> Tensor:
+        """The input unit of each column of the pattern. See `SparseLayer.sources`."""
+        return torch.arange(self._shape[1]) // self._slots
 
     @property
     def index(self) -> LiveIndex:
@@ -131,7 +138,7 @@ class StoredLayer(SparseLayer):
     @property
     def density(self) -> float:
         """The fraction of possible connections that exist, in [0, 1]."""
-        return self._count() / (self.out_channels * self.in_channels)
+        return self._count() / math.prod(self._shape)
 
     def dense_weight(self) -> Tensor:
         """The weight, with the gradient of the live ones. Shape ``(outputs, inputs, *kernel)``."""
@@ -202,8 +209,12 @@ class StoredLayer(SparseLayer):
 
         See `SparseLayer.reindexed`.
         """
-        index = self._followed(dim, source)
+        index = followed(source, (self.out_channels, self.in_channels), dim)
+        index = index.to(self.weight.device)
         born = self._born(dim, index, new, generator)
+        if dim == 1:
+            index = columns_of(index, self._slots)
+            scale = None if scale is None else scale.repeat_interleave(self._slots)
         changes = self._settled(self._content().reindexed(dim, index, scale=scale, born=born))
         if dim == 0 and self.bias is not None:
             bias = gathered(self.bias.detach(), 0, index)
@@ -248,8 +259,10 @@ class StoredLayer(SparseLayer):
     def merged(self, pairs: Pairs, *, part: float = 1.0) -> tuple[TensorChange, ...]:
         """The layer whose readers of ``dropped`` read ``kept``. See `SparseLayer.merged`."""
         kept, dropped = merge_indices(pairs, self.in_channels)
-        device = self.weight.device
-        return self._settled(self._content().merged(kept.to(device), dropped.to(device), part))
+        kept, dropped = (
+            columns_of(one.to(self.weight.device), self._slots) for one in (kept, dropped)
+        )
+        return self._settled(self._content().merged(kept, dropped, part))
 
     def off_pattern(self) -> int:
         """How many weights off the pattern are not zero: 0 unless something else wrote them."""
@@ -278,6 +291,13 @@ class StoredLayer(SparseLayer):
     def _kernel(self) -> tuple[int, ...]:
         return tuple(self.weight.shape[self.weight.dim() - self._kernel_dims :])
 
+    @property
+    def _shape(self) -> tuple[int, int]:
+        """The numbers of rows and of columns of the pattern."""
+        if self.storage == "live":
+            return self.offsets.shape[0] - 1, self.column_offsets.shape[0] - 1
+        return self.weight.shape[0], self.weight.shape[1]
+
     def _count(self) -> int:
         if self.storage == "live":
             return self.weight.shape[0]
@@ -299,9 +319,7 @@ class StoredLayer(SparseLayer):
     def _settled(self, edited: tuple[Content, Carry]) -> tuple[TensorChange, ...]:
         """What an edit made, in the storage that pays for it."""
         content = edited[0]
-        pays = storage_for(
-            content.shape, content.count, kernel=content.kernel, current=self.storage
-        )
+        pays = storage_for(content.shape, content.count, kernel=self._window, current=self.storage)
         return self._changes(*(edited if pays == storage_of(content) else switched(*edited)))
 
     def _changes(self, content: Content, carry: Carry) -> tuple[TensorChange, ...]:
@@ -319,34 +337,17 @@ class StoredLayer(SparseLayer):
         lines = (index < 0).nonzero().flatten().tolist()
         if not lines or new == "empty":
             return None
-        width = self.in_channels if dim == 0 else self.out_channels
-        count = round(self.density * len(lines) * width)
-        born = Born.along(dim, lines, width, count=count, generator=generator)
+        born = born_of(
+            dim, lines, self._shape, slots=self._slots, density=self.density, generator=generator
+        )
         if new == "silent":
             return born
         noise = normal_noise((len(born.rows), *self._kernel), generator)
         return replace(born, noise=noise, gain=self.gain)
 
-    def _followed(self, dim: int, source: Sequence[int] | Tensor) -> Tensor:
-        if dim not in (0, 1):
-            raise ValueError(f"dim must be 0 (outputs) or 1 (inputs); got {dim}.")
-        index = torch.as_tensor(source, dtype=torch.int64, device=self.weight.device)
-        size = (self.out_channels, self.in_channels)[dim]
-        if len(index) == 0:
-            raise SurgeryError(
-                f"The edit would leave the layer without {('outputs', 'inputs')[dim]}; "
-                "keep at least one."
-            )
-        if bool(((index < -1) | (index >= size)).any()):
-            raise SurgeryError(
-                f"A source must be -1 or below the layer's {size} {('outputs', 'inputs')[dim]}; "
-                f"got {index.tolist()}."
-            )
-        return index
-
     def _places(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
         try:
-            rows, columns = pair_indices(pairs, (self.out_channels, self.in_channels))
+            rows, columns = pair_indices(pairs, self._shape)
         except ValueError as error:
             raise SurgeryError(str(error)) from error
         return rows.to(self.weight.device), columns.to(self.weight.device)
@@ -375,14 +376,14 @@ class StoredLayer(SparseLayer):
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
         """Takes over the storage and the connections of what is loaded, where it fits."""
         saved = {name: state.get(f"{prefix}{name}") for name in ("weight", *BUFFERS)}
-        make_room(self, saved, self._kernel)
+        make_room(self, saved, self._shape, self._kernel)
         super()._load_from_state_dict(state, prefix, *rest)
         missing, errors = rest[2], rest[4]
         unused = {f"{prefix}{name}" for name in self._unused()}
         missing[:] = [name for name in missing if name not in unused]
         try:
             if self.storage == "live":
-                derive(self)
+                derive(self, self._shape)
             self.settle()
         except ValueError as error:
             errors.append(

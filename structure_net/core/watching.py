@@ -10,6 +10,7 @@ from torch import Tensor
 
 from structure_net.core.activations import make_activation
 from structure_net.core.changes import TensorChange
+from structure_net.core.columns import followed
 from structure_net.core.drawing import resolved_pattern
 from structure_net.core.extrema import (
     DEAD_THRESHOLD,
@@ -184,7 +185,7 @@ class ExtremaAwareSparseLayer(StoredLayer):
         changes = super().reindexed(dim, source, new=new, scale=scale, generator=generator)
         if dim == 1:
             return changes
-        index = self._followed(0, source)
+        index = followed(source, (self.out_channels, self.in_channels), 0)
         return (
             *changes,
             TensorChange(

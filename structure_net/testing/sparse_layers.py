@@ -48,9 +48,14 @@ def check_sparse_layer(layer: SparseLayer, inputs: Tensor | None = None, *, seed
 
 def _check_values(layer: SparseLayer, inputs: Tensor, generator: torch.Generator) -> None:
     pattern, weights = layer.pattern, layer.dense_weight().detach()
-    shape = (layer.out_channels, layer.in_channels)
+    sizes = (layer.out_channels, layer.in_channels)
+    _require(weights.shape[:2] == sizes, "dense_weight must have shape (outputs, inputs, *kernel)")
+    sources, every = layer.sources, torch.arange(layer.in_channels)
+    ascending = bool((sources.diff() >= 0).all()) and torch.equal(sources.unique(), every)
+    _require(ascending, "sources must name every input unit, in ascending order")
+    shape = (layer.out_channels, len(sources))
     _require(pattern.shape == shape, f"the pattern's shape must be {shape}, not {pattern.shape}")
-    _require(weights.shape[:2] == shape, "dense_weight must have shape (outputs, inputs, *kernel)")
+    weights = _by_column(layer)
     live = layer.live_weights.detach()
     _require(len(live) == len(pattern), "live_weights must have one entry per connection")
     _require(layer.connections == live.numel(), "connections must count the live weights")
@@ -82,7 +87,7 @@ def _check_copies(layer: SparseLayer, inputs: Tensor, generator: torch.Generator
             parameter.add_(1)
     other.settle()
     _require(other.pattern == layer.pattern, "settle must keep the pattern")
-    off = other.dense_weight().detach()[~other.pattern.mask()]
+    off = _by_column(other)[~other.pattern.mask()]
     _require(not bool(off.any()), "settle must leave nothing off the pattern")
     buffer = io.BytesIO()
     torch.save(layer.state_dict(), buffer)
@@ -122,7 +127,7 @@ def _check_inputs(layer: SparseLayer, inputs: Tensor, generator: torch.Generator
     )
     extra = inputs.narrow(dim, 0, 1).repeat_interleave(2, dim) + 1
     _equal(grown(torch.cat((inputs, extra), dim)), outputs, "silent inputs must change nothing")
-    fan_out = grown.pattern.fan_out()[-2:]
+    fan_out = _fan_out(grown)[-2:]
     _require(bool((fan_out >= 1).all()), "each silent input needs a connection")
     back = _after(grown, grown.reindexed(1, list(range(size)), new="silent"))
     _require(_bytes(back) == _bytes(layer), "to grow and drop inputs must restore the layer")
@@ -145,7 +150,7 @@ def _check_merging(layer: SparseLayer, inputs: Tensor, generator: torch.Generato
     except SurgeryError:
         return
     _equal(merged(equal), layer(equal), "merging equal inputs must keep the function")
-    _require(int(merged.pattern.fan_out()[1]) == 0, "nothing may read the dropped input")
+    _require(int(_fan_out(merged)[1]) == 0, "nothing may read the dropped input")
     _refuses(lambda: layer.merged([(0, 0)]), "to merge a unit with itself")
 
 
@@ -167,7 +172,7 @@ def _check_connections(layer: SparseLayer, inputs: Tensor, generator: torch.Gene
     back = _after(grown, grown.disconnected(chosen))
     _require(_bytes(back) == _bytes(layer), "to connect and disconnect must restore the layer")
     values = torch.arange(1.0, len(chosen) + 1, dtype=torch.float64)
-    valued = _after(layer, layer.connected(chosen, values)).dense_weight().detach()
+    valued = _by_column(_after(layer, layer.connected(chosen, values)))
     first = valued[chosen[:, 0], chosen[:, 1]].flatten(1) if valued.dim() > 2 else None
     found = valued[chosen[:, 0], chosen[:, 1]] if first is None else first[:, 0]
     _equal(found, values, "connected must write the values in the order of the pairs")
@@ -188,10 +193,21 @@ def _check_training(layer: SparseLayer, inputs: Tensor) -> None:
             trained(inputs).square().sum().backward()
             optimizer.step()
         _require(trained.pattern == layer.pattern, f"{name} must keep the pattern")
-        off = trained.dense_weight().detach()[~layer.pattern.mask()]
+        off = _by_column(trained)[~layer.pattern.mask()]
         _require(not bool(off.any()), f"{name} must leave what is off the pattern at 0")
         moved = trained.live_weights.detach() != layer.live_weights.detach()
         _require(bool(moved.any()), f"{name} must move the live weights")
+
+
+def _by_column(layer: SparseLayer) -> Tensor:
+    """The dense weight by columns of the pattern. Shape ``(outputs, columns, *weights)``."""
+    inner = layer.live_weights.shape[1:]
+    return layer.dense_weight().detach().reshape(layer.out_channels, len(layer.sources), *inner)
+
+
+def _fan_out(layer: SparseLayer) -> Tensor:
+    """The connections out of each input unit. Shape ``(inputs,)``, int64."""
+    return torch.bincount(layer.sources[layer.pattern.columns], minlength=layer.in_channels)
 
 
 def _after(layer: SparseLayer, changes: tuple[TensorChange, ...]) -> SparseLayer:
