@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -147,6 +148,44 @@ class Kernel(Generic[_P, _R]):
         return made
 
 
+class TypedKernel(Generic[_R]):
+    """One kernel for each type of the first argument; what `compiled_by_type` makes.
+
+    Each is compiled when its type is first met: most programs never need the others.
+
+    Args:
+        function: The function in plain Python.
+        signatures: One for each type, as numba writes them.
+    """
+
+    __wrapped__: Callable[..., _R]
+
+    def __init__(self, function: Callable[..., _R], signatures: tuple[str, ...]) -> None:
+        update_wrapper(self, function)
+        self._kernels = {
+            re.sub(r"^.*?\((\w+).*$", r"\1", signature): Kernel(function, (signature,))
+            for signature in signatures
+        }
+        self._compiled: dict[type, Any] = {}
+
+    def __call__(self, first: Any, *others: Any) -> _R:
+        """What the function returns; ``first`` is one of numpy's numbers.
+
+        Raises:
+            TypeError: The function is not declared for these types.
+        """
+        kind = type(first)
+        if kind not in self._compiled:
+            if kind.__name__ not in self._kernels:
+                raise TypeError(
+                    f"{self.__wrapped__.__name__} takes {', '.join(self._kernels)} first; got "
+                    f"{kind.__name__}."
+                )
+            self._compiled[kind] = self._kernels[kind.__name__].dispatcher
+        result: _R = self._compiled[kind](first, *others)
+        return result
+
+
 class Template:
     """A function that is compiled into the kernels that call it, for their types.
 
@@ -246,6 +285,19 @@ def wide_registers() -> bool:
 
     features: str = cpu_target.target_context.codegen().magic_tuple()[2]
     return "+avx512f" in features
+
+
+def compiled_by_type(*signatures: str) -> Callable[[Callable[..., _R]], TypedKernel[_R]]:
+    """Declares a function of the module as a kernel for each of ``signatures``.
+
+    Args:
+        signatures: As for `compiled`; each begins with another type of number.
+    """
+
+    def declare(function: Callable[..., _R]) -> TypedKernel[_R]:
+        return TypedKernel(function, signatures)
+
+    return declare
 
 
 @contextmanager

@@ -8,8 +8,9 @@ here exist in kernels only (`compiling.Instruction`). Sums are taken in one fixe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, update_wrapper
 from importlib import import_module
+from inspect import Parameter, Signature, signature
 from typing import Any, Final
 
 from structure_net.core.compiling import Instruction
@@ -17,175 +18,112 @@ from structure_net.core.compiling import Instruction
 LINE: Final = 64
 """Bytes in a line."""
 
-_Typing = Callable[..., Any]
-
 
 def _ir() -> Any:
     return import_module("llvmlite.ir")
 
 
-def _numba_types() -> Any:
+def _types() -> Any:
     return import_module("numba.core.types")
+
+
+def _instruction(
+    result: Callable[..., Any],
+) -> Callable[[Callable[[Any, Any, Any], Any]], Instruction]:
+    """Declares what writes the machine code of an instruction.
+
+    Args:
+        result: The type of what the instruction gives, from those of its arguments; None if
+            nothing.
+
+    Returns:
+        A decorator of functions that take LLVM's builder, the types, and the values of the
+        arguments, and return the value of the result.
+    """
+
+    def declare(write: Callable[[Any, Any, Any], Any]) -> Instruction:
+        def make() -> Callable[..., Any]:
+            def typing(context: Any, *kinds: Any) -> Any:
+                given = result(*kinds)
+
+                def code(context: Any, builder: Any, types: Any, values: Any) -> Any:
+                    value = write(builder, kinds, values)
+                    return context.get_dummy_value() if given is None else value
+
+                return (_types().void if given is None else given)(*kinds), code
+
+            # numba counts arguments by the signature.
+            first = Parameter("context", Parameter.POSITIONAL_OR_KEYWORD)
+            others = signature(result).parameters.values()
+            typing.__signature__ = Signature([first, *others])  # type: ignore[attr-defined]
+            return typing
+
+        return Instruction(update_wrapper(make, write))
+
+    return declare
 
 
 @cache
 def _block(scalar: Any, count: int) -> Any:
     """numba's type of ``count`` neighbouring ``scalar``."""
-    ir = _ir()
-    types = _numba_types()
-    extending: Any = import_module("numba.extending")
-    element = ir.FloatType() if scalar == types.float32 else ir.DoubleType()
+    types, extending = _types(), import_module("numba.extending")
 
     class Block(types.Type):  # type: ignore[misc, name-defined]  # numba's types have no types
         def __init__(self) -> None:
             super().__init__(name=f"{scalar}x{count}")
-            self.scalar, self.count = scalar, count
+            self.scalar, self.count, self.align = scalar, count, scalar.bitwidth // 8
+            self.vector = _ir().VectorType(_element(scalar), count)
+            self.suffix = f"v{count}f{scalar.bitwidth}"
 
-    class Model(extending.models.PrimitiveModel):  # type: ignore[misc]  # the same
+    class Model(extending.models.PrimitiveModel):  # type: ignore[misc, name-defined]  # the same
         def __init__(self, manager: Any, kind: Any) -> None:
-            super().__init__(manager, kind, ir.VectorType(element, count))
+            super().__init__(manager, kind, kind.vector)
 
     extending.register_model(Block)(Model)
     return Block()
+
+
+def _element(scalar: Any) -> Any:
+    return _ir().FloatType() if scalar == _types().float32 else _ir().DoubleType()
 
 
 def _lines(scalar: Any, lines: int) -> Any:
     return _block(scalar, lines * (LINE * 8 // scalar.bitwidth))
 
 
-def _vector(kind: Any) -> Any:
-    ir = _ir()
-    types = _numba_types()
-
-    element = ir.FloatType() if kind.scalar == types.float32 else ir.DoubleType()
-    return ir.VectorType(element, kind.count)
-
-
-def _suffix(kind: Any) -> str:
-    return f"v{kind.count}f{kind.scalar.bitwidth}"
-
-
-def _picked(builder: Any, first: Any, second: Any, places: Sequence[int]) -> Any:
-    """The entries at ``places`` of ``first`` and ``second`` in a row."""
-    ir = _ir()
-
-    mask = ir.Constant(ir.VectorType(ir.IntType(32), len(places)), list(places))
-    return builder.shuffle_vector(first, second, mask)
-
-
-def _place(builder: Any, pointer: Any, at: Any, vector: Any) -> Any:
-    return builder.bitcast(builder.gep(pointer, [at]), vector.as_pointer())
-
-
-def _spread(builder: Any, number: Any, vector: Any) -> Any:
-    """``number`` in every lane."""
-    ir = _ir()
-
-    nothing = ir.Constant(vector, ir.Undefined)
-    first = builder.insert_element(nothing, number, ir.Constant(ir.IntType(32), 0))
-    return _picked(builder, first, nothing, [0] * vector.count)
-
-
-def _below(builder: Any, count: Any, lanes: int) -> Any:
-    """Which lanes stand below ``count``."""
-    ir = _ir()
-
-    integers = ir.VectorType(ir.IntType(64), lanes)
-    return builder.icmp_signed(
-        "<", ir.Constant(integers, list(range(lanes))), _spread(builder, count, integers)
-    )
-
-
-def _call(builder: Any, name: str, result: Any, arguments: Sequence[Any]) -> Any:
-    ir = _ir()
-    cgutils: Any = import_module("numba.core.cgutils")
-
-    kind = ir.FunctionType(result, [argument.type for argument in arguments])
-    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
-
-
-def _fused(builder: Any, first: Any, second: Any, third: Any, kind: Any) -> Any:
-    name = f"llvm.fma.{_suffix(kind)}"
-    return _call(builder, name, first.type, (first, second, third))
-
-
-@Instruction
-def integers() -> _Typing:
+@_instruction(lambda address: _types().CPointer(_types().int32))
+def integers(builder: Any, kinds: Any, values: Any) -> Any:
     """``integers(address)``: what stands there, as int32."""
-    types = _numba_types()
-
-    def typing(context: Any, address: Any) -> Any:
-        kind = types.CPointer(types.int32)
-
-        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return builder.inttoptr(args[0], context.get_value_type(kind))
-
-        return kind(address), code
-
-    return typing
+    return builder.inttoptr(values[0], _ir().IntType(32).as_pointer())
 
 
-@Instruction
-def numbers() -> _Typing:
+@_instruction(lambda address, like: _types().CPointer(like))
+def numbers(builder: Any, kinds: Any, values: Any) -> Any:
     """``numbers(address, like)``: what stands there, as numbers of the type of ``like``."""
-    types = _numba_types()
-
-    def typing(context: Any, address: Any, like: Any) -> Any:
-        kind = types.CPointer(like)
-
-        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return builder.inttoptr(args[0], context.get_value_type(kind))
-
-        return kind(address, like), code
-
-    return typing
+    return builder.inttoptr(values[0], _element(kinds[1]).as_pointer())
 
 
-@Instruction
-def given() -> _Typing:
-    """``given(address)``: whether it is not 0."""
-    types = _numba_types()
-
-    def typing(context: Any, pointer: Any) -> Any:
-        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            ir = _ir()
-
-            address = builder.ptrtoint(args[0], ir.IntType(64))
-            return builder.icmp_signed("!=", address, ir.Constant(ir.IntType(64), 0))
-
-        return types.boolean(pointer), code
-
-    return typing
+@_instruction(lambda pointer: _types().boolean)
+def given(builder: Any, kinds: Any, values: Any) -> Any:
+    """``given(pointer)``: whether it is not 0."""
+    integer = _ir().IntType(64)
+    address = builder.ptrtoint(values[0], integer)
+    return builder.icmp_signed("!=", address, _ir().Constant(integer, 0))
 
 
-@Instruction
-def lanes() -> _Typing:
+@_instruction(lambda like: _types().intp)
+def lanes(builder: Any, kinds: Any, values: Any) -> Any:
     """``lanes(like)``: how many numbers of the type of ``like`` a line holds."""
-    types = _numba_types()
-
-    def typing(context: Any, like: Any) -> Any:
-        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return context.get_constant(types.intp, _lines(like, 1).count)
-
-        return types.intp(like), code
-
-    return typing
+    return _ir().Constant(_ir().IntType(64), _lines(kinds[0], 1).count)
 
 
 def _splat(lines: int) -> Instruction:
-    def make() -> _Typing:
-        def typing(context: Any, number: Any) -> Any:
-            kind = _lines(number, lines)
+    def splat(builder: Any, kinds: Any, values: Any) -> Any:
+        return _spread(builder, values[0], _lines(kinds[0], lines).vector)
 
-            def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-                return _spread(builder, args[0], _vector(kind))
-
-            return kind(number), code
-
-        return typing
-
-    make.__name__ = f"splat{lines}"
-    return Instruction(make)
+    splat.__name__ = f"splat{lines}"
+    splat.__doc__ = f"``splat{lines}(number)``: so many lines with ``number`` in every lane."
+    return _instruction(lambda number: _lines(number, lines))(splat)
 
 
 splat1: Final = _splat(1)
@@ -194,245 +132,187 @@ splat4: Final = _splat(4)
 splat8: Final = _splat(8)
 
 
-@Instruction
-def filled() -> _Typing:
+@_instruction(lambda number, like: like)
+def filled(builder: Any, kinds: Any, values: Any) -> Any:
     """``filled(number, like)``: a block of the type of ``like`` with ``number`` in every lane."""
-
-    def typing(context: Any, number: Any, like: Any) -> Any:
-        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return _spread(builder, args[0], _vector(like))
-
-        return like(number, like), code
-
-    return typing
+    return _spread(builder, values[0], kinds[1].vector)
 
 
-@Instruction
-def load() -> _Typing:
+@_instruction(lambda pointer, at, like: like)
+def load(builder: Any, kinds: Any, values: Any) -> Any:
     """``load(pointer, at, like)``: the block of the type of ``like`` that begins at ``at``."""
-
-    def typing(context: Any, pointer: Any, at: Any, like: Any) -> Any:
-        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            read = builder.load(_place(builder, args[0], args[1], _vector(like)))
-            read.align = like.scalar.bitwidth // 8
-            return read
-
-        return like(pointer, at, like), code
-
-    return typing
+    return _loaded(builder, values[0], values[1], kinds[2])
 
 
-@Instruction
-def store() -> _Typing:
+@_instruction(lambda pointer, at, block: None)
+def store(builder: Any, kinds: Any, values: Any) -> None:
     """``store(pointer, at, block)``: writes the block where it begins at ``at``."""
-    types = _numba_types()
-
-    def typing(context: Any, pointer: Any, at: Any, block: Any) -> Any:
-        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            written = builder.store(args[2], _place(builder, args[0], args[1], _vector(block)))
-            written.align = block.scalar.bitwidth // 8
-            return context.get_dummy_value()
-
-        return types.void(pointer, at, block), code
-
-    return typing
+    _stored(builder, values[0], values[1], (kinds[2], values[2]))
 
 
-@Instruction
-def load_some() -> _Typing:
+@_instruction(lambda pointer, at, like, count: like)
+def load_some(builder: Any, kinds: Any, values: Any) -> Any:
     """``load_some(pointer, at, like, count)``: a block whose lanes from ``count`` on are zero."""
-
-    def typing(context: Any, pointer: Any, at: Any, like: Any, count: Any) -> Any:
-        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            ir = _ir()
-
-            vector = _vector(like)
-            name = f"llvm.masked.load.{_suffix(like)}.p0{_suffix(like)}"
-            return _call(
-                builder,
-                name,
-                vector,
-                (
-                    _place(builder, args[0], args[1], vector),
-                    ir.Constant(ir.IntType(32), like.scalar.bitwidth // 8),
-                    _below(builder, args[3], like.count),
-                    ir.Constant(vector, [0.0] * like.count),
-                ),
-            )
-
-        return like(pointer, at, like, count), code
-
-    return typing
+    ir, block = _ir(), kinds[2]
+    arguments = (
+        _place(builder, values[0], values[1], block),
+        ir.Constant(ir.IntType(32), block.align),
+        _below(builder, values[3], block.count),
+        ir.Constant(block.vector, [0.0] * block.count),
+    )
+    name = f"llvm.masked.load.{block.suffix}.p0{block.suffix}"
+    return _call(builder, name, block.vector, arguments)
 
 
-@Instruction
-def store_some() -> _Typing:
+@_instruction(lambda pointer, at, block, count: None)
+def store_some(builder: Any, kinds: Any, values: Any) -> None:
     """``store_some(pointer, at, block, count)``: writes the first ``count`` lanes of a block."""
-    types = _numba_types()
-
-    def typing(context: Any, pointer: Any, at: Any, block: Any, count: Any) -> Any:
-        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            ir = _ir()
-
-            name = f"llvm.masked.store.{_suffix(block)}.p0{_suffix(block)}"
-            _call(
-                builder,
-                name,
-                ir.VoidType(),
-                (
-                    args[2],
-                    _place(builder, args[0], args[1], _vector(block)),
-                    ir.Constant(ir.IntType(32), block.scalar.bitwidth // 8),
-                    _below(builder, args[3], block.count),
-                ),
-            )
-            return context.get_dummy_value()
-
-        return types.void(pointer, at, block, count), code
-
-    return typing
+    ir, block = _ir(), kinds[2]
+    arguments = (
+        values[2],
+        _place(builder, values[0], values[1], block),
+        ir.Constant(ir.IntType(32), block.align),
+        _below(builder, values[3], block.count),
+    )
+    name = f"llvm.masked.store.{block.suffix}.p0{block.suffix}"
+    _call(builder, name, ir.VoidType(), arguments)
 
 
-@Instruction
-def add_product() -> _Typing:
-    """``add_product(number, block, sums)``: ``number * block + sums``, rounded once."""
-
-    def typing(context: Any, number: Any, block: Any, sums: Any) -> Any:
-        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            factor = _spread(builder, args[0], _vector(block))
-            return _fused(builder, factor, args[1], args[2], block)
-
-        return block(number, block, sums), code
-
-    return typing
-
-
-@Instruction
-def add() -> _Typing:
+@_instruction(lambda first, second: first)
+def add(builder: Any, kinds: Any, values: Any) -> Any:
     """``add(first, second)``: the sums of two blocks' lanes."""
-
-    def typing(context: Any, first: Any, second: Any) -> Any:
-        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return builder.fadd(args[0], args[1])
-
-        return first(first, second), code
-
-    return typing
+    return builder.fadd(*values)
 
 
-@Instruction
-def line_dot() -> _Typing:
-    """``line_dot(first, second)``: the sum over the lines of the products of two blocks: a line."""
-
-    def typing(context: Any, first: Any, second: Any) -> Any:
-        kind = _lines(first.scalar, 1)
-
-        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            sums = None
-            for start in range(0, first.count, kind.count):
-                places = range(start, start + kind.count)
-                one = _picked(builder, args[0], args[0], places)
-                other = _picked(builder, args[1], args[1], places)
-                sums = (
-                    builder.fmul(one, other)
-                    if sums is None
-                    else _fused(builder, one, other, sums, kind)
-                )
-            return sums
-
-        return kind(first, second), code
-
-    return typing
+@_instruction(lambda number, block, sums: block)
+def add_product(builder: Any, kinds: Any, values: Any) -> Any:
+    """``add_product(number, block, sums)``: ``number * block + sums``, rounded once."""
+    factor = _spread(builder, values[0], kinds[1].vector)
+    return _fused(builder, (factor, *values[1:]), kinds[1])
 
 
-@Instruction
-def total() -> _Typing:
+@_instruction(lambda first, second: _lines(first.scalar, 1))
+def line_dot(builder: Any, kinds: Any, values: Any) -> Any:
+    """``line_dot(first, second)``: the sum over the lines of two blocks' products: a line."""
+    line = _lines(kinds[0].scalar, 1)
+    sums = None
+    for start in range(0, kinds[0].count, line.count):
+        places = range(start, start + line.count)
+        first, second = (_picked(builder, value, value, places) for value in values)
+        product = sums is None
+        sums = (
+            builder.fmul(first, second) if product else _fused(builder, (first, second, sums), line)
+        )
+    return sums
+
+
+@_instruction(lambda line: line.scalar)
+def total(builder: Any, kinds: Any, values: Any) -> Any:
     """``total(line)``: the sum over its lanes."""
-
-    def typing(context: Any, line: Any) -> Any:
-        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            ir = _ir()
-
-            sums, half = args[0], line.count // 2
-            while half:
-                low = _picked(builder, sums, sums, range(half))
-                sums = builder.fadd(low, _picked(builder, sums, sums, range(half, 2 * half)))
-                half //= 2
-            return builder.extract_element(sums, ir.Constant(ir.IntType(32), 0))
-
-        return line.scalar(line), code
-
-    return typing
+    sums, half = values[0], kinds[0].count // 2
+    while half:
+        low = _picked(builder, sums, sums, range(half))
+        sums = builder.fadd(low, _picked(builder, sums, sums, range(half, 2 * half)))
+        half //= 2
+    return builder.extract_element(sums, _ir().Constant(_ir().IntType(32), 0))
 
 
-@Instruction
-def totals() -> _Typing:
+@_instruction(lambda a, b, c, d: _types().UniTuple(a.scalar, 4))
+def totals(builder: Any, kinds: Any, values: Any) -> Any:
     """``totals(a, b, c, d)``: the sums over the lanes of four lines: a tuple of four numbers."""
-    types = _numba_types()
-
-    def typing(context: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
-        kind = types.UniTuple(a.scalar, 4)
-
-        def halved(builder: Any, one: Any, other: Any, width: int, step: int) -> Any:
-            """Sums of neighbours ``step`` apart in ``one`` beside those in ``other``."""
-            low = [p for p in range(width) if not p & step]
-            low += [width + p for p in low]
-            first = _picked(builder, one, other, low)
-            return builder.fadd(first, _picked(builder, one, other, [p + step for p in low]))
-
-        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            ir = _ir()
-
-            pair = halved(builder, args[0], args[1], a.count, 1)
-            other = halved(builder, args[2], args[3], a.count, 1)
-            four = halved(builder, pair, other, a.count, 1)
-            # Lanes are now in four runs, one of each argument.
-            size = a.count // 4
-            while size > 1:
-                size //= 2
-                low = [2 * size * run + lane for run in range(4) for lane in range(size)]
-                high = [place + size for place in low]
-                four = builder.fadd(
-                    _picked(builder, four, four, low), _picked(builder, four, four, high)
-                )
-            sums = [
-                builder.extract_element(four, ir.Constant(ir.IntType(32), lane))
-                for lane in range(4)
-            ]
-            return context.make_tuple(builder, kind, sums)
-
-        return kind(a, b, c, d), code
-
-    return typing
+    width = kinds[0].count
+    first = _neighbours(builder, values[0], values[1], width)
+    second = _neighbours(builder, values[2], values[3], width)
+    sums = _neighbours(builder, first, second, width)
+    # The lanes are now four runs, one of each argument.
+    size = width // 4
+    while size > 1:
+        size //= 2
+        low = [2 * size * run + lane for run in range(4) for lane in range(size)]
+        high = [place + size for place in low]
+        one, other = (_picked(builder, sums, sums, places) for places in (low, high))
+        sums = builder.fadd(one, other)
+    ir = _ir()
+    result = ir.Constant(ir.ArrayType(_element(kinds[0].scalar), 4), ir.Undefined)
+    for lane in range(4):
+        number = builder.extract_element(sums, ir.Constant(ir.IntType(32), lane))
+        result = builder.insert_value(result, number, lane)
+    return result
 
 
-@Instruction
-def transpose_square() -> _Typing:
+@_instruction(lambda read, step, write, stride, like: None)
+def transpose_square(builder: Any, kinds: Any, values: Any) -> None:
     """``transpose_square(read, step, write, stride, like)``: turns a square as wide as a line.
 
     ``read`` and ``write`` are pairs of a pointer and a place; the rows of the one lie ``step``
     apart, those of the other ``stride``.
     """
-    types = _numba_types()
+    like = kinds[4]
+    source, place = (builder.extract_value(values[0], part) for part in (0, 1))
+    rows = []
+    for _ in range(like.count):
+        rows.append(_loaded(builder, source, place, like))
+        place = builder.add(place, values[1])
+    target, place = (builder.extract_value(values[2], part) for part in (0, 1))
+    for row in _turned(builder, rows, like.count):
+        _stored(builder, target, place, (like, row))
+        place = builder.add(place, values[3])
 
-    def typing(context: Any, read: Any, step: Any, write: Any, stride: Any, like: Any) -> Any:
-        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            vector, align = _vector(like), like.scalar.bitwidth // 8
-            source, place = (builder.extract_value(args[0], part) for part in (0, 1))
-            rows = []
-            for _ in range(like.count):
-                rows.append(builder.load(_place(builder, source, place, vector)))
-                rows[-1].align = align
-                place = builder.add(place, args[1])
-            target, place = (builder.extract_value(args[2], part) for part in (0, 1))
-            for row in _turned(builder, rows, like.count):
-                builder.store(row, _place(builder, target, place, vector)).align = align
-                place = builder.add(place, args[3])
-            return context.get_dummy_value()
 
-        return types.void(read, step, write, stride, like), code
+def _loaded(builder: Any, pointer: Any, at: Any, block: Any) -> Any:
+    read = builder.load(_place(builder, pointer, at, block))
+    read.align = block.align
+    return read
 
-    return typing
+
+def _stored(builder: Any, pointer: Any, at: Any, typed: tuple[Any, Any]) -> None:
+    block, value = typed
+    builder.store(value, _place(builder, pointer, at, block)).align = block.align
+
+
+def _place(builder: Any, pointer: Any, at: Any, block: Any) -> Any:
+    return builder.bitcast(builder.gep(pointer, [at]), block.vector.as_pointer())
+
+
+def _picked(builder: Any, first: Any, second: Any, places: Sequence[int]) -> Any:
+    """The entries at ``places`` of ``first`` and ``second`` in a row."""
+    ir = _ir()
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), len(places)), list(places))
+    return builder.shuffle_vector(first, second, mask)
+
+
+def _spread(builder: Any, number: Any, vector: Any) -> Any:
+    """``number`` in every lane."""
+    ir = _ir()
+    nothing = ir.Constant(vector, ir.Undefined)
+    first = builder.insert_element(nothing, number, ir.Constant(ir.IntType(32), 0))
+    return _picked(builder, first, nothing, [0] * vector.count)
+
+
+def _below(builder: Any, count: Any, width: int) -> Any:
+    """Which of ``width`` lanes stand below ``count``."""
+    ir = _ir()
+    integers = ir.VectorType(ir.IntType(64), width)
+    places = ir.Constant(integers, list(range(width)))
+    return builder.icmp_signed("<", places, _spread(builder, count, integers))
+
+
+def _neighbours(builder: Any, first: Any, second: Any, width: int) -> Any:
+    """Sums of neighbouring lanes of ``first``, and beside them those of ``second``."""
+    even = range(0, 2 * width, 2)
+    low = _picked(builder, first, second, even)
+    return builder.fadd(low, _picked(builder, first, second, [place + 1 for place in even]))
+
+
+def _fused(builder: Any, three: tuple[Any, ...], block: Any) -> Any:
+    """The first times the second plus the third, rounded once."""
+    return _call(builder, f"llvm.fma.{block.suffix}", block.vector, three)
+
+
+def _call(builder: Any, name: str, result: Any, arguments: Sequence[Any]) -> Any:
+    ir, cgutils = _ir(), import_module("numba.core.cgutils")
+    kind = ir.FunctionType(result, [argument.type for argument in arguments])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
 
 
 def _turned(builder: Any, rows: list[Any], lanes: int) -> list[Any]:

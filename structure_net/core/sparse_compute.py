@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from structure_net.core import sparse_kernels
-from structure_net.core.compiling import Kernel, wide_registers
+from structure_net.core.compiling import TypedKernel, wide_registers
 from structure_net.core.live_index import LiveIndex
 from structure_net.core.threads import even_bounds, run_blocks
 
@@ -158,7 +158,7 @@ def bias_gradient(gradient: Tensor, bias: Tensor) -> Tensor:
 
 
 def _run(
-    kernel: Kernel[..., None],
+    kernel: TypedKernel[None],
     tensors: tuple[int, ...],
     like: Tensor,
     index: LiveIndex,

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from structure_net.core.compiling import Template, compiled
+from structure_net.core.compiling import Template, compiled_by_type
 from structure_net.core.simd import (
     add,
     add_product,
@@ -48,7 +48,7 @@ from structure_net.core.simd import (
 Addresses = tuple[int, ...]
 
 
-@compiled(
+@compiled_by_type(
     "void(float32, UniTuple(int64, 4), UniTuple(int64, 3), int64, UniTuple(int64, 3))",
     "void(float64, UniTuple(int64, 4), UniTuple(int64, 3), int64, UniTuple(int64, 3))",
 )
@@ -123,7 +123,7 @@ def _multiply_rest(these: Any, places: Any, batch: int, block: Any, at: int, emp
         store_some(y, row * batch + at, sums, count)
 
 
-@compiled(
+@compiled_by_type(
     "void(float32, UniTuple(int64, 5), UniTuple(int64, 3), int64, UniTuple(int64, 3))",
     "void(float64, UniTuple(int64, 5), UniTuple(int64, 3), int64, UniTuple(int64, 3))",
 )
@@ -227,7 +227,7 @@ def _differentiate_rest(
         store_some(dx, column * batch + at, sums, count)
 
 
-@compiled(
+@compiled_by_type(
     "void(float32, UniTuple(int64, 3), UniTuple(int64, 3), int64, UniTuple(int64, 3))",
     "void(float64, UniTuple(int64, 3), UniTuple(int64, 3), int64, UniTuple(int64, 3))",
 )
@@ -302,7 +302,7 @@ def _sample_rest(these: Any, places: Any, batch: int, block: Any, at: int, empty
             dv[k] += total(line_dot(read, some))
 
 
-@compiled(
+@compiled_by_type(
     "void(float32, UniTuple(int64, 2), int64, int64, UniTuple(int64, 3))",
     "void(float64, UniTuple(int64, 2), int64, int64, UniTuple(int64, 3))",
 )
@@ -332,7 +332,7 @@ def add_up(zero: Any, tensors: Addresses, index: int, batch: int, block: Address
         db[row] = total(sums)
 
 
-@compiled(
+@compiled_by_type(
     "void(float32, UniTuple(int64, 2), int64, int64, UniTuple(int64, 3))",
     "void(float64, UniTuple(int64, 2), int64, int64, UniTuple(int64, 3))",
 )
