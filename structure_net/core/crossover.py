@@ -23,6 +23,11 @@ SMALL: Final = 4096
 _NAMES: Final[tuple[Literal["live", "masked", "auto"], ...]] = ("live", "masked", "auto")
 _CEILING: Final = 0.6
 """No machine is known on which live weights pay at a higher density."""
+_KERNELS: Final = 0.2
+"""Of convolutions: what pays depends on their images, which are not known where they are made. At
+this density live weights paid for images of all sizes that were measured, at .3 for some."""
+_CHANNELS: Final = 8
+"""Convolutions with fewer channels are stored densely."""
 _STEP: Final = 1.2
 """A layer that is stored live remains so up to this multiple of a density."""
 # A new layer is stored live where that saves a tenth of the step: less is within what the figures
@@ -55,12 +60,13 @@ def storage_for(
     if rule == "live" or rule == "masked":  # noqa: PLR1714 - narrows the type
         return rule
     size = shape[0] * shape[1]
-    if kernel or size < SMALL:
+    if min(shape) < _CHANNELS if kernel else size < SMALL:
         return "masked"
-    bound = _CEILING if rule == "auto" else rule
+    highest = _KERNELS if kernel else _CEILING
+    bound = highest if rule == "auto" else rule
     if connections > bound * size * (_STEP if current == "live" else 1.0):
         return "masked"
-    if rule != "auto":
+    if kernel or rule != "auto":
         return "live"
     costs = costs_here()
     pays = costs.live(shape, connections) < _PART[current] * costs.masked(shape)

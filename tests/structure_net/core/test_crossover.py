@@ -52,7 +52,13 @@ def test_a_density_that_is_set_divides_the_layers() -> None:
     set_crossover(0.25)
     assert storage_for((100, 100), 2500) == "live"
     assert storage_for((100, 100), 2501) == "masked"
-    assert storage_for((100, 100), 1, kernel=(3, 3)) == "masked"
+
+
+def test_a_convolution_has_a_density_of_its_own() -> None:
+    assert storage_for((64, 64), 800, kernel=(3, 3)) == "live"
+    assert storage_for((64, 64), 900, kernel=(3, 3)) == "masked"
+    assert storage_for((64, 64), 900, kernel=(3, 3), current="live") == "live"
+    assert storage_for((64, 3), 1, kernel=(3, 3)) == "masked"
 
 
 def test_the_environment_decides_where_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:

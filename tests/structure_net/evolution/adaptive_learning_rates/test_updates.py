@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from structure_net.core.optimizers import Adam
 from structure_net.evolution.adaptive_learning_rates import (
     LayerwiseAdaptiveRates,
     Place,
@@ -26,6 +27,7 @@ OPTIMIZERS: dict[str, Factory] = {
         p, lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-2
     ),
     "adam": lambda p: torch.optim.Adam(p, lr=0.01),
+    "adam compiled": lambda p: Adam(p, lr=0.01, weight_decay=1e-2),
     "adam fused": lambda p: torch.optim.Adam(p, lr=0.01, fused=True),
     "adam foreach": lambda p: torch.optim.Adam(p, lr=0.01, foreach=True, weight_decay=1e-2),
     "adamw": lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.1),
