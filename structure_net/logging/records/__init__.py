@@ -11,7 +11,7 @@ from structure_net.logging.records.parsing import (
     problems_of,
     record_of,
 )
-from structure_net.logging.records.research import Evidence, Hypothesis, Trial
+from structure_net.logging.records.research import Evidence, Hypothesis, Predicted, Trial
 from structure_net.logging.records.runs import (
     Artifact,
     Missed,
@@ -43,6 +43,7 @@ __all__ = [
     "Iteration",
     "Missed",
     "NetworkFacts",
+    "Predicted",
     "Profile",
     "Record",
     "RecordModel",

@@ -30,6 +30,7 @@ from structure_net.logging.records import (
     Iteration,
     Missed,
     NetworkFacts,
+    Predicted,
     Profile,
     RecordModel,
     Resumed,
@@ -218,6 +219,7 @@ def test_a_record_refuses_to_change() -> None:
         record.iteration = 1  # type: ignore[misc]
     assert Section(name="forward", calls=1, seconds=0.5).peak_bytes is None
     assert Width(layer="fc1", before=None, after=3).before is None
+    assert Predicted(metric="accuracy", direction="same", smallest_effect=0.01).arm == ""
 
 
 def test_a_problem_is_one_line_with_its_place_and_the_rule() -> None:
