@@ -61,6 +61,12 @@ def _pairs(what: str, value: Any) -> tuple[tuple[int, int], ...]:
         ) from error
 
 
+def _numbers(what: str, value: Any) -> tuple[float, ...]:
+    if not isinstance(value, Iterable) or isinstance(value, str):
+        raise TypeError(f"{what} must be numbers, such as (0.5, 1.2); got {value!r}.")
+    return tuple(_number(f"Each of {what}", entry) for entry in value)
+
+
 _CHECKS: Final[dict[str, Callable[[str, Any], Any]]] = {
     "str": _name,
     "ActivationName": _name,
@@ -68,6 +74,7 @@ _CHECKS: Final[dict[str, Callable[[str, Any], Any]]] = {
     "int | None": _whole_or_none,
     "float": _number,
     "tuple[int, ...]": _indices,
+    "tuple[float, ...]": _numbers,
     "tuple[tuple[int, int], ...]": _pairs,
 }
 
@@ -160,11 +167,14 @@ class MergeNeurons:
 class ResetNeurons:
     """Gives units fresh incoming and zero outgoing weights and empty optimizer state.
 
-    Widths stay.
+    Widths stay. ``means``: what each unit gave on average, as its readers saw it. Times the weights
+    that read it, this is added to the readers' biases, where they have one, so that the function
+    stays in the mean; nothing is added if empty.
     """
 
     layer: str
     indices: tuple[int, ...]
+    means: tuple[float, ...] = ()
 
 
 @_edit

@@ -113,6 +113,25 @@ class MergeLeaf:
 
 
 @dataclass(frozen=True, slots=True)
+class PassOn:
+    """Adds to a reader's bias what some of its inputs give it on average.
+
+    Args:
+        module: The dotted name of the reader.
+        weight: The attribute of its weight, outputs by inputs.
+        bias: The attribute of its bias.
+        inputs: The inputs.
+        means: The mean of each.
+    """
+
+    module: str
+    weight: str
+    bias: str
+    inputs: tuple[int, ...]
+    means: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Connect:
     """Makes connections of a sparse layer; see `AddConnections`."""
 
@@ -220,6 +239,7 @@ Move = (
     | KeepSpectrum
     | MoveLeaf
     | MergeLeaf
+    | PassOn
     | Connect
     | Disconnect
     | SetAttribute

@@ -48,6 +48,7 @@ from structure_net.surgery.moves import (
     SetGate,
 )
 from structure_net.surgery.optimizers import LOG, Record, Remember, optimizers_of, refuse_flat
+from structure_net.surgery.passing_on import with_means
 from structure_net.surgery.recycling import recycle
 from structure_net.surgery.spectral_norms import respected
 from structure_net.surgery.tensors import changed, draws
@@ -127,6 +128,7 @@ def _steps(
     recycle(model.parameters())
     leaves = dict(_leaf_changes(model, moves, seed))
     changes = [*_axis_changes(model, moves, seed), *(c for cs in leaves.values() for c in cs)]
+    changes = with_means(model, moves, changes)
     record, names = Record(), UserNames(model)
     steps = _changed_tensors(model, changes, optimizers, record)
     for name in leaves:

@@ -28,6 +28,7 @@ from structure_net.surgery.edits import (
     SplitNeurons,
 )
 from structure_net.surgery.moves import Connect, Disconnect, Move
+from structure_net.surgery.passing_on import passed_on
 from structure_net.surgery.sites import Site
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ def planned_width(edit: Edit, graph: ChannelGraph) -> tuple[tuple[Move, ...], Ch
         case ResetNeurons():
             group, several = widths.group_for_indices(graph, edit.layer, edit.indices)
             moves, more = widths.reset(group, several), 0
+            moves = (*moves, *passed_on(edit, group))
         case ShareNeurons():
             group, pairs = _pairs(edit, graph)
             moves, more = widths.share(group, pairs, edit.fraction), 0

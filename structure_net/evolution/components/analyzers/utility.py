@@ -14,7 +14,7 @@ from structure_net.evolution.interfaces import Analyzer
 from structure_net.evolution.metrics.layered_graph import LayeredGraph
 from structure_net.evolution.metrics.utility import contribution_utility
 from structure_net.evolution.metrics.validity import Unavailable
-from structure_net.evolution.observation import Need
+from structure_net.evolution.observation import LayerObservation, Need
 
 
 class UtilityAnalysis(TypedDict):
@@ -24,19 +24,26 @@ class UtilityAnalysis(TypedDict):
     magnitudes of its outgoing weights. Shape ``(C,)``, float64. Layers whose units the layered
     graph cannot follow are left out.
 
+    ``utility_mean``: of each unit of these layers, what it gives on average: what its readers get,
+    where one of them reads the units as they are, else the mean activation. Shape ``(C,)``,
+    float64.
+
     ``utility_ranking``: the layers by the mean of it, the largest first: where single units carry
     most; for replacing units, from the end.
     """
 
     utility_contribution: Mapping[str, Tensor]
+    utility_mean: Mapping[str, Tensor]
     utility_ranking: Mapping[str, float]
 
 
 class UtilityAnalyzer(Analyzer):
-    """Weighs what units give by the weights that read them.
+    r"""Weighs what units give by the weights that read them.
 
-    Dohare et al. average the utility over steps, each counting .99 of the next. Here it is averaged
-    over batches at the weights as they are, so that a newborn unit is judged by what it does now.
+    Dohare et al. average the utility over steps, each counting :math:`\eta = .99` of the next, and
+    divide it by :math:`1 - \eta^a` at age ``a``, since the weights of such a mean sum to that. Here
+    it is averaged over batches at the weights as they are, each counting the same: the mean needs
+    no correction, and a newborn unit is judged by what it does now.
 
     Args:
         max_batches: How many batches are looked at.
@@ -68,7 +75,18 @@ class UtilityAnalyzer(Analyzer):
                     found[name] = contribution_utility(activity, outgoing)
         means = {name: float(utility.mean()) for name, utility in found.items()}
         ranking = dict(sorted(means.items(), key=lambda item: -item[1]))
-        return {"utility_contribution": found, "utility_ranking": ranking}
+        return {
+            "utility_contribution": found,
+            "utility_mean": {name: _given(layers, name) for name in found},
+            "utility_ranking": ranking,
+        }
+
+
+def _given(layers: Mapping[str, LayerObservation], name: str) -> Tensor:
+    """What the units of a layer give on average. Shape ``(C,)``."""
+    own = layers[name].mean
+    readers = (layers[reader].input_mean for reader in layers[name].readers if reader in layers)
+    return next((mean for mean in readers if mean is not None and mean.shape == own.shape), own)
 
 
 def _outgoing(graph: LayeredGraph) -> dict[str, Tensor]:

@@ -74,9 +74,8 @@ class ContinualBackprop(EditingStrategy):
 
     Every step adds :math:`\rho` for each mature unit of a layer to what may be replaced there;
     whole units are taken, the least useful first. A unit is mature that has lived for more than
-    ``maturity`` steps. A replaced unit begins as in `ReDo`. (The authors also add what it gave on
-    average to the biases of its readers, which is next to nothing for the least useful unit and is
-    left to training here.)
+    ``maturity`` steps. A replaced unit begins as in `ReDo`, and what it gave on average goes to the
+    biases of its readers, so that the function stays in the mean.
 
     Lives are read from the journal, so that nothing is kept aside; where another edit changes a
     layer's width, the lives of its units count from there.
@@ -86,6 +85,8 @@ class ContinualBackprop(EditingStrategy):
         maturity: In optimizer steps.
         score: The utility: the key of an analysis that maps layers to one number per unit. By
             default that of `UtilityAnalyzer`; "sensitivity_unit_taylor" is another.
+        means: The key of what units give on average, by layer; that of `UtilityAnalyzer` by
+            default. None: readers' biases stay as they are.
 
     Raises:
         TypeError: A number is none or not whole.
@@ -101,6 +102,7 @@ class ContinualBackprop(EditingStrategy):
         maturity: int = 100,
         *,
         score: str = "utility_contribution",
+        means: str | None = "utility_mean",
     ) -> None:
         check_number(replacement_rate=replacement_rate)
         if not 0 < replacement_rate <= 1:
@@ -109,7 +111,8 @@ class ContinualBackprop(EditingStrategy):
         self.replacement_rate = replacement_rate
         self.maturity = maturity
         self.score = score
-        self.requires = frozenset({score})
+        self.means = means
+        self.requires = frozenset({score} if means is None else {score, means})
 
     def propose(self, context: NetworkContext, analysis: Any) -> list[Proposal]:
         """One reset for each layer where a replacement is due."""
@@ -131,8 +134,14 @@ class ContinualBackprop(EditingStrategy):
             for name, (utility, count, mature) in due.items()
             if name in groups and groups[name].granularity == 1
             if (units := _least(utility, mature, count))
-            if works(twin, context.example, edit := ResetNeurons(name, units))
+            if works(twin, context.example, edit := self._reset(name, units, analysis))
         ]
+
+    def _reset(self, layer: str, units: tuple[int, ...], analysis: Any) -> ResetNeurons:
+        means = {} if self.means is None else analysis.get(self.means, {})
+        if layer not in means or isinstance(means[layer], Unavailable):
+            return ResetNeurons(layer, units)
+        return ResetNeurons(layer, units, tuple(means[layer][list(units)].tolist()))
 
     def _due(self, lives: Lives, units: int, now: int) -> tuple[int, Tensor]:
         """How many may be replaced, and which units are mature. Shape ``(units,)``, bool."""

@@ -1,0 +1,131 @@
+"""What units gave on average goes to the biases of their readers when the units begin anew."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from structure_net.core.changes import TensorChange
+from structure_net.core.sparsity import SparseLayer
+from structure_net.errors import SurgeryError
+from structure_net.graph.channels import Axis, ChannelGroup, Role
+from structure_net.surgery.edits import ResetNeurons
+from structure_net.surgery.grafts import resolved
+from structure_net.surgery.moves import Move, PassOn
+from structure_net.surgery.reindex import NEW
+
+_PARAMETRIZED = ".parametrizations.weight.original"
+
+
+def passed_on(edit: ResetNeurons, group: ChannelGroup) -> tuple[PassOn, ...]:
+    """For each reader, what its bias is to be given instead of the units.
+
+    Args:
+        edit: With a mean for each unit, or none.
+        group: Of its layer.
+
+    Raises:
+        SurgeryError: There is another number of means than of units, one is not finite, units are
+            several channels each, or what reads them is no plain weight.
+    """
+    if not edit.means:
+        return ()
+    if len(edit.means) != len(edit.indices) or not all(map(math.isfinite, edit.means)):
+        raise SurgeryError(
+            f"means must be one finite number for each of the {len(edit.indices)} units of"
+            f" {edit.layer!r}, or none; got {edit.means}."
+        )
+    if group.granularity != 1:
+        raise SurgeryError(
+            f"A unit of {edit.layer!r} is {group.granularity} channels, of which no mean is handed"
+            " over. Leave `means` out."
+        )
+    given = dict(zip(edit.indices, edit.means, strict=True))
+    by_unit = [
+        (given[channels[0]], u) for u, channels in enumerate(group.channels) if channels[0] in given
+    ]
+    reading = (axis for axis in group.axes if axis.role is Role.READS)
+    return tuple(_reader(axis, group, by_unit) for axis in reading)
+
+
+def _reader(axis: Axis, group: ChannelGroup, means: Sequence[tuple[float, int]]) -> PassOn:
+    owner, weight = (axis.tensor, "weight") if axis.leaf else _split(axis.tensor)
+    bias = weight.removesuffix("weight") + "bias"
+    if axis.dim != 1 or not weight.endswith("weight"):
+        raise SurgeryError(
+            f"{axis.tensor!r}, which reads units of {group.layer!r}, is no weight of outputs by"
+            " inputs, so that no mean can be handed to it. Leave `means` out."
+        )
+    inputs: list[int] = []
+    amounts: list[float] = []
+    for mean, unit in means:
+        one = tuple(NEW if place == unit else place for place in range(group.units))
+        found = [place for place, origin in enumerate(axis.lift(one)) if origin == NEW]
+        inputs += found
+        amounts += [mean] * len(found)
+    return PassOn(owner, weight, bias, tuple(inputs), tuple(amounts))
+
+
+def _split(tensor: str) -> tuple[str, str]:
+    """The module and the attribute of a weight; of a parametrized one, those that it stands for."""
+    plain, behind, _ = tensor.partition(_PARAMETRIZED)
+    if behind:
+        return plain, "weight"
+    owner, _, name = tensor.rpartition(".")
+    return owner, name
+
+
+def with_means(
+    model: nn.Module, moves: Sequence[Move], changes: Sequence[TensorChange]
+) -> list[TensorChange]:
+    """The changes of an edit, with what biases are given besides.
+
+    Raises:
+        SurgeryError: A reader's inputs are parted into groups.
+    """
+    found = {change.tensor: change for change in changes}
+    for bias, amount in _amounts(model, moves):
+        name = bias[0]
+        found[name] = _shifted(found.get(name), name, bias[1], amount)
+    return list(found.values())
+
+
+def _amounts(
+    model: nn.Module, moves: Sequence[Move]
+) -> Iterator[tuple[tuple[str, Tensor], Tensor]]:
+    for move in moves:
+        if not isinstance(move, PassOn):
+            continue
+        module = model.get_submodule(resolved(model, move.module))
+        if getattr(module, "groups", 1) != 1:
+            raise SurgeryError(
+                f"{move.module!r} reads its inputs in groups, so that no mean can be handed to it."
+                " Leave `means` out."
+            )
+        bias = getattr(module, move.bias, None)
+        if bias is None:
+            continue
+        weight = (
+            module.dense_weight()
+            if isinstance(module, SparseLayer)
+            else getattr(module, move.weight)
+        )
+        means = torch.tensor(move.means, dtype=torch.float64, device=weight.device)
+        read = weight.detach()[:, list(move.inputs)].to(torch.float64)
+        amount = (read.flatten(2).sum(2) if read.dim() > 2 else read) @ means
+        yield (f"{move.module}.{move.bias}".lstrip("."), bias), amount
+
+
+def _shifted(change: TensorChange | None, name: str, bias: Tensor, amount: Tensor) -> TensorChange:
+    """A bias with an amount added; its optimizer state stays."""
+    if change is None:
+        return TensorChange(name, bias.detach() + amount.to(bias), _kept)
+    return replace(change, data=change.data + amount.to(change.data))
+
+
+def _kept(state: Tensor) -> Tensor:
+    return state
