@@ -1,0 +1,18 @@
+"""Find experiments by meaning, by structure and by filter."""
+
+from structure_net.logging.search.facts import ExperimentFacts, fields_of
+from structure_net.logging.search.filters import parse_where
+from structure_net.logging.search.index import ExperimentIndex, Found
+from structure_net.logging.search.questions import Question
+from structure_net.logging.search.reading import facts_of, run_folders
+
+__all__ = [
+    "ExperimentFacts",
+    "ExperimentIndex",
+    "Found",
+    "Question",
+    "facts_of",
+    "fields_of",
+    "parse_where",
+    "run_folders",
+]

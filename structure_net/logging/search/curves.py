@@ -1,0 +1,139 @@
+"""The shape of a learning curve in a few numbers, so that curves of any length can be compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+LEARNING: Final = (
+    "validation_loss",
+    "val_loss",
+    "validation_accuracy",
+    "val_accuracy",
+    "test_loss",
+    "test_accuracy",
+    "train_loss",
+    "loss",
+    "train_accuracy",
+    "accuracy",
+)
+"""The curves that tell how a run learned, the best witness first."""
+
+SETTLED: Final = 0.05
+"""A curve has settled when no more than this part of its whole gain is still to come."""
+
+POINTS: Final = 12
+"""To how many points `CurveShape.profile` brings a curve."""
+
+_RISING: Final = ("accuracy", "score", "auc", "f1", "r2")
+
+
+@dataclass(frozen=True, slots=True)
+class CurveShape:
+    """What a learning curve looks like; a loss falls, an accuracy is turned over.
+
+    Args:
+        points: Its length.
+        settled_at: When it settled: the first point after which at most `SETTLED` of the whole gain,
+            or no more than its noise, was still to come, as a fraction of the run in [0, 1].
+        gain: The whole gain, as a fraction of the first value's distance from a perfect one.
+        relapse: How far the last value is worse than the best, as a fraction of the whole gain.
+        worsening: How far the last value is worse than the first, as a fraction of the first.
+        wobble: The median step back or forth beside the trend, as a fraction of the curve's range.
+        dip: The deepest fall from the best so far that was made good again by more than half, as a
+            fraction of the whole gain.
+        finite: Whether all values are finite.
+        profile: The best value so far at `POINTS` points of the run, from 0 (first) to 1 (best).
+    """
+
+    points: int
+    settled_at: float
+    gain: float
+    relapse: float
+    worsening: float
+    wobble: float
+    dip: float
+    finite: bool
+    profile: tuple[float, ...]
+
+
+def learning_curve(curves: Mapping[str, tuple[float, ...]]) -> tuple[str, tuple[float, ...]] | None:
+    """The curve that tells best how a run learned, with its name; None if there is none."""
+    for name in LEARNING:
+        if len(curves.get(name, ())) > 1:
+            return name, curves[name]
+    return next(((name, values) for name, values in curves.items() if len(values) > 1), None)
+
+
+@lru_cache(maxsize=64)
+def shape_of(name: str, values: tuple[float, ...]) -> CurveShape:
+    """The shape of a curve.
+
+    Args:
+        name: What it measures; an accuracy or a score rises, anything else falls.
+        values: At least two.
+    """
+    raw = np.asarray(values, dtype=np.float64)
+    finite = np.isfinite(raw)
+    losses = _as_losses(name, raw)
+    # What is not finite is worse than all else, and nothing more can be said of it.
+    worst = np.max(losses[finite], initial=0.0)
+    losses = np.where(finite, losses, worst + abs(worst) + 1.0)
+    best = np.minimum.accumulate(losses)
+    whole = best[0] - best[-1]
+    last = len(losses) - 1
+    wobble = _wobble(losses)
+    # What lies within the noise is no gain.
+    close = max(SETTLED * whole, wobble * float(np.ptp(losses)))
+    settled = int(np.argmax(best - best[-1] <= close)) if whole > 0 else 0
+    scale = max(abs(losses[0]), 1e-12)
+    done = (best[0] - best) / whole if whole > 0 else np.zeros(len(best))
+    places = np.linspace(0, last, POINTS)
+    return CurveShape(
+        points=len(losses),
+        settled_at=settled / last,
+        gain=float(whole / scale),
+        relapse=_ratio(losses[-1] - best[-1], whole),
+        worsening=float((losses[-1] - losses[0]) / scale),
+        wobble=wobble,
+        dip=_ratio(_dip(losses, best), whole),
+        finite=bool(finite.all()),
+        profile=tuple(np.interp(places, np.arange(len(done)), done).tolist()),
+    )
+
+
+def _as_losses(name: str, raw: NDArray[np.float64]) -> NDArray[np.float64]:
+    if not name.endswith(_RISING):
+        return raw
+    perfect = 1.0 if np.max(raw[np.isfinite(raw)], initial=0.0) <= 1 else 100.0
+    return perfect - raw
+
+
+def _ratio(part: float, whole: float) -> float:
+    if part <= 0:
+        return 0.0
+    return min(float(part / whole), 10.0) if whole > 0 else 10.0
+
+
+def _dip(losses: NDArray[np.float64], best: NDArray[np.float64]) -> float:
+    """The largest loss above the best so far that later came down by more than half of that."""
+    fallen = losses - best
+    after = np.minimum.accumulate(losses[::-1])[::-1]
+    recovered = losses - after > fallen / 2
+    return float(np.max(fallen, where=recovered, initial=0.0))
+
+
+def _wobble(losses: NDArray[np.float64]) -> float:
+    """The median distance of a point from the middle of its neighbours, against the range."""
+    if len(losses) < 4 or math.isclose(spread := float(np.ptp(losses)), 0.0):
+        return 0.0
+    middle = (losses[:-2] + losses[2:]) / 2
+    return float(np.median(np.abs(losses[1:-1] - middle)) / spread)
