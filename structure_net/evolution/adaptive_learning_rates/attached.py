@@ -61,7 +61,8 @@ class AttachedRates:
     """Made by `UnifiedAdaptiveLearning.attach`; a context manager that detaches on exit.
 
     Ages, plateaus and steps lie in the optimizer's state, and go wherever it goes: into forks and
-    checkpoints, through ``state_dict``, and across edits. Attach anew after a restart.
+    checkpoints, through ``state_dict``, and across edits. Attach anew after a restart, before or
+    after the state is loaded.
 
     Args:
         rules: Each kind once.
@@ -97,6 +98,7 @@ class AttachedRates:
         self._handles = [
             optimizer.register_step_pre_hook(self._before),
             optimizer.register_step_post_hook(self._after),
+            optimizer.register_load_state_dict_post_hook(self._loaded),
         ]
         setattr(optimizer, _ATTACHED, self)
 
@@ -151,6 +153,11 @@ class AttachedRates:
         ]
         return _table([head, *rows])
 
+    def _loaded(self, optimizer: Optimizer) -> None:
+        """A state was loaded: ages go on from there."""
+        self._held, self._last = [], {}
+        self._generations.begin()
+
     def _rate(self, group: dict[str, Any], place: Place) -> Rate:
         factors = {rule.title: self._shown(rule, place) for rule in self._rules}
         low = high = base = float(group["lr"])
@@ -193,11 +200,11 @@ class AttachedRates:
     def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         self._restore_rates()
         self._held = []
-        self._generations.before_step()
+        closure = any(given is not None for given in (*args[1:], kwargs.get("closure")))
+        self._generations.before_step(closure=closure)
         overall = 1.0
         for rule in self._rules:
             overall *= self._overall(rule)
-        closure = any(given is not None for given in (*args[1:], kwargs.get("closure")))
         for group, place in self._places():
             # A closure makes gradients within the step.
             if place.parameter.grad is None and not (closure and place.parameter.requires_grad):

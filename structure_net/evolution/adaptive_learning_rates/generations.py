@@ -37,12 +37,19 @@ class Generations:
         self._pending: dict[Tensor, int] = {}
         self._span: dict[Tensor, tuple[int, int]] = {}
         self._waiting: set[Tensor] = set()
-        if MEMORY not in optimizer.param_groups[0]:
+        self.begin()
+
+    def begin(self) -> None:
+        """Takes over what the optimizer holds; where it holds nothing, all entries begin here."""
+        for known in (self._known, self._pending, self._span, self._waiting):
+            known.clear()
+        if MEMORY not in self._optimizer.param_groups[0]:
             self.remember(step=0, births=[0], rules={}, grown=0)
             self._pending = dict.fromkeys(self._parameters(), 1)
-        else:
-            # Those that no step has moved so far, as frozen ones: not born by this attachment.
-            self._waiting = {p for p in self._parameters() if KEY not in optimizer.state.get(p, {})}
+            return
+        state = self._optimizer.state
+        # Those that no step has moved so far, as frozen ones: not born by this attachment.
+        self._waiting = {p for p in self._parameters() if KEY not in state.get(p, {})}
 
     @property
     def memory(self) -> Mapping[str, Any]:
@@ -59,8 +66,12 @@ class Generations:
         for group in self._optimizer.param_groups:
             yield from group["params"]
 
-    def before_step(self) -> None:
-        """Finds what was born since the last step."""
+    def before_step(self, *, closure: bool = False) -> None:
+        """Finds what was born since the last step.
+
+        Args:
+            closure: Whether gradients come within the step, so that none is there now.
+        """
         if not self._kept:
             return
         now: list[int] = []
@@ -68,16 +79,16 @@ class Generations:
             state = self._optimizer.state.get(parameter, {})
             generation = state.get(KEY)
             if generation is None:
-                if parameter not in self._pending and self._is_born(parameter):
+                if parameter not in self._pending and self._is_born(parameter, closure):
                     self._pending[parameter] = self._newest(now)
             elif self._known.get(parameter) is not generation:
                 self._note(parameter, state, now)
         if now:
             self._forget_removed()
 
-    def _is_born(self, parameter: Tensor) -> bool:
+    def _is_born(self, parameter: Tensor, closure: bool) -> bool:
         """Whether a parameter without a generation begins now: new ones where they are trained."""
-        if parameter in self._waiting:
+        if parameter in self._waiting and not closure:
             return parameter.grad is not None
         return parameter.requires_grad
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -257,6 +258,65 @@ def test_ages_go_where_the_state_of_the_optimizer_goes(kind: str) -> None:
     steps(model, optimizer, 3)
     steps(twin, again, 3)
     assert all(map(torch.equal, model.parameters(), twin.parameters()))
+
+
+def closed(model: nn.Module, optimizer: Optimizer, seed: int) -> None:
+    """One step, with gradients that are made within it."""
+    inputs = torch.randn(4, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+    def made() -> float:
+        optimizer.zero_grad()
+        loss = (model(inputs) - 1).square().mean()
+        loss.backward()
+        return float(loss.detach())
+
+    optimizer.step(made)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("take", [step, closed], ids=["plain", "closure"])
+def test_a_state_is_loaded_before_or_after_the_rates_are_attached(kind: str, take: Any) -> None:
+    """The layer that is new when the state is saved has taken no step, so that no state is its."""
+    model = network()
+    optimizer = optimizer_of(kind, model)
+    rules = UnifiedAdaptiveLearning(GrowthPhaseScheduler(), AgeBasedRates())
+    attached = rules.attach(optimizer, model)
+    steps(model, optimizer, 2)
+    optimizer.zero_grad()
+    edit(model, InsertLayer("0"), EXAMPLE, optimizer=optimizer)
+    weights, saved = deepcopy(model.state_dict()), deepcopy(optimizer.state_dict())
+    order = {id(p): place for place, p in enumerate(model.parameters())}
+    for seed in range(3):
+        take(model, optimizer, seed)
+    for before in (True, False):
+        twin = network()
+        edit(twin, InsertLayer("0"), EXAMPLE)
+        twin.load_state_dict(weights)
+        own = list(twin.parameters())
+        again = optimizer_of(kind, twin)
+        again.param_groups[0]["params"] = [
+            own[order[id(p)]] for p in optimizer.param_groups[0]["params"]
+        ]
+        early = rules.attach(again, twin) if before else None
+        again.load_state_dict(deepcopy(saved))
+        resumed = early or rules.attach(again, twin)
+        for seed in range(3):
+            take(twin, again, seed)
+        assert newborn(resumed) == newborn(attached)
+        assert all(map(torch.equal, model.parameters(), twin.parameters()))
+
+
+def test_a_state_from_before_the_rates_begins_their_count_anew() -> None:
+    model = network()
+    optimizer = optimizer_of("adam", model)
+    steps(model, optimizer, 2)
+    saved = deepcopy(optimizer.state_dict())
+    attached = UnifiedAdaptiveLearning(AgeBasedRates()).attach(optimizer, model)
+    steps(model, optimizer, 3)
+    optimizer.load_state_dict(saved)
+    assert {rate.effective for rate in attached.rates()} == {(0.02, 0.02)}
+    steps(model, optimizer, 1)
+    assert Generations(optimizer, kept=True).memory["step"] == 1
 
 
 def test_ages_survive_a_checkpoint(tmp_path: Path) -> None:
