@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 import torch
+
+from structure_net.core.crossover import get_crossover, set_crossover
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -56,6 +59,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def regenerate(request: pytest.FixtureRequest) -> bool:
     """Whether golden files are written instead of compared."""
     return bool(request.config.getoption("--regenerate"))
+
+
+@pytest.fixture
+def masked() -> Iterator[None]:
+    """Sparse layers are stored densely beside a mask, whatever else would pay."""
+    before = get_crossover()
+    set_crossover("masked")
+    yield
+    set_crossover(before)
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,7 @@ def layer(
     units: int = 4, momentum: float | None = None, activation: str = "relu"
 ) -> ExtremaAwareSparseLayer:
     made = ExtremaAwareSparseLayer(units, units, momentum=momentum, activation=activation).double()
-    with torch.no_grad():
-        made.weight.copy_(torch.eye(units, dtype=torch.float64))
+    made.fill(torch.eye(units, dtype=torch.float64).flatten())
     return made
 
 

@@ -92,7 +92,7 @@ def test_connections_that_exist_cannot_be_on_trial() -> None:
 def test_inputs_whose_connections_would_double_are_not_merged() -> None:
     layer = base()
     row, column = (int(index) for index in layer.pattern.pairs[0])
-    other = next(c for c in range(8) if not bool(layer.mask[row, c]))
+    other = next(c for c in range(8) if (row, c) not in layer.pattern.pairs)
     patched = TemporaryPatchLayer(layer, [(row, other)])
     with pytest.raises(SurgeryError, match="on trial"):
         patched.merged([(column, other)])

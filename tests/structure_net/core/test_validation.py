@@ -147,6 +147,7 @@ def test_signals_that_vanish_or_explode_are_found() -> None:
     assert found == {("0", "vanishing"): 1, ("1", "exploding"): 1}
 
 
+@pytest.mark.usefixtures("masked")
 def test_weights_off_the_pattern_are_found() -> None:
     network = create_standard_network([6, 4, 2], 0.5, seed=0)
     with torch.no_grad():

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from structure_net.core.layers import SparseConv2d, StandardSparseLayer
+from structure_net.core.sparsity import SparseLayer
 from structure_net.core.windows import Geometry, as_image, geometry_of, offsets, windows
 
 
@@ -31,7 +32,7 @@ def test_a_layer_is_its_weight_times_its_windows(name: str) -> None:
     inputs = _normal(*shape)
     geometry = geometry_of(layer)
     assert geometry is not None
-    weight = layer.weight
+    weight = layer.dense_weight() if isinstance(layer, SparseLayer) else layer.weight
     assert isinstance(weight, Tensor)
     seen = windows(geometry, as_image(layer, inputs))
     product = torch.einsum("op,nphw->nohw", weight.flatten(1), seen)

@@ -67,8 +67,9 @@ def test_sparse_readers_hand_over_within_the_union_of_both_patterns() -> None:
     apply(model, ShareNeurons("layers.0", ((2, 8),), 0.5), INPUTS)
     torch.testing.assert_close(model(INPUTS), before, rtol=0, atol=1e-12)
     reader = model.layers[1]
-    assert torch.equal(reader.mask[:, 2], reader.mask[:, 8])
-    assert torch.equal(reader.weight[:, 2], reader.weight[:, 8])
+    mask, weight = reader.pattern.mask(), reader.dense_weight()
+    assert torch.equal(mask[:, 2], mask[:, 8])
+    assert torch.equal(weight[:, 2], weight[:, 8])
     assert reader.off_pattern() == 0
 
 
