@@ -38,7 +38,7 @@ def figures() -> list[Figure]:
                 "bare": partial(_time, batches, None),
                 "attached": partial(_time, batches, system),
             },
-            repeats=5,
+            repeats=15,
         )
         how = f"{SAMPLES} images of MNIST's size, 784-256-256-10, batches of {BATCH}; {name}"
         ratio = times["attached"] / times["bare"]

@@ -78,7 +78,7 @@ METHODS = {
     "grown, GradMax": Recipe(start=GradMax()),
     "grown, TINY": Recipe(start=OptimalUnits()),
     "grown, TINY, zero fan-out": Recipe(start=OptimalUnits(amplitude=0.0)),
-    "grown, TINY, damping 1": Recipe(start=OptimalUnits(damping=1.0)),
+    "grown, TINY, damping 1e-3": Recipe(start=OptimalUnits(damping=1e-3)),
     "fixed 64-64, settling": Recipe(LARGE, schedule=_settling),
     "grown, zero fan-out, settling": Recipe(start=ZeroOutgoing(), schedule=_settling),
     "grown, GradMax, settling": Recipe(start=GradMax(), schedule=_settling),
@@ -129,20 +129,26 @@ _FINDING = (
     "each growth (95.4 to 96.8), momentum reset at growth (96.2, 96.6), newborn units at three "
     "times the rate (96.0, 96.6, in twice the time), the old ones at half of it besides (95.3), "
     "incoming and outgoing weights balanced (94.8 to 96.4), the first layer grown before the last "
-    "(96.0, 96.3). None of it helps beyond chance: at the protocol's own rate the target is missed."
+    "(96.0, 96.3). None of it helps beyond chance: at the protocol's own rate, which is constant, "
+    "the target is missed by .13. Rows with a schedule are another protocol."
     "\n\n"
     "About half of a grown network's training loss is noise of the rate: a further epoch at a "
     "tenth of it takes .083 to .045 (test accuracy 96.5 to 97.2), and a fixed network's .026 to "
     ".010 (97.5 to 98.0). So a rate that settles behind the last growth helps, and costs no time; "
-    "the fixed network gains by it as well. It was chosen on seeds 0 and 1 by test accuracy, among "
-    "four schedules (the fourth, settling over the last 30 % of every epoch: 96.6, 96.8), so that "
-    "its rows flatter a little. What is left is that new units learn from a small "
+    "the fixed network gains by it as well. Which schedule is best was decided on 10,000 of the "
+    "training images that were held out for that, with training on the other 50,000, three seeds "
+    "each (zero fan-out, GradMax): constant 95.9 and 95.8, settling 96.5 and 96.6, warm restarts "
+    "96.2 and 96.4. What is left is that new units learn from a small "
     "residual: a grown network ends where a fixed one is after two or three epochs.\n\n"
     "GradMax with rows of the old ones' norm diverged: images vary most along few directions, "
     "along which such rows give far larger outputs than the old ones. Sized by their output they "
-    "are stable. TINY whitens the inputs, and of 784 pixels many hardly vary on 1024 images: after "
-    "one epoch its rows are 27 times as long as the old ones (3 times with a damping of 1, .6 "
-    "times by GradMax) and give up to 110 on single test images, where old units stay below 43. "
+    "are stable. TINY whitens the inputs, and of 784 pixels many hardly vary on 512 images: with a "
+    "damping of a thousandth of the mean eigenvalue its rows became 27 times as long as the old "
+    "ones after one epoch (.6 times by GradMax), gave up to 110 on single test images, where old "
+    "units stay below 43, and training diverged. So the damping is the largest eigenvalue by "
+    "default, and no row is longer than 1.25 times the longest old one, which makes a thousandth "
+    "safe too. On the held-out images, two or three seeds: largest eigenvalue without a bound on "
+    "the rows 95.5, with it 95.7; a thousandth of the mean one with it 94.8. "
     "Gromo's row is ours, with statistics of ten batches and a new optimizer after each growth; an "
     "earlier measurement with other settings reached the 96.3 above, so that the row may do gromo "
     "less than justice."
