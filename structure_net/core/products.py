@@ -64,24 +64,30 @@ def _ready(inputs: Tensor, values: Tensor, bias: Tensor | None, index: LiveIndex
     if bias is not None:
         fits = fits and bias.dtype == kind and bias.shape == index.shape[:1]
         plain = plain and type(bias) in _PLAIN and bias.is_cpu and bias.is_contiguous()
-    watched = torch.is_autocast_enabled("cpu") or torch._C._len_torch_dispatch_stack()
-    return fits and plain and not watched
+    return fits and plain and not (torch.is_autocast_enabled("cpu") or _watched())
 
 
 def _dispatched(inputs: Tensor, values: Tensor, bias: Tensor | None, index: LiveIndex) -> Tensor:
     """The product of tensors that fit each other, by whoever can compute it."""
     tensors = [one for one in (inputs, values, bias) if one is not None]
     plain = index.plain and all(type(one) in _PLAIN for one in tensors)
-    if torch.compiler.is_compiling() or not plain or torch._C._len_torch_dispatch_stack():
+    if torch.compiler.is_compiling() or not plain or _watched():
         return operate(inputs, values, bias, index)
     return product(inputs, values.contiguous(), None if bias is None else bias.contiguous(), index)
+
+
+def _watched() -> bool:
+    """Whether somebody records or replaces torch's operations."""
+    recording = torch._C._get_tracing_state() is not None
+    return recording or torch._C._len_torch_dispatch_stack() > 0
 
 
 def _result_type(inputs: Tensor, values: Tensor, bias: Tensor | None) -> torch.dtype:
     """The type of the product, once types are found to fit."""
     device = inputs.device.type
     tensors = [one for one in (inputs, values, bias) if one is not None]
-    if torch.is_autocast_enabled(device) and all(one.dtype != torch.float64 for one in tensors):
+    cast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    if cast and all(one.dtype != torch.float64 for one in tensors):
         kind = torch.get_autocast_dtype(device)
         known = {torch.float32, *_HALVES}
     else:

@@ -209,4 +209,4 @@ def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:
 @cache
 def _lines() -> _Lines:
     """Measured: more lines than registers hold are written to memory and read back."""
-    return _Lines(8, 8, 8) if wide_registers() else _Lines(4, 2, 4)
+    return _Lines(8, 8, 8) if wide_registers() else _Lines(4, 4, 4)

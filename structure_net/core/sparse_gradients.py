@@ -62,7 +62,7 @@ class _Step(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         inputs, values, bias, lines = ctx.saved_tensors
         needs, gradient, index = ctx.needs_input_grad, gradients[0], ctx.index
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or torch._C._functorch.is_legacy_batchedtensor(gradient):
             return (
                 _bilinear("inputs", gradient, values, index) if needs[0] else None,
                 _bilinear("values", gradient, inputs, index) if needs[1] else None,
@@ -144,8 +144,24 @@ class _Bilinear(torch.autograd.Function):
 
 
 def _bilinear(kind: Kind, first: Tensor, second: Tensor, index: LiveIndex) -> Tensor:
+    if any(torch._C._functorch.is_legacy_batchedtensor(one) for one in (first, second)):
+        return _of_many(kind, first, second, index)
     result: Tensor = _Bilinear.apply(kind, first, second, index)  # type: ignore[no-untyped-call]
     return result
+
+
+def _of_many(kind: Kind, first: Tensor, second: Tensor, index: LiveIndex) -> Tensor:
+    """A product where `torch.autograd.grad` hands on many gradients, for ``is_grads_batched``.
+
+    Such a tensor has no memory, and knows torch's own operations only.
+    """
+    if kind == "values":
+        products = first.index_select(-1, index.row_order) * second.index_select(-1, index.columns)
+        return products.reshape(-1, index.count).sum(0)
+    places = index.row_order * index.shape[1] + index.columns
+    matrix = second.new_zeros(index.shape[0] * index.shape[1]).index_add(0, places, second)
+    matrix = matrix.reshape(index.shape)
+    return first @ (matrix.T if kind == "outputs" else matrix)
 
 
 def _in_forward_mode() -> bool:
