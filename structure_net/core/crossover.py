@@ -17,7 +17,7 @@ Storage = Literal["live", "masked"]
 Crossover = Literal["live", "masked", "auto"] | float
 
 VARIABLE: Final = "STRUCTURE_NET_STORAGE"
-SMALL: Final = 4096
+SMALL: Final = 1024
 """Layers with fewer places are stored densely: nothing is to be gained there."""
 
 _NAMES: Final[tuple[Literal["live", "masked", "auto"], ...]] = ("live", "masked", "auto")

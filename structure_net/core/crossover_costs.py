@@ -25,7 +25,7 @@ import torch
 
 from structure_net.files import cache_folder, write_text
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Raised when the kernels or what is measured of them change, so that figures are taken anew."""
 
 _LOCK: Final = threading.Lock()
@@ -42,8 +42,11 @@ class LayerCosts:
     Between the sizes that were measured, the logarithm of a cost is linear in that of the size.
 
     Args:
-        masked_points: The number of places, outputs times inputs, and the seconds in masked
-            storage; ascending, at least one.
+        masked_points: Of square layers in masked storage: the number of places, outputs times
+            inputs, and the seconds; ascending, at least one.
+        thin_points: Of layers with few outputs in masked storage, whose input comes from a layer in
+            live storage: the number of units, outputs and inputs, and the seconds. A layer costs
+            no less than these.
         live_points: The number of units, outputs and inputs, the seconds without connections in
             live storage, and the seconds that each connection adds; ascending, at least one.
 
@@ -52,10 +55,13 @@ class LayerCosts:
     """
 
     masked_points: tuple[Point, ...]
+    thin_points: tuple[Point, ...]
     live_points: tuple[Point, ...]
 
     def __post_init__(self) -> None:
-        for points, width in ((self.masked_points, 2), (self.live_points, 3)):
+        for points, width in zip(
+            (self.masked_points, self.thin_points, self.live_points), (2, 2, 3), strict=True
+        ):
             sizes = [point[0] for point in points]
             ascending = sizes == sorted(set(sizes)) and bool(sizes)
             numbers = all(len(point) == width and min(point) > 0 for point in points)
@@ -72,17 +78,21 @@ class LayerCosts:
             ValueError: It is no such document.
         """
         try:
-            pairs = [
+            lists = [
                 tuple(tuple(float(number) for number in point) for point in document[name])
-                for name in ("masked", "live")
+                for name in ("masked", "thin", "live")
             ]
         except (KeyError, TypeError) as error:
             raise ValueError(f"The document does not hold the costs of layers: {error}.") from error
-        return cls(pairs[0], pairs[1])
+        return cls(*lists)
 
     def as_document(self) -> dict[str, Any]:
         """As JSON."""
-        return {"masked": self.masked_points, "live": self.live_points}
+        return {
+            "masked": self.masked_points,
+            "thin": self.thin_points,
+            "live": self.live_points,
+        }
 
     def masked(self, shape: tuple[int, int]) -> float:
         """The seconds of a step in masked storage, whatever the density.
@@ -90,10 +100,8 @@ class LayerCosts:
         Args:
             shape: The numbers of outputs and of inputs.
         """
-        places = shape[0] * shape[1]
-        return _between(self.masked_points, places, 1) * max(
-            1.0, places / self.masked_points[-1][0]
-        )
+        square = _grown(self.masked_points, shape[0] * shape[1])
+        return max(square, _grown(self.thin_points, shape[0] + shape[1]))
 
     def live(self, shape: tuple[int, int], connections: int) -> float:
         """The seconds of a step in live storage.

@@ -25,6 +25,7 @@ Step = Callable[[], None]
 
 BATCH: Final = 128
 _MASKED: Final = (64, 256, 1024, 2048)
+_THIN: Final = ((10, 54), (10, 1014), (10, 4086))
 # Units of a square layer, and the densities between which its cost is taken to be linear.
 _LIVE: Final = (
     (64, 0.05, 0.4),
@@ -37,19 +38,21 @@ _PATIENCE: Final = 0.02
 """Seconds that a layer's turn lasts, or one step where that takes longer."""
 
 
-def masked_step(shape: tuple[int, int], density: float) -> Step:
+def masked_step(shape: tuple[int, int], density: float, *, feature_major: bool = False) -> Step:
     """One training step of a layer in masked storage.
 
     Args:
         shape: The numbers of outputs and of inputs.
         density: The fraction of connections that exist.
+        feature_major: Whether the inputs lie as a layer in live storage writes them.
     """
     generator = torch.Generator().manual_seed(0)
     pattern = random_pattern(shape, round(density * shape[0] * shape[1]), generator)
     mask, gradient_mask = pattern.mask(), GradientMask()
     weight = nn.Parameter(torch.randn(shape, generator=generator) * mask)
     bias = nn.Parameter(torch.zeros(shape[0]))
-    inputs = torch.randn(BATCH, shape[1], generator=generator).requires_grad_()
+    inputs = torch.randn(BATCH, shape[1], generator=generator)
+    inputs = (inputs.t().contiguous().t() if feature_major else inputs).requires_grad_()
     target = torch.randn(BATCH, shape[0], generator=generator)
 
     def product() -> Tensor:
@@ -91,20 +94,15 @@ def _step(
 
 def measured_costs() -> LayerCosts:
     """Times the layers and fits the costs; takes one or two seconds once kernels are compiled."""
-    masked = {(size, 1.0): masked_step((size, size), 0.5) for size in _MASKED}
-    live = {
-        (size, density): live_step((size, size), density)
-        for size, *densities in _LIVE
-        for density in densities
-    }
-    seconds = _fastest([*masked.values(), *live.values()])
-    of_masked = seconds[: len(masked)]
-    of_live = dict(zip(live, seconds[len(masked) :], strict=True))
+    masked = [masked_step((size, size), 0.5) for size in _MASKED]
+    thin = [masked_step(shape, 0.5, feature_major=True) for shape in _THIN]
+    live = [live_step((size, size), density) for size, *both in _LIVE for density in both]
+    seconds = iter(_fastest([*masked, *thin, *live]))
     return LayerCosts(
-        tuple((float(s * s), t) for (s, _), t in zip(masked, of_masked, strict=True)),
+        tuple((float(size * size), next(seconds)) for size in _MASKED),
+        tuple((float(sum(shape)), next(seconds)) for shape in _THIN),
         tuple(
-            _fitted(size, (low, of_live[size, low]), (high, of_live[size, high]))
-            for size, low, high in _LIVE
+            _fitted(size, (low, next(seconds)), (high, next(seconds))) for size, low, high in _LIVE
         ),
     )
 

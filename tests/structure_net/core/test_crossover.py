@@ -14,7 +14,9 @@ from structure_net.core.crossover import SMALL, get_crossover, set_crossover, st
 from structure_net.core.crossover_costs import LayerCosts, costs_here, watching_measurement
 
 # A step costs 1 ms with 10,000 places stored densely; .1 ms, and .2 us for each weight, live.
-COSTS = LayerCosts(((1e4, 1e-3), (1e6, 1e-1)), ((200.0, 1e-4, 2e-7), (2000.0, 1e-4, 2e-7)))
+SQUARES = ((1e4, 1e-3), (1e6, 1e-1))
+COSTS = LayerCosts(SQUARES, ((1.0, 1e-9),), ((200.0, 1e-4, 2e-7), (2000.0, 1e-4, 2e-7)))
+OTHERS = LayerCosts(((1.0, 1.0),), ((1.0, 1.0),), ((1.0, 1.0, 1.0),))
 
 
 @pytest.fixture(autouse=True)
@@ -124,7 +126,7 @@ def test_costs_are_measured_once_for_a_machine_and_a_number_of_threads(cache: Pa
     assert len(list(cache.iterdir())) == 2
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"costs": {"masked": [], "live": []}}'])
+@pytest.mark.parametrize("text", ["", "{}", '{"costs": {"masked": [], "thin": [], "live": []}}'])
 def test_a_damaged_cache_is_measured_again(cache: Path, text: str) -> None:
     told()
     next(cache.iterdir()).write_text(text)
@@ -145,7 +147,7 @@ def test_what_another_process_wrote_meanwhile_holds(
 
     def slowly() -> LayerCosts:
         crossover_costs._path().write_text(written)
-        return LayerCosts(((1.0, 1.0),), ((1.0, 1.0, 1.0),))
+        return OTHERS
 
     monkeypatch.setattr(crossover_measuring, "measured_costs", slowly)
     assert costs_here() == COSTS
@@ -155,11 +157,10 @@ def test_measuring_again_replaces_what_was_known(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told()
-    other = LayerCosts(((1.0, 1.0),), ((1.0, 1.0, 1.0),))
-    monkeypatch.setattr(crossover_measuring, "measured_costs", lambda: other)
-    assert crossover_costs.measure_again() == other
+    monkeypatch.setattr(crossover_measuring, "measured_costs", lambda: OTHERS)
+    assert crossover_costs.measure_again() == OTHERS
     crossover_costs._known.clear()
-    assert costs_here() == other
+    assert costs_here() == OTHERS
     assert len(list(cache.iterdir())) == 1
 
 
@@ -177,8 +178,15 @@ def test_both_storages_cost_the_same_at_the_crossover() -> None:
     density = COSTS.crossover((100, 100))
     count = round(density * 10_000)
     assert COSTS.live((100, 100), count) == pytest.approx(COSTS.masked((100, 100)), rel=1e-3)
-    assert LayerCosts(((100.0, 9.0),), ((20.0, 1.0, 1e-9),)).crossover((10, 10)) == 1
-    assert LayerCosts(((100.0, 1.0),), ((20.0, 2.0, 1e-9),)).crossover((10, 10)) == 0
+    live = ((20.0, 2.0, 1e-9),)
+    assert LayerCosts(((100.0, 9.0),), ((20.0, 1.0),), live).crossover((10, 10)) == 1
+    assert LayerCosts(((100.0, 1.0),), ((20.0, 1.0),), live).crossover((10, 10)) == 0
+
+
+def test_a_thin_layer_costs_what_its_units_do() -> None:
+    costs = LayerCosts(SQUARES, ((2000.0, 1e-2),), ((1.0, 1.0, 1.0),))
+    assert costs.masked((10, 1990)) == pytest.approx(1e-2)
+    assert costs.masked((1000, 1000)) == pytest.approx(1e-1)
 
 
 @pytest.mark.parametrize(
@@ -186,12 +194,13 @@ def test_both_storages_cost_the_same_at_the_crossover() -> None:
 )
 def test_costs_without_sense_are_refused(points: tuple[tuple[float, ...], ...]) -> None:
     with pytest.raises(ValueError, match="Points must ascend"):
-        LayerCosts(points, ((1.0, 1.0, 1.0),))
+        LayerCosts(points, ((1.0, 1.0),), ((1.0, 1.0, 1.0),))
 
 
 def test_the_steps_that_are_timed_train_a_layer() -> None:
     for step in (
         crossover_measuring.masked_step((20, 30), 0.5),
+        crossover_measuring.masked_step((20, 30), 0.5, feature_major=True),
         crossover_measuring.live_step((20, 30), 0.5),
     ):
         step()
