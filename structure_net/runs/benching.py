@@ -1,0 +1,232 @@
+"""What training a sparse network costs on this machine: in the usual ways, and in ours.
+
+The usual way in this field multiplies a dense matrix with a mask in every forward pass and trains
+with PyTorch's default Adam. Better is a matrix that is masked before, with a masked gradient and
+the fused Adam. SparseProp, where it is installed, is the fastest published code for the processor.
+All ways start with the same weights.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from structure_net.core import create_standard_network
+from structure_net.core.optimizers import adam_for
+from structure_net.core.storage import StoredLayer
+
+MASKED: Final = "masked, default Adam"
+FUSED: Final = "pre-masked, fused Adam"
+SPARSEPROP: Final = "SparseProp, fused Adam"
+OURS: Final = "structure-net"
+
+BATCH: Final = 128
+NETWORKS: Final[tuple[tuple[int, ...], ...]] = (
+    (784, 256, 128, 10),
+    (1024, 1024, 1024, 10),
+    (3072, 1024, 1024, 1024, 10),
+)
+_RATE: Final = 1e-3
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkCost:
+    """What a training step of one network costs: forward, loss, backward and Adam.
+
+    Args:
+        widths: Of the network, from input to output.
+        density: The fraction of connections that exist.
+        connections: How many that are.
+        storages: What stores each layer in our way.
+        seconds: The median of a step, by way.
+        memory: Bytes of weights, gradients, masks and indices, and the optimizer's state, by way.
+    """
+
+    widths: tuple[int, ...]
+    density: float
+    connections: int
+    storages: tuple[str, ...]
+    seconds: Mapping[str, float]
+    memory: Mapping[str, int]
+
+    def speed(self, over: str) -> float:
+        """How many times as fast as another way ours is.
+
+        Args:
+            over: The way's name.
+        """
+        return self.seconds[over] / self.seconds[OURS]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Way:
+    """A network in training.
+
+    Args:
+        network: Takes a batch of vectors.
+        optimizer: Of its parameters.
+    """
+
+    network: nn.Module
+    optimizer: Optimizer
+
+    def step(self, inputs: Tensor, targets: Tensor) -> None:
+        """One training step.
+
+        Args:
+            inputs: Shape ``(batch, features)``.
+            targets: Classes. Shape ``(batch,)``, int64.
+        """
+        self.optimizer.zero_grad()
+        F.cross_entropy(self.network(inputs), targets).backward()
+        self.optimizer.step()
+
+    def memory(self) -> int:
+        """The bytes that the network and its training keep between steps."""
+        held: list[Tensor] = [*self.network.parameters(), *self.network.buffers()]
+        held += [p.grad for p in self.network.parameters() if p.grad is not None]
+        held += [
+            value
+            for state in self.optimizer.state.values()
+            for value in state.values()
+            if isinstance(value, Tensor)
+        ]
+        return sum(tensor.numel() * tensor.element_size() for tensor in held)
+
+
+class _MaskTimes(nn.Module):
+    """A linear layer as papers on sparse training have it."""
+
+    mask: Tensor
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(weight.clone()), nn.Parameter(bias.clone())
+        self.register_buffer("mask", (weight != 0).to(weight))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return F.linear(inputs, self.weight * self.mask, self.bias)
+
+
+def ways(widths: Sequence[int], density: float, *, seed: int = 0) -> dict[str, Way]:
+    """The same network in training, by the name of the way.
+
+    Args:
+        widths: From input to output.
+        density: The fraction of connections that exist, in (0, 1].
+        seed: Decides connections and weights.
+    """
+    network = create_standard_network(list(widths), density=density, seed=seed)
+    layers = [layer for layer in network.modules() if isinstance(layer, StoredLayer)]
+    pairs = [(layer.dense_weight().detach(), _bias(layer)) for layer in layers]
+    masked = _stack(_MaskTimes(*pair) for pair in pairs)
+    fused = _stack(_pre_masked(*pair) for pair in pairs)
+    made = {
+        MASKED: Way(masked, torch.optim.Adam(masked.parameters(), lr=_RATE)),
+        FUSED: Way(fused, torch.optim.Adam(fused.parameters(), lr=_RATE, fused=True)),
+    }
+    if (swap := _sparseprop()) is not None:
+        theirs = _stack(swap(_linear(*pair)) for pair in pairs)
+        made[SPARSEPROP] = Way(theirs, torch.optim.Adam(theirs.parameters(), lr=_RATE, fused=True))
+    made[OURS] = Way(network, adam_for(network.parameters(), _RATE))
+    return made
+
+
+def network_cost(
+    widths: Sequence[int],
+    density: float,
+    *,
+    seconds: float = 1.0,
+    clock: Clock = time.perf_counter,
+    batch: int = BATCH,
+) -> NetworkCost:
+    """Times a network's training step in every way; the ways take turns.
+
+    Args:
+        widths: From input to output.
+        density: The fraction of connections that exist, in (0, 1].
+        seconds: About how long the measurement lasts, beside two rounds that do not count; at
+            least five rounds are run.
+        clock: What tells the time.
+        batch: Samples in a step.
+    """
+    made = ways(widths, density)
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(batch, widths[0], generator=generator)
+    targets = torch.randint(widths[-1], (batch,), generator=generator)
+
+    def turn() -> dict[str, float]:
+        times = {}
+        for name, way in made.items():
+            start = clock()
+            way.step(inputs, targets)
+            times[name] = clock() - start
+        return times
+
+    turn()
+    lasted = sum(turn().values())
+    rounds = [turn() for _ in range(max(5, min(200, round(seconds / max(lasted, 1e-6)))))]
+    layers = [layer for layer in made[OURS].network.modules() if isinstance(layer, StoredLayer)]
+    return NetworkCost(
+        tuple(widths),
+        density,
+        sum(layer.connections for layer in layers),
+        tuple(layer.storage for layer in layers),
+        {name: statistics.median(one[name] for one in rounds) for name in made},
+        {name: way.memory() for name, way in made.items()},
+    )
+
+
+def _bias(layer: StoredLayer) -> Tensor:
+    assert layer.bias is not None
+    return layer.bias.detach()
+
+
+def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+    made = nn.Linear(weight.shape[1], weight.shape[0])
+    with torch.no_grad():
+        made.weight.copy_(weight)
+        made.bias.copy_(bias)
+    return made
+
+
+def _pre_masked(weight: Tensor, bias: Tensor) -> nn.Linear:
+    """A linear layer whose gradient is masked, unless it is full."""
+    made = _linear(weight, bias)
+    mask = (weight != 0).to(weight)
+
+    def masked(parameter: Tensor) -> None:
+        if parameter.grad is not None:
+            parameter.grad.mul_(mask)
+
+    if not bool(mask.all()):
+        made.register_buffer("mask", mask)
+        made.weight.register_post_accumulate_grad_hook(masked)
+    return made
+
+
+def _stack(layers: Iterable[nn.Module]) -> nn.Sequential:
+    made: list[nn.Module] = []
+    for layer in layers:
+        made += [layer, nn.ReLU()]
+    return nn.Sequential(*made[:-1])
+
+
+def _sparseprop() -> Callable[[nn.Linear], nn.Module] | None:
+    """What makes a layer of SparseProp; None where it is not installed."""
+    try:
+        from sparseprop.modules import SparseLinear
+    except ImportError:
+        return None
+    made: Any = SparseLinear.from_dense
+    return made  # type: ignore[no-any-return]  # the package has no types
