@@ -1,0 +1,263 @@
+"""What a lab keeps: hypotheses as they were frozen, every trial as it ended, the evidence.
+
+All of it is one spool of `structure_net.logging` in the folder ``records``: appended, checked by
+CRC, on the disk before the lab goes on. Nothing is held in memory but the names of trials, so that
+a lab may run ten thousand of them; whatever is asked for is read from the disk.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from neural_architecture_lab.errors import StoreError
+from neural_architecture_lab.hypothesis import Hypothesis
+from neural_architecture_lab.judgement import Evidence, Verdict
+from neural_architecture_lab.recording import (
+    evidence_record,
+    hypothesis_record,
+    trial_record,
+    verdict_record,
+)
+from neural_architecture_lab.runners.protocol import Result
+from neural_architecture_lab.trials import Design
+from structure_net.errors import StructureNetError
+from structure_net.logging import RecordStream, Sink, Spool, current
+
+if TYPE_CHECKING:
+    from structure_net.logging.records import Evidence as EvidenceRecord
+    from structure_net.logging.records import Trial as TrialRecord
+
+RECORDS = "records"
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """A hypothesis as it was before its first trial.
+
+    Args:
+        id: The hypothesis's id.
+        name: Its name.
+        category: Its category.
+        question: Its question.
+        prediction: Its prediction in words.
+        digest: The hash of all that was fixed.
+        statement: What was hashed, as plain data.
+        seq: The number of the record; its trials come later.
+        time: When it was frozen: ISO 8601, UTC.
+    """
+
+    id: str
+    name: str
+    category: str
+    question: str
+    prediction: str
+    digest: str
+    statement: Mapping[str, Any]
+    seq: int
+    time: str
+
+
+class Archive:
+    """Reads what a lab keeps, while the lab may be writing.
+
+    Args:
+        folder: The lab's folder of results.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    @property
+    def spool_folder(self) -> Path:
+        """The folder of the spool."""
+        return self.folder / RECORDS
+
+    def hypotheses(self) -> dict[str, Frozen]:
+        """All hypotheses that were frozen, by id, the newest form of each."""
+        found = {}
+        for stored, record in self._of_kind("hypothesis"):
+            found[record.hypothesis] = Frozen(
+                record.hypothesis,
+                record.name,
+                record.category,
+                record.question,
+                record.prediction,
+                record.digest or "",
+                record.statement,
+                stored.seq,
+                stored.time,
+            )
+        return found
+
+    def trials(self, hypothesis: str) -> Iterator[TrialRecord]:
+        """The trials of a hypothesis, in the order in which they ended, one at a time.
+
+        A trial that was tried several times comes once for each attempt that was recorded.
+        """
+        for _, record in self._of_kind("trial"):
+            if record.hypothesis == hypothesis:
+                yield record
+
+    def latest(self, hypothesis: str) -> dict[str, TrialRecord]:
+        """The last record of each trial of a hypothesis, by the trial's id."""
+        return {trial.trial: trial for trial in self.trials(hypothesis)}
+
+    def done(self) -> dict[str, set[str]]:
+        """The ids of the trials that ended, by hypothesis, well or not."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for _, record in self._of_kind("trial"):
+            if record.status != "cancelled":
+                found[record.hypothesis].add(record.trial)
+        return found
+
+    def values(
+        self, hypothesis: str, metrics: Sequence[str], points: int
+    ) -> dict[str, dict[str, dict[int, float]]]:
+        """Metrics by arm and seed, averaged over the points of the factors.
+
+        A seed of which an arm lacks a point, or at which a metric is missing or not a number, has
+        no value there: means over other points would compare other things.
+
+        Args:
+            hypothesis: The hypothesis's id.
+            metrics: Which metrics.
+            points: How many points of the factors each seed has.
+
+        Returns:
+            ``{metric: {arm: {seed: mean}}}``.
+        """
+        sums: dict[tuple[str, str, int], list[float]] = defaultdict(list)
+        for trial in self.latest(hypothesis).values():
+            for metric in metrics:
+                if trial.status == "finished" and metric in trial.metrics:
+                    sums[metric, trial.arm, trial.seed].append(trial.metrics[metric])
+        table: dict[str, dict[str, dict[int, float]]] = {metric: {} for metric in metrics}
+        for (metric, arm, seed), values in sorted(sums.items()):
+            mean = math.fsum(values) / len(values)
+            if len(values) == points and math.isfinite(mean):
+                table[metric].setdefault(arm, {})[seed] = mean
+        return table
+
+    def evidence(self, hypothesis: str) -> tuple[EvidenceRecord, ...]:
+        """The last judgement of a hypothesis: one for each prediction, and one for the whole."""
+        found: dict[int | None, EvidenceRecord] = {}
+        for _, record in self._of_kind("evidence"):
+            if record.hypothesis == hypothesis:
+                found[record.prediction] = record
+        return tuple(found.values())
+
+    def _of_kind(self, kind: str) -> Iterator[tuple[Any, Any]]:
+        if not (self.spool_folder / "records.jsonl").exists():
+            return
+        try:
+            for stored in current(self.spool_folder):
+                if stored.kind == kind:
+                    yield stored, stored.record
+        except StructureNetError as error:
+            raise StoreError(str(error)) from error
+
+
+class Store(Archive):
+    """An archive that is written to; a folder has one at a time.
+
+    Args:
+        folder: Is made if it does not exist.
+        sinks: Who else is told of every record, without ever holding up the lab.
+
+    Raises:
+        StoreError: The folder cannot be written, or another lab writes to it.
+    """
+
+    def __init__(self, folder: str | Path, sinks: Sequence[Sink] = ()) -> None:
+        super().__init__(folder)
+        try:
+            self._stream = RecordStream(Spool(self.spool_folder), sinks)
+        except StructureNetError as error:
+            raise StoreError(str(error)) from error
+
+    def freeze(self, hypothesis: Hypothesis, design: Design) -> tuple[str, ...]:
+        """Records a hypothesis before its first trial.
+
+        Returns:
+            What differs from how it was frozen before, in words; nothing the first time.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+        before = self.hypotheses().get(hypothesis.id)
+        if before is not None and before.digest == design.hash:
+            return ()
+        self._emit(hypothesis_record(hypothesis, design))
+        return () if before is None else deviations(before.statement, design.statement)
+
+    def append(self, result: Result, runner: str) -> None:
+        """Records a trial that ended; it is on the disk when `flush` returns.
+
+        Raises:
+            StoreError: It cannot be written: the disk is full, say. What was written is kept.
+        """
+        self._emit(trial_record(result, runner))
+
+    def judge(
+        self,
+        hypothesis: str,
+        evidence: Sequence[Evidence],
+        verdict: tuple[Verdict, str],
+        changed: Sequence[str] = (),
+    ) -> None:
+        """Records a judgement: of each prediction, and of the whole.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+        for place, one in enumerate(evidence):
+            self._emit(evidence_record(hypothesis, place, one))
+        self._emit(verdict_record(hypothesis, *verdict, changed))
+        self.flush()
+
+    def flush(self) -> None:
+        """Waits until everything is on the disk.
+
+        Raises:
+            StoreError: The disk refuses it.
+        """
+        try:
+            self._stream.spool.flush()
+        except StructureNetError as error:
+            raise StoreError(str(error)) from error
+
+    def close(self) -> None:
+        """Brings everything to the disk, and lets others write."""
+        self._stream.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self.close()
+
+    def _emit(self, record: Any) -> None:
+        try:
+            self._stream.emit(record)
+        except StructureNetError as error:
+            raise StoreError(str(error)) from error
+
+
+def deviations(
+    before: Mapping[str, Any], now: Mapping[str, Any], within: str = ""
+) -> tuple[str, ...]:
+    """What differs between two statements, in words, one line each."""
+    found: list[str] = []
+    for key in sorted({*before, *now}):
+        name = f"{within}{key}"
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += deviations(old, new, f"{name}.")
+        elif old != new:
+            found.append(f"{name} was {old!r} and is {new!r}")
+    return tuple(found)
