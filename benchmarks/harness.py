@@ -15,7 +15,8 @@ from dataclasses import dataclass
 Timed = Callable[[], float]
 
 _CPU = os.environ.get("BENCHMARK_CLOCK") == "cpu"
-_now = time.process_time if _CPU else time.perf_counter
+now = time.process_time if _CPU else time.perf_counter
+"""The clock: seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +40,9 @@ class Figure:
 
 def seconds(action: Callable[[], object]) -> float:
     """How long ``action`` takes, once."""
-    start = _now()
+    start = now()
     action()
-    return _now() - start
+    return now() - start
 
 
 def interleaved(
