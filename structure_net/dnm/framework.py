@@ -9,6 +9,7 @@ from typing import Any, Final
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from structure_net.core.arguments import check_module, check_optimizer
 from structure_net.core.statistics import network_stats
 from structure_net.core.wrapping import wrapped
 from structure_net.dnm.caches import layer_caches
@@ -73,8 +74,9 @@ class DNMFramework:
             with is caught.
 
     Raises:
-        ValueError: A key of the configuration is unknown, or a value out of range.
-        TypeError: A value is of the wrong kind, or ``model`` no module.
+        ValueError: A key of the configuration is unknown, a value out of range, or ``optimizer``
+            that of another model.
+        TypeError: A value is of the wrong kind, ``model`` no module or ``optimizer`` no optimizer.
         SurgeryError: The model is compiled or wrapped, so that it cannot be edited.
     """
 
@@ -86,13 +88,15 @@ class DNMFramework:
         *,
         example: Any = None,
     ) -> None:
+        check_module(model)
+        if reason := wrapped(model):
+            raise SurgeryError(reason)
+        check_optimizer(optimizer, model)
         self.config = DNMConfiguration.of(config)
         device = next((p.device for p in model.parameters()), "cpu")
         self._context = NetworkContext(
             model, (), device, optimizer=optimizer, seed=self.config.seed
         )
-        if reason := wrapped(model):
-            raise SurgeryError(reason)
         self._context.journal.append(EventEntry(START, detail=architecture(model)))
         self._example = CaughtExample(model, example)
         interval = self.config.morphogenesis_interval

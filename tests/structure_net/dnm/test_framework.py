@@ -7,7 +7,9 @@ from torch.nn import functional as F
 
 from structure_net.core import create_standard_network
 from structure_net.dnm import DNMFramework, MorphogenesisEvent, collect_caches
+from structure_net.dnm.looking import CachedLook
 from structure_net.errors import MissingAnalysisError, StructureNetError, SurgeryError
+from structure_net.evolution import NetworkContext
 from structure_net.surgery import (
     SplitNeurons,
     architecture,
@@ -263,3 +265,23 @@ def test_the_attempt_that_was_taken_back_stands_in_the_journal() -> None:
     assert entry.detail["accuracy"] == 0.1
     assert entry.detail["accuracy_before"] == 0.5
     assert not dnm.journal.edits
+
+
+def test_what_is_no_model_and_no_optimizer_of_it_is_refused_at_once() -> None:
+    with pytest.raises(TypeError, match=r"must be a torch.nn.Module; got the class SmallCNN"):
+        DNMFramework(SmallCNN)  # type: ignore[arg-type] # the mistake
+    stranger = torch.optim.SGD(SmallCNN().parameters(), lr=0.1)
+    with pytest.raises(ValueError, match="optimizer"):
+        DNMFramework(SmallCNN(), {}, stranger)
+    with pytest.raises(TypeError, match=r"must be a torch.optim.Optimizer; got|optimizer must be"):
+        DNMFramework(SmallCNN(), {}, "adam")  # type: ignore[arg-type] # the mistake
+
+
+def test_without_caches_the_narrowest_layer_is_not_named_and_not_guessed() -> None:
+    look = CachedLook(["gradient_variance"])
+    context = NetworkContext(SmallCNN(), ())
+    assert look.narrowest(lambda: context) == []
+    with pytest.raises(MissingAnalysisError, match="Call update_caches"):
+        look.analysis(lambda: context)
+    look.forget()
+    assert look.narrowest(lambda: context) == []
