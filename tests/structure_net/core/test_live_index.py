@@ -1,0 +1,91 @@
+"""An index says the same by rows as by columns, and nothing wrong."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from structure_net.core.live_index import LiveIndex
+from structure_net.core.products import sparse_linear
+from structure_net.core.sparsity import SparsePattern
+
+MASK = torch.rand(6, 9, generator=torch.Generator().manual_seed(0)) < 0.3
+NAMES = ("offsets", "columns", "column_offsets", "rows", "order")
+
+
+def parts(index: LiveIndex) -> dict[str, Tensor]:
+    return {name: getattr(index, name) for name in NAMES}
+
+
+@given(
+    shape=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    density=st.floats(0, 1),
+    seed=st.integers(0, 99),
+)
+def test_rows_and_columns_say_the_same(shape: tuple[int, int], density: float, seed: int) -> None:
+    mask = torch.rand(shape, generator=torch.Generator().manual_seed(seed)) <= density
+    pattern = SparsePattern.from_mask(mask)
+    index = LiveIndex.from_pattern(pattern)
+    assert len(index) == index.count == len(pattern)
+    assert index.pattern == pattern
+    assert torch.equal(index.row_order, pattern.rows)
+    turned = SparsePattern.from_mask(mask.T)
+    assert torch.equal(index.rows.long(), turned.columns)
+    assert torch.equal(index.columns[index.order.long()].long(), turned.rows)
+    assert torch.equal(index.column_offsets, LiveIndex.from_pattern(turned).offsets)
+
+
+def test_an_index_is_made_of_what_a_layer_stores() -> None:
+    index = LiveIndex.from_pattern(SparsePattern.from_mask(MASK))
+    again = LiveIndex.from_rows(index.offsets, index.columns, index.shape)
+    for one, other in zip(parts(index).values(), parts(again).values(), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tensors_that_point_outside_are_refused(name: str) -> None:
+    index = LiveIndex.from_pattern(SparsePattern.from_mask(MASK))
+    wrong = parts(index)
+    for place in (-1, 1000):
+        wrong[name] = getattr(index, name).clone()
+        wrong[name][-1] = place
+        with pytest.raises(ValueError, match=f"^{name} must"):
+            LiveIndex(**wrong, shape=index.shape)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tensors_of_another_form_are_refused(name: str) -> None:
+    index = LiveIndex.from_pattern(SparsePattern.from_mask(MASK))
+    for change in (Tensor.long, lambda one: one[1:], lambda one: one.repeat(2)[::2]):
+        with pytest.raises(ValueError, match="must be"):
+            LiveIndex(**{**parts(index), name: change(getattr(index, name))}, shape=index.shape)
+
+
+def test_an_index_is_copied_and_pickled() -> None:
+    index = LiveIndex.from_pattern(SparsePattern.from_mask(MASK))
+    inputs, values = torch.ones(2, 9), torch.ones(len(index))
+    wanted = sparse_linear(inputs, values, None, index)
+    for other in (copy.deepcopy(index), pickle.loads(pickle.dumps(index))):
+        assert torch.equal(sparse_linear(inputs, values, None, other), wanted)
+        assert other.by_row[0] != index.by_row[0]
+
+
+def test_an_index_keeps_its_memory_when_a_buffer_gets_other_data() -> None:
+    index = LiveIndex.from_pattern(SparsePattern.from_mask(MASK))
+    inputs, values = torch.ones(2, 9), torch.ones(len(index))
+    wanted = sparse_linear(inputs, values, None, index)
+    index.columns.data = torch.zeros(3, dtype=torch.int32)
+    assert torch.equal(sparse_linear(inputs, values, None, index), wanted)
+
+
+def test_a_trusted_index_is_the_same() -> None:
+    index = LiveIndex.from_pattern(SparsePattern.from_mask(MASK))
+    trusted = LiveIndex.unchecked(list(parts(index).values()), index.shape)
+    assert trusted.plain
+    assert (trusted.by_row, trusted.by_column) == (index.by_row, index.by_column)

@@ -1,0 +1,62 @@
+"""Blocks run side by side, once each, and tell of failures."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from structure_net.core.threads import even_bounds, run_blocks
+
+
+def test_every_block_runs_once() -> None:
+    seen: list[tuple[int, int]] = []
+    run_blocks(lambda first, last: seen.append((first, last)), [0, 3, 3, 5, 9])
+    assert sorted(seen) == [(0, 3), (3, 5), (5, 9)]
+
+
+def test_blocks_run_side_by_side() -> None:
+    # Nobody passes the barrier unless three blocks run at once.
+    barrier = threading.Barrier(3, timeout=30)
+    run_blocks(lambda first, last: barrier.wait(), [0, 1, 2, 3])
+
+
+def test_one_block_runs_in_the_calling_thread() -> None:
+    seen: list[threading.Thread] = []
+    run_blocks(lambda first, last: seen.append(threading.current_thread()), [0, 4])
+    assert seen == [threading.current_thread()]
+
+
+def test_a_failure_arrives_once_all_blocks_have_ended() -> None:
+    ended: list[int] = []
+
+    def block(first: int, last: int) -> None:
+        if first == 1:
+            raise ValueError("one failed")
+        ended.append(first)
+
+    with pytest.raises(ValueError, match="one failed"):
+        run_blocks(block, [0, 1, 2, 3])
+    assert sorted(ended) == [0, 2]
+    run_blocks(block, [2, 3, 4])
+
+
+def test_nothing_to_do_is_nothing() -> None:
+    run_blocks(lambda first, last: pytest.fail("no rows"), [0, 0])
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 7])
+def test_bounds_cover_all_rows_with_even_work(parts: int) -> None:
+    work = np.random.default_rng(0).integers(0, 9, 100)
+    sums = np.concatenate([[0], np.cumsum(work)])
+    bounds = even_bounds(sums, parts)
+    assert bounds[0] == 0
+    assert bounds[-1] == 100
+    assert bounds == sorted(bounds)
+    shares = np.diff(sums[bounds])
+    assert shares.max() - shares.min() <= 2 * work.max()
+
+
+def test_rows_without_work_are_covered() -> None:
+    assert even_bounds(np.zeros(5, np.int32), 3) == [0, 0, 0, 4]
