@@ -88,14 +88,14 @@ class Masked:
         weight, mask = self.weight.clone(), self.mask.clone()
         weight[rows, columns] = values
         mask[rows, columns] = True
-        return _changed(weight, mask)
+        return _changed(weight, mask, self.mask)
 
     def disconnected(self, rows: Tensor, columns: Tensor) -> tuple[Masked, Carry]:
         """Without the weights at these places."""
         weight, mask = self.weight.clone(), self.mask.clone()
         weight[rows, columns] = 0
         mask[rows, columns] = False
-        return _changed(weight, mask)
+        return _changed(weight, mask, mask)
 
     def merged(self, kept: Tensor, dropped: Tensor, part: float) -> tuple[Masked, Carry]:
         """With ``part`` of the weights from ``dropped`` inputs handed over to ``kept`` ones."""
@@ -105,7 +105,7 @@ class Masked:
         weight[:, dropped] *= 1 - part
         if part == 1:
             mask[:, dropped] = False
-        return _changed(weight, mask)
+        return _changed(weight, mask, mask & self.mask)
 
     def off_pattern(self) -> int:
         """How many weights off the pattern are not zero."""
@@ -117,8 +117,9 @@ def spread(mask: Tensor, weight: Tensor) -> Tensor:
     return mask[(...,) + (None,) * (weight.dim() - mask.dim())]
 
 
-def _changed(weight: Tensor, mask: Tensor) -> tuple[Masked, Carry]:
-    alive = spread(mask, weight)
+def _changed(weight: Tensor, mask: Tensor, kept: Tensor) -> tuple[Masked, Carry]:
+    """New weights; state stays where ``kept`` has a connection."""
+    alive = spread(kept, weight)
     return Masked(weight, mask), lambda state: state * alive.to(state)
 
 

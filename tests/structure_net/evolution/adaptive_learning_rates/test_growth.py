@@ -51,8 +51,9 @@ def optimizer_of(kind: str, model: nn.Module) -> Optimizer:
 
 def step(model: nn.Module, optimizer: Optimizer, seed: int = 0) -> None:
     generator = torch.Generator().manual_seed(seed)
-    width = next(iter(model.parameters())).size(1)
-    dtype = next(iter(model.parameters())).dtype
+    first = next(iter(model.parameters()))
+    width = model.architecture[0] if isinstance(model, StandardNetwork) else first.size(1)
+    dtype = first.dtype
     inputs = torch.randn(16, width, generator=generator, dtype=dtype)
     optimizer.zero_grad()
     (model(inputs) - 1).square().mean().backward()
