@@ -11,7 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from structure_net.core.compiling import Compilation, Kernel, compiled, watching_compilation
+from structure_net.core.compiling import (
+    Compilation,
+    Instruction,
+    Kernel,
+    Template,
+    TypedKernel,
+    compiled,
+    compiled_by_type,
+    watching_compilation,
+    wide_registers,
+)
 from structure_net.errors import StructureNetError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -29,6 +39,29 @@ def total(values):  # type: ignore[no-untyped-def]
 @compiled("float64(float64[::1])")
 def mean(values):  # type: ignore[no-untyped-def]
     return total(values) / len(values)
+
+
+@Template
+def halved(value):  # type: ignore[no-untyped-def]
+    return value / 2
+
+
+@compiled("float64(float64)", "float32(float32)")
+def quartered(value):  # type: ignore[no-untyped-def]
+    return halved(halved(value))
+
+
+@compiled_by_type("float64(float64, int64)", "float32(float32, int64)")
+def repeated(value, times):  # type: ignore[no-untyped-def]
+    return value * times
+
+
+@compiled("float64(float64[::1])", fastmath=True)
+def quick_total(values):  # type: ignore[no-untyped-def]
+    result = 0.0
+    for value in values:
+        result += value
+    return result
 
 
 @compiled("int64(int64)")
@@ -55,6 +88,86 @@ def test_a_kernel_computes_what_the_function_does(cache: Path) -> None:
 
 def test_a_kernel_may_call_another(cache: Path) -> None:
     assert mean(np.arange(5.0)) == 2.0
+
+
+def test_a_template_is_compiled_for_the_types_of_its_callers(cache: Path) -> None:
+    assert quartered(8.0) == 2.0
+    assert quartered(np.float32(8)) == 2.0
+    assert halved(8.0) == 4.0
+
+
+def test_a_kernel_by_type_is_compiled_for_the_types_that_it_meets_only(cache: Path) -> None:
+    made = TypedKernel(repeated.__wrapped__, ("float64(float64, int64)", "float32(float32, int64)"))
+    told: list[Compilation] = []
+    with watching_compilation(told.append):
+        assert made(np.float32(1.5), 2) == 3.0
+        assert len(told) == 2
+        assert made(np.float64(0.1), 3) == 0.1 * 3
+        assert len(told) == 4
+        made(np.float32(2.5), 2)
+    assert len(told) == 4
+
+
+def test_a_kernel_by_type_refuses_other_types(cache: Path) -> None:
+    with pytest.raises(TypeError, match="repeated takes float64, float32 first; got int"):
+        repeated(1, 2)
+    with pytest.raises(TypeError):
+        repeated(np.float32(1), np.ones(2))
+
+
+def test_sums_may_be_reordered_where_a_kernel_asks_for_it(cache: Path) -> None:
+    assert quick_total(np.arange(100.0)) == 4950.0
+
+
+def test_an_instruction_exists_in_kernels_only() -> None:
+    def twice():  # type: ignore[no-untyped-def]
+        """Twice."""
+
+    with pytest.raises(TypeError, match="twice is an instruction of kernels"):
+        Instruction(twice)(1)
+
+
+def test_the_cache_of_a_kernel_follows_the_files_of_its_parts(tmp_path: Path) -> None:
+    part = (
+        "from structure_net.core.compiling import Template\n@Template\ndef part(x):\n    return x"
+    )
+    whole = (
+        "from parts import part\nfrom structure_net.core.compiling import compiled\n"
+        "@compiled('int64(int64)')\ndef whole(x):\n    return part(x)\nprint(whole(5))\n"
+    )
+    (tmp_path / "whole.py").write_text(whole)
+    environment = os.environ | {
+        "STRUCTURE_NET_CACHE": str(tmp_path / "cache"),
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    printed = []
+    for change in ("", " + 1"):
+        (tmp_path / "parts.py").write_text(part + change)
+        done = subprocess.run(
+            [sys.executable, str(tmp_path / "whole.py")],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=environment,
+        )
+        printed.append(done.stdout.strip())
+    assert printed == ["5", "6"]
+
+
+def test_the_width_of_registers_is_that_of_the_target() -> None:
+    program = "from structure_net.core.compiling import wide_registers; print(wide_registers())"
+    environment = os.environ | {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env=environment,
+    )
+    assert done.stdout.strip() == "False"
+    assert wide_registers() in (True, False)
 
 
 def test_types_that_were_not_declared_are_an_error(cache: Path) -> None:
