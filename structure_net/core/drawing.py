@@ -63,6 +63,24 @@ def random_pattern(
     return SparsePattern(keys // shape[1], keys % shape[1], shape)
 
 
+def free_places(taken: Tensor, size: int, count: int, generator: torch.Generator | None) -> Tensor:
+    """Places below ``size`` that are not taken, uniform over them.
+
+    Args:
+        taken: Ascending. Shape ``(k,)``, int64, on the CPU.
+        size: The number of places.
+        count: How many; fewer where fewer are free.
+        generator: The source of randomness; torch's default generator if None.
+
+    Returns:
+        Ascending. Shape ``(min(count, size - k),)``.
+    """
+    together = _filled(taken, size, min(len(taken) + count, size), generator)
+    new = torch.ones(len(together), dtype=torch.bool)
+    new[torch.searchsorted(together, taken)] = False
+    return together[new]
+
+
 def random_lines(
     lines: int, width: int, count: int, generator: torch.Generator | None = None
 ) -> Tensor:

@@ -25,12 +25,14 @@ class Analyzer(Component):
     ``context.observation`` when `analyze` is called. ``max_batches`` is how many batches are
     enough; the pass sees as many as the most demanding analyzer asks for. ``probe_size`` is how
     many samples of `Need.PROBE` it wants; the probe has as many as the most demanding one asks for,
-    and ``probe.first(n)`` is a smaller one.
+    and ``probe.first(n)`` is a smaller one. ``candidates`` is the same for
+    `Need.CONNECTION_SAMPLES`, whose first ones are always the same.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset()
     max_batches: int = 10
     probe_size: int = 0
+    candidates: int = 0
 
     @abstractmethod
     def analyze(self, context: NetworkContext) -> Mapping[str, Any]:

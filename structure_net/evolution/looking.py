@@ -49,6 +49,7 @@ def observed(context: NetworkContext, analyzers: Sequence[Analyzer]) -> NetworkC
             needs=needs,
             loss=context.loss,
             probe_size=max(analyzer.probe_size for analyzer in analyzers),
+            candidates=max(analyzer.candidates for analyzer in analyzers),
             seed=context.seed,
         )
     return replace(context, observation=seen)

@@ -24,6 +24,10 @@ from structure_net.evolution.reductions.connection_gradients import (
     ConnectionGradient,
     ConnectionGradients,
 )
+from structure_net.evolution.reductions.connection_samples import (
+    ConnectionSample,
+    ConnectionSamples,
+)
 from structure_net.evolution.reductions.effects import UnitGradients
 from structure_net.evolution.reductions.expansion import PlaceSums
 from structure_net.evolution.reductions.parameter_gradients import (
@@ -69,6 +73,10 @@ class Need(Enum):
     CONNECTION_GRADIENTS = "connection_gradients"
     """The gradient of each sparse layer's weight, absent connections included; costs a backward
     pass a batch."""
+
+    CONNECTION_SAMPLES = "connection_samples"
+    """The gradient at some absent connections of each sparse layer; an analyzer says how many in
+    ``candidates``. Costs a backward pass a batch."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,6 +161,7 @@ class Observation:
         sample_gradients: By layer: see `Need.SAMPLE_GRADIENTS`.
         places: By layer, one for each of its readers: see `Need.EXPANSION`.
         connections: By sparse layer: see `Need.CONNECTION_GRADIENTS`.
+        connection_samples: By sparse layer: see `Need.CONNECTION_SAMPLES`.
     """
 
     layers: Mapping[str, LayerObservation] = field(default_factory=dict)
@@ -163,15 +172,17 @@ class Observation:
     sample_gradients: Mapping[str, SampleGradients] = field(default_factory=dict)
     places: Mapping[str, tuple[PlaceMoments, ...]] = field(default_factory=dict)
     connections: Mapping[str, ConnectionGradient] = field(default_factory=dict)
+    connection_samples: Mapping[str, ConnectionSample] = field(default_factory=dict)
 
 
-def observe(
+def observe(  # noqa: PLR0913 - each names what one need asks for
     network: nn.Module,
     data: Iterable[Batch],
     *,
     needs: Set[Need] = frozenset({Need.ACTIVATIONS}),
     loss: Loss | None = None,
     probe_size: int = 0,
+    candidates: int = 0,
     seed: int = 0,
 ) -> Observation:
     """Runs ``network`` over ``data`` and reduces what its units do.
@@ -182,7 +193,8 @@ def observe(
         needs: What to measure; nothing is run when empty.
         loss: Takes output and targets to a scalar; needed for gradients.
         probe_size: The samples of `Need.PROBE`.
-        seed: What they are drawn with.
+        candidates: The connections of each layer for `Need.CONNECTION_SAMPLES`.
+        seed: What both are drawn with.
 
     Raises:
         ValueError: Gradients are asked for without a loss, a probe without a size, or there is no
@@ -191,7 +203,7 @@ def observe(
     """
     if not needs:
         return Observation()
-    sums, shares = UnitSums(), _shares(needs, probe_size, seed)
+    sums, shares = UnitSums(), _shares(needs, probe_size, candidates, seed)
     passing = Pass(network, (sums, *shares.values()))
     if passing.differentiates and loss is None:
         names = ", ".join(sorted(f"Need.{need.name}" for need in needs))
@@ -212,10 +224,11 @@ def observe(
         sample_gradients=found.get(Need.SAMPLE_GRADIENTS, {}),
         places=found.get(Need.EXPANSION, {}),
         connections=found.get(Need.CONNECTION_GRADIENTS, {}),
+        connection_samples=found.get(Need.CONNECTION_SAMPLES, {}),
     )
 
 
-def _shares(needs: Set[Need], probe_size: int, seed: int) -> dict[Need, Reduction]:
+def _shares(needs: Set[Need], probe_size: int, candidates: int, seed: int) -> dict[Need, Reduction]:
     """What serves each need beyond the statistics of units, which are always there."""
     makers: dict[Need, Callable[[], Reduction]] = {
         Need.GRADIENTS: UnitGradients,
@@ -225,6 +238,7 @@ def _shares(needs: Set[Need], probe_size: int, seed: int) -> dict[Need, Reductio
         Need.SAMPLE_GRADIENTS: SampleGradientNorms,
         Need.EXPANSION: PlaceSums,
         Need.CONNECTION_GRADIENTS: ConnectionGradients,
+        Need.CONNECTION_SAMPLES: lambda: ConnectionSamples(candidates, seed),
     }
     return {need: make() for need, make in makers.items() if need in needs}
 

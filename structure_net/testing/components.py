@@ -106,6 +106,7 @@ class _Greedy(Analyzer):
     def __init__(self, other: Analyzer) -> None:
         self.max_batches = other.max_batches if other.needs else 1
         self.probe_size = other.probe_size + 7
+        self.candidates = other.candidates + 7
 
     def analyze(self, context: NetworkContext) -> Mapping[str, Any]:
         return {}

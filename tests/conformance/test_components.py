@@ -15,6 +15,7 @@ from structure_net.evolution import (
 )
 from structure_net.evolution.components import (
     ConnectionAnalyzer,
+    ConnectionCandidateAnalyzer,
     ContinualBackprop,
     DepthGrowthStrategy,
     ExtremaGrowthStrategy,
@@ -79,6 +80,7 @@ EXPORTED = {
         (SimpleInformationFlowAnalyzer(),),
     ),
     "ConnectionAnalyzer": (ConnectionAnalyzer(), ()),
+    "ConnectionCandidateAnalyzer": (ConnectionCandidateAnalyzer(30), ()),
     "SparseEvolutionaryTraining": (SparseEvolutionaryTraining(), ()),
     "RigL": (RigL(), (ConnectionAnalyzer(),)),
     "SparseMomentum": (SparseMomentum(), (ConnectionAnalyzer(),)),

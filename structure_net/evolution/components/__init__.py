@@ -2,6 +2,7 @@
 
 from structure_net.evolution.components.analyzers import (
     ConnectionAnalyzer,
+    ConnectionCandidateAnalyzer,
     GradientAnalyzer,
     GraphAnalyzer,
     HebbianAnalyzer,
@@ -46,6 +47,7 @@ from structure_net.evolution.system import ComposableEvolutionSystem
 __all__ = [
     "ComposableEvolutionSystem",
     "ConnectionAnalyzer",
+    "ConnectionCandidateAnalyzer",
     "ContinualBackprop",
     "DepthGrowthStrategy",
     "ExtremaGrowthStrategy",

@@ -141,11 +141,13 @@ from structure_net.evolution.metrics.ranks import (
     stable_rank,
 )
 from structure_net.evolution.metrics.rewiring import (
+    as_pairs,
     closest_to_zero,
     cosine_drop_rate,
     random_free,
     shares_by_momentum,
     strongest_free,
+    strongest_of,
     weakest,
 )
 from structure_net.evolution.metrics.saliency import (
@@ -206,6 +208,7 @@ __all__ = [
     "activation_diversity",
     "activity_trace",
     "against_null",
+    "as_pairs",
     "best_update",
     "betti_curve",
     "betweenness",
@@ -314,6 +317,7 @@ __all__ = [
     "spectrum_of_covariance",
     "stable_rank",
     "strongest_free",
+    "strongest_of",
     "summarised_weights",
     "synflow_order",
     "synflow_scores",

@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from structure_net.core.drawing import free_places
 from structure_net.evolution.metrics.validity import Unavailable
 
 
@@ -47,8 +49,8 @@ def weakest(strength: Tensor, count: int) -> Tensor:
         ValueError: ``count`` is out of range.
     """
     _check_count(count, len(strength))
-    order = torch.argsort(strength.detach(), stable=True)[:count]
-    return order.sort().values
+    values = strength.detach().cpu()
+    return _largest(-values.nan_to_num(nan=math.inf), count).to(strength.device)
 
 
 def closest_to_zero(weights: Tensor, rate: float) -> Tensor:
@@ -76,34 +78,67 @@ def strongest_free(score: Tensor, taken: Tensor, count: int) -> tuple[tuple[int,
 
     Args:
         score: Shape ``(outputs, inputs)``.
-        taken: Which places are taken. The same shape, bool.
+        taken: The places that are taken, ``output * inputs + input``. Shape ``(k,)``, int64.
         count: 0 or more.
 
     Returns:
         Pairs (output, input), sorted; of equals the first ones.
 
     Raises:
-        ValueError: The shapes differ, or ``count`` is negative.
+        ValueError: ``count`` is negative.
     """
-    if score.shape != taken.shape:
-        raise ValueError(
-            f"score and taken must have one shape; got {tuple(score.shape)}, {tuple(taken.shape)}."
-        )
-    free = (~taken).flatten().nonzero().flatten()
-    count = min(count, len(free))
-    _check_count(count, len(free))
-    values = score.detach().flatten()[free]
-    best = free[torch.argsort(values, descending=True, stable=True)[:count]].sort().values
-    width = score.shape[1]
-    return tuple(zip((best // width).tolist(), (best % width).tolist(), strict=True))
+    values = score.detach().flatten().nan_to_num(nan=math.inf).cpu()
+    count = min(count, len(values) - len(taken))
+    _check_count(count, len(values))
+    values[taken] = -math.inf
+    best = _largest(values, count)
+    if count and bool(values[best].min() == -math.inf):
+        free = torch.ones(len(values), dtype=torch.bool)
+        free[taken] = False
+        places = free.nonzero().flatten()
+        best = places[_largest(values[places], count)]
+    return as_pairs(best, score.shape[1])
+
+
+def strongest_of(
+    places: Tensor, score: Tensor, count: int, *, width: int
+) -> tuple[tuple[int, int], ...]:
+    """The ``count`` candidates with the largest score, all of them if there are fewer.
+
+    Args:
+        places: The candidates, ``output * width + input``, each once. Shape ``(n,)``, int64.
+        score: Shape ``(n,)``.
+        count: 0 or more.
+        width: The number of inputs.
+
+    Returns:
+        Pairs (output, input), sorted; of equals the first candidates.
+    """
+    chosen = _largest(score.detach().nan_to_num(nan=math.inf).cpu(), min(count, len(places)))
+    return as_pairs(places[chosen].sort().values, width)
 
 
 def random_free(
-    taken: Tensor, count: int, generator: torch.Generator
+    taken: Tensor, shape: tuple[int, int], count: int, generator: torch.Generator
 ) -> tuple[tuple[int, int], ...]:
-    """``count`` free places drawn evenly, all of them if there are fewer; as `strongest_free`."""
-    noise = torch.rand(taken.shape, generator=generator, dtype=torch.float64)
-    return strongest_free(noise.to(taken.device), taken, count)
+    """``count`` free places drawn evenly, all of them if there are fewer.
+
+    Args:
+        taken: The places that are taken, ``output * inputs + input``, ascending. Shape ``(k,)``,
+            int64, on the CPU.
+        shape: The numbers of outputs and inputs.
+        count: 0 or more.
+        generator: On the CPU.
+
+    Returns:
+        Pairs (output, input), sorted.
+    """
+    return as_pairs(free_places(taken, shape[0] * shape[1], count, generator), shape[1])
+
+
+def as_pairs(places: Tensor, width: int) -> tuple[tuple[int, int], ...]:
+    """Places ``output * width + input`` as pairs (output, input)."""
+    return tuple(zip((places // width).tolist(), (places % width).tolist(), strict=True))
 
 
 def shares_by_momentum(
@@ -152,6 +187,20 @@ def _whole(wanted: Mapping[str, float], total: int) -> dict[str, int]:
     for name in order[: total - sum(down.values())]:
         down[name] += 1
     return down
+
+
+def _largest(values: Tensor, count: int) -> Tensor:
+    """The indices of the ``count`` largest entries, sorted; of equals the first ones.
+
+    A partition: linear in the entries, where a sort is not.
+    """
+    if not count:
+        return torch.zeros(0, dtype=torch.int64)
+    array = values.numpy()
+    edge = np.partition(array, len(array) - count)[len(array) - count]
+    above = np.flatnonzero(array > edge)
+    equal = np.flatnonzero(array == edge)[: count - len(above)]
+    return torch.from_numpy(np.sort(np.concatenate([above, equal])))
 
 
 def _check_count(count: int, most: int) -> None:

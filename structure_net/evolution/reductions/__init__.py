@@ -5,6 +5,11 @@ from structure_net.evolution.reductions.connection_gradients import (
     ConnectionGradient,
     ConnectionGradients,
 )
+from structure_net.evolution.reductions.connection_samples import (
+    ConnectionSample,
+    ConnectionSamples,
+    drawn_absent,
+)
 from structure_net.evolution.reductions.expansion import PlaceSums
 from structure_net.evolution.reductions.inputs import InputCovariances
 from structure_net.evolution.reductions.parameter_gradients import (
@@ -21,6 +26,8 @@ __all__ = [
     "BatchSeen",
     "ConnectionGradient",
     "ConnectionGradients",
+    "ConnectionSample",
+    "ConnectionSamples",
     "Covariances",
     "Gradients",
     "InputCovariances",
@@ -36,4 +43,5 @@ __all__ = [
     "Samples",
     "Values",
     "With",
+    "drawn_absent",
 ]

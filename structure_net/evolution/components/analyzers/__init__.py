@@ -1,8 +1,10 @@
 """Analyzers: they look at a network and change nothing."""
 
 from structure_net.evolution.components.analyzers.connections import (
+    CandidateAnalysis,
     ConnectionAnalysis,
     ConnectionAnalyzer,
+    ConnectionCandidateAnalyzer,
 )
 from structure_net.evolution.components.analyzers.extrema import (
     ExtremaAnalysis,
@@ -55,9 +57,11 @@ from structure_net.evolution.components.analyzers.utility import (
 
 __all__ = [
     "BettiCurve",
+    "CandidateAnalysis",
     "ChainBarcode",
     "ConnectionAnalysis",
     "ConnectionAnalyzer",
+    "ConnectionCandidateAnalyzer",
     "DiagramShift",
     "ExtremaAnalysis",
     "GradientAnalysis",

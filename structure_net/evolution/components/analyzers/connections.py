@@ -7,6 +7,8 @@ from typing import ClassVar, TypedDict
 
 from torch import Tensor
 
+from structure_net.core.arguments import check_whole
+from structure_net.core.sparsity import SparseLayer, SparsePattern
 from structure_net.core.statistics import sparse_layers
 from structure_net.evolution.components.analyzers.looking import observed
 from structure_net.evolution.context import NetworkContext
@@ -17,7 +19,8 @@ from structure_net.evolution.observation import Need
 class ConnectionAnalysis(TypedDict):
     """What `ConnectionAnalyzer` reports, by sparse layer.
 
-    Shape ``(outputs, inputs)``, on the CPU; the norm over each kernel of a convolution.
+    The shape of the layer's pattern, on the CPU; the norm over each kernel of a convolution whose
+    connections are whole kernels.
 
     ``connection_gradient``: the magnitude of the mean gradient. ``connection_momentum``: of the
     gradient smoothed over the batches, the last ones counting most (`ConnectionGradient`).
@@ -57,19 +60,82 @@ class ConnectionAnalyzer(Analyzer):
             StructureNetError: The context carries no observation.
         """
         found = observed(context, self).connections
-        momentum = {name: _magnitude(one.momentum) for name, one in found.items()}
         layers = sparse_layers(context.network)
+        momentum = {name: _matrix(one.momentum, layers[name]) for name, one in found.items()}
         means = {
-            name: float(magnitude[layers[name].pattern.mask().cpu()].mean())
+            name: _mean(magnitude, layers[name].pattern)
             for name, magnitude in momentum.items()
             if layers[name].connections
         }
+        gradient = {name: _matrix(one.mean, layers[name]) for name, one in found.items()}
         return {
-            "connection_gradient": {name: _magnitude(one.mean) for name, one in found.items()},
+            "connection_gradient": gradient,
             "connection_momentum": momentum,
             "connection_ranking": dict(sorted(means.items(), key=lambda item: -item[1])),
         }
 
 
-def _magnitude(gradient: Tensor) -> Tensor:
-    return (gradient.flatten(2).norm(dim=2) if gradient.dim() > 2 else gradient.abs()).cpu()
+class CandidateAnalysis(TypedDict):
+    """What `ConnectionCandidateAnalyzer` reports, by sparse layer that lacks connections.
+
+    ``candidate_gradient``: places that the layer lacks, ``output * columns + column`` of its
+    pattern, in the order in which they were drawn, and the magnitude of the mean gradient at each
+    (the norm over each kernel of a convolution). Shape ``(n,)`` each, on the CPU.
+    """
+
+    candidate_gradient: Mapping[str, tuple[Tensor, Tensor]]
+
+
+class ConnectionCandidateAnalyzer(Analyzer):
+    """Takes the gradient at some absent connections of the sparse layers, over a few batches.
+
+    What `ConnectionAnalyzer` takes at all of them; here the cost follows the candidates.
+
+    Args:
+        candidates: How many of each layer, drawn evenly; fewer where it lacks fewer.
+        max_batches: How many batches are looked at.
+
+    Raises:
+        TypeError: A number is not whole.
+        ValueError: One is less than 1.
+    """
+
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.CONNECTION_SAMPLES})
+
+    def __init__(self, candidates: int = 10_000, max_batches: int = 10) -> None:
+        check_whole(1, candidates=candidates, max_batches=max_batches)
+        self.candidates = candidates
+        self.max_batches = max_batches
+
+    def analyze(self, context: NetworkContext) -> CandidateAnalysis:
+        """See `CandidateAnalysis`.
+
+        Raises:
+            StructureNetError: The context carries no observation.
+        """
+        found = observed(context, self).connection_samples
+        return {
+            "candidate_gradient": {
+                name: (
+                    one.places[: self.candidates],
+                    _magnitude(one.gradient, 1)[: self.candidates],
+                )
+                for name, one in found.items()
+            }
+        }
+
+
+def _matrix(gradient: Tensor, layer: SparseLayer) -> Tensor:
+    """By connection: of kernels the norm, of single weights each. The shape of the pattern."""
+    single = len(layer.sources) > layer.in_channels
+    return _magnitude(gradient.flatten(1) if single else gradient, 2)
+
+
+def _magnitude(gradient: Tensor, dims: int) -> Tensor:
+    norms = gradient.flatten(dims).norm(dim=dims) if gradient.dim() > dims else gradient.abs()
+    return norms.cpu()
+
+
+def _mean(magnitude: Tensor, pattern: SparsePattern) -> float:
+    """Over the live connections."""
+    return float(magnitude[pattern.rows.cpu(), pattern.columns.cpu()].mean())

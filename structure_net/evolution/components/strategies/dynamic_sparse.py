@@ -24,11 +24,13 @@ from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.editing import derived_seed
 from structure_net.evolution.interfaces import EditingStrategy, Proposal
 from structure_net.evolution.metrics.rewiring import (
+    as_pairs,
     closest_to_zero,
     cosine_drop_rate,
     random_free,
     shares_by_momentum,
     strongest_free,
+    strongest_of,
     weakest,
 )
 from structure_net.evolution.metrics.validity import Unavailable
@@ -38,6 +40,7 @@ Pairs = tuple[tuple[int, int], ...]
 
 _GRADIENT: Final = "connection_gradient"
 _MOMENTUM: Final = "connection_momentum"
+_CANDIDATES: Final = "candidate_gradient"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,12 +50,20 @@ class LayerDrop:
     Args:
         pairs: The connections, sorted.
         live: How many the layer has.
-        kept: The places that stay taken. Shape ``(outputs, inputs)``, bool, on the CPU.
+        kept: The places that stay taken, ``output * columns + column``, ascending. Shape ``(k,)``,
+            int64, on the CPU.
+        shape: That of the layer's pattern.
     """
 
     pairs: Pairs
     live: int
     kept: Tensor
+    shape: tuple[int, int]
+
+    @property
+    def room(self) -> int:
+        """How many places are free behind the drop."""
+        return self.shape[0] * self.shape[1] - len(self.kept)
 
 
 class DynamicSparseTraining(EditingStrategy):
@@ -118,17 +129,20 @@ class DynamicSparseTraining(EditingStrategy):
         live = layer.live_weights.detach().cpu()
         strength = live.flatten(1).norm(dim=1) if live.dim() > 1 else live
         chosen = self._weakest(strength, rate)[: len(pattern) - 1]
-        rows, columns, kept = pattern.rows.cpu(), pattern.columns.cpu(), pattern.mask().cpu()
-        kept[rows[chosen], columns[chosen]] = False
-        pairs = zip(rows[chosen].tolist(), columns[chosen].tolist(), strict=True)
-        return LayerDrop(tuple(pairs), len(pattern), kept)
+        places = (pattern.rows * pattern.shape[1] + pattern.columns).cpu()
+        stays = torch.ones(len(places), dtype=torch.bool)
+        stays[chosen] = False
+        pairs = as_pairs(places[chosen], pattern.shape[1])
+        return LayerDrop(pairs, len(pattern), places[stays], pattern.shape)
 
     def _weakest(self, weights: Tensor, rate: float) -> Tensor:
         return weakest(weights.abs(), round(rate * len(weights)))
 
     def _sees(self, layer: str, analysis: Any) -> bool:
         """Whether the analysis tells what a layer's connections are worth."""
-        return all(layer in analysis[key] for key in self.requires & {_GRADIENT, _MOMENTUM})
+        return all(
+            layer in analysis[key] for key in self.requires & {_GRADIENT, _MOMENTUM, _CANDIDATES}
+        )
 
     @abstractmethod
     def _grown(
@@ -190,6 +204,7 @@ class SparseEvolutionaryTraining(DynamicSparseTraining):
         return {
             name: random_free(
                 drop.kept,
+                drop.shape,
                 len(drop.pairs),
                 torch.Generator().manual_seed(derived_seed(*place, "rewired", name)),
             )
@@ -212,9 +227,16 @@ class RigL(DynamicSparseTraining):
     looks at (the paper takes one batch). New weights are 0; a connection that goes may come back
     with 0.
 
+    With ``candidates`` the largest of so many places drawn at random are taken, which
+    `ConnectionCandidateAnalyzer` offers: the cost follows the candidates and not the places, and
+    none that goes comes back at once. Where a layer drops more than it is offered, the rest comes
+    at random.
+
     Args:
         drop_rate: See `DynamicSparseTraining`.
         horizon: See there; three quarters of the training in the paper.
+        candidates: Places of each layer that are compared, at most as many as the analyzer offers;
+            all places if None, as the paper has it.
 
     Raises:
         TypeError: A number is none or not whole.
@@ -224,16 +246,41 @@ class RigL(DynamicSparseTraining):
         Evci et al., "Rigging the lottery: making all tickets winners", ICML 2020.
     """
 
-    requires = frozenset({_GRADIENT})
+    def __init__(
+        self,
+        drop_rate: float = 0.3,
+        horizon: int | None = None,
+        *,
+        candidates: int | None = None,
+    ) -> None:
+        super().__init__(drop_rate, horizon)
+        check_whole(1, candidates=1 if candidates is None else candidates)
+        self.candidates = candidates
+        self.requires = frozenset({_GRADIENT if candidates is None else _CANDIDATES})
 
     def _grown(
         self, drops: Mapping[str, LayerDrop], context: NetworkContext, analysis: Any
     ) -> dict[str, Pairs]:
-        score = analysis[_GRADIENT]
-        return {
-            name: strongest_free(score[name], drop.kept, len(drop.pairs))
-            for name, drop in drops.items()
-        }
+        if self.candidates is None:
+            score = analysis[_GRADIENT]
+            return {
+                name: strongest_free(score[name], drop.kept, len(drop.pairs))
+                for name, drop in drops.items()
+            }
+        offered = analysis[_CANDIDATES]
+        return {name: self._sampled(drop, *offered[name]) for name, drop in drops.items()}
+
+    def _sampled(self, drop: LayerDrop, places: Tensor, score: Tensor) -> Pairs:
+        """The strongest of some places, and others where they do not suffice."""
+        width, count = drop.shape[1], len(drop.pairs)
+        places, score = places[: self.candidates], score[: self.candidates]
+        found = strongest_of(places, score, count, width=width)
+        if len(found) == count:
+            return found
+        taken = torch.cat([drop.kept, places]).sort().values
+        draw = torch.Generator().manual_seed(derived_seed(count, "rest", len(taken)))
+        rest = random_free(taken, drop.shape, count - len(found), draw)
+        return tuple(sorted((*found, *rest)))
 
     @property
     def _why(self) -> str:
@@ -273,7 +320,7 @@ class SparseMomentum(DynamicSparseTraining):
         self, drops: Mapping[str, LayerDrop], context: NetworkContext, analysis: Any
     ) -> dict[str, Pairs]:
         score, means = analysis[_MOMENTUM], analysis["connection_ranking"]
-        room = {name: int((~drop.kept).sum()) for name, drop in drops.items()}
+        room = {name: drop.room for name, drop in drops.items()}
         total = sum(len(drop.pairs) for drop in drops.values())
         shares = shares_by_momentum({name: means.get(name, 0.0) for name in drops}, room, total)
         if isinstance(shares, Unavailable):

@@ -240,9 +240,10 @@ class PruningGrowthStrategy(EditingStrategy):
         found = []
         shares = torch.bincount(table.owner[gone[-moved:]], minlength=len(table.layers)).tolist()
         for number, (name, share) in enumerate(zip(table.layers, shares, strict=True)):
-            taken = layers[name].pattern.mask().cpu()
-            mine = gone[table.owner[gone] == number]
-            taken[table.rows[mine], table.columns[mine]] = False
+            mine = table.owner == number
+            mine[gone] = False
+            width = layers[name].pattern.shape[1]
+            taken = table.rows[mine] * width + table.columns[mine]
             if name not in gradient:  # it was not called
                 continue
             pairs = strongest_free(gradient[name], taken, share)

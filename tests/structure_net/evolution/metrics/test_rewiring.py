@@ -6,11 +6,13 @@ import pytest
 import torch
 
 from structure_net.evolution.metrics.rewiring import (
+    as_pairs,
     closest_to_zero,
     cosine_drop_rate,
     random_free,
     shares_by_momentum,
     strongest_free,
+    strongest_of,
     weakest,
 )
 from structure_net.evolution.metrics.validity import Unavailable
@@ -46,23 +48,40 @@ def test_each_sign_loses_its_share_of_weights_close_to_zero() -> None:
 
 def test_new_connections_come_at_the_largest_scores_that_are_free() -> None:
     score = torch.tensor([[9.0, 1.0, 3.0], [2.0, 8.0, 3.0]])
-    taken = torch.tensor([[True, False, False], [False, True, False]])
+    taken = torch.tensor([0, 4])
     assert strongest_free(score, taken, 2) == ((0, 2), (1, 2))
     assert strongest_free(score, taken, 3) == ((0, 2), (1, 0), (1, 2))
     assert len(strongest_free(score, taken, 99)) == 4
-    with pytest.raises(ValueError, match="one shape"):
-        strongest_free(score, taken[:1], 1)
+    assert strongest_free(score, taken, 0) == ()
+    with pytest.raises(ValueError, match="must be in"):
+        strongest_free(score, taken, -1)
+
+
+def test_free_places_of_the_lowest_score_are_not_mistaken_for_taken_ones() -> None:
+    score = torch.tensor([[5.0, -torch.inf, -torch.inf], [torch.nan, 8.0, -torch.inf]])
+    assert strongest_free(score, torch.tensor([0, 4]), 2) == ((0, 1), (1, 0))
+    assert strongest_free(score, torch.tensor([1, 4]), 3) == ((0, 0), (0, 2), (1, 0))
+
+
+def test_the_strongest_of_some_candidates_come() -> None:
+    places, score = torch.tensor([7, 0, 4, 2]), torch.tensor([1.0, 3.0, 2.0, 3.0])
+    assert strongest_of(places, score, 2, width=3) == ((0, 0), (0, 2))
+    assert strongest_of(places, score, 3, width=3) == ((0, 0), (0, 2), (1, 1))
+    assert len(strongest_of(places, score, 9, width=3)) == 4
+    assert as_pairs(torch.tensor([5, 3]), 3) == ((1, 2), (1, 0))
 
 
 def test_random_places_are_free_distinct_and_even() -> None:
-    taken = torch.tensor([[True, False, False], [False, True, False]])
-    counts = torch.zeros(2, 3)
+    taken, free = torch.tensor([0, 4]), [(0, 1), (0, 2), (1, 0), (1, 2)]
+    counts = dict.fromkeys(free, 0)
     for seed in range(600):
-        for place in random_free(taken, 2, torch.Generator().manual_seed(seed)):
+        drawn = random_free(taken, (2, 3), 2, torch.Generator().manual_seed(seed))
+        assert len(set(drawn)) == 2
+        for place in drawn:
             counts[place] += 1
-    assert not bool(counts[taken].any())
     # Each of four places is drawn with probability 1/2: 300 of 600, deviation 12.2.
-    assert bool(((counts[~taken] - 300).abs() < 5 * 12.3).all())
+    assert all(abs(count - 300) < 5 * 12.3 for count in counts.values())
+    assert len(random_free(taken, (2, 3), 9, torch.Generator())) == 4
 
 
 def test_layers_share_new_connections_by_their_momentum() -> None:

@@ -20,7 +20,12 @@ from structure_net.evolution import (
     part_from_dict,
     part_to_dict,
 )
-from structure_net.evolution.components.analyzers import ConnectionAnalysis, ConnectionAnalyzer
+from structure_net.evolution.components.analyzers import (
+    CandidateAnalysis,
+    ConnectionAnalysis,
+    ConnectionAnalyzer,
+    ConnectionCandidateAnalyzer,
+)
 from structure_net.evolution.components.strategies import (
     DynamicSparseTraining,
     RigL,
@@ -69,6 +74,38 @@ def test_rigl_moves_the_weakest_to_where_the_gradient_is_largest() -> None:
         RemoveConnections("0", ((0, 0), (1, 1))),
         AddConnections("0", ((0, 1), (1, 3))),
     ]
+
+
+def test_rigl_takes_the_largest_of_the_candidates_and_then_at_random() -> None:
+    context = _context(_layer(FIRST))
+    offered = {"0": (torch.tensor([3, 1, 4]), torch.tensor([1.0, 5.0, 9.0]))}
+    gone, come = _edits(RigL(0.5, candidates=99), context, {"candidate_gradient": offered})
+    assert gone == RemoveConnections("0", ((0, 0), (1, 1)))
+    assert come == AddConnections("0", ((0, 1), (1, 0)))
+    _, come = _edits(RigL(0.5, candidates=1), context, {"candidate_gradient": offered})
+    assert (0, 3) in come.pairs
+    assert len(come.pairs) == 2
+    assert not {(0, 2), (1, 2)} & set(come.pairs)
+    with pytest.raises(ValueError, match="candidates"):
+        RigL(candidates=0)
+
+
+@pytest.mark.parametrize("granularity", ["kernel", "weight"])
+def test_rigl_trains_by_candidates(granularity: Any) -> None:
+    draw = torch.Generator().manual_seed(0)
+    network = nn.Sequential(
+        SparseConv2d(3, 8, 3, density=0.3, granularity=granularity, generator=draw),
+        nn.ReLU(),
+        nn.Flatten(),
+        StandardSparseLayer(8 * 9, 3, density=0.2, generator=draw),
+    )
+    inputs = torch.randn(16, 3, 5, 5, generator=draw)
+    context = NetworkContext(network, [(inputs, torch.randint(3, (16,), generator=draw))])
+    found = [ConnectionCandidateAnalyzer(50), RigL(candidates=50)]
+    before = network_stats(network)["total_connections"]
+    after = ComposableEvolutionSystem(found).evolve_network(context, 2).network
+    assert network_stats(after)["total_connections"] == before
+    assert after.get_submodule("3").pattern != network[3].pattern
 
 
 def test_the_rate_falls_with_the_epochs_and_nothing_moves_at_the_end() -> None:
@@ -148,8 +185,8 @@ def test_a_layer_that_is_not_called_is_left_alone(strategy: DynamicSparseTrainin
 def test_a_layer_keeps_a_connection() -> None:
     context = _context(_layer([[1.0, 0.0], [0.0, 0.0]]))
     assert _edits(SparseEvolutionaryTraining(0.9), context, {}) == []
-    drop = LayerDrop((), 1, torch.ones(1, 1, dtype=torch.bool))
-    assert drop.live == 1
+    drop = LayerDrop((), 1, torch.tensor([0]), (2, 3))
+    assert (drop.live, drop.room) == (1, 5)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda one: type(one).__name__)
@@ -214,6 +251,20 @@ def test_the_analysis_has_all_connections_of_sparse_layers() -> None:
     assert means == sorted(means, reverse=True)
     with pytest.raises(ValueError, match="max_batches"):
         ConnectionAnalyzer(0)
+
+
+def test_candidates_are_absent_and_have_the_gradient_that_all_have() -> None:
+    check_analyzer(ConnectionCandidateAnalyzer(20, 2), prefix="candidate_")
+    context = example_context()
+    system = ComposableEvolutionSystem([ConnectionAnalyzer(), ConnectionCandidateAnalyzer(20)])
+    analysis: Any = system.analyze(context)
+    found: CandidateAnalysis = analysis
+    for name, (places, gradient) in found["candidate_gradient"].items():
+        layer = context.network.get_submodule(name)
+        assert not bool(layer.pattern.mask().flatten()[places].any())
+        whole = analysis["connection_gradient"][name].flatten()[places]
+        # Sums of products in float32 in another order.
+        torch.testing.assert_close(gradient, whole, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
