@@ -1,1 +1,32 @@
 """A lab for architectural hypotheses: predictions first, paired trials, statistics that hold."""
+
+from neural_architecture_lab.configuration import LabConfig
+from neural_architecture_lab.errors import LabError
+from neural_architecture_lab.hypothesis import (
+    Arm,
+    Hypothesis,
+    HypothesisCategory,
+    Prediction,
+    Range,
+    Stopping,
+)
+from neural_architecture_lab.judgement import Verdict
+from neural_architecture_lab.lab import HypothesisResult, NeuralArchitectureLab
+from neural_architecture_lab.outcomes import Outcome
+from neural_architecture_lab.trials import Trial
+
+__all__ = [
+    "Arm",
+    "Hypothesis",
+    "HypothesisCategory",
+    "HypothesisResult",
+    "LabConfig",
+    "LabError",
+    "NeuralArchitectureLab",
+    "Outcome",
+    "Prediction",
+    "Range",
+    "Stopping",
+    "Trial",
+    "Verdict",
+]

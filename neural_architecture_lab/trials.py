@@ -109,7 +109,8 @@ def design(hypothesis: Hypothesis, *, seeds: int | None = None, order: int = 0) 
                 Trial(hypothesis.id, arm.name, seed, settings, point, levels, len(trials))
             )
     looks = _looks(hypothesis, planned)
-    return Design(tuple(trials), planned, looks, why, statement_of(hypothesis, planned, looks))
+    statement = statement_of(hypothesis, planned, looks, points)
+    return Design(tuple(trials), planned, looks, why, statement)
 
 
 def planned_seeds(hypothesis: Hypothesis) -> tuple[int, str]:
@@ -149,7 +150,12 @@ def points_of(hypothesis: Hypothesis, order: int = 0) -> tuple[dict[str, Setting
     )
 
 
-def statement_of(hypothesis: Hypothesis, seeds: int, looks: Sequence[int]) -> dict[str, Any]:
+def statement_of(
+    hypothesis: Hypothesis,
+    seeds: int,
+    looks: Sequence[int],
+    points: Sequence[Mapping[str, Setting]] = ({},),
+) -> dict[str, Any]:
     """What a hypothesis claims and how it will be tested, as plain data: what is hashed."""
     return {
         "id": hypothesis.id,
@@ -167,7 +173,7 @@ def statement_of(hypothesis: Hypothesis, seeds: int, looks: Sequence[int]) -> di
         ],
         "arms": {arm.name: dict(arm.settings) for arm in hypothesis.arms},
         "control": hypothesis.control.name,
-        "points": list(points_of(hypothesis)),
+        "points": [dict(point) for point in points],
         "alpha": hypothesis.alpha,
         "power": hypothesis.power,
         "seeds": seeds,

@@ -1,0 +1,200 @@
+"""The lab: hypotheses in, verdicts out.
+
+    register -> freeze -> run, block by block -> judge at each planned look -> evidence
+
+Whatever has ended is stored before the next trial is asked for, so that a lab that was killed goes
+on where it was: `run_hypothesis_test` runs what is missing and nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+from neural_architecture_lab.configuration import LabConfig, usable_device
+from neural_architecture_lab.errors import HypothesisError, LabError
+from neural_architecture_lab.hypothesis import Hypothesis
+from neural_architecture_lab.judgement import Evidence, Verdict
+from neural_architecture_lab.reviewing import Review, comparisons_of, review
+from neural_architecture_lab.runners.choosing import Chosen, choose_runner
+from neural_architecture_lab.runners.protocol import Job, Result, Runner
+from neural_architecture_lab.store import Archive, Store
+from neural_architecture_lab.trials import Design, Trial, design
+from structure_net.logging import Sink
+
+OnResult = Callable[[Result, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class HypothesisResult:
+    """What a hypothesis came to.
+
+    Args:
+        review: Question, prediction, evidence and verdict, as they are stored.
+        design: How it was tested.
+        runner: What ran the trials.
+        why: Why that one.
+        deviations: What differs from how the hypothesis was first frozen, in words.
+    """
+
+    review: Review
+    design: Design
+    runner: str
+    why: str
+    deviations: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """That on the whole hypothesis."""
+        return self.review.verdict
+
+    @property
+    def evidence(self) -> tuple[Evidence, ...]:
+        """Each prediction, judged."""
+        return self.review.evidence
+
+    def __str__(self) -> str:
+        frozen = self.review.frozen
+        return (
+            f"{frozen.name}: {self.verdict.upper()} after {self.review.seeds} of"
+            f" {self.review.planned} seeds; {self.review.reason}"
+        )
+
+
+class NeuralArchitectureLab:
+    """Tests hypotheses about architectures.
+
+    Args:
+        config: How; the defaults if None.
+        sinks: Who else is told of every record, such as a tracker.
+    """
+
+    def __init__(self, config: LabConfig | None = None, *, sinks: Sequence[Sink] = ()) -> None:
+        self.config = config or LabConfig()
+        self._sinks = tuple(sinks)
+        self._hypotheses: dict[str, Hypothesis] = {}
+        self.device = usable_device(self.config.device)
+
+    @property
+    def hypotheses(self) -> dict[str, Hypothesis]:
+        """What is registered, complete with what its category supplies, by id."""
+        return dict(self._hypotheses)
+
+    @property
+    def archive(self) -> Archive:
+        """What is stored."""
+        return Archive(self.config.folder)
+
+    def register_hypothesis(self, hypothesis: Hypothesis) -> str:
+        """Takes a hypothesis in; what it leaves open is taken from its category.
+
+        Returns:
+            Its id.
+
+        Raises:
+            HypothesisError: Another one of the same id is registered.
+        """
+        from neural_architecture_lab.experiments import completed
+
+        known = self._hypotheses.get(hypothesis.id)
+        made = completed(hypothesis)
+        if known is not None and known != made:
+            raise HypothesisError(
+                f"Another hypothesis is registered as {hypothesis.id!r}; give this one another"
+                " name."
+            )
+        self._hypotheses[made.id] = made
+        return made.id
+
+    def plan(self, hypothesis_id: str) -> Design:
+        """The trials of a registered hypothesis, before any of them runs.
+
+        Raises:
+            LabError: It is not registered, or cannot be laid out.
+        """
+        return design(self._registered(hypothesis_id), order=self.config.order)
+
+    def run_hypothesis_test(
+        self, hypothesis_id: str, *, on_result: OnResult | None = None
+    ) -> HypothesisResult:
+        """Runs what is missing of a hypothesis's trials, and judges it.
+
+        Args:
+            hypothesis_id: What `register_hypothesis` returned.
+            on_result: Is told of each result, how many ended, and how many there are in all.
+
+        Raises:
+            LabError: It is not registered, or the store cannot be written. What ended is kept.
+        """
+        return self._run([hypothesis_id], on_result)[hypothesis_id]
+
+    def run_all(self, *, on_result: OnResult | None = None) -> dict[str, HypothesisResult]:
+        """Runs all registered hypotheses, and judges them together.
+
+        Early stops and verdicts allow for as many predictions as there are in the batch.
+        """
+        return self._run(list(self._hypotheses), on_result)
+
+    def _run(self, ids: Sequence[str], on_result: OnResult | None) -> dict[str, HypothesisResult]:
+        designs = {one: self.plan(one) for one in ids}
+        family = sum(len(self._hypotheses[one].predictions) for one in ids)
+        tell = on_result or (lambda result, ended, of: None)
+        changed: dict[str, tuple[str, ...]] = {}
+        chosen: dict[str, Chosen] = {}
+        with Store(self.config.folder, self._sinks) as store:
+            for one in ids:
+                changed[one] = store.freeze(self._hypotheses[one], designs[one])
+                chosen[one] = choose_runner(self.config, self._hypotheses[one], designs[one])
+                with closing(chosen[one].runner) as runner:
+                    self._carry_out(one, designs[one], store, runner, family, tell)
+            reviews = review(store, ids)
+            for one in ids:
+                said = reviews[one]
+                store.judge(one, said.evidence, (said.verdict, said.reason), changed[one])
+        return {
+            one: HypothesisResult(
+                reviews[one], designs[one], chosen[one].runner.name, chosen[one].why, changed[one]
+            )
+            for one in ids
+        }
+
+    def _carry_out(
+        self,
+        one: str,
+        laid: Design,
+        store: Store,
+        runner: Runner,
+        family: int,
+        tell: OnResult,
+    ) -> None:
+        done = store.done().get(one, set())
+        frozen = store.hypotheses()[one]
+        ended, begun = len(done), 0
+        for look in laid.looks:
+            missing = [trial for trial in laid.of_seeds(begun, look) if trial.id not in done]
+            for result in runner.run(self._jobs(one, missing)):
+                store.append(result, runner.name)
+                ended += 1
+                tell(result, ended, len(laid.trials))
+            store.flush()
+            begun = look
+            found = comparisons_of(store, frozen, look)
+            if all(one.p_value <= self._hypotheses[frozen.id].alpha / family for one in found):
+                return
+
+    def _jobs(self, one: str, trials: Sequence[Trial]) -> Iterator[Job]:
+        experiment = self._hypotheses[one].experiment
+        assert experiment is not None  # the design was refused otherwise
+        for trial in trials:
+            yield Job(trial, experiment, self.device)
+
+    def _registered(self, hypothesis_id: str) -> Hypothesis:
+        try:
+            return self._hypotheses[hypothesis_id]
+        except KeyError:
+            known = ", ".join(self._hypotheses) or "none"
+            raise LabError(
+                f"No hypothesis is registered as {hypothesis_id!r}; registered: {known}."
+                " `register_hypothesis` returns the id."
+            ) from None

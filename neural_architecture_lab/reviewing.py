@@ -1,0 +1,172 @@
+"""From what is stored to what it means: the comparisons of a hypothesis, read back and judged.
+
+A report, a resumed lab and a lab that has just run a hypothesis all come here, so that a verdict
+depends on nothing but the stored trials and the statement that was frozen before them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from neural_architecture_lab.errors import StoreError
+from neural_architecture_lab.hypothesis import Prediction
+from neural_architecture_lab.judgement import (
+    Comparison,
+    Evidence,
+    Looks,
+    Verdict,
+    compare,
+    judge,
+    overall,
+)
+from neural_architecture_lab.statistics import group_sequential
+from neural_architecture_lab.store import Archive, Frozen
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A hypothesis with all that is known of it by now.
+
+    Args:
+        frozen: What was said before the first trial.
+        evidence: Its predictions, judged.
+        verdict: That on the whole.
+        reason: Why, in words.
+        seeds: How many seeds are complete: every arm at every point ended, well or not.
+        trials: How many trials ended.
+        failed: How many of them ended badly.
+        seconds: What all of them took together.
+        family: How many predictions were judged together.
+    """
+
+    frozen: Frozen
+    evidence: tuple[Evidence, ...]
+    verdict: Verdict
+    reason: str
+    seeds: int
+    trials: int
+    failed: int
+    seconds: float
+    family: int
+
+    @property
+    def planned(self) -> int:
+        """How many seeds were planned."""
+        return int(self.frozen.statement["seeds"])
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether a planned look before the last one was the last to be taken."""
+        return self.seeds < self.planned and self.verdict is not Verdict.INCONCLUSIVE
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a hypothesis is.
+
+    Args:
+        seeds: How many seeds are complete, counted from 0 without a gap.
+        trials: How many trials ended.
+        failed: How many of them ended badly.
+        seconds: What all of them took together.
+    """
+
+    seeds: int
+    trials: int
+    failed: int
+    seconds: float
+
+
+def progress_of(archive: Archive, frozen: Frozen) -> Progress:
+    """How far the trials of a frozen hypothesis are."""
+    wanted = len(frozen.statement["arms"]) * len(frozen.statement["points"])
+    of_seed: dict[int, int] = {}
+    trials = failed = 0
+    seconds = 0.0
+    for trial in archive.latest(frozen.id).values():
+        trials += 1
+        failed += trial.status != "finished"
+        seconds += trial.seconds
+        of_seed[trial.seed] = of_seed.get(trial.seed, 0) + 1
+    seeds = 0
+    while of_seed.get(seeds, 0) >= wanted:
+        seeds += 1
+    return Progress(seeds, trials, failed, seconds)
+
+
+def comparisons_of(archive: Archive, frozen: Frozen, seeds: int) -> tuple[Comparison, ...]:
+    """The paired differences of each prediction, of the first ``seeds`` seeds."""
+    statement = frozen.statement
+    predictions = [_prediction(said) for said in statement["predictions"]]
+    metrics = sorted({prediction.metric for prediction in predictions})
+    table = archive.values(frozen.id, metrics, len(statement["points"]))
+    looks = _looks(statement)
+    found = []
+    for prediction in predictions:
+        arms = (str(prediction.arm), str(prediction.versus))
+        treated, control = (
+            {
+                seed: value
+                for seed, value in table[prediction.metric].get(arm, {}).items()
+                if seed < seeds
+            }
+            for arm in arms
+        )
+        planned = int(statement["seeds"])
+        found.append(
+            compare(prediction, arms, treated, control, ran=seeds, planned=planned, looks=looks)
+        )
+    return tuple(found)
+
+
+def review(archive: Archive, ids: Sequence[str]) -> dict[str, Review]:
+    """Judges hypotheses together: the more there are, the more each of them has to show.
+
+    Args:
+        archive: Where they are.
+        ids: Which; those that are judged together keep the smallest of their levels.
+
+    Raises:
+        StoreError: One was never frozen.
+    """
+    frozen = archive.hypotheses()
+    if unknown := [one for one in ids if one not in frozen]:
+        known = ", ".join(frozen) or "none"
+        raise StoreError(f"There are no results of {unknown[0]!r}; there are of {known}.")
+    progress = {one: progress_of(archive, frozen[one]) for one in ids}
+    compared = {one: comparisons_of(archive, frozen[one], progress[one].seeds) for one in ids}
+    alpha = min((float(frozen[one].statement["alpha"]) for one in ids), default=0.05)
+    power = max((float(frozen[one].statement["power"]) for one in ids), default=0.8)
+    judged = iter(judge([c for one in ids for c in compared[one]], alpha=alpha, power=power))
+    family = sum(len(compared[one]) for one in ids)
+    reviews = {}
+    for one in ids:
+        evidence = tuple(next(judged) for _ in compared[one])
+        far = progress[one]
+        reviews[one] = Review(
+            frozen[one],
+            evidence,
+            *overall(evidence),
+            far.seeds,
+            far.trials,
+            far.failed,
+            far.seconds,
+            family,
+        )
+    return reviews
+
+
+def _prediction(said: Mapping[str, Any]) -> Prediction:
+    arm, versus = said["arms"]
+    return Prediction(said["metric"], said["direction"], said["smallest_effect"], arm, versus)
+
+
+def _looks(statement: Mapping[str, Any]) -> Looks | None:
+    looks = [int(look) for look in statement["looks"]]
+    if len(looks) < 2:
+        return None
+    spending = statement["spending"]
+    boundary = group_sequential(looks, alpha=float(statement["alpha"]), spending=spending)
+    return Looks(boundary, spending)
