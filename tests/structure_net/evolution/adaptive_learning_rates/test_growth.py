@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from structure_net import create_standard_network
+from structure_net import StandardNetwork, create_standard_network
 from structure_net.evolution.adaptive_learning_rates import (
     AgeBasedRates,
     AttachedRates,
