@@ -16,6 +16,8 @@ from benchmarks import (
     importing,
     informed_growth,
     observing,
+    records,
+    sparse,
     surgery,
     topology,
     tracing,
@@ -33,7 +35,9 @@ GROUPS = {
     "topology": topology.figures,
     "graphs": graphs.figures,
     "observing": observing.figures,
+    "sparse": sparse.figures,
     "informed_growth": informed_growth.figures,
+    "records": records.figures,
 }
 
 

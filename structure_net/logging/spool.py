@@ -185,7 +185,8 @@ class Spool:
         except OSError as error:
             self._settle()
             raise self._refused(error) from error
-        self._settle()
+        self._end = (self._end[0] + len(line), self._end[1] + 1)
+        self._line = b""
 
     def _durable(self) -> None:
         try:

@@ -42,7 +42,8 @@ class Recorder:
         if event.kind is EventKind.EDITED:
             self._edited(event)
             return
-        self.settle()
+        if self._analysis is not None or self._growth:
+            self.settle()
         if event.kind is EventKind.STEP_FINISHED:
             self._step += 1
         elif event.kind is EventKind.ANALYZED:

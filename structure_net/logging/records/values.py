@@ -7,6 +7,7 @@ values as well.
 
 from __future__ import annotations
 
+from itertools import chain
 from numbers import Integral, Real
 from typing import Annotated, Any, ClassVar, Final
 
@@ -15,8 +16,8 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    JsonValue,
     NonNegativeInt,
+    PlainValidator,
     WithJsonSchema,
 )
 
@@ -26,6 +27,7 @@ NOT_FINITE: Final = {
     "-Infinity": float("-inf"),
 }
 _SCALARS: Final = frozenset({int, float, bool, type(None)})
+_LISTS: Final = frozenset({list, tuple})
 
 
 def _number(value: Any) -> Any:
@@ -46,12 +48,31 @@ def _own(value: Any) -> Any:
 
 
 def _free(value: Any) -> Any:
-    """``value`` as JSON data with Python's own numbers; what is no JSON is left for pydantic."""
+    """``value`` as JSON data with Python's own numbers.
+
+    Raises:
+        ValueError: Something in it is no JSON.
+    """
     if isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            raise ValueError(f"the keys of an object should be text; got {list(value)!r:.60}")
         return {key: _free(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_free(item) for item in value]
-    return _number(value)
+        return _listed(value)
+    number = _number(value)
+    if type(number) not in _SCALARS and not isinstance(number, str):
+        raise ValueError("should be JSON data: an object, a list, text, a number, true, or null")
+    return number
+
+
+def _listed(values: list[Any] | tuple[Any, ...]) -> list[Any]:
+    # An edit may name a hundred thousand pairs, so that plain lists are told at the speed of C.
+    kinds = set(map(type, values))
+    if kinds <= _SCALARS:
+        return list(values)
+    if kinds <= _LISTS and set(map(type, chain.from_iterable(values))) <= _SCALARS:
+        return list(map(list, values))
+    return [_free(item) for item in values]
 
 
 Number = Annotated[
@@ -66,9 +87,10 @@ Number = Annotated[
 ]
 """A number, finite or not."""
 
+# pydantic's own `JsonValue` asks Python for the type of every number.
 Free = Annotated[
-    JsonValue,
-    BeforeValidator(_free),
+    Any,
+    PlainValidator(_free),
     WithJsonSchema(
         {"description": "Any JSON value; the strings NaN, Infinity and -Infinity are numbers."}
     ),
