@@ -102,9 +102,6 @@ class JournalRecord(Record):
     entries: tuple[EntryRecord, ...]
 
 
-_EVENT_FIELDS: Final = tuple(item.name for item in dataclasses.fields(EventEntry))
-
-
 def edit_to_data(edit: Edit) -> dict[str, Any]:
     """``edit`` as JSON data, with its class under ``"type"``."""
     return {"type": type(edit).__name__, **_fields(edit)}

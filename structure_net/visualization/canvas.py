@@ -24,12 +24,10 @@ VERMILLION: Final = "#D55E00"
 GREEN: Final = "#009E73"
 PURPLE: Final = "#CC79A7"
 ORANGE: Final = "#E69F00"
-SKY: Final = "#56B4E9"
 INK: Final = "#333333"
 GREY: Final = "#8C8C8C"
 FAINT: Final = "#BBBBBB"
 PALE: Final = "#E8E8E8"
-CYCLE: Final = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, INK)
 
 SMALL: Final = 8.0
 TEXT: Final = 9.0
