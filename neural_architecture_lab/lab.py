@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
+from neural_architecture_lab.choosing import Chosen, choose_runner
 from neural_architecture_lab.configuration import LabConfig, usable_device
 from neural_architecture_lab.errors import HypothesisError, LabError
 from neural_architecture_lab.hypothesis import Hypothesis
 from neural_architecture_lab.judgement import Evidence, Verdict
 from neural_architecture_lab.reviewing import Review, comparisons_of, review
-from neural_architecture_lab.runners.choosing import Chosen, choose_runner
 from neural_architecture_lab.runners.protocol import Job, Result, Runner
 from neural_architecture_lab.store import Archive, Store
 from neural_architecture_lab.trials import Design, Trial, design

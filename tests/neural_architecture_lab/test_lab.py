@@ -20,12 +20,12 @@ from neural_architecture_lab import (
     Trial,
     Verdict,
 )
+from neural_architecture_lab.choosing import Chosen, choose_runner
 from neural_architecture_lab.configuration import usable_device
 from neural_architecture_lab.errors import HypothesisError, StoreError
 from neural_architecture_lab.experiments import completed
 from neural_architecture_lab.reviewing import Progress, Review, progress_of, review
 from neural_architecture_lab.runners import SerialRunner
-from neural_architecture_lab.runners.choosing import Chosen, choose_runner
 from neural_architecture_lab.runners.protocol import Result
 
 CALLS: list[str] = []
