@@ -39,8 +39,14 @@ def blob_path(folder: str | Path, digest: str) -> Path:
     return Path(folder) / "blobs" / digest[:2] / digest
 
 
-def put_blob(folder: str | Path, content: bytes | Path) -> Blob:
+def put_blob(folder: str | Path, content: bytes | Path, *, link: bool = False) -> Blob:
     """Keeps bytes, or a copy of a file; what is there already is not written again.
+
+    Args:
+        folder: The spool's.
+        content: Bytes, or the path of a file.
+        link: Whether the file may be kept by another name for it, where the system can, which takes
+            no room. Right for files that are only ever replaced as a whole.
 
     Raises:
         SpoolError: The disk is full or the folder cannot be written; nothing is left of it.
@@ -52,7 +58,10 @@ def put_blob(folder: str | Path, content: bytes | Path) -> Blob:
         return Blob(digest, size, target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _write(content, target)
+        if not (link and isinstance(content, Path) and _linked(content, target)):
+            _write(content, target)
+        for parent in (target.parent, target.parent.parent, target.parent.parent.parent):
+            flush_folder(parent)
     except OSError as error:
         raise SpoolError(
             f"{target} cannot be written: {error.strerror or error}. What was written before can "
@@ -106,8 +115,16 @@ def _write(content: bytes | Path, target: Path) -> None:
     except BaseException:
         Path(draft).unlink(missing_ok=True)
         raise
-    for folder in (target.parent, target.parent.parent, target.parent.parent.parent):
-        flush_folder(folder)
+
+
+def _linked(source: Path, target: Path) -> bool:
+    """Whether ``target`` is another name of the file ``source`` now."""
+    try:
+        target.unlink(missing_ok=True)
+        target.hardlink_to(source)
+    except OSError:  # another disk, or a system without links: a copy does as well
+        return False
+    return True
 
 
 def flush_folder(folder: Path) -> None:

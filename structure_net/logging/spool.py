@@ -106,9 +106,9 @@ class Spool:
             self._durable()
             return stored
 
-    def put(self, content: bytes | Path) -> Blob:
+    def put(self, content: bytes | Path, *, link: bool = False) -> Blob:
         """Keeps bytes, or a copy of a file, beside the records; see `put_blob`."""
-        return put_blob(self.folder, content)
+        return put_blob(self.folder, content, link=link)
 
     def flush(self, timeout: float | None = None) -> bool:
         """Waits until every record is on the disk; False where ``timeout`` seconds were too few.

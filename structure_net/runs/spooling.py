@@ -104,7 +104,8 @@ class RunRecords:
         for kind, (path, media) in _files(self._folder).items():
             if not path.is_file():
                 continue
-            blob = self._stream.spool.put(path)
+            # Checkpoints may be large, and nobody writes into one by hand.
+            blob = self._stream.spool.put(path, link=kind == "checkpoint")
             record = Artifact(
                 name=path.name,
                 type=kind,

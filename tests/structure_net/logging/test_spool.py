@@ -354,6 +354,18 @@ def test_blobs_lie_under_their_digest_once_and_are_checked(tmp_path: Path) -> No
         check_blob(tmp_path, "0" * 64)
 
 
+def test_a_linked_blob_keeps_the_file_that_another_replaces(tmp_path: Path) -> None:
+    path, other = tmp_path / "file", tmp_path / "other"
+    path.write_bytes(b"first")
+    first = put_blob(tmp_path, path, link=True)
+    assert first.path.samefile(path)
+    other.write_bytes(b"second")
+    other.replace(path)
+    second = put_blob(tmp_path, path, link=True)
+    assert check_blob(tmp_path, first.digest).path.read_bytes() == b"first"
+    assert check_blob(tmp_path, second.digest).path.read_bytes() == b"second"
+
+
 def test_a_blob_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "blobs").write_text("in the way")
     with pytest.raises(SpoolError, match="cannot be written"):
