@@ -124,7 +124,9 @@ def planted(seed: int, name: str, changes: Mapping[str, Any]) -> ExperimentFacts
     """An ordinary experiment in which some facts are others; curves and metrics replace all."""
     rng = np.random.default_rng(seed)
     plain = _ordinary(rng, seed)
-    while plain.model != changes.get("model", "MLP") or (
+    model = str(changes.get("model", "MLP"))
+    model = model if model in {one[0] for one in FAMILIES.values()} else "MLP"
+    while plain.model != model or (
         ("mse" in plain.settings.values()) != ("mse" in changes.get("settings", {}).values())
     ):
         plain = _ordinary(rng, seed)

@@ -1,5 +1,6 @@
 """Find experiments by meaning, by structure and by filter."""
 
+from structure_net.logging.search.describing import accuracy_of, traits_of
 from structure_net.logging.search.facts import ExperimentFacts, fields_of
 from structure_net.logging.search.filters import parse_where
 from structure_net.logging.search.index import ExperimentIndex, Found
@@ -11,8 +12,10 @@ __all__ = [
     "ExperimentIndex",
     "Found",
     "Question",
+    "accuracy_of",
     "facts_of",
     "fields_of",
     "parse_where",
     "run_folders",
+    "traits_of",
 ]

@@ -42,8 +42,10 @@ class CurveShape:
 
     Args:
         points: Its length.
-        settled_at: When it settled: the first point after which at most `SETTLED` of the whole gain,
-            or no more than its noise, was still to come, as a fraction of the run in [0, 1].
+        settled_at: When it settled: the first point after which at most `SETTLED` of the whole
+            gain, or no more than its noise, was still to come, as a fraction of the run in [0, 1].
+        tail: How far the mean of the last quarter is better than that of the third, as a fraction
+            of the whole gain: a quarter for a straight line, nothing for a curve that has settled.
         gain: The whole gain, as a fraction of the first value's distance from a perfect one.
         relapse: How far the last value is worse than the best, as a fraction of the whole gain.
         worsening: How far the last value is worse than the first, as a fraction of the first.
@@ -56,6 +58,7 @@ class CurveShape:
 
     points: int
     settled_at: float
+    tail: float
     gain: float
     relapse: float
     worsening: float
@@ -100,6 +103,7 @@ def shape_of(name: str, values: tuple[float, ...]) -> CurveShape:
     return CurveShape(
         points=len(losses),
         settled_at=settled / last,
+        tail=_tail(losses, whole),
         gain=float(whole / scale),
         relapse=_ratio(losses[-1] - best[-1], whole),
         worsening=float((losses[-1] - losses[0]) / scale),
@@ -121,6 +125,12 @@ def _ratio(part: float, whole: float) -> float:
     if part <= 0:
         return 0.0
     return min(float(part / whole), 10.0) if whole > 0 else 10.0
+
+
+def _tail(losses: NDArray[np.float64], whole: float) -> float:
+    quarter = max(len(losses) // 4, 1)
+    third, fourth = losses[-2 * quarter : -quarter], losses[-quarter:]
+    return float((np.mean(third) - np.mean(fourth)) / whole) if len(third) and whole > 0 else 0.0
 
 
 def _dip(losses: NDArray[np.float64], best: NDArray[np.float64]) -> float:

@@ -78,6 +78,8 @@ def _kind(facts: ExperimentFacts) -> Graded:
     words = set(words_of(facts.model))
     for trait, names in _KINDS.items():
         yield trait, float(not words.isdisjoint(names))
+    closed = len(facts.widths) > 2 and facts.widths[0] == facts.widths[-1] > min(facts.widths)
+    yield "autoencoder", float("autoencoder" in words or closed)
     told = {str(facts.settings.get(name, "")).lower() for name in ("loss", "task")}
     yield "regression", float(not told.isdisjoint(_REGRESSION))
 
@@ -124,6 +126,7 @@ def _growth(facts: ExperimentFacts) -> Graded:
     if facts.start_density and facts.density:
         yield "densified", _scale(facts.density / facts.start_density, 1.05, 4.0)
         yield "sparsified", _scale(facts.density / facts.start_density, 0.95, 0.25)
+    yield "doubled", _ramp(_doublings(facts.start_widths, facts.widths), 0, 2)
     if facts.start_widths and facts.widths:
         more = len(facts.widths) - len(facts.start_widths)
         yield "deepened", _ramp(more, 0, 2)
@@ -134,12 +137,20 @@ def _growth(facts: ExperimentFacts) -> Graded:
             yield "narrowed", _scale(after / before, 1.0, 0.5)
 
 
+def _doublings(before: tuple[int, ...], after: tuple[int, ...]) -> int:
+    """How often a hidden layer doubled since birth, if it did exactly, to one part in twenty."""
+    pairs = zip(before[1:-1], after[1:-1], strict=False) if len(before) == len(after) else ()
+    logs = [math.log2(b / a) for a, b in pairs if 0 < a < b]
+    return max((round(log) for log in logs if abs(log - round(log)) < 0.07), default=0)
+
+
 def _edits(facts: ExperimentFacts) -> Graded:
     total = sum(facts.edits.values())
     same = facts.start_widths in (facts.widths, ())
     known = facts.edits or facts.start_widths or facts.start_parameters is not None
     if total == 0 and same and known:
         yield "unchanged", float(facts.start_parameters in (facts.parameters, None))
+    yield "baseline", float(total == 0 and not facts.strategies and bool(known))
     yield "many_edits", _ramp(total, 3, 30)
     yield "few_edits", _ramp(total, 6, 1) if total else 0.0
     share = facts.taken_back / max(total + facts.taken_back, 1)
@@ -155,6 +166,9 @@ def _edits(facts: ExperimentFacts) -> Graded:
             yield trait, 0.6 + 0.4 * count / total
     moved = [facts.edits.get(kind, 0) for kind in ("AddConnections", "RemoveConnections")]
     yield "rewired", float(min(moved) > 0)
+    away, back = (facts.edited_at.get(kind) for kind in ("RemoveConnections", "AddConnections"))
+    if away and back:
+        yield "regrown", _ramp(sum(back) / len(back) - sum(away) / len(away), 0.05, 0.3)
 
 
 def _learning(facts: ExperimentFacts) -> Graded:
@@ -172,6 +186,16 @@ def _learning(facts: ExperimentFacts) -> Graded:
         return
     yield from _shape(shape)
     yield "overfit", _overfit(facts, name, shape)
+    yield "fast_learner", _at_once(facts)
+
+
+def _at_once(facts: ExperimentFacts) -> float:
+    """How near the first epoch's accuracy is to the last one's, if that is any good."""
+    for name in ("validation_accuracy", "val_accuracy", "test_accuracy", "train_accuracy"):
+        values = facts.curves.get(name, ())
+        if len(values) > 3 and values[-1] > 0:
+            return _ramp(values[0] / values[-1], 0.8, 0.97) * _ramp(values[-1], 0.5, 0.8)
+    return 0.0
 
 
 def _diverged(facts: ExperimentFacts, shape: CurveShape) -> float:
@@ -189,7 +213,7 @@ def _shape(shape: CurveShape) -> Graded:
     yield "early_plateau", learned * _ramp(shape.settled_at, 0.6, 0.2)
     late = min(_ramp(shape.settled_at, 0.45, 0.65), _ramp(shape.settled_at, 0.95, 0.8))
     yield "late_plateau", learned * late
-    yield "improving", learned * _ramp(shape.settled_at, 0.75, 0.95)
+    yield "improving", learned * _ramp(shape.tail, 0.04, 0.2)
     yield "fast_learner", learned * _ramp(shape.profile[2], 0.6, 0.95)
     yield "slow_learner", learned * _ramp(shape.profile[5], 0.7, 0.2)
 

@@ -133,7 +133,7 @@ class ExperimentIndex:
             experiments: Folders of runs, or what is known of an experiment.
 
         Returns:
-            Their names: a run's is its folder.
+            Their names: a run's is the full path of its folder.
 
         Raises:
             SearchError: A folder holds no run, or another program writes to the index.
@@ -227,7 +227,8 @@ class ExperimentIndex:
 
     def asked(self, text: str) -> Question:
         """What is understood of a question: see `questions.Question`."""
-        return question_of(text, self._words, len(self._current()))
+        experiments = len(self._current())  # brings the words up to date
+        return question_of(text, self._words, experiments)
 
     def similar(
         self, run: str | Path | ExperimentFacts, *, where: Where | None = None, n: int = 10
@@ -262,7 +263,7 @@ class ExperimentIndex:
             self._chroma = None
 
     def _known(self, run: str | Path) -> ExperimentFacts:
-        facts = self._store.facts(str(run))
+        facts = self._store.facts(str(run)) or self._store.facts(str(Path(run).resolve()))
         return facts if facts is not None else facts_of(run)
 
     def _current(self) -> Rows:

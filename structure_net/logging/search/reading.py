@@ -20,12 +20,12 @@ _NUMBERS: Final = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": f
 
 
 def run_folders(folder: str | Path) -> Iterator[Path]:
-    """The folders of runs in or under ``folder``, in the order of their names.
+    """The full paths of the folders of runs in or under ``folder``, in order.
 
     Raises:
         SearchError: There is no such folder.
     """
-    root = Path(folder)
+    root = Path(folder).resolve()
     if not root.is_dir():
         raise SearchError(f"{folder} is no folder. Name one that holds runs, such as runs.")
     found = {path.parent for path in root.rglob("run.json")}
@@ -43,7 +43,7 @@ def stamp_of(folder: str | Path) -> str:
 
 
 def facts_of(folder: str | Path) -> ExperimentFacts:
-    """What is known of the run in a folder.
+    """What is known of the run in a folder, whose full path is its name.
 
     Its records are read if there are some, else ``run.json``, ``history.json`` and
     ``journal.json``.
@@ -51,7 +51,7 @@ def facts_of(folder: str | Path) -> ExperimentFacts:
     Raises:
         SearchError: There is no run in the folder, or a file of it is damaged.
     """
-    root = Path(folder)
+    root = Path(folder).resolve()
     spool = next((p for p in (root / _RECORDS, root) if (p / SPOOL).is_file()), None)
     try:
         if spool is not None:
@@ -124,7 +124,7 @@ class _Gathered:
         self.facts |= _network("start_", data.get("network")) | _network("", data.get("network"))
         config = data.get("config", {})
         self.settings |= _settings(config)
-        self.facts["model"] = str(config.get("model", "MLP" if config.get("architecture") else ""))
+        self.facts["model"] = str(config.get("model", "MLP" if "architecture" in config else ""))
         self.text += [data.get(name, "") for name in ("name", "group", "job", "program")]
 
     def epoch(self, data: Mapping[str, Any], _: str) -> None:

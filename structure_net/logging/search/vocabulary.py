@@ -14,6 +14,7 @@ PHRASES: Final[dict[str, tuple[str, ...]]] = {
     "transformer": ("transformer", "attention network", "vit", "self attention"),
     "recurrent": ("recurrent", "rnn", "lstm", "gru"),
     "perceptron": ("mlp", "perceptron", "multilayer perceptron", "feed forward", "feedforward"),
+    "autoencoder": ("autoencoder", "auto encoder", "vae", "reconstruction"),
     "regression": ("regression", "regressor", "mean squared error", "mse", "continuous target"),
     "sparse": ("sparse", "sparsely connected", "low density", "few connections", "sparsity"),
     "very_sparse": (
@@ -39,7 +40,7 @@ PHRASES: Final[dict[str, tuple[str, ...]]] = {
         "narrow", "thin", "few neurons", "few units", "slim", "narrowest", "skinny", "small layers",
     ),
     "tapering": ("tapering", "funnel", "pyramid", "shrinking widths", "decreasing widths"),
-    "bottleneck": ("bottleneck", "hourglass", "narrow middle", "squeezed middle", "autoencoder"),
+    "bottleneck": ("bottleneck", "hourglass", "narrow middle", "squeezed middle"),
     "grew": (
         "grow", "growth", "grew", "grown", "expanded", "enlarged", "became larger", "got bigger",
         "gained parameters", "evolved",
@@ -55,8 +56,8 @@ PHRASES: Final[dict[str, tuple[str, ...]]] = {
         "to a third", "to a quarter", "to a tenth", "to a fraction", "fraction of the parameters",
     ),
     "widened": (
-        "grew wide", "grew wider", "widened", "became wider", "got wider",
-        "width growth", "grew in width", "grew sideways", "grew broader", "broadened",
+        "grew wide", "grew wider", "widened", "became wider", "got wider", "width growth",
+        "grew in width", "grew sideways", "grew broader", "broadened",
     ),
     "deepened": (
         "grew deep", "grew deeper", "deepened", "became deeper", "got deeper", "added depth",
@@ -80,6 +81,10 @@ PHRASES: Final[dict[str, tuple[str, ...]]] = {
         "density decreased", "sparsified", "lost connections", "fewer connections", "sparser",
         "thinned out",
     ),
+    "baseline": (
+        "baseline", "reference", "control", "plain training", "without strategies", "no strategies",
+        "vanilla", "no strategy",
+    ),
     "many_edits": (
         "many edits", "often edited", "lots of edits", "constantly edited", "many changes",
         "edited often", "many surgeries", "most edits", "heavily edited", "many growth steps",
@@ -102,7 +107,7 @@ PHRASES: Final[dict[str, tuple[str, ...]]] = {
         "reset", "recycled", "recycling", "reinitialised", "reinitialized", "revived",
         "dead neurons reset", "replaced neurons", "reset neurons", "reborn",
     ),
-    "doubled": ("doubled", "doubled width", "doubling"),
+    "doubled": ("doubled", "doubled width", "doubling", "twice as wide"),
     "inserted_layer": (
         "inserted layer", "inserting layers", "added layer", "adding layers", "new layer",
         "extra layer", "stacked layers", "layer insertion",
@@ -117,7 +122,11 @@ PHRASES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "rewired": (
         "rewired", "rewiring", "dynamic sparse training", "dynamic sparsity", "moved connections",
-        "regrew connections", "swapped connections", "drop and grow", "reconnected",
+        "swapped connections", "drop and grow", "reconnected",
+    ),
+    "regrown": (
+        "grown back", "regrown", "connections grown back", "regrew", "grow back", "came back",
+        "restored connections", "added again", "connections restored", "refilled",
     ),
     "added_connections": ("added connections", "adding connections", "new connections"),
     "removed_connections": (
@@ -175,8 +184,8 @@ PHRASES: Final[dict[str, tuple[str, ...]]] = {
     "recovered": (
         "recovered", "recovery", "dropped and recovered", "collapsed and recovered", "dip",
         "dipped", "fell and came back", "collapsed", "collapse", "accuracy dropped", "loss spike",
-        "came back", "temporary drop", "setback", "bounced back", "fell and rose", "accuracy fell",
-        "sudden drop", "healed",
+        "temporary drop", "setback", "came back up", "bounced back", "fell and rose",
+        "accuracy fell", "sudden drop", "healed",
     ),
     "unstable": (
         "unstable", "noisy", "jumpy", "oscillating", "erratic", "fluctuating", "bumpy", "spiky",
@@ -197,7 +206,9 @@ PHRASES: Final[dict[str, tuple[str, ...]]] = {
     "fast_learner": (
         "learned fast", "learned quickly", "fast learner", "quick learner", "converged fast",
         "converged quickly", "rapid learning", "learned rapidly", "fast convergence",
-        "quick convergence", "learned early", "quickly accurate", "improved quickly",
+        "quick convergence", "learned early", "good after one epoch", "after one epoch",
+        "quick win", "good from the start", "good after the first epoch", "after the first epoch",
+        "quickly accurate", "improved quickly",
     ),
     "slow_learner": (
         "learned slowly", "slow learner", "slow convergence", "converged slowly", "slow start",

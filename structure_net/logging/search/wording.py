@@ -36,7 +36,7 @@ def stem(word: str) -> str:
         return word
     for ending, put in (("ies", "y"), ("ied", "y"), ("ing", ""), ("ed", ""), ("ly", ""), ("s", "")):
         if word.endswith(ending) and len(word) - len(ending) + len(put) >= 3:
-            if ending == "s" and word.endswith(("ss", "us", "is")):
+            if ending == "s" and re.search(r"(ss|is|[^a]us)$", word):
                 break
             word = word[: -len(ending)] + put
             if ending in ("ing", "ed") and word[-1] == word[-2] and word[-1] not in "sl":
