@@ -18,6 +18,7 @@ from structure_net import __version__
 from structure_net.cli import commands
 from structure_net.cli.analyzing import ANALYZE_HELP, analyze
 from structure_net.cli.console import fail, said_of
+from structure_net.cli.finding import FIND_HELP, SIMILAR_HELP, find, similar
 from structure_net.cli.flags import DataDir, Json, Run
 from structure_net.cli.parsing import (
     dataset_of,
@@ -328,3 +329,5 @@ def diff(
 
 app.command(cls=_Command, help=ANALYZE_HELP)(analyze)
 app.command(cls=_Command, help=VALIDATE_HELP)(validate)
+app.command(cls=_Command, help=FIND_HELP)(find)
+app.command(cls=_Command, help=SIMILAR_HELP)(similar)
