@@ -70,7 +70,7 @@ def sparse_conv2d(
 
 def scattered(values: Tensor, index: LiveIndex, geometry: Geometry) -> Tensor:
     """The dense weight, differentiably. Shape ``(O, C, *kernel)``; arguments: `sparse_conv2d`."""
-    rows, columns = index.pattern.rows, index.pattern.columns
+    rows, columns = index.row_order, index.columns.long()
     if values.dim() > 1:
         weight = values.new_zeros(*index.shape, *values.shape[1:])
         return weight.index_put((rows, columns), values)
