@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from structure_net.core.crossover_costs import LayerCosts
 from structure_net.core.drawing import random_pattern
+from structure_net.core.layer_costs import LayerCosts
 from structure_net.core.masking import GradientMask
 from structure_net.core.optimizers import Adam
 from structure_net.core.products import LiveIndex, sparse_linear
@@ -33,8 +33,8 @@ _LIVE: Final = (
     (1024, 0.005, 0.25),
     (4096, 0.0005, 0.02),
 )
-_TURNS: Final = 5
-_PATIENCE: Final = 0.02
+_TURNS: Final = 9
+_PATIENCE: Final = 0.01
 """Seconds that a layer's turn lasts, or one step where that takes longer."""
 
 

@@ -20,6 +20,9 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from structure_net.core import create_standard_network
+from structure_net.core.crossover import Storage, storage_for
+from structure_net.core.crossover_costs import costs_here
+from structure_net.core.crossover_measuring import live_step, masked_step
 from structure_net.core.optimizers import adam_for
 from structure_net.core.storage import StoredLayer
 
@@ -66,6 +69,25 @@ class NetworkCost:
             over: The way's name.
         """
         return self.seconds[over] / self.seconds[OURS]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCost:
+    """What a training step of one layer costs in either storage, at several densities.
+
+    Args:
+        shape: The numbers of outputs and of inputs.
+        masked: The seconds in masked storage, whatever the density.
+        live: Pairs of a density and the seconds in live storage.
+        chosen: The storage that a new layer gets, by density.
+        crossover: The density at which both cost the same, by the figures kept for this machine.
+    """
+
+    shape: tuple[int, int]
+    masked: float
+    live: tuple[tuple[float, float], ...]
+    chosen: tuple[Storage, ...]
+    crossover: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -185,6 +207,40 @@ def network_cost(
         {name: statistics.median(one[name] for one in rounds) for name in made},
         {name: way.memory() for name, way in made.items()},
     )
+
+
+def layer_cost(
+    shape: tuple[int, int],
+    densities: Sequence[float],
+    *,
+    rounds: int = 7,
+    clock: Clock = time.perf_counter,
+) -> LayerCost:
+    """Times a layer's training step in both storages; all densities take turns.
+
+    Args:
+        shape: The numbers of outputs and of inputs.
+        densities: Each in (0, 1].
+        rounds: How often each has its turn, beside one that does not count.
+        clock: What tells the time.
+    """
+    steps = [masked_step(shape, 0.5), *(live_step(shape, density) for density in densities)]
+    turns = [[_timed(step, clock) for step in steps] for _ in range(rounds + 1)]
+    dense, *live = (statistics.median(turn) for turn in zip(*turns[1:], strict=True))
+    places = shape[0] * shape[1]
+    return LayerCost(
+        shape,
+        dense,
+        tuple(zip(densities, live, strict=True)),
+        tuple(storage_for(shape, round(density * places)) for density in densities),
+        costs_here().crossover(shape),
+    )
+
+
+def _timed(step: Callable[[], None], clock: Clock) -> float:
+    start = clock()
+    step()
+    return clock() - start
 
 
 def _bias(layer: StoredLayer) -> Tensor:

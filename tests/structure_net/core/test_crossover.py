@@ -11,7 +11,8 @@ import torch
 
 from structure_net.core import crossover_costs, crossover_measuring
 from structure_net.core.crossover import SMALL, get_crossover, set_crossover, storage_for
-from structure_net.core.crossover_costs import LayerCosts, costs_here, watching_measurement
+from structure_net.core.crossover_costs import costs_here, watching_measurement
+from structure_net.core.layer_costs import LayerCosts
 
 # A step costs 1 ms with 10,000 places stored densely; .1 ms, and .2 us for each weight, live.
 SQUARES = ((1e4, 1e-3), (1e6, 1e-1))

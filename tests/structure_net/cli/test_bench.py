@@ -1,0 +1,93 @@
+"""`structure-net bench sparse`: its tables, its document, its refusals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from structure_net.cli import benching, main
+from structure_net.cli.preparing import preparation_told
+from structure_net.core import crossover_costs, crossover_measuring
+from structure_net.core.crossover_costs import costs_here
+from structure_net.core.layer_costs import LayerCosts
+
+COSTS = LayerCosts(((1e4, 1e-3),), ((1e3, 1e-3),), ((1e3, 1e-4, 1e-7),))
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Small layers and networks, and costs of the test's own."""
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(crossover_costs, "_path", lambda: tmp_path / "costs.json")
+    monkeypatch.setattr(crossover_costs, "_known", {})
+    monkeypatch.setattr(crossover_measuring, "measured_costs", lambda: COSTS)
+    monkeypatch.setattr(benching, "_SECONDS", 0.01)
+    monkeypatch.setattr(benching, "_SHAPES", ((10, 200), (40, 50), (5, 5)))
+    monkeypatch.setattr(benching, "NETWORKS", ((40, 50, 10), (30, 40, 10), (20, 10)))
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("small")
+def test_tables_show_layers_and_networks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "sparse", "--quick"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert all(word in out for word in ("40 x 50", "40-50-10", "crossover", "memory"))
+    assert "20-10" not in out
+    assert "with 1 thread;" in out
+
+
+@pytest.mark.usefixtures("small")
+def test_programs_get_one_document(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "sparse", "--quick", "--json", "--threads", "2"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["threads"] == 2
+    assert len(document["layers"]) == 2
+    assert len(document["networks"]) == 2 * 2
+    assert {"widths", "density", "storages", "seconds", "memory"} <= set(document["networks"][0])
+
+
+@pytest.mark.usefixtures("small")
+def test_figures_are_measured_anew_when_asked(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["bench", "sparse", "--quick"]) == 0
+    other = LayerCosts(((1e4, 2e-3),), ((1e3, 1e-3),), ((1e3, 1e-4, 1e-7),))
+    monkeypatch.setattr(crossover_measuring, "measured_costs", lambda: other)
+    assert main(["bench", "sparse", "--quick"]) == 0
+    assert costs_here() == COSTS
+    assert main(["bench", "sparse", "--quick", "--again"]) == 0
+    assert costs_here() == other
+    assert "Measures" in (main(["bench", "--help"]), capsys.readouterr().out)[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["bench", "dense"], "must be sparse; got 'dense'"),
+        (["bench", "sparse", "--threads", "0"], "must be 1 or more; got 0"),
+        (["bench", "sparse", "--threads", "two"], "must be a whole number"),
+        (["bench"], "Missing argument"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("small")
+def test_a_terminal_is_told_once_what_is_prepared(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with preparation_told():
+        crossover_costs.measure_again()
+        crossover_costs.measure_again()
+    assert capsys.readouterr().err.count("measuring which storage") == 1
