@@ -17,6 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 from structure_net import __version__
 from structure_net.cli import commands
 from structure_net.cli.analyzing import ANALYZE_HELP, analyze
+from structure_net.cli.benching import BENCH_HELP, bench
 from structure_net.cli.console import fail, said_of
 from structure_net.cli.finding import FIND_HELP, SIMILAR_HELP, find, similar
 from structure_net.cli.flags import DataDir, Json, Run
@@ -30,6 +31,7 @@ from structure_net.cli.parsing import (
     whole_of,
     widths_of,
 )
+from structure_net.cli.preparing import preparation_told
 from structure_net.cli.validating import VALIDATE_HELP, validate
 from structure_net.errors import StructureNetError
 from structure_net.runs import RunRequest
@@ -77,7 +79,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        code = app(words or ["--help"], standalone_mode=False, prog_name="structure-net", obj=words)
+        with preparation_told():
+            code = app(
+                words or ["--help"], standalone_mode=False, prog_name="structure-net", obj=words
+            )
     except _UsageError as error:
         fail(error.format_message())
         return 2
@@ -328,6 +333,7 @@ def diff(
 
 
 app.command(cls=_Command, help=ANALYZE_HELP)(analyze)
+app.command(cls=_Command, help=BENCH_HELP)(bench)
 app.command(cls=_Command, help=VALIDATE_HELP)(validate)
 app.command(cls=_Command, help=FIND_HELP)(find)
 app.command(cls=_Command, help=SIMILAR_HELP)(similar)
