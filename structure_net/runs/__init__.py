@@ -5,11 +5,13 @@ from structure_net.runs.execution import begin, carry_on
 from structure_net.runs.folder import RunFolder, free_folder, known_folder
 from structure_net.runs.foreseeing import Foreseen, foresee
 from structure_net.runs.preparing import Prepared, prepare
+from structure_net.runs.recording import Recorder
 from structure_net.runs.report import ReportFacts, render_report
 from structure_net.runs.request import PipelineSource, RunRequest, fitted_architecture
 from structure_net.runs.restoring import resumed
 from structure_net.runs.state import RunState
 from structure_net.runs.summary import EditNote, IterationSummary, Score, iteration_line
+from structure_net.runs.validating import validate
 from structure_net.runs.verifying import Finding, verify
 from structure_net.runs.watching import Watcher
 from structure_net.surgery.labels import describe_edit, describe_edits
@@ -21,6 +23,7 @@ __all__ = [
     "IterationSummary",
     "PipelineSource",
     "Prepared",
+    "Recorder",
     "ReportFacts",
     "RunFolder",
     "RunRequest",
@@ -40,5 +43,6 @@ __all__ = [
     "prepare",
     "render_report",
     "resumed",
+    "validate",
     "verify",
 ]

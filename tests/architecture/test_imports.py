@@ -50,7 +50,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 
 def test_importing_every_floor_below_the_command_line_loads_nothing_heavy() -> None:
-    floors = "core graph surgery data evolution visualization"
+    floors = "core graph surgery data logging evolution visualization"
     statement = "import " + ", ".join(f"structure_net.{floor}" for floor in floors.split())
     heavy = {name for name in new_modules(statement) if name.split(".")[0] in HEAVY}
     assert not heavy
