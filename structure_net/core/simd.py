@@ -191,6 +191,39 @@ def add_product(builder: Any, kinds: Any, values: Any) -> Any:
     return _fused(builder, (factor, *values[1:]), kinds[1])
 
 
+@_instruction(lambda block, sums: block)
+def add_squares(builder: Any, kinds: Any, values: Any) -> Any:
+    """``add_squares(block, sums)``: ``block * block + sums``, rounded once."""
+    return _fused(builder, (values[0], *values), kinds[0])
+
+
+@_instruction(lambda block, sums: block)
+def add_sizes(builder: Any, kinds: Any, values: Any) -> Any:
+    """``add_sizes(block, sums)``: ``|block| + sums``."""
+    name = f"llvm.fabs.{kinds[0].suffix}"
+    return builder.fadd(_call(builder, name, values[0].type, values[:1]), values[1])
+
+
+@_instruction(lambda block, sums: block)
+def count_above(builder: Any, kinds: Any, values: Any) -> Any:
+    """``count_above(block, sums)``: 1 more in ``sums`` where a lane of ``block`` is above 0."""
+    none, one = (_ir().Constant(values[0].type, [n] * kinds[0].count) for n in (0.0, 1.0))
+    above = builder.fcmp_ordered(">", values[0], none)
+    return builder.fadd(builder.select(above, one, none), values[1])
+
+
+@_instruction(lambda block, least: block)
+def smaller(builder: Any, kinds: Any, values: Any) -> Any:
+    """``smaller(block, least)``: the smaller ones; those of ``least`` where a lane is NaN."""
+    return builder.select(builder.fcmp_ordered("<", *values), *values)
+
+
+@_instruction(lambda block, most: block)
+def larger(builder: Any, kinds: Any, values: Any) -> Any:
+    """``larger(block, most)``: the larger ones; those of ``most`` where a lane is NaN."""
+    return builder.select(builder.fcmp_ordered(">", *values), *values)
+
+
 @_instruction(lambda first, second: _lines(first.scalar, 1))
 def line_dot(builder: Any, kinds: Any, values: Any) -> Any:
     """``line_dot(first, second)``: the sum over the lines of two blocks' products: a line."""
@@ -215,6 +248,25 @@ def total(builder: Any, kinds: Any, values: Any) -> Any:
         sums = builder.fadd(low, _picked(builder, sums, sums, range(half, 2 * half)))
         half //= 2
     return builder.extract_element(sums, _ir().Constant(_ir().IntType(32), 0))
+
+
+def _extreme(sign: str, name: str) -> Instruction:
+    def extreme(builder: Any, kinds: Any, values: Any) -> Any:
+        best, half = values[0], kinds[0].count // 2
+        while half:
+            low = _picked(builder, best, best, range(half))
+            high = _picked(builder, best, best, range(half, 2 * half))
+            best = builder.select(builder.fcmp_ordered(sign, low, high), low, high)
+            half //= 2
+        return builder.extract_element(best, _ir().Constant(_ir().IntType(32), 0))
+
+    extreme.__name__ = name
+    extreme.__doc__ = f"``{name}(line)``: the {name} of its lanes."
+    return _instruction(lambda line: line.scalar)(extreme)
+
+
+smallest: Final = _extreme("<", "smallest")
+largest: Final = _extreme(">", "largest")
 
 
 @_instruction(lambda a, b, c, d: _types().UniTuple(a.scalar, 4))

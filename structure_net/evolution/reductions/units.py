@@ -9,6 +9,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from structure_net.core.unit_sums import take_in, unit_sums
 from structure_net.evolution.activations import Activation
 from structure_net.evolution.reductions.reduction import Reduction
 from structure_net.evolution.reductions.slopes import has_slope, total_slope
@@ -87,30 +88,34 @@ class _Sums(RunningSums):
     def __init__(self, size: int, device: torch.device) -> None:
         super().__init__(size, device)
         self.activation: Activation | None = None
-        # Sum, sum of squares, number above 0 and absolute sum.
-        self.all = zeros(4, size, device=device)
-        self.sums = self.all[:2]
         self.slope = zeros(size, device=device)
-        self.least = torch.full_like(self.slope, torch.inf)
-        self.most = torch.full_like(self.slope, -torch.inf)
+        self.found = unit_sums(size).to(self.slope)
+        self.sums, self.all = self.found[:2], self.found[:4]
+        self.least, self.most = self.found[4:]
         self.sloped = 0
 
     def add_values(self, values: Values) -> None:
-        activation = self.activation = values.activation
-        negative = activation is None or activation.name not in _NEVER_NEGATIVE
-        over, found = values.block()[1], []
-        for part in values.parts():
-            found.append(_sums(part, over, negative))
-            # amin and amax are vectorised on the CPU where aminmax is not.
-            self.least = torch.minimum(self.least, part.amin(over))
-            self.most = torch.maximum(self.most, part.amax(over))
-        sums = found[0] if len(found) == 1 else torch.stack(found).to(self.all.dtype).sum(0)
-        values.know(sums[:2])
-        self.all += sums
+        self.activation = values.activation
+        own = take_in(values.block()[0], self.found)
+        values.know(self._by_torch(values) if own is None else own)
         self.count += values.moments().count
         if (slope := total_slope(values)) is not None:
             self.slope += slope
             self.sloped += values.moments().count
+
+    def _by_torch(self, values: Values) -> Tensor:
+        """Takes values in that no kernel reads. Their sum and sum of squares: shape ``(2, C)``."""
+        activation, over = values.activation, values.block()[1]
+        negative = activation is None or activation.name not in _NEVER_NEGATIVE
+        found = []
+        for part in values.parts():
+            found.append(_sums(part, over, negative))
+            # amin and amax are vectorised on the CPU where aminmax is not.
+            torch.minimum(self.least, part.amin(over).to(self.least), out=self.least)
+            torch.maximum(self.most, part.amax(over).to(self.most), out=self.most)
+        sums = found[0] if len(found) == 1 else torch.stack(found).to(self.all.dtype).sum(0)
+        self.all += sums
+        return sums[:2]
 
     def statistics(self, inputs: RunningSums | None) -> UnitStatistics:
         sloped = has_slope(self.activation) and self.sloped == self.count

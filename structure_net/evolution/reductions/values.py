@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from structure_net.core.unit_sums import take_in, unit_sums
 from structure_net.evolution.activations import Activation
 from structure_net.evolution.tracking import Call
 from structure_net.evolution.unit_layers import directions
@@ -135,7 +136,11 @@ class Values:
     def moments(self) -> Moments:
         """See `Moments`."""
         if self._moments is None:
-            over = self.block()[1]
+            block, over = self.block()
+            own = take_in(block, unit_sums(block.size(1)))
+            if own is not None:
+                self.know(own)
+        if self._moments is None:
             sums = [torch.stack((p.sum(over), (p * p).sum(over))) for p in self.parts()]
             # There are several pieces on the CPU only, which has float64.
             self.know(sums[0] if len(sums) == 1 else torch.stack(sums).double().sum(0))
