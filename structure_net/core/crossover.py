@@ -21,8 +21,6 @@ SMALL: Final = 1024
 """Layers with fewer places are stored densely: nothing is to be gained there."""
 
 _NAMES: Final[tuple[Literal["live", "masked", "auto"], ...]] = ("live", "masked", "auto")
-_CEILING: Final = 0.6
-"""No machine is known on which live weights pay at a higher density."""
 _KERNELS: Final = 0.2
 """Of convolutions: what pays depends on their images, which are not known where they are made. At
 this density live weights paid for images of all sizes that were measured, at .3 for some."""
@@ -62,12 +60,12 @@ def storage_for(
     size = shape[0] * shape[1]
     if min(shape) < _CHANNELS if kernel else size < SMALL:
         return "masked"
-    highest = _KERNELS if kernel else _CEILING
-    bound = highest if rule == "auto" else rule
-    if connections > bound * size * (_STEP if current == "live" else 1.0):
-        return "masked"
     if kernel or rule != "auto":
-        return "live"
+        bound = _KERNELS if rule == "auto" else rule
+        highest = bound * size * (_STEP if current == "live" else 1.0)
+        return "live" if connections <= highest else "masked"
+    if connections == size:
+        return "masked"
     costs = costs_here()
     pays = costs.live(shape, connections) < _PART[current] * costs.masked(shape)
     return "live" if pays else "masked"
