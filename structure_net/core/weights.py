@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from structure_net.core.sparsity import SparseLayer
+from structure_net.core.storage import StoredLayer
+from structure_net.core.switching import dense
 
 _PLAIN = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -31,6 +33,48 @@ def unit_weights(module: nn.Module) -> Tensor | None:
         parts = [part.transpose(0, 1) for part in whole.chunk(module.groups)]
         return _ungrouped(torch.cat(parts), module.groups)
     return None
+
+
+def laid_out(module: nn.Module, values: Tensor) -> Tensor:
+    """Values beside the weight of a layer, such as its gradient, with axes for outputs and inputs.
+
+    Args:
+        module: The layer.
+        values: Of the shape of its ``weight``, or laid out already.
+
+    Returns:
+        Shape ``(outputs, inputs, ...)`` where the layer stores a list of its live weights, zero
+        elsewhere; else ``values`` as they are.
+    """
+    listed = isinstance(module, StoredLayer) and module.storage == "live"
+    if listed and values.shape == module.weight.shape:
+        return dense(values, module.index)
+    return values
+
+
+def by_output(module: nn.Module, values: Tensor) -> Tensor:
+    """Sums over the weights into each output unit, of values beside a layer's weight.
+
+    Args:
+        module: The layer; of one that is not sparse, the first axis is taken for the outputs.
+        values: Of the shape of its ``weight``.
+
+    Returns:
+        Shape ``(outputs,)``; the cost follows the size of ``values``.
+    """
+    each = values.reshape(len(values), -1).sum(1)
+    if isinstance(module, StoredLayer) and module.storage == "live":
+        rows = module.pattern.rows.to(each.device)
+        return each.new_zeros(module.out_channels).index_add(0, rows, each)
+    return each
+
+
+def weights_among(model: nn.Module) -> set[nn.Parameter]:
+    """The parameters of ``model`` that weigh connections: matrices, kernels and lists of live
+    weights; not biases, gains and other vectors.
+    """
+    found = {parameter for parameter in model.parameters() if parameter.dim() > 1}
+    return found | {layer.weight for layer in model.modules() if isinstance(layer, StoredLayer)}
 
 
 def _ungrouped(weight: Tensor, groups: int) -> Tensor:

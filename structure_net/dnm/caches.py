@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from structure_net.core.running import evaluating, untouched
 from structure_net.core.sparsity import SparseLayer
+from structure_net.core.weights import laid_out
 from structure_net.dnm.configuration import nearest
 from structure_net.evolution.batches import Loss, forward
 from structure_net.surgery.grafts import current_name
@@ -183,14 +184,15 @@ def _sorted(layer: nn.Module, name: str, tensor: Tensor) -> Tensor:
 
 def _keep_weight(found: dict[str, Tensor], name: str, layer: nn.Module, tensor: Tensor) -> None:
     weight = getattr(layer, "weight", None)
-    if not isinstance(weight, Tensor) or weight.dim() < 2:
+    if not isinstance(weight, Tensor) or (weight.dim() < 2 and not isinstance(layer, SparseLayer)):
         return
     if weight.shape != tensor.shape:
         raise ValueError(
             f"The weight of {name!r} has shape {tuple(weight.shape)}, and the cached gradient"
             f" {tuple(tensor.shape)}. Cache anew after a change."
         )
-    units = tensor.movedim(1, 0) if isinstance(layer, _TRANSPOSED) else tensor
+    whole = laid_out(layer, tensor)
+    units = whole.movedim(1, 0) if isinstance(layer, _TRANSPOSED) else whole
     found[name] = units.flatten(1)
 
 

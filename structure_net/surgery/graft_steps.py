@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from structure_net.core.weights import weights_among
 from structure_net.surgery.building import built_block, built_skip
 from structure_net.surgery.committing import Step
 from structure_net.surgery.grafts import Carrier, Grafted, HeadGate
@@ -82,10 +83,11 @@ def _neighbours(model: nn.Module, layer: str, graft: nn.Module) -> Iterator[tupl
     which many train without weight decay), else as much of a matrix or a vector, else the first.
     """
     own = dict(model.get_submodule(layer).named_parameters()) or dict(model.named_parameters())
+    weights = weights_among(model) | weights_among(graft)
     for name, new in graft.named_parameters() if own else ():
         called = name.rpartition(".")[2]
         same = [near for other, near in own.items() if other.rpartition(".")[2] == called]
-        alike = [near for near in own.values() if (near.dim() > 1) == (new.dim() > 1)]
+        alike = [near for near in own.values() if (near in weights) == (new in weights)]
         yield new, (*same, *alike, *own.values())[0]
 
 

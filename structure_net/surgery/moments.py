@@ -52,7 +52,9 @@ def _carried(optimizer: Optimizer, key: str, value: Any, shape: torch.Size, carr
             return carry(value)
         reduced = [d for d, (a, b) in enumerate(zip(value.shape, shape, strict=False)) if a != b]
         if value.dim() == len(shape) and all(value.shape[d] == 1 for d in reduced):
-            return carry(value.expand(shape)).amax(reduced, keepdim=True)
+            whole = carry(value.expand(shape))
+            if whole.dim() == len(shape):
+                return whole.amax(reduced, keepdim=True)
         raise SurgeryError(refusal(optimizer, f"{key!r} of shape {tuple(value.shape)}", shape))
     if value is None or isinstance(value, int | float | str | bool):
         return value

@@ -10,7 +10,7 @@ rate times something, that is the same as another rate.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from structure_net.core.sparsity import SparseLayer
+from structure_net.core.weights import weights_among
 from structure_net.evolution.adaptive_learning_rates.generations import Generations
 from structure_net.evolution.adaptive_learning_rates.rules import Factor, Place, RateRule
 from structure_net.surgery.optimizers import LOG
@@ -92,6 +93,7 @@ class AttachedRates:
         self._generations = Generations(optimizer, kept=kept)
         self._names: dict[Tensor, tuple[str, int]] = {}
         self._layers = 0
+        self._matrices: set[nn.Parameter] = set()
         self._held: list[_Held] = []
         self._rates: list[tuple[dict[str, Any], Any, Any]] = []
         self._last: dict[tuple[str, str], float] = {}
@@ -188,10 +190,12 @@ class AttachedRates:
             self._name([parameter for _, parameter in held])
         for group, parameter in held:
             name, depth = self._names[parameter]
-            yield group, self._generations.place(name, parameter, depth, self._layers)
+            place = self._generations.place(name, parameter, depth, self._layers)
+            yield group, replace(place, matrix=parameter in self._matrices)
 
     def _name(self, parameters: Sequence[Tensor]) -> None:
         known, self._layers = _named_with_depth(self._model)
+        self._matrices = weights_among(self._model)
         self._names = {
             parameter: known.get(parameter, (f"parameter {number}", 0))
             for number, parameter in enumerate(parameters)
@@ -248,17 +252,7 @@ class AttachedRates:
             if rule.reads_step and one.rate:
                 place = one.place
                 step = (one.before - parameter) / one.rate
-                seen = Place(
-                    place.name,
-                    one.before,
-                    place.depth,
-                    place.layers,
-                    place.age,
-                    place.original,
-                    place.since_growth,
-                    step,
-                )
-                found = rule.local(seen)
+                found = rule.local(replace(place, parameter=one.before, step=step))
                 if not isinstance(found, Tensor):
                     self._last[place.name, rule.title] = found
                 factor = factor * found
@@ -275,10 +269,10 @@ class AttachedRates:
 def _named_with_depth(model: nn.Module) -> tuple[dict[Tensor, tuple[str, int]], int]:
     """Each parameter's name and the number of weight layers in front of its own."""
     found: dict[Tensor, tuple[str, int]] = {}
-    depth, layer = -1, None
+    depth, layer, weights = -1, None, weights_among(model)
     for name, parameter in model.named_parameters():
         owner = name.rpartition(".")[0]
-        if parameter.dim() > 1 and owner != layer:
+        if parameter in weights and owner != layer:
             depth, layer = depth + 1, owner
         found[parameter] = (name, max(depth, 0))
     return found, max(depth + 1, 1)

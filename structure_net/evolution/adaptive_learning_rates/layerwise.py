@@ -79,7 +79,7 @@ class LayerwiseAdaptiveRates(RateRule):
     def local(self, place: Place) -> Factor:
         """Depth decay times trust ratio."""
         factor = depth_decay(place.depth, place.layers, self.decay)
-        if self.trust_coefficient is None or place.step is None or place.parameter.dim() < 2:
+        if self.trust_coefficient is None or place.step is None or not place.matrix:
             return factor
         ratio = trust_ratio(place.parameter, place.step, self.trust_coefficient, self.largest_trust)
         return factor * ratio

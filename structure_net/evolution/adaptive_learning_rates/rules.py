@@ -32,6 +32,7 @@ class Place:
             age. None where no rule asks for ages.
         original: Whether each entry was there when the rates were attached.
         since_growth: Steps since anything was born; None if nothing was.
+        matrix: Whether it weighs connections: a matrix, a kernel or a list of live weights.
         step: What the optimizer is about to subtract, divided by its rate; only for rules that
             read it (`RateRule.reads_step`), and only after the optimizer's step.
     """
@@ -43,6 +44,7 @@ class Place:
     age: Tensor | int | None = None
     original: Tensor | bool = True
     since_growth: int | None = None
+    matrix: bool = True
     step: Tensor | None = None
 
 

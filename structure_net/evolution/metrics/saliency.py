@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from structure_net.core.running import call
 from structure_net.core.statistics import sparse_layers
 from structure_net.core.storage import StoredLayer
+from structure_net.core.weights import laid_out
 
 
 def cubic_target(now: float, final: float, *, last: float, progress: float) -> float:
@@ -45,7 +46,7 @@ def cubic_target(now: float, final: float, *, last: float, progress: float) -> f
 
 
 def masked_layers(network: nn.Module) -> dict[str, StoredLayer]:
-    """The sparse layers of a network that keep a weight beside a mask, by name."""
+    """The sparse layers of a network that keep their weight in one parameter, by name."""
     layers = sparse_layers(network).items()
     return {name: layer for name, layer in layers if isinstance(layer, StoredLayer)}
 
@@ -84,11 +85,13 @@ def synflow_scores(network: nn.Module, example: Any) -> dict[str, Tensor]:
         weights = {name: layer.weight for name, layer in layers.items()}
         flows = torch.autograd.grad(_total(output), list(weights.values()))
     return {
-        name: (weight.detach() * flow).flatten(2).sum(2).cpu()
-        if weight.dim() > 2
-        else (weight.detach() * flow).cpu()
+        name: _by_connection(laid_out(layers[name], weight.detach() * flow)).cpu()
         for (name, weight), flow in zip(weights.items(), flows, strict=True)
     }
+
+
+def _by_connection(scores: Tensor) -> Tensor:
+    return scores.flatten(2).sum(2) if scores.dim() > 2 else scores
 
 
 def synflow_order(
@@ -136,8 +139,9 @@ def synflow_order(
 def _silence(network: nn.Module, masks: Mapping[str, Tensor]) -> None:
     with torch.no_grad():
         for name, layer in masked_layers(network).items():
-            weight = layer.weight
-            weight.mul_(masks[name].view(*masks[name].shape, *[1] * (weight.dim() - 2)))
+            pattern, live = layer.pattern, layer.live_weights
+            gone = ~masks[name][pattern.rows, pattern.columns]
+            layer.fill(live.index_fill(0, gone.nonzero().flatten(), 0.0))
 
 
 def _ones(example: Any) -> Any:

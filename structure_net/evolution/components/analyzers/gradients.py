@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, ClassVar, TypedDict
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from structure_net.core.arguments import check_number, check_whole
 from structure_net.core.expansion import (
@@ -20,6 +20,8 @@ from structure_net.core.expansion import (
     natural_score,
     tiny_expansion,
 )
+from structure_net.core.sparsity import SparseLayer
+from structure_net.core.weights import by_output
 from structure_net.evolution.components.analyzers.looking import observed
 from structure_net.evolution.components.analyzers.newborns import Births, births
 from structure_net.evolution.context import NetworkContext
@@ -148,7 +150,7 @@ class GradientAnalyzer(Analyzer):
         Raises:
             StructureNetError: The context carries no observation.
         """
-        seen = observed(context, self)
+        seen, modules = observed(context, self), dict(context.network.named_modules())
         owned = {name: _owned(name, seen.parameters) for name in seen.layers}
         owned = {name: parameters for name, parameters in owned.items() if parameters}
         scales = {name: _scale(parameters) for name, parameters in owned.items()}
@@ -167,7 +169,7 @@ class GradientAnalyzer(Analyzer):
             "gradient_units": {
                 name: units
                 for name, parameters in owned.items()
-                if (units := _unit_norms(seen.layers[name], parameters)) is not None
+                if (units := _unit_norms(modules[name], seen.layers[name], parameters)) is not None
             },
             "gradient_cosine": {
                 name: cosine_of_total(one.square_of_directions, one.directed)
@@ -225,7 +227,9 @@ class GradientAnalyzer(Analyzer):
             if born is None:
                 found[name] = Unavailable("the journal does not tell which units are new")
             elif young := {unit: when for unit, when in born.items() if when >= since}:
-                found[name] = _share(seen.layers[name], owned[name], young)
+                layer = seen.layers[name]
+                norms = _unit_norms(context.network.get_submodule(name), layer, owned[name])
+                found[name] = _share(layer, norms, young)
         return found
 
 
@@ -275,30 +279,29 @@ def _signal_to_noise(scale: GradientScale | Unavailable, batch_size: int) -> Mea
     return scale if isinstance(scale, Unavailable) else scale.signal_to_noise(batch_size)
 
 
-def _rows(layer: LayerObservation, parameters: Mapping[str, ParameterGradient]) -> Tensor | None:
-    """The mean gradient of the layer's own weight, one row a unit; None where that is not told."""
-    weight = parameters.get("weight")
-    if weight is None or weight.mean.dim() < 2 or len(weight.mean) != layer.units:
-        return None
-    return weight.mean.flatten(1)
-
-
 def _unit_norms(
-    layer: LayerObservation, parameters: Mapping[str, ParameterGradient]
+    module: nn.Module, layer: LayerObservation, parameters: Mapping[str, ParameterGradient]
 ) -> Tensor | None:
-    rows = _rows(layer, parameters)
-    return None if rows is None else rows.norm(dim=1).to("cpu", torch.float64)
+    """The length of the mean gradient of each unit's own weights; None where that is not told."""
+    weight = parameters.get("weight")
+    if weight is None:
+        return None
+    if isinstance(module, SparseLayer):
+        return by_output(module, weight.mean.square()).sqrt().to("cpu", torch.float64)
+    if weight.mean.dim() < 2 or len(weight.mean) != layer.units:
+        return None
+    norms: Tensor = weight.mean.flatten(1).norm(dim=1)
+    return norms.to("cpu", torch.float64)
 
 
 def _share(
-    layer: LayerObservation, parameters: Mapping[str, ParameterGradient], young: Births
+    layer: LayerObservation, norms: Tensor | None, young: Births
 ) -> NewbornShare | Unavailable:
-    rows = _rows(layer, parameters)
-    if rows is None or max(young) >= layer.units:
+    if norms is None or max(young) >= layer.units:
         return Unavailable("the layer's units are no rows of a weight of its own")
-    mask = torch.zeros(layer.units, dtype=torch.bool, device=rows.device)
+    mask = torch.zeros(layer.units, dtype=torch.bool, device=norms.device)
     mask[list(young)] = True
-    return NewbornShare(len(young), len(young) / layer.units, share_of_squares(rows, mask))
+    return NewbornShare(len(young), len(young) / layer.units, share_of_squares(norms, mask))
 
 
 def _ranking(seen: Observation, natural: Mapping[str, tuple[Tensor, ...]]) -> dict[str, Measure]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from structure_net.core.flops import count_flops
 from structure_net.core.statistics import sparse_layers
+from structure_net.core.weights import by_output
 from structure_net.errors import StructureNetError, SurgeryError
 from structure_net.evolution.components.strategies.budgets import costs_of
 from structure_net.graph.channels import Axis, ChannelGroup, Role
@@ -212,9 +213,11 @@ def unit_scores(
         if axis.role is not Role.WRITES:
             continue
         names = _parameters(network, axis)
-        for values in (importance[name] for name in names if name in importance):
-            whole = values.detach().cpu().double().movedim(axis.dim, 0)
-            flat = whole.reshape(len(whole), -1).sum(1)
+        for name, values in ((name, importance[name]) for name in names if name in importance):
+            whole = values.detach().cpu().double()
+            layer, _, own = name.rpartition(".")
+            leaf = network.get_submodule(layer) if axis.leaf and own == "weight" else nn.Identity()
+            flat = by_output(leaf, whole if axis.leaf else whole.movedim(axis.dim, 0))
             for unit, entries in enumerate(entries_of(axis, group.units)):
                 total[unit] += flat[list(entries)].sum()
     return total

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from structure_net.core.statistics import sparse_layers
-from structure_net.core.weights import unit_weights
+from structure_net.core.weights import laid_out, unit_weights
 from structure_net.errors import StructureNetError
 from structure_net.evolution.components.strategies.prunable import unit_scores
 from structure_net.evolution.context import NetworkContext
@@ -58,7 +58,11 @@ def connection_worth(
         return {n: value for n, value in found if isinstance(value, Tensor) and value.dim() == 2}
     by_parameter = _by_parameter(score, analysis)
     named = {name: by_parameter.get(f"{name}.weight" if name else "weight") for name in layers}
-    return {name: _sums(value) for name, value in named.items() if value is not None}
+    return {
+        name: _sums(laid_out(layers[name], value))
+        for name, value in named.items()
+        if value is not None
+    }
 
 
 def unit_worth(

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from copy import deepcopy
 
-import torch
 from torch import nn
 
 from structure_net.core.network_factory import StandardNetwork
-from structure_net.core.statistics import sparse_layers
 from structure_net.errors import StructureNetError
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.interfaces import Trainer
@@ -55,12 +53,7 @@ class LotteryRewind(Trainer):
                 "The journal does not lead from the network's birth to what it is now, so that its"
                 " weights cannot go back. Give LotteryRewind the network at the journal's start."
             )
-        state = ticket.state_dict()
-        with torch.no_grad():
-            for name, tensor in network.state_dict().items():
-                tensor.copy_(state[name])
-        for layer in sparse_layers(network).values():
-            layer.settle()
+        network.load_state_dict(ticket.state_dict())
         if context.optimizer is not None:
             context.optimizer.state.clear()
         return context

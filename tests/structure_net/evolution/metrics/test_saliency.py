@@ -23,8 +23,7 @@ def _layer(weights: list[list[float]]) -> StandardSparseLayer:
     outputs, inputs = matrix.shape
     pattern = SparsePattern.from_mask(matrix != 0)
     layer = StandardSparseLayer(inputs, outputs, pattern=pattern, bias=False)
-    with torch.no_grad():
-        layer.weight.copy_(matrix)
+    layer.fill(matrix[pattern.rows, pattern.columns])
     return layer
 
 

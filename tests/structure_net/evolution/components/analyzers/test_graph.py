@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from structure_net.core import create_standard_network
+from structure_net.core import assign, create_standard_network
 from structure_net.evolution import ComposableEvolutionSystem, NetworkContext
 from structure_net.evolution.analysis import Analysis
 from structure_net.evolution.components import GraphAnalyzer
@@ -94,9 +94,7 @@ def test_the_narrowest_layer_is_ranked_first() -> None:
 def test_a_layer_whose_paths_meet_in_one_unit_is_ranked_before_its_width() -> None:
     wide = create_standard_network([6, 8, 4, 3], density=1.0, seed=0)
     layer = wide.layers[0]
-    with torch.no_grad():
-        layer.mask[1:] = False
-        layer.weight[1:] = 0
+    assign(layer, layer.disconnected([(row, column) for row in range(1, 8) for column in range(6)]))
     found = analysed(wide, torch.randn(2, 6))
     assert found["graph_ranking"] == pytest.approx({"layers.0": 1.0, "layers.1": 0.25})
 

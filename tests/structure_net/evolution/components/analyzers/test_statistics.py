@@ -4,7 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from structure_net.core import StandardSparseLayer, create_standard_network, network_stats
+from structure_net.core import (
+    StandardSparseLayer,
+    assign,
+    create_standard_network,
+    network_stats,
+)
 from structure_net.core.flops import count_flops
 from structure_net.evolution import ComposableEvolutionSystem, NetworkContext
 from structure_net.evolution.analysis import Analysis
@@ -67,9 +72,8 @@ def test_units_on_no_live_path_are_named() -> None:
     first, second = network.layers[0], network.layers[1]
     assert isinstance(first, StandardSparseLayer)
     assert isinstance(second, StandardSparseLayer)
-    with torch.no_grad():
-        first.mask[1] = False  # fed by nothing
-        second.mask[:, 2] = False  # read by nothing
+    assign(first, first.disconnected([(1, column) for column in range(6)]))  # fed by nothing
+    assign(second, second.disconnected([(row, 2) for row in range(5)]))  # read by nothing
     found = analysed(network, torch.randn(2, 6))["network_dead_paths"]
     assert found == {"layers.0": (1, 2), "layers.1": (), "layers.2": ()}
 

@@ -44,8 +44,7 @@ def _layer(weights: list[list[float]]) -> StandardSparseLayer:
     matrix = torch.tensor(weights)
     pattern = SparsePattern.from_mask(matrix != 0)
     layer = StandardSparseLayer(matrix.shape[1], matrix.shape[0], pattern=pattern)
-    with torch.no_grad():
-        layer.weight.copy_(matrix)
+    layer.fill(matrix[pattern.rows, pattern.columns])
     return layer
 
 

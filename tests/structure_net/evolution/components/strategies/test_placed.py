@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from structure_net import create_standard_network
+from structure_net.core import assign
 from structure_net.evolution import (
     ComposableEvolutionSystem,
     NetworkContext,
@@ -153,7 +154,7 @@ def hebbian(layers: dict[str, Any]) -> dict[str, Any]:
 def test_what_fires_together_is_connected_and_clones_are_merged() -> None:
     network = create_standard_network([6, 8, 4, 2], density=0.5, seed=0)
     context = NetworkContext(network, [(drawn(8, 6), torch.zeros(8).long())])
-    free = (~network.layers[1].mask).nonzero().tolist()
+    free = (~network.layers[1].pattern.mask()).nonzero().tolist()
     near = [(*free[0], 0.9), (*free[1], -0.5), (*free[2], 0.3)]
     clones = (RedundantPair(1, 2, 0.999, 1.0, 0.01), RedundantPair(1, 4, 0.99, 3.0, 0.6))
     analysis = hebbian(
@@ -165,20 +166,19 @@ def test_what_fires_together_is_connected_and_clones_are_merged() -> None:
     assert edits(HebbianGrowthStrategy(0), context, analysis) == [merged]
     assert edits(HebbianGrowthStrategy(2, None), context, analysis) == [wired]
     grown = HebbianGrowthStrategy(2).grow(context, analysis)
-    assert grown.network.get_parameter("layers.0.weight").shape == (7, 6)
+    assert grown.network.get_submodule("layers.0").out_channels == 7
 
 
 def test_equal_units_are_merged_without_moving_the_function() -> None:
     network = create_standard_network([6, 8, 3], density=0.7, seed=0)
-    with torch.no_grad():
-        for tensor in (network.layers[0].weight, network.layers[0].mask, network.layers[0].bias):
-            tensor[5] = tensor[2]
+    layer = network.layers[0]
+    assign(layer, layer.reindexed(0, [0, 1, 2, 3, 4, 2, 6, 7], new="empty"))
     inputs = drawn(128, 6)
     context = NetworkContext(network, [(inputs, torch.zeros(128).long())])
     before = network(inputs)
     strategy = HebbianGrowthStrategy(0)
     grown = ComposableEvolutionSystem([HebbianAnalyzer(), strategy]).evolve_network(context, 1)
-    assert grown.network.get_parameter("layers.0.weight").shape == (7, 6)
+    assert grown.network.get_submodule("layers.0").out_channels == 7
     torch.testing.assert_close(grown.network(inputs), before, rtol=0, atol=1e-5)
 
 
@@ -186,7 +186,7 @@ def test_hebbian_places_are_chosen_by_any_score() -> None:
     network = create_standard_network([6, 8, 8, 2], density=0.4, seed=0)
     context = NetworkContext(network, [(drawn(8, 6), torch.zeros(8).long())])
     near = {
-        f"layers.{n}": [(*(~network.layers[n].mask).nonzero()[0].tolist(), c)]
+        f"layers.{n}": [(*(~network.layers[n].pattern.mask()).nonzero()[0].tolist(), c)]
         for n, c in ((0, 0.9), (1, 0.3))
     }
     analysis = hebbian({"hebbian_unconnected": near, "score": {"layers.1": 2.0, "layers.0": 1.0}})
