@@ -46,9 +46,8 @@ def laid_out(module: nn.Module, values: Tensor) -> Tensor:
         Shape ``(outputs, inputs, ...)`` where the layer stores a list of its live weights, zero
         elsewhere; else ``values`` as they are.
     """
-    listed = isinstance(module, StoredLayer) and module.storage == "live"
-    if listed and values.shape == module.weight.shape:
-        return dense(values, module.index)
+    if isinstance(module, StoredLayer) and module.storage == "live":
+        return dense(values, module.index) if values.shape == module.weight.shape else values
     return values
 
 
