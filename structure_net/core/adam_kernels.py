@@ -27,6 +27,9 @@ RATES: Final = 8
 the factor of the root, epsilon, decay in the gradient, the factor of the weights, the sign of the
 gradient."""
 
+PART: Final = 2**16
+"""How many numbers a thread moves at a time."""
+
 _Table = np.ndarray[Any, np.dtype[np.int64]]
 _Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -110,3 +113,22 @@ def step(table: _Table, settings: _Numbers) -> None:
     rates = np.empty((len(table), RATES))
     count_steps(table, settings, rates)
     move(table, rates)
+
+
+def cut(table: _Table, rates: _Numbers) -> tuple[_Table, _Numbers]:
+    """The same rows in parts of at most `PART` numbers, for `move` on several threads.
+
+    Args:
+        table: Shape ``(rows, COLUMNS)``.
+        rates: Shape ``(rows, RATES)``.
+
+    Returns:
+        Table and rates of the parts, in order.
+    """
+    counts = -(-table[:, 5] // PART)
+    of = np.repeat(np.arange(len(table)), counts)
+    starts = (np.arange(len(of)) - (np.cumsum(counts) - counts)[of]) * PART
+    parts = table[of]
+    parts[:, :4] += (starts * np.where(parts[:, 6] == 1, 8, 4))[:, None]
+    parts[:, 5] = np.minimum(parts[:, 5] - starts, PART)
+    return parts, rates[of]

@@ -17,9 +17,21 @@ from torch.autograd.graph import increment_version
 from torch.optim.adam import adam as torch_adam
 
 from structure_net.core import adam_kernels
+from structure_net.core.threads import even_bounds, run_blocks
 
 _KINDS: Final = {torch.float32: 0, torch.float64: 1}
 _PLAIN: Final = (nn.Parameter, Tensor)
+_ALONE: Final = 2**20
+"""Up to so many numbers, one thread moves them before others have begun."""
+
+
+def _step_on_threads(table: Any, settings: Any, threads: int) -> None:
+    """A step whose numbers are moved in parts; each as with one thread, bit for bit."""
+    rates = np.empty((len(table), adam_kernels.RATES))
+    adam_kernels.count_steps(table, settings, rates)
+    parts, rates = adam_kernels.cut(table, rates)
+    bounds = even_bounds(np.concatenate([[0], parts[:, 5].cumsum()]), threads)
+    run_blocks(lambda a, b: adam_kernels.move(parts[a:b], rates[a:b]), bounds)
 
 
 class _Together:
@@ -81,10 +93,13 @@ class _Together:
         """Moves them all."""
         if not self._moved:
             return
-        adam_kernels.step(
-            np.array(self._table, dtype=np.int64).reshape(-1, adam_kernels.COLUMNS),
-            np.array(self._settings, dtype=np.float64),
-        )
+        table = np.array(self._table, dtype=np.int64).reshape(-1, adam_kernels.COLUMNS)
+        settings = np.array(self._settings, dtype=np.float64)
+        threads = torch.get_num_threads()
+        if threads > 1 and table[:, 5].sum() > _ALONE:
+            _step_on_threads(table, settings, threads)
+        else:
+            adam_kernels.step(table, settings)
         # So that a backward pass through what was computed before the step is still refused.
         increment_version(self._moved)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from structure_net.core import adam_kernels
 from structure_net.core.optimizers import Adam, AdamW, adam_for
+from structure_net.surgery import AddNeurons, edit, load_checkpoint, save_checkpoint
 
 Make = Callable[..., Optimizer]
 STEPS = 200
@@ -312,3 +314,61 @@ def test_a_table_in_parts_moves_as_the_whole() -> None:
     assert settings.shape[1] == adam_kernels.SETTINGS
     assert torch.equal(whole, cut)
     assert counts[0] == counts[1] == 1
+
+
+def test_two_threads_move_large_parameters_as_one_does() -> None:
+    ends, threads = [], torch.get_num_threads()
+    for used in (1, 2):
+        torch.set_num_threads(used)
+        try:
+            held = parameters(torch.float32)
+            held += [nn.Parameter(torch.linspace(-1, 1, 600_000 + i)) for i in range(2)]
+            held += [nn.Parameter(torch.linspace(-1, 1, 70_001, dtype=torch.float64))]
+            optimizer = AdamW(held, lr=0.01)
+            for _ in range(3):
+                for p in held:
+                    p.grad = p.detach().sin()
+                optimizer.step()
+        finally:
+            torch.set_num_threads(threads)
+        ends.append([p.detach() for p in held])
+    assert_near(*ends, bound=0)
+
+
+@pytest.mark.parametrize("first", ["ours", "theirs"])
+def test_a_checkpoint_of_one_restores_the_other(first: str, tmp_path: Path) -> None:
+    kinds = (Adam, torch.optim.Adam) if first == "ours" else (torch.optim.Adam, Adam)
+    model = nn.Linear(4, 3)
+    optimizer = kinds[0](model.parameters(), lr=0.02)
+    one_step(optimizer, list(model.parameters()))
+    save_checkpoint(tmp_path / "net.safetensors", model, optimizer=optimizer)
+    again = nn.Linear(4, 3)
+    restored = kinds[1](again.parameters(), lr=0.5)
+    checkpoint = load_checkpoint(tmp_path / "net.safetensors", again)
+    assert checkpoint.header.optimizer is not None
+    assert checkpoint.header.optimizer["class"] == "Adam"
+    checkpoint.restore_optimizer(restored)
+    one_step(optimizer, list(model.parameters()))
+    one_step(restored, list(again.parameters()))
+    # One step of rate .02, computed in another order of float32 operations.
+    assert_near(list(again.parameters()), list(model.parameters()), 1e-7)
+
+
+@pytest.mark.parametrize("handed", [True, False], ids=["handed over", "not handed over"])
+def test_an_edit_carries_the_state_along(handed: bool) -> None:
+    ends = []
+    for made in (Adam, torch.optim.Adam):
+        model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3)).double()
+        for seed, p in enumerate(model.parameters()):
+            nn.init.normal_(p, generator=torch.Generator().manual_seed(seed))
+        optimizer, inputs = made(model.parameters(), lr=0.01), torch.eye(4, dtype=torch.float64)
+        for step in range(20):
+            if step == 10:
+                known = optimizer if handed else None
+                edit(model, AddNeurons("0", 2), inputs, optimizer=known, seed=0)
+            optimizer.zero_grad()
+            model(inputs).square().sum().backward()
+            optimizer.step()
+        ends.append([p.detach() for p in model.parameters()])
+    assert ends[0][0].shape == (8, 4)
+    assert_near(*ends)
