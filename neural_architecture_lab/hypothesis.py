@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any, Literal, Protocol, TypeAlias
 
 from neural_architecture_lab.errors import HypothesisError
+from neural_architecture_lab.outcomes import Outcome
 
 Setting: TypeAlias = "str | int | float | bool | Sequence[Setting] | Mapping[str, Setting] | None"
 PredictedDirection: TypeAlias = Literal["higher", "lower", "same"]
@@ -151,7 +152,7 @@ class Experiment(Protocol):
     ``trial.seed``, and ``trial.settings`` is all that tells arms apart.
     """
 
-    def __call__(self, trial: Any, *, device: str) -> Mapping[str, Any]:
+    def __call__(self, trial: Any, *, device: str) -> Mapping[str, Any] | Outcome:
         """The metrics of ``trial``, by name; or an `Outcome`, with curves and more."""
 
 

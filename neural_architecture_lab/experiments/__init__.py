@@ -1,5 +1,19 @@
-"""Experiments that are ready to run."""
+"""Experiments and hypotheses that are ready to run."""
 
-from neural_architecture_lab.experiments.catalogue import completed
+from neural_architecture_lab.experiments.catalogue import (
+    available_hypotheses,
+    completed,
+    default_of,
+    ready_hypothesis,
+)
+from neural_architecture_lab.experiments.evolving import described, evolve, growing
 
-__all__ = ["completed"]
+__all__ = [
+    "available_hypotheses",
+    "completed",
+    "default_of",
+    "described",
+    "evolve",
+    "growing",
+    "ready_hypothesis",
+]

@@ -3,11 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Final
 
 from neural_architecture_lab.errors import HypothesisError
 from neural_architecture_lab.hypothesis import Hypothesis, HypothesisCategory
 
-DEFAULTS: Mapping[HypothesisCategory, Hypothesis] = {}
+_LIBRARY: Final[Mapping[str, str]] = {
+    "extrema_growth": "growth",
+}
+"""The hypotheses by the name of the function that makes each, with their module."""
+
+_OF_CATEGORY: Final[Mapping[HypothesisCategory, str]] = {
+    HypothesisCategory.GROWTH_DYNAMICS: "extrema_growth",
+}
+
+
+def available_hypotheses() -> tuple[str, ...]:
+    """The names of the hypotheses that are ready to run."""
+    return tuple(sorted(_LIBRARY))
+
+
+def ready_hypothesis(name: str) -> Hypothesis:
+    """A hypothesis of the library, by name.
+
+    Raises:
+        HypothesisError: There is none of that name.
+    """
+    try:
+        module = _LIBRARY[name]
+    except KeyError:
+        near = get_close_matches(name, _LIBRARY, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        known = ", ".join(sorted(_LIBRARY))
+        raise HypothesisError(
+            f"There is no hypothesis {name!r} in the library; it has {known}.{hint}"
+        ) from None
+    made: Hypothesis = getattr(import_module(f"{__package__}.{module}"), name)()
+    return made
+
+
+def default_of(category: HypothesisCategory) -> Hypothesis:
+    """The hypothesis that a category supplies to those that leave experiment and arms open.
+
+    Raises:
+        HypothesisError: It supplies none.
+    """
+    try:
+        return ready_hypothesis(_OF_CATEGORY[category])
+    except KeyError:
+        raise HypothesisError(
+            f"The category {category.name} supplies no experiment; give experiment=, arms= and"
+            " predictions=."
+        ) from None
 
 
 def completed(hypothesis: Hypothesis) -> Hypothesis:
@@ -26,10 +75,4 @@ def completed(hypothesis: Hypothesis) -> Hypothesis:
             f"{hypothesis.name!r} has no {absent.removeprefix('an ')}: give experiment=, arms= and"
             " predictions=, or none of the first two, and its category supplies them."
         )
-    try:
-        return hypothesis.with_defaults(DEFAULTS[hypothesis.category])
-    except KeyError:
-        raise HypothesisError(
-            f"The category {hypothesis.category} supplies no experiment; give experiment=, arms="
-            " and predictions=."
-        ) from None
+    return hypothesis.with_defaults(default_of(hypothesis.category))

@@ -1,0 +1,200 @@
+"""The experiment behind most hypotheses: a network trains, and grows where its arm says so.
+
+An arm is plain data: an architecture, a density, strategies with their triggers as
+`structure_net.evolution.serialising.part_to_dict` writes them. So whatever an arm does stands in
+the frozen statement and in every trial's record.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from neural_architecture_lab.errors import HypothesisError
+from neural_architecture_lab.hypothesis import Setting
+from neural_architecture_lab.outcomes import Outcome
+from neural_architecture_lab.trials import Trial
+
+if TYPE_CHECKING:
+    from structure_net.data import Dataset
+    from structure_net.evolution import NetworkContext
+    from structure_net.evolution.components import ComposableEvolutionSystem
+
+DEFAULTS: Final[Mapping[str, Setting]] = {
+    "dataset": "digits",
+    "data_dir": None,
+    "hidden": [64, 32],
+    "density": 1.0,
+    "activation": "relu",
+    "iterations": 6,
+    "epochs": 2,
+    "batch_size": 64,
+    "learning_rate": 0.005,
+    "optimizer": "adam",
+    "schedule": "constant",
+    "analyzers": [],
+    "strategies": [],
+}
+"""What an arm leaves open. ``hidden``: the widths of the hidden layers at birth; ``density``: the
+fraction of connections at birth; ``iterations`` of looking, growing and training for ``epochs``
+each; ``analyzers``: parts as plain data; ``strategies``: mappings with ``strategy``, and ``when``
+and ``whether`` where they are wanted."""
+
+CURVES: Final = ("train_loss", "validation_loss", "validation_accuracy")
+
+
+def evolve(trial: Trial, *, device: str) -> Outcome:
+    """Trains the network of an arm, growing it as the arm says, and tests it.
+
+    Weights and the order of batches follow from the trial's seed: arms of one architecture begin
+    with the same weights and see the same batches. The split of the data is the same for all.
+
+    Returns:
+        ``accuracy`` (of a classification) and ``loss`` on the test split; ``parameters``,
+        ``connections``, ``layers`` and ``flops`` (of one sample) at the end; ``edits``: how many
+        were made; ``seconds``. Curves by epoch: losses, accuracy, ``parameters``, ``connections``.
+        Events: each growth, at its epoch.
+
+    Raises:
+        HypothesisError: The arm has a setting that there is not.
+    """
+    settings = settings_of(trial)
+    context = started(trial, settings, device)
+    system = system_of(settings)
+    begun = time.perf_counter()
+    evolved = system.evolve_network(context, settings["iterations"])
+    return outcome(evolved, settings, time.perf_counter() - begun)
+
+
+def settings_of(trial: Trial) -> dict[str, Any]:
+    """The trial's settings over the defaults.
+
+    Raises:
+        HypothesisError: One of them is not known.
+    """
+    if unknown := sorted(set(trial.settings) - set(DEFAULTS)):
+        raise HypothesisError(
+            f"The arm {trial.arm!r} has the setting {unknown[0]!r}, which this experiment does not"
+            f" know; it knows {', '.join(DEFAULTS)}."
+        )
+    return {**DEFAULTS, **trial.settings}
+
+
+def started(trial: Trial, settings: Mapping[str, Any], device: str) -> NetworkContext:
+    """The arm's network at birth, with its data."""
+    from structure_net import create_standard_network
+    from structure_net.evolution import NetworkContext
+
+    data = data_of(settings["dataset"], settings["data_dir"])
+    widths = [data.input_shape[0], *settings["hidden"], data.outputs]
+    network = create_standard_network(
+        widths, settings["density"], activation=settings["activation"], seed=trial.seed
+    )
+    size = settings["batch_size"]
+    return NetworkContext(
+        network.to(device),
+        data.train.batches(size, shuffle=True, seed=trial.seed, device=device),
+        device=device,
+        loss=_loss(data),
+        validation_loader=data.validation.batches(512, device=device),
+        seed=trial.seed,
+    )
+
+
+def system_of(settings: Mapping[str, Any]) -> ComposableEvolutionSystem:
+    """Analyzers, strategies and the trainer of an arm."""
+    from structure_net.evolution.components import (
+        ComposableEvolutionSystem,
+        StandardNetworkTrainer,
+    )
+    from structure_net.evolution.serialising import part_from_dict
+
+    system = ComposableEvolutionSystem()
+    for analyzer in settings["analyzers"]:
+        system.add_component(part_from_dict(analyzer))
+    for said in settings["strategies"]:
+        when, whether = (
+            part_from_dict(said[key]) if said.get(key) else None for key in ("when", "whether")
+        )
+        system.add_component(part_from_dict(said["strategy"]), when=when, whether=whether)
+    return system.add_component(
+        StandardNetworkTrainer(
+            settings["epochs"],
+            settings["learning_rate"],
+            optimizer=settings["optimizer"],
+            schedule=settings["schedule"],
+        )
+    )
+
+
+def outcome(evolved: NetworkContext, settings: Mapping[str, Any], seconds: float) -> Outcome:
+    """What a trained network came to, on the test split."""
+    from structure_net.core import count_flops, network_stats
+    from structure_net.evolution.measuring import measured
+
+    data = data_of(settings["dataset"], settings["data_dir"])
+    batches = data.test.batches(512, device=str(evolved.device))
+    score = measured(evolved.network, batches, evolved.loss)
+    assert score is not None  # a data set has test samples
+    stats = network_stats(evolved.network)
+    flops = count_flops(evolved.network, data.test.inputs[:1].to(evolved.device))
+    metrics = {
+        "loss": score.loss,
+        "parameters": float(stats["total_parameters"]),
+        "connections": float(stats["total_connections"]),
+        "layers": float(len(stats["layers"])),
+        "flops": float(flops.total),
+        "edits": float(len(evolved.journal.edits)),
+        "seconds": seconds,
+    }
+    if score.accuracy is not None:
+        metrics["accuracy"] = score.accuracy
+    return Outcome(metrics, _curves(evolved), _events(evolved))
+
+
+@cache
+def data_of(name: str, data_dir: str | None) -> Dataset:
+    """A data set by name, loaded once for each process."""
+    from structure_net.data import load_dataset
+
+    return load_dataset(name, data_dir=data_dir).flattened()
+
+
+def described(*parts: Any) -> list[Setting]:
+    """Analyzers as the plain data of an arm."""
+    from structure_net.evolution.serialising import part_to_dict
+
+    return [part_to_dict(part) for part in parts]
+
+
+def growing(strategy: Any, when: Any = None, whether: Any = None) -> dict[str, Setting]:
+    """A strategy, its trigger and its acceptance policy as the plain data of an arm."""
+    from structure_net.evolution.serialising import part_to_dict
+
+    parts = {"strategy": strategy, "when": when, "whether": whether}
+    return {name: part_to_dict(part) for name, part in parts.items() if part is not None}
+
+
+def _loss(data: Dataset) -> Any:
+    from torch.nn import functional as F
+
+    return F.cross_entropy if data.task == "classification" else F.mse_loss
+
+
+def _curves(evolved: NetworkContext) -> dict[str, Sequence[float]]:
+    curves: dict[str, Sequence[float]] = {}
+    for name in CURVES:
+        if series := evolved.history.series(name):
+            curves[name] = tuple(series)
+    for name in ("parameters", "connections"):
+        curves[name] = tuple(float(getattr(record, name)) for record in evolved.history)
+    return curves
+
+
+def _events(evolved: NetworkContext) -> list[tuple[float, str]]:
+    found = []
+    for event in evolved.journal.events("grew"):
+        found.append((float(event.detail["epoch"]), event.component))
+    return found
