@@ -25,10 +25,15 @@ from structure_net.core.convolution_kernels import (
     list_forward,
 )
 from structure_net.core.products import LiveIndex
+from structure_net.core.sparse_compute import ZEROS
+from structure_net.core.threads import run_blocks
 from structure_net.core.windows import Geometry
 
-_BLOCKS: Final = 8
+_BLOCKS: Final = 16
 """Parts of a batch whose gradients at the weights are summed apart."""
+
+_THREADED_WORK: Final = 2**22
+"""Multiplications that are worth more than one thread."""
 
 
 def sparse_conv2d(
@@ -86,7 +91,7 @@ def _on_grids(*tensors: Tensor | None) -> bool:
         return False
     given = [tensor for tensor in tensors if tensor is not None]
     first = given[0]
-    return first.dtype in (torch.float32, torch.float64) and all(
+    return first.dtype in ZEROS and all(
         type(tensor) in (Tensor, torch.nn.Parameter)
         and tensor.device.type == "cpu"
         and tensor.dtype == first.dtype
@@ -117,7 +122,8 @@ class _Convolution(torch.autograd.Function):
         geometry: Geometry,
     ) -> Tensor:
         ctx.save_for_backward(inputs, values)
-        ctx.index, ctx.geometry, ctx.biased = index, geometry, bias is not None
+        ctx.index, ctx.geometry = index, geometry
+        bias = None if bias is None else bias.contiguous()
         return _forward(inputs.contiguous(), values.contiguous(), bias, index, geometry)
 
     @staticmethod
@@ -162,13 +168,14 @@ def _forward(
     list_forward(*[*read, each, *_addresses(starts, places)])
     given = _addresses(inputs, values, bias, outputs, starts, places, one.form)
     lines = inputs.shape[1] * one.planes + index.shape[0]
-    zero = _zero(inputs)
+    zero = ZEROS[inputs.dtype]
 
     def block(_: int, first: int, last: int) -> None:
         scratch = inputs.new_zeros(lines, one.length)
         convolve(zero, *[*given, scratch.data_ptr(), first, last])
 
-    _in_blocks(block, len(inputs), one.images)
+    work = values.numel() * outputs[:, :1].numel()
+    _in_blocks(block, len(inputs), one.images, work=work)
     return outputs
 
 
@@ -194,7 +201,7 @@ def _backward(
     if wanted[0]:
         at_inputs = torch.empty_like(inputs) if one.whole else torch.zeros_like(inputs)
     sums = values.new_zeros(_BLOCKS, len(weights)) if wanted[1] else None
-    zero = _zero(inputs)
+    zero = ZEROS[inputs.dtype]
 
     def block(number: int, first: int, last: int) -> None:
         scratch = inputs.new_zeros(2 * lines + index.shape[0], one.length)
@@ -202,22 +209,31 @@ def _backward(
         given = (inputs, gradient, weights, at_inputs, mine, starts, places, one.form, scratch)
         differentiate(zero, *[*_addresses(*given), first, last])
 
-    _in_blocks(block, len(inputs), one.images)
+    work = values.numel() * gradient[:, :1].numel()
+    _in_blocks(block, len(inputs), one.images, work=work)
     if sums is None:
         return at_inputs, None
     at_values = torch.empty_like(weights).index_copy_(0, origins.long(), sums.sum(0))
     return at_inputs, at_values.view(values.shape)
 
 
-def _in_blocks(block: Callable[[int, int, int], None], batch: int, images: int) -> None:
+def _in_blocks(
+    block: Callable[[int, int, int], None], batch: int, images: int, *, work: int
+) -> None:
     """Calls ``block(number, first, last)`` for at most `_BLOCKS` parts of a batch.
 
     The parts depend on nothing but the batch, so that sums over them are the same on any number of
-    threads.
+    threads. Several threads are used where ``work``, the multiplications, is worth it.
     """
     step = images * max(1, math.ceil(batch / images / _BLOCKS))
-    for number, first in enumerate(range(0, batch, step)):
-        block(number, first, min(first + step, batch))
+    count = math.ceil(batch / step)
+    threads = min(torch.get_num_threads(), count) if work >= _THREADED_WORK else 1
+
+    def several(first: int, last: int) -> None:
+        for number in range(first, last):
+            block(number, number * step, min((number + 1) * step, batch))
+
+    run_blocks(several, [count * thread // threads for thread in range(threads + 1)])
 
 
 def _grid(inputs: Tensor, index: LiveIndex, geometry: Geometry) -> Grid:
@@ -231,9 +247,3 @@ def _integers(count: int) -> Tensor:
 
 def _addresses(*tensors: Tensor | None) -> tuple[int, ...]:
     return tuple(0 if tensor is None else tensor.data_ptr() for tensor in tensors)
-
-
-def _zero(like: Tensor) -> Any:
-    import numpy as np
-
-    return np.float32(0) if like.dtype == torch.float32 else np.float64(0)

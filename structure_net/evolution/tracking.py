@@ -174,6 +174,10 @@ class _Functions(TorchFunctionMode):
     ) -> Any:
         return self._called(func, args, kwargs or {})
 
+    def is_innermost(self) -> bool:
+        """Whether it is this mode that sees a function first."""
+        return torch.overrides._get_current_function_mode() is self
+
 
 class ActivationTracker:
     """Follows one forward pass at a time and tells a listener what each layer does.
@@ -199,6 +203,8 @@ class ActivationTracker:
         self._current: Call | None = None
         self._in_layer = 0
         self._in_leaf = 0
+        self._functions: _Functions | None = None
+        self._paused = False
         self._handles: list[RemovableHandle] = []
         self.order: list[str] = []
         self.readers: dict[str, dict[str, None]] = {name: {} for name in self._layers}
@@ -223,9 +229,26 @@ class ActivationTracker:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """One forward pass; behind it the layers that met no activation are reported."""
-        with _Functions(self._called):
+        self._functions = functions = _Functions(self._called)
+        functions.__enter__()  # type: ignore[no-untyped-call]  # torch's
+        try:
             yield
+        finally:
+            if not self._paused:
+                functions.__exit__(None, None, None)  # type: ignore[no-untyped-call]  # torch's
+            self._functions, self._paused = None, False
         self._finish()
+
+    def _pause(self) -> None:
+        """Watches nothing within a layer, where each function would pay for being ignored."""
+        if self._functions is not None and self._functions.is_innermost():
+            self._functions.__exit__(None, None, None)  # type: ignore[no-untyped-call]  # torch's
+            self._paused = True
+
+    def _resume(self) -> None:
+        if self._paused and self._functions is not None:
+            self._functions.__enter__()  # type: ignore[no-untyped-call]  # torch's
+            self._paused = False
 
     def _finish(self) -> None:
         for call in self._open:
@@ -311,10 +334,13 @@ class ActivationTracker:
                 self._calls += 1
                 if called is layer:
                     self._read(self._current, args)
+                self._pause()
             self._in_layer += 1
 
         def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
             self._in_layer -= 1
+            if not self._in_layer:
+                self._resume()
             units = None if self._in_layer else units_of(module, output)
             if units is not None and self._current is not None:
                 self._written(self._current, units)
