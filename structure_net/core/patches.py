@@ -89,14 +89,13 @@ class TemporaryPatchLayer(SparseLayer):
     @property
     def pattern(self) -> SparsePattern:
         """The live connections of layer and trial, sorted by row and then by column."""
-        return SparsePattern.from_mask(self.base.pattern.mask() | self.patch.pattern.mask())
+        return self._union()[0]
 
     @property
     def live_weights(self) -> Tensor:
         """Their weights, in the pattern's order. Shape ``(n, *kernel)``."""
-        pattern, inner = self.pattern, self.patch.live_weights.shape[1:]
-        weight = self.dense_weight().reshape(*pattern.shape, *inner)
-        return weight[pattern.rows, pattern.columns]
+        both = torch.cat((self.base.live_weights, self.patch.live_weights))
+        return both[self._union()[1]]
 
     def dense_weight(self) -> Tensor:
         """The weights of layer and trial together. Shape ``(outputs, inputs, *kernel)``."""
@@ -158,10 +157,11 @@ class TemporaryPatchLayer(SparseLayer):
     def disconnected(self, pairs: Pairs) -> tuple[TensorChange, ...]:
         """See `SparseLayer.disconnected`; each connection is taken from where it is."""
         try:
-            rows, columns = pair_indices(pairs, self.base.pattern.shape)
+            shape = self.base.pattern.shape
+            rows, columns = pair_indices(pairs, shape)
         except ValueError as error:
             raise SurgeryError(str(error)) from error
-        trial = self.patch.pattern.mask().cpu()[rows, columns]
+        trial = torch.isin(rows * shape[1] + columns, _keys(self.patch.pattern))
         table = torch.stack((rows, columns), 1)
         changes: tuple[TensorChange, ...] = ()
         if not bool(trial.all()):
@@ -177,11 +177,15 @@ class TemporaryPatchLayer(SparseLayer):
             SurgeryError: As there, or a trial connection would double one of the layer below.
         """
         kept, dropped = merge_indices(pairs, self.in_channels)
-        base, patch = self.base.pattern.mask().cpu(), self.patch.pattern.mask().cpu()
-        slots = base.shape[1] // self.in_channels
+        width = self.base.pattern.shape[1]
+        slots = width // self.in_channels
         kept, dropped = columns_of(kept, slots), columns_of(dropped, slots)
-        doubled = (base[:, kept] | base[:, dropped]) & (patch[:, kept] | patch[:, dropped])
-        if bool(doubled.any()):
+        read = torch.arange(width)
+        read[dropped] = kept
+        several = torch.zeros(width, dtype=torch.bool)
+        several[kept] = True
+        base, patch = (_read_as(one.pattern, read, several) for one in (self.base, self.patch))
+        if bool(torch.isin(base, patch).any()):
             raise SurgeryError(
                 "Merging these inputs would double a connection that is on trial; accept() or "
                 "remove() the trial connections first."
@@ -204,6 +208,14 @@ class TemporaryPatchLayer(SparseLayer):
         """The number of trial connections, as `print` shows it."""
         return f"trial_connections={len(self.patch.pattern)}"
 
+    def _union(self) -> tuple[SparsePattern, Tensor]:
+        """Both patterns as one, and which connection of the two, one behind the other, each is."""
+        base, trial = self.base.pattern, self.patch.pattern
+        rows = torch.cat((base.rows, trial.rows))
+        columns = torch.cat((base.columns, trial.columns))
+        order = torch.argsort(rows * base.shape[1] + columns)
+        return SparsePattern(rows[order], columns[order], base.shape), order
+
     def _draw(self, scale: float, generator: torch.Generator | None) -> None:
         trial = self.patch.pattern
         pairs = torch.stack((trial.rows, trial.columns), 1)
@@ -218,6 +230,18 @@ class TemporaryPatchLayer(SparseLayer):
 
 def _pattern(base: SparseLayer, pairs: Pairs) -> SparsePattern:
     return SparsePattern.from_pairs(pairs, base.pattern.shape)
+
+
+def _keys(pattern: SparsePattern) -> Tensor:
+    """The place of each connection in the whole matrix. Shape ``(n,)``, on the CPU."""
+    return (pattern.rows * pattern.shape[1] + pattern.columns).cpu()
+
+
+def _read_as(pattern: SparsePattern, read: Tensor, chosen: Tensor) -> Tensor:
+    """The places of connections whose inputs are read as others, those that read ``chosen``."""
+    columns = read[pattern.columns.cpu()]
+    keep = chosen[columns]
+    return pattern.rows.cpu()[keep] * pattern.shape[1] + columns[keep]
 
 
 def _within(name: str, changes: Sequence[TensorChange]) -> tuple[TensorChange, ...]:

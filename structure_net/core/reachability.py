@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from structure_net.core.running import call, untouched
-from structure_net.core.sparsity import SparseLayer
+from structure_net.core.sparsity import SparseLayer, SparsePattern
 from structure_net.core.statistics import outermost_modules
 
 _PLAIN: Final = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -70,11 +70,35 @@ _INPUT: Final = ""
 Source = tuple[str, bool]
 
 
+@dataclass(frozen=True, slots=True)
+class _Links:
+    """Which units of a layer are connected; all of them without a pattern."""
+
+    shape: tuple[int, int]
+    pattern: SparsePattern | None = None
+
+    def into(self, inputs: Tensor) -> Tensor:
+        """The outputs with a connection to any of ``inputs``. Shape ``(outputs,)``, bool."""
+        if self.pattern is None:
+            return inputs.any().expand(self.shape[0])
+        found = torch.zeros(self.shape[0], dtype=torch.bool)
+        found[self.pattern.rows[inputs[self.pattern.columns]]] = True
+        return found
+
+    def behind(self, outputs: Tensor) -> Tensor:
+        """The inputs that any of ``outputs`` reads. Shape ``(inputs,)``, bool."""
+        if self.pattern is None:
+            return outputs.any().expand(self.shape[1])
+        found = torch.zeros(self.shape[1], dtype=torch.bool)
+        found[self.pattern.columns[outputs[self.pattern.rows]]] = True
+        return found
+
+
 @dataclass(slots=True)
 class _Node:
-    """A layer as the walk sees it: its live matrix, and where its input comes from."""
+    """A layer as the walk sees it: its connections, and where its input comes from."""
 
-    matrix: Tensor
+    links: _Links
     sources: set[Source] = field(default_factory=set)
     opaque: bool = False
 
@@ -142,7 +166,7 @@ def reachable(model: nn.Module, example: Any) -> dict[str, Reach]:
     read, used = _backward(trace.nodes, trace.finals)
     return {
         name: Reach(
-            node.matrix.any(1),
+            node.links.into(torch.ones(node.links.shape[1], dtype=torch.bool)),
             fed[name],
             read[name],
             used[name],
@@ -177,11 +201,11 @@ def _hooks(trace: _Trace, name: str) -> tuple[Callable[..., None], Callable[...,
     """What runs before and after the layer ``name``."""
 
     def before(layer: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
-        node = trace.nodes.setdefault(name, _Node(_matrix(layer)))
+        node = trace.nodes.setdefault(name, _Node(_links(layer)))
         tensor = inputs[0] if inputs else next(iter(named.values()))
         sources, opaque = trace.read(tensor)
         node.sources |= sources
-        node.opaque |= opaque or tensor.shape[_channel_dim(layer)] != node.matrix.shape[1]
+        node.opaque |= opaque or tensor.shape[_channel_dim(layer)] != node.links.shape[1]
 
     def after(layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
         return trace.marked(output, name)
@@ -223,14 +247,14 @@ def _operation(node: Any) -> str:
 def _forward(nodes: Mapping[str, _Node]) -> dict[str, Tensor]:
     fed: dict[str, Tensor] = {}
     for name, node in nodes.items():
-        inputs = torch.full((node.matrix.shape[1],), node.opaque or not node.sources)
+        inputs = torch.full((node.links.shape[1],), node.opaque or not node.sources)
         for source, apart in node.sources:
             behind = fed.get(source)
             if not apart or behind is None or len(behind) != len(inputs):
                 inputs = torch.ones_like(inputs)
             else:
                 inputs = inputs | behind
-        fed[name] = (node.matrix & inputs).any(1)
+        fed[name] = node.links.into(inputs)
     return fed
 
 
@@ -238,7 +262,7 @@ def _backward(
     nodes: Mapping[str, _Node], last: set[str]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The units that anything reads, and those on a path to an output."""
-    none = {name: torch.full((len(node.matrix),), name in last) for name, node in nodes.items()}
+    none = {name: torch.full((node.links.shape[0],), name in last) for name, node in nodes.items()}
     every = {name: torch.ones_like(units) for name, units in none.items()}
     read = _read(nodes, every, none)
     used, before = none, -1
@@ -253,7 +277,7 @@ def _read(
     """``start`` and the units with a live connection to a unit that is ``counted``."""
     result = dict(start)
     for name, node in nodes.items():
-        columns = (node.matrix & counted[name][:, None]).any(0)
+        columns = node.links.behind(counted[name])
         for source, apart in node.sources:
             if apart and len(columns) == len(result[source]):
                 result[source] = result[source] | columns
@@ -262,11 +286,13 @@ def _read(
     return result
 
 
-def _matrix(layer: nn.Module) -> Tensor:
+def _links(layer: nn.Module) -> _Links:
     if isinstance(layer, SparseLayer):
-        return layer.unit_pattern.mask().cpu()
+        pattern = layer.unit_pattern
+        rows, columns = pattern.rows.cpu(), pattern.columns.cpu()
+        return _Links(pattern.shape, SparsePattern(rows, columns, pattern.shape))
     weight: Tensor = layer.weight  # type: ignore[assignment]  # parametrized or plain
-    return torch.ones(weight.shape[0], weight.shape[1], dtype=torch.bool)
+    return _Links((weight.shape[0], weight.shape[1]))
 
 
 def _channel_dim(layer: nn.Module) -> int:
