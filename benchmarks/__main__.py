@@ -17,6 +17,8 @@ from benchmarks import (
     informed_growth,
     observing,
     records,
+    search,
+    series,
     sparse,
     surgery,
     topology,
@@ -38,6 +40,8 @@ GROUPS = {
     "sparse": sparse.figures,
     "informed_growth": informed_growth.figures,
     "records": records.figures,
+    "series": series.figures,
+    "search": search.figures,
 }
 
 

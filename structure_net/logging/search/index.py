@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Literal, Self
@@ -55,17 +55,31 @@ class _Wanted:
     vector: NDArray[np.float32]
     words: Mapping[str, float]
 
+    @property
+    def traits(self) -> list[int]:
+        """The places of the traits that are looked for; none for a structure."""
+        return np.flatnonzero(self.vector > 0).tolist() if self.kind == "traits" else []
+
+    def reach(self, rows: Rows) -> float:
+        """What a row scores at most that has no word and in which no trait is among the clearest.
+
+        Of a structure it is not known: there, ChromaDB's proposals are trusted.
+        """
+        if self.kind == "structure":
+            return 0.0
+        return sum(float(self.vector[trait]) * rows.clearest(trait)[1] for trait in self.traits)
+
     def scores(self, rows: Rows, places: NDArray[np.intp]) -> NDArray[np.float64]:
         """The scores of some rows, each the same to the bit whichever others stand beside it."""
         everything = getattr(rows, self.kind)
         # No row's sum may depend on how many rows there are, as it does in a matrix product.
         if self.kind == "structure":
-            apart = np.sqrt(np.sum((everything[places] - self.vector) ** 2, axis=1))
+            picked = everything if len(places) == len(rows) else everything[places]
+            apart = np.sqrt(np.sum((picked - self.vector) ** 2, axis=1))
             return np.asarray(1.0 / (1.0 + apart.astype(np.float64)))
-        asked = np.flatnonzero(self.vector)
         scores = np.zeros(len(places))
-        for place in asked:
-            scores += everything[places, place].astype(np.float64) * float(self.vector[place])
+        for trait in np.flatnonzero(self.vector):
+            scores += everything[places, trait].astype(np.float64) * float(self.vector[trait])
         if self.words:
             extra = np.zeros(len(rows))
             for word, weight in self.words.items():
@@ -83,8 +97,8 @@ class ExperimentIndex:
     writer until `close`.
 
     Answers do not depend on the engine: ChromaDB only proposes experiments, whose scores are then
-    computed exactly. Where it cannot propose (a filter, more ties than proposals, rows that another
-    process added) all rows are scored, which costs a few milliseconds for ten thousand.
+    computed exactly. Where others could score as much (a filter, more ties than proposals) all rows
+    are scored, which costs a few milliseconds for ten thousand.
 
     Args:
         folder: The index's own; it is made if it does not exist.
@@ -292,29 +306,29 @@ class ExperimentIndex:
 
     def _best(self, wanted: _Wanted, places: NDArray[np.intp] | None, n: int) -> tuple[Found, ...]:
         if places is None and self._chroma is not None and len(self._rows) > _CANDIDATES:
-            near, reach = self._candidates(wanted, max(_CANDIDATES, 2 * n))
+            near = self._candidates(wanted, max(_CANDIDATES, 2 * n))
             scores = wanted.scores(self._rows, near)
-            # What was not proposed reaches at most what the last proposal reaches without words.
+            reach = wanted.reach(self._rows)
             if len(near) > n and np.sort(scores)[-n] > reach + _SAME:
                 return self._named(near, scores, n)
         places = np.arange(len(self._rows)) if places is None else places
         return self._named(places, wanted.scores(self._rows, places), n)
 
-    def _candidates(self, wanted: _Wanted, count: int) -> tuple[NDArray[np.intp], float]:
-        """The rows that may be the best, and what the others reach at most.
+    def _candidates(self, wanted: _Wanted, count: int) -> NDArray[np.intp]:
+        """The rows that may be the best.
 
-        Those that ChromaDB proposes, those that it does not know, and those that have a word of the
-        question.
+        Those that ChromaDB proposes, those that it does not know, those that have a word of the
+        question, and those in which one of its traits is the clearest: a graph of neighbours often
+        misses what is unlike all else.
         """
         assert self._chroma is not None
         rows = self._rows
         near = np.intersect1d(self._chroma.near(wanted.kind, wanted.vector, count), rows.ids)
-        proposed = np.searchsorted(rows.ids, near)
-        without_words = replace(wanted, words={}).scores(rows, proposed)
-        unknown = np.searchsorted(rows.ids, np.setdiff1d(rows.ids, self._chroma.known))
-        named = (rows.places_of.get(word, unknown) for word in wanted.words)
-        found = np.unique(np.concatenate([proposed, unknown, *named]))
-        return found, float(without_words.min(initial=np.inf))
+        unknown = np.setdiff1d(rows.ids, self._chroma.known)
+        named = [rows.places_of[word] for word in wanted.words if word in rows.places_of]
+        clearest = [rows.clearest(trait)[0] for trait in wanted.traits]
+        proposed = np.searchsorted(rows.ids, np.concatenate([near, unknown]))
+        return np.unique(np.concatenate([proposed, *named, *clearest]))
 
     def _named(
         self, places: NDArray[np.intp], scores: NDArray[np.float64], n: int

@@ -39,6 +39,7 @@ CREATE TABLE IF NOT EXISTS words (
     word TEXT PRIMARY KEY, total REAL NOT NULL, largest REAL NOT NULL
 );
 """
+CLEAREST: Final = 200
 _LOCK: Final = "index.lock"
 _FILE: Final = "index.sqlite"
 
@@ -85,6 +86,21 @@ class Rows:
             for word in words:
                 found[word].append(place)
         return {word: np.array(places, dtype=np.intp) for word, places in found.items()}
+
+    def clearest(self, trait: int) -> tuple[NDArray[np.intp], float]:
+        """The `CLEAREST` rows in which a trait is the clearest, and how clear it is in the rest."""
+        if trait not in self._clearest:
+            grades = self.traits[:, trait]
+            if len(self) <= CLEAREST:
+                self._clearest[trait] = np.arange(len(self)), 0.0
+            else:
+                order = np.argpartition(-grades, CLEAREST)
+                self._clearest[trait] = order[:CLEAREST], float(grades[order[CLEAREST]])
+        return self._clearest[trait]
+
+    @cached_property
+    def _clearest(self) -> dict[int, tuple[NDArray[np.intp], float]]:
+        return {}
 
     @cached_property
     def _columns(self) -> dict[str, Column]:

@@ -1,0 +1,116 @@
+"""Whether the search finds what people mean, how fast, and whether its engines agree."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks.harness import Figure
+from benchmarks.planted import Case, others
+from benchmarks.planted_cases import CASES, LATER, experiments
+from structure_net.logging.search import ExperimentFacts, ExperimentIndex
+
+EXPERIMENTS = 10_000
+WHERES = (
+    {"density": {"<": 0.1}, "dataset": "mnist"},
+    {"test_accuracy": {">=": 0.9}},
+    {"seed": {"in": [1, 2, 3]}},
+)
+
+
+def figures() -> list[Figure]:
+    """Ten thousand experiments, thirty questions, both engines."""
+    everything = tuple(others(EXPERIMENTS))
+    with tempfile.TemporaryDirectory() as folder:
+        numpy, build = _built(Path(folder) / "numpy", "numpy", everything)
+        found = _found(numpy)
+        found.append(Figure("index 10,000 experiments, numpy", build, "s"))
+        planted = (*experiments(CASES, 50_000), *experiments(LATER, 60_000))
+        numpy.add(*planted)
+        found += _speed(numpy, "numpy")
+        try:
+            chroma, build = _built(Path(folder) / "chroma", "chroma", everything)
+            chroma.add(*planted)
+        except ImportError:
+            return found
+        found.append(Figure("index 10,000 experiments, ChromaDB", build, "s"))
+        found += _speed(chroma, "ChromaDB")
+        found += [_agreement(numpy, chroma, everything)]
+        numpy.close()
+        chroma.close()
+        return found
+
+
+def _built(
+    folder: Path, engine: str, everything: Sequence[ExperimentFacts]
+) -> tuple[ExperimentIndex, float]:
+    index = ExperimentIndex(folder, engine=engine)  # type: ignore[arg-type]  # one of the two
+    start = time.perf_counter()
+    index.add(*everything)
+    return index, time.perf_counter() - start
+
+
+def _found(index: ExperimentIndex) -> list[Figure]:
+    """How many planted experiments are not found first; they are taken away again."""
+
+    def missed(cases: Sequence[Case], first: int) -> float:
+        planted = experiments(cases, first)
+        index.add(*planted)
+        wrong = sum(
+            index.find(case.question, n=1)[0].name != one.name
+            for case, one in zip(cases, planted, strict=True)
+        )
+        index.remove(*(one.name for one in planted))
+        return float(wrong)
+
+    note = "planted among 10,000; questions by somebody who had not seen the index"
+    return [
+        Figure("twenty questions: not found first", missed(CASES, 50_000), "", 0, note),
+        Figure("ten later questions: not found first", missed(LATER, 60_000), "", None, note),
+    ]
+
+
+def _speed(index: ExperimentIndex, engine: str) -> list[Figure]:
+    questions = [case.question for case in (*CASES, *LATER)]
+    index.find(questions[0])
+    names = index.names[::400]
+    return [
+        _percentile(f"find, {engine}", [_timed(index.find, one) for one in questions * 4]),
+        _percentile(
+            f"find with a filter, {engine}",
+            [_timed(index.find, one, where) for one in questions for where in WHERES],
+        ),
+        _percentile(f"similar, {engine}", [_timed(index.similar, name) for name in names * 4]),
+    ]
+
+
+def _timed(action: Callable[..., object], asked: str, where: object = None) -> float:
+    start = time.perf_counter()
+    action(asked, where=where)
+    return time.perf_counter() - start
+
+
+def _percentile(name: str, seconds: list[float]) -> Figure:
+    slow = statistics.quantiles(seconds, n=20)[-1] * 1000
+    middle = statistics.median(seconds) * 1000
+    return Figure(f"{name}: 95th percentile", slow, "ms", 50, f"median {middle:.2g} ms")
+
+
+def _agreement(
+    one: ExperimentIndex, two: ExperimentIndex, everything: Sequence[ExperimentFacts]
+) -> Figure:
+    asked = [case.question for case in (*CASES, *LATER)]
+    apart = sum(_names(one, text) != _names(two, text) for text in asked)
+    like = [fact.name for fact in everything[:: len(everything) // 100]]
+    apart += sum(one.similar(name) != two.similar(name) for name in like)
+    return Figure(
+        "answers that differ between numpy and ChromaDB", apart, "", 0,
+        f"the first ten of {len(asked)} questions and {len(like)} likenesses",
+    )  # fmt: skip
+
+
+def _names(index: ExperimentIndex, text: str) -> tuple[str, ...]:
+    return tuple(found.name for found in index.find(text))
