@@ -26,6 +26,8 @@ _KERNELS: Final = 0.2
 this density live weights paid for images of all sizes that were measured, at .3 for some."""
 _CHANNELS: Final = 8
 """Convolutions with fewer channels are stored densely."""
+_THIN: Final = 32
+"""Layers between more units than this on both sides are stored densely where they are full."""
 _STEP: Final = 1.2
 """A layer that is stored live remains so up to this multiple of a density."""
 # A new layer is stored live where that saves a tenth of the step: less is within what the figures
@@ -64,7 +66,7 @@ def storage_for(
         bound = _KERNELS if rule == "auto" else rule
         highest = bound * size * (_STEP if current == "live" else 1.0)
         return "live" if connections <= highest else "masked"
-    if connections == size:
+    if connections == size and min(shape) > _THIN:
         return "masked"
     costs = costs_here()
     pays = costs.live(shape, connections) < _PART[current] * costs.masked(shape)

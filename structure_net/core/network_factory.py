@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any, Final, Literal, Self, get_args
@@ -12,10 +12,12 @@ from torch import Tensor, nn
 
 from structure_net.core.activations import activation_gain, make_activation
 from structure_net.core.allocation import Allocation, connection_counts
+from structure_net.core.changes import assign
 from structure_net.core.drawing import random_pattern
 from structure_net.core.layers import StandardSparseLayer
 from structure_net.core.sparsity import SparseLayer, SparsePattern
 from structure_net.core.statistics import NetworkStats, network_stats
+from structure_net.core.storage import StoredLayer
 from structure_net.core.watching import ExtremaAwareSparseLayer
 
 LayerKind = Literal["standard", "extrema_aware"]
@@ -61,6 +63,7 @@ class StandardNetwork(nn.Module):
         )
         self.activations = nn.ModuleList(make_activation(activation) for _ in shapes[1:])
         _draw(self.layers, activation, generator)
+        _agree(self.layers)
         self._recipe: dict[str, Any] = {
             "architecture": widths,
             "density": density,
@@ -234,6 +237,17 @@ def _layer(
             inputs, outputs, activation=activation, pattern=pattern, generator=generator
         )
     raise ValueError(f"layer must be one of {', '.join(get_args(LayerKind))}; got {kind!r}.")
+
+
+def _agree(layers: Iterable[nn.Module]) -> None:
+    """Stores full layers densely behind dense ones: their list pays only in a chain of lists."""
+    for before, layer in pairwise(layers):
+        if (
+            isinstance(before, StoredLayer)
+            and isinstance(layer, StoredLayer)
+            and (before.storage, layer.storage, layer.density) == ("masked", "live", 1)
+        ):
+            assign(layer, layer.stored("masked"))
 
 
 def _draw(layers: nn.ModuleList, activation: str, generator: torch.Generator) -> None:

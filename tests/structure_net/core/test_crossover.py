@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from structure_net.core import crossover_costs, crossover_measuring
+from structure_net.core import create_standard_network, crossover_costs, crossover_measuring
 from structure_net.core.crossover import SMALL, get_crossover, set_crossover, storage_for
 from structure_net.core.crossover_costs import costs_here, watching_measurement
 from structure_net.core.layer_costs import LayerCosts
@@ -111,6 +111,25 @@ def test_small_and_full_layers_ask_for_no_costs(cache: Path) -> None:
     assert storage_for((SMALL - 1, 1), 1) == "masked"
     assert storage_for((1000, 1000), 1_000_000) == "masked"
     assert not cache.exists()
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_thin_layer_may_be_full_and_live() -> None:
+    # 10 times 500 connections cost 1.1 ms, as a few dense places do, and those of 2 times 500 less.
+    assert storage_for((2, 600), 1200) == "live"
+    assert storage_for((10, 500), 5000) == "masked"
+
+
+@pytest.mark.parametrize(("density", "storage"), [(0.05, "live"), (1.0, "masked")])
+def test_a_thin_full_layer_of_a_network_is_stored_as_the_layer_in_front_of_it(
+    density: float, storage: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thin = LayerCosts(SQUARES, ((1.0, 1e-3),), ((1.0, 1e-5, 1e-8),))
+    monkeypatch.setattr(crossover_measuring, "measured_costs", lambda: thin)
+    network = create_standard_network([500, 300, 5], density=density, seed=0)
+    assert network.layers[1].density == 1
+    assert [layer.storage for layer in network.layers] == [storage, storage]
+    assert cache.exists()
 
 
 def test_costs_are_measured_once_for_a_machine_and_a_number_of_threads(cache: Path) -> None:
