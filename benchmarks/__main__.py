@@ -20,6 +20,8 @@ from benchmarks import (
     search,
     series,
     sparse,
+    sparse_convolution,
+    sparse_edits,
     surgery,
     topology,
     tracing,
@@ -40,6 +42,8 @@ GROUPS = {
     "sparse": sparse.figures,
     "informed_growth": informed_growth.figures,
     "records": records.figures,
+    "sparse_convolution": sparse_convolution.figures,
+    "sparse_edits": sparse_edits.figures,
     "series": series.figures,
     "search": search.figures,
 }
