@@ -11,7 +11,7 @@ import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal, Self, TypeAlias
+from typing import Final, Literal, Self, TypeAlias
 
 from neural_architecture_lab.errors import LabError
 from neural_architecture_lab.hypothesis import Experiment
@@ -19,6 +19,7 @@ from neural_architecture_lab.outcomes import Outcome, outcome_of
 from neural_architecture_lab.trials import Trial
 
 Status: TypeAlias = Literal["finished", "failed", "timed_out", "out_of_memory", "lost"]
+_OUT_OF_MEMORY: Final = ("can't allocate memory", "out of memory", "std::bad_alloc")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +112,22 @@ def carried_out(job: Job) -> Result:
         KeyboardInterrupt: It was interrupted.
     """
     begun = time.perf_counter()
+    status: Status = "finished"
+    outcome, error = None, ""
     try:
         outcome = outcome_of(job.experiment(job.trial, device=job.device))
-    except MemoryError:
-        status: Status = "out_of_memory"
-        error = traceback.format_exc(limit=-3)
-    except LabError as reason:
-        status, error = "failed", str(reason)
-    except Exception:  # noqa: BLE001 - the experiment is the user's, and its failure is a record
-        status, error = "failed", traceback.format_exc(limit=-3)
-    else:
-        seconds = time.perf_counter() - begun
-        return Result(job.trial, "finished", outcome, seconds=seconds, attempt=job.attempt)
+    except (Exception, SystemExit) as reason:  # noqa: BLE001 - the user's, and its failure a record
+        status, error = _failure(reason)
     seconds = time.perf_counter() - begun
-    return Result(job.trial, status, None, error, seconds, job.attempt)
+    return Result(job.trial, status, outcome, error, seconds, job.attempt)
+
+
+def _failure(reason: BaseException) -> tuple[Status, str]:
+    if isinstance(reason, LabError):
+        return "failed", str(reason)
+    told = "".join(traceback.format_exception(reason, limit=-3))
+    # torch says so in a RuntimeError, whether the memory is the machine's or a device's.
+    full = any(words in str(reason) for words in _OUT_OF_MEMORY)
+    if isinstance(reason, MemoryError) or (isinstance(reason, RuntimeError) and full):
+        return "out_of_memory", told
+    return "failed", told

@@ -1,0 +1,144 @@
+"""What a worker process does with the one trial that it gets, and how that gets there and back."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Final
+
+from neural_architecture_lab.errors import RunnerError
+from neural_architecture_lab.runners.protocol import Job, Result, carried_out
+
+MIB: Final = 1 << 20
+
+
+def packed(job: Job) -> bytes:
+    """A job as bytes that any process can read.
+
+    What can be imported travels by its name. What cannot, such as an experiment that is defined in
+    a script or a notebook, travels by value, with the globals that it uses.
+
+    Raises:
+        RunnerError: The experiment holds on to something that cannot leave its process.
+    """
+    import cloudpickle
+
+    try:
+        packet: bytes = cloudpickle.dumps(job)
+    except Exception as error:
+        raise RunnerError(
+            f"The experiment {job.experiment!r} cannot be sent to another process ({error}). Define"
+            " it in a module, without open files, locks or generators in what it refers to, or use"
+            " runner='serial'."
+        ) from error
+    return packet
+
+
+def work(packet: bytes, memory: float | None) -> bytes:
+    """Runs a packed job in this process, on one thread, which ends when the lab does.
+
+    Args:
+        packet: What `packed` returned.
+        memory: MiB that the trial may take beyond what the process has now; None for any.
+
+    Returns:
+        The result, packed.
+    """
+    import cloudpickle
+
+    _end_with_the_lab()
+    use_one_thread()
+    job: Job = cloudpickle.loads(packet)
+    result = measured(job, memory)
+    try:
+        answer: bytes = cloudpickle.dumps(result)
+    except Exception:  # noqa: BLE001 - what the user's outcome holds may fail in any way
+        error = f"Its outcome cannot leave its process: {traceback.format_exc(limit=-1)}"
+        failed = Result(
+            job.trial, "failed", None, error, result.seconds, job.attempt, result.memory
+        )
+        answer = cloudpickle.dumps(failed)
+    return answer
+
+
+def measured(job: Job, memory: float | None) -> Result:
+    """Runs a job here, held to ``memory`` MiB beyond what this process has; says what it took."""
+    from dataclasses import replace
+
+    try:
+        with holding_to(memory):
+            result = carried_out(job)
+    except MemoryError:  # there was not even room to say so
+        result = Result(job.trial, "out_of_memory", attempt=job.attempt)
+    if result.status == "out_of_memory" and memory is not None:
+        words = f"It asked for more than the {memory:g} MiB that it may take."
+        result = replace(result, error=f"{words}\n{result.error}".strip())
+    return replace(result, memory=peak_memory())
+
+
+@contextmanager
+def holding_to(memory: float | None) -> Iterator[None]:
+    """Lets this process take ``memory`` MiB of its own beyond what it has; any if None.
+
+    What is shared with other processes, such as a mapped file, does not count.
+    """
+    if memory is None:
+        yield
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = int(_data_now() + memory * MIB)
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def peak_memory() -> float | None:
+    """The most memory that this process held, in MiB; None on systems that do not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / MIB if sys.platform == "darwin" else most / 1024
+
+
+def use_one_thread() -> None:
+    """Leaves this process one thread for arithmetic.
+
+    Sums then never depend on how many workers there are, and workers do not crowd each other out.
+    """
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    torch.set_num_threads(1)
+    threadpool_limits(1)
+
+
+def _data_now() -> int:
+    """Bytes of this process's own memory that it may write, as Linux counts them."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData:"))
+
+
+def _end_with_the_lab() -> None:
+    lab = multiprocessing.parent_process()
+    assert lab is not None  # this is a worker
+
+    def watch() -> None:
+        wait([lab.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, name="lab-watch", daemon=True).start()
