@@ -61,3 +61,7 @@ class SeriesError(StructureNetError):
 
 class SearchError(StructureNetError):
     """An index of experiments cannot be used as asked, or an experiment cannot be read."""
+
+
+class TrackingError(StructureNetError):
+    """A tracker (W&B) cannot be reached, refuses what is sent, or lacks a key."""

@@ -1,0 +1,83 @@
+"""Records in TensorBoard's event files, beside the spool."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from structure_net._optional import missing
+from structure_net.logging.blobs import blob_path
+from structure_net.logging.tracking import numbers_of, row_of
+
+if TYPE_CHECKING:
+    from structure_net.logging.guarding import Source
+    from structure_net.logging.lines import Stored
+
+EVENTS: Final = "tensorboard"
+"""The folder of the event files, in the spool's."""
+
+
+class TensorBoardSink:
+    """Writes the numbers of a stream as scalars over the records' numbers, and its words as text.
+
+    What a resumed run superseded stays in the files of the earlier run; TensorBoard shows the
+    newer values where both have the same step.
+
+    Args:
+        folder: Where to; ``tensorboard`` in the spool's folder if None.
+    """
+
+    name = "tensorboard"
+
+    def __init__(self, folder: str | Path | None = None) -> None:
+        self._folder = None if folder is None else Path(folder)
+        self._source = Path()
+        self._writer: Any = None
+
+    def open(self, source: Source) -> None:
+        """Makes the event file.
+
+        Raises:
+            ImportError: The extra ``integrations`` is not installed.
+        """
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise missing("tensorboard", "integrations", error) from error
+        self._source = source.folder
+        self._writer = SummaryWriter(str(self._folder or source.folder / EVENTS))
+
+    def write(self, stored: Stored) -> None:
+        """Adds a record's numbers, words and picture.
+
+        Raises:
+            RecordError: The record is damaged.
+        """
+        for name, value in numbers_of(row_of(stored)).items():
+            if math.isfinite(value):
+                self._writer.add_scalar(name, value, stored.seq)
+        record: Any = stored.record
+        if stored.kind == "growth":
+            said = f"{record.component}: {'; '.join(record.edits)} ({record.outcome})"
+            self._writer.add_text("growth", said, stored.seq)
+        elif stored.kind == "artifact" and record.media == "image/png":
+            self._picture(record.name, record.digest, stored.seq)
+
+    def flush(self, deadline: float) -> None:
+        """Brings what waits to the file."""
+        if self._writer is not None:
+            self._writer.flush()
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _picture(self, name: str, digest: str, seq: int) -> None:
+        from matplotlib.image import imread
+
+        path = blob_path(self._source, digest)
+        if path.is_file():
+            self._writer.add_image(name, imread(path, "png"), seq, dataformats="HWC")

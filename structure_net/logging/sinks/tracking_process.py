@@ -1,0 +1,155 @@
+"""A tracker's client in a process of its own, and what is said to it and heard from it."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic
+from typing import IO, Any, Final
+
+from structure_net.errors import TrackingError
+
+PROGRAM: Final = Path(__file__).with_name("wandb_tracker.py")
+_READ: Final = 1 << 16
+
+
+class TrackingProcess:
+    """A process that carries out orders, one line of JSON each, in the order in which they come.
+
+    It outlives neither its work nor `kill`. When this process dies, it sees the end of its orders.
+
+    Args:
+        folder: Where its client may write, and its ``tracker.log`` lies.
+
+    Raises:
+        TrackingError: It cannot be started.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.failed: dict[int, str] = {}
+        self.told = self.done = 0
+        self._rest = b""
+        environment = {
+            **os.environ,
+            # What offline artifacts are made of stays with the run, where no other program tidies.
+            "WANDB_DATA_DIR": str(folder / "wandb" / "staging"),
+            "WANDB_CACHE_DIR": str(folder / "wandb" / "cache"),
+        }
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with (folder / "tracker.log").open("ab") as log:
+                self._process = subprocess.Popen(
+                    # -P: the folder of the program holds a `wandb.py` of ours.
+                    [sys.executable, "-P", str(PROGRAM)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    env=environment,
+                    start_new_session=True,  # Ctrl-C is the run's
+                )
+        except OSError as error:
+            raise TrackingError(f"The tracker cannot be started: {error}.") from error
+        os.set_blocking(self._answers.fileno(), False)
+
+    @property
+    def pid(self) -> int:
+        """The number of the process, which is that of its group."""
+        return self._process.pid
+
+    def tell(self, order: Mapping[str, Any]) -> None:
+        """Gives an order; waits where the process has fallen far behind.
+
+        Raises:
+            TrackingError: The process has ended.
+        """
+        try:
+            assert self._process.stdin is not None
+            self._process.stdin.write(json.dumps(order).encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError as error:
+            raise TrackingError(self._ended()) from error
+        self.told += 1
+
+    def hear(self) -> None:
+        """Takes in what it has answered by now.
+
+        Raises:
+            TrackingError: It could not begin.
+        """
+        while content := self._some():
+            *lines, self._rest = (self._rest + content).split(b"\n")
+            for line in lines:
+                said = json.loads(line)
+                self.done += 1
+                if "failed" in said:
+                    self.failed[said["seq"]] = said["failed"]
+                    if said["do"] == "begin":
+                        raise TrackingError(f"W&B cannot begin: {said['failed']}")
+
+    def wait(self, deadline: float) -> bool:
+        """Waits until it has answered every order; False where ``deadline`` seconds were too few.
+
+        Raises:
+            TrackingError: It has ended before, or could not begin.
+        """
+        by = monotonic() + deadline
+        self.hear()
+        while self.done < self.told:
+            left = by - monotonic()
+            if left <= 0:
+                return False
+            select.select([self._answers], [], [], min(left, 0.2))
+            self.hear()
+            if self.done < self.told and self._process.poll() is not None:
+                self.hear()
+                if self.done < self.told:
+                    raise TrackingError(self._ended())
+        return True
+
+    def end(self) -> None:
+        """Ends the orders and lets the process finish by itself."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.close()
+        except OSError:  # it is gone already
+            return
+
+    def kill(self) -> None:
+        """Ends the process and all that it has started, at once."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait()
+        self.end()
+        self._answers.close()
+
+    def gone(self, deadline: float) -> bool:
+        """Waits for the process to end, at most ``deadline`` seconds; whether it did."""
+        try:
+            self._process.wait(max(0.0, deadline))
+        except subprocess.TimeoutExpired:
+            return False
+        self._answers.close()
+        return True
+
+    @property
+    def _answers(self) -> IO[bytes]:
+        assert self._process.stdout is not None
+        return self._process.stdout
+
+    def _some(self) -> bytes:
+        try:
+            return os.read(self._answers.fileno(), _READ)
+        except BlockingIOError:
+            return b""
+
+    def _ended(self) -> str:
+        code = self._process.poll()
+        how = "" if code is None else f" with exit code {code}"
+        return f"W&B's client ended{how}. What it missed is in the spool: `structure-net sync`."

@@ -1,0 +1,157 @@
+"""The program that holds W&B's client: it takes orders as lines of JSON, and answers each by one.
+
+It runs in a process of its own, so that whatever the client does (it blocks, its service is killed,
+its server hangs) stays away from the run, and it imports nothing of this package. When its orders end without a last word (the run was killed), it brings away what it has, for a
+minute at most. The only file that knows wandb's client.
+
+    {"do": "begin", "seq": 0, "run": "...", "project": "...", ...}     one run; a second for reports
+    {"do": "log", "seq": 7, "row": {...}, "tables": {...}, "images": {...}}
+    {"do": "artifact", "seq": 8, "name": "...", "path": "..." or "text": "...", ...}
+    {"do": "finish", "seq": 9, "code": 0}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+import wandb
+from PIL import Image
+
+CHARTS = {
+    "growth": ("wandb/scatter/v0", {"x": "epoch", "y": "parameters"}, "Growth"),
+    "trials": ("wandb/scatter/v0", {"x": "seed", "y": "seconds"}, "Trials"),
+    "evidence": ("wandb/scatter/v0", {"x": "prediction", "y": "effect"}, "Evidence"),
+}
+"""The custom chart of a table: W&B's preset, its fields, its title."""
+
+
+class Tracker:
+    """Carries out orders with W&B's client."""
+
+    def __init__(self) -> None:
+        self.runs: dict[str, wandb.Run] = {}
+        self._kept: dict[str, wandb.Artifact] = {}
+        self._drawn: set[str] = set()
+        self._offline = True
+
+    def begin(self, order: dict[str, Any]) -> None:
+        """Begins a run, or goes on with it."""
+        names = ("project", "entity", "mode", "group", "job_type", "name", "tags", "config")
+        self._offline = order["mode"] == "offline"
+        run = wandb.init(
+            id=order["run"],
+            resume="allow",
+            reinit="create_new",
+            dir=order["folder"],
+            settings=_settings(order),
+            **{name: order[name] for name in names if order.get(name)},
+        )
+        self.runs[order["run"]] = run
+
+    def log(self, order: dict[str, Any]) -> None:
+        """One row of the history, with the tables and images that belong to it."""
+        row = dict(order["row"])
+        if "epoch" in row:
+            self._over_epochs(row)
+        for name, table in (order.get("tables") or {}).items():
+            made = wandb.Table(columns=table["columns"], data=table["rows"])
+            row[f"tables/{name}"] = made
+            if name in CHARTS:
+                preset, fields, title = CHARTS[name]
+                row[f"charts/{name}"] = wandb.plot_table(preset, made, fields, {"title": title})
+        for name, path in (order.get("images") or {}).items():
+            with Image.open(path) as picture:
+                row[f"plots/{name}"] = wandb.Image(picture)
+        run = self.runs[order["run"]]
+        run.log(row, step=order["seq"])
+        run.summary.update(order.get("summary") or {})
+
+    def _over_epochs(self, row: dict[str, Any]) -> None:
+        """Has charts of what comes once an epoch begin with epochs for their axis."""
+        new = row.keys() - self._drawn
+        self._drawn |= new
+        for run in self.runs.values():
+            for name in sorted(new - {"epoch"}):
+                run.define_metric(name, step_metric="epoch")
+
+    def artifact(self, order: dict[str, Any]) -> None:
+        """A version of an artifact: what the run made, or what it was made from."""
+        artifact = wandb.Artifact(
+            order["name"], order["type"], metadata=order["metadata"], description=order.get("about")
+        )
+        if order.get("text") is not None:
+            with artifact.new_file(order["file"]) as file:
+                file.write(order["text"])
+        else:  # the spool's blobs never change, so that nothing has to be copied first
+            artifact.add_file(order["path"], order["file"], policy="immutable", skip_cache=True)
+        run = self.runs[order["run"]]
+        if order.get("used") and not self._offline:  # what is used needs a server
+            run.use_artifact(artifact)
+            return
+        for key in order.get("made_from") or ():
+            if key in self._kept and not self._offline:
+                run.use_artifact(self._kept[key].wait())
+        run.log_artifact(artifact, aliases=order.get("aliases"))
+        self._kept[order["metadata"]["sha256"]] = artifact
+
+    def finish(self, order: dict[str, Any]) -> None:
+        """The runs are over; returns when the client has brought away what it has."""
+        while self.runs:
+            _, run = self.runs.popitem()
+            run.finish(exit_code=order.get("code", 0))
+
+
+def _settings(order: dict[str, Any]) -> wandb.Settings:
+    given = {"base_url": order["base_url"]} if order.get("base_url") else {}
+    return wandb.Settings(
+        silent=True,
+        console="off",
+        save_code=False,
+        disable_code=True,
+        disable_git=True,
+        x_disable_meta=True,
+        x_disable_stats=True,
+        x_disable_machine_info=True,
+        init_timeout=order.get("patience", 30.0),
+        finish_timeout=order.get("patience", 60.0),
+        **given,
+    )
+
+
+def main() -> None:
+    """Carries out the orders on standard input, one after another."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what the client prints is no answer
+    tracker = Tracker()
+    for line in sys.stdin:
+        order = json.loads(line)
+        if not _obey(getattr(tracker, order["do"]), order, answers):
+            break
+    tracker.finish({"code": 1})
+
+
+def _obey(work: Callable[[dict[str, Any]], None], order: dict[str, Any], answers: TextIO) -> bool:
+    """Carries out one order and answers; whether there is any use in another."""
+    said: dict[str, Any] = {"seq": order["seq"], "do": order["do"]}
+    try:
+        work(order)
+    except Exception as error:  # noqa: BLE001 - whatever the client raises, the answer says it
+        said["failed"] = f"{type(error).__name__}: {error}"[:1000]
+    try:
+        answers.write(json.dumps(said) + "\n")
+        answers.flush()
+    except BrokenPipeError:  # nobody listens any more; the orders in the pipe still count
+        return True
+    return not ("failed" in said and order["do"] == "begin")
+
+
+if __name__ == "__main__":
+    for folder in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR"):
+        if folder in os.environ:
+            Path(os.environ[folder]).mkdir(parents=True, exist_ok=True)
+    main()
