@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -25,6 +26,7 @@ def experiment(trial: Trial, *, device: str) -> dict[str, object]:
         "fills": _fill,
         "asks for too much": lambda: torch.ones(4 * 2**30 // 4),
         "exits": lambda: os._exit(3),
+        "leaves": lambda: sys.exit("enough"),
         "segfaults": lambda: ctypes.string_at(0),
         "sleeps": lambda: time.sleep(float(str(trial.settings["seconds"]))),
     }
