@@ -46,7 +46,11 @@ Example:
 """
 Folder = Annotated[
     str | None,
-    typer.Argument(metavar="[FOLDER]", help="Where the runs lie.", show_default=False),
+    typer.Argument(metavar="FOLDER", help="Where the runs lie; `runs` unless given."),
+]
+Around = Annotated[
+    str | None,
+    typer.Argument(metavar="FOLDER", help="Where the others lie; beside RUN unless given."),
 ]
 Where = Annotated[
     list[str] | None,
@@ -72,7 +76,7 @@ def find(
     text: Annotated[
         str,
         typer.Argument(
-            metavar="[WORDS]",
+            metavar="WORDS",
             help="What to look for; may be left out beside --where.",
             show_default=False,
         ),
@@ -101,7 +105,7 @@ def find(
 
 def similar(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The folder of a run.")],
-    folder: Folder = None,
+    folder: Around = None,
     where: Where = None,
     n: Count = 10,
     json: Json = False,
