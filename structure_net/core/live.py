@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from structure_net.core.products import LiveIndex
+from structure_net.core.index_kernels import index_places, list_places, merge_places
+from structure_net.core.live_index import LiveIndex
 from structure_net.core.rearranging import Born, Carry, along, gathered
 from structure_net.core.sparsity import SparsePattern
 
@@ -79,7 +80,7 @@ class Live:
             return Live(weight, _indexed(keys, shape)), _carry(source)
         new = (born.rows * shape[1] + born.columns).to(keys.device)
         whole, place = _inserted(keys, new)
-        made = LiveIndex.from_pattern(_pattern(whole, shape))
+        made = _indexed(whole, shape)
         values = weight.new_zeros(len(new), *self.kernel)
         if born.noise is not None:
             values = born.weights(made.offsets.diff().long().to(born.rows.device), weight)
@@ -118,7 +119,12 @@ class Live:
 
     def _keys(self) -> Tensor:
         """The place of each weight in the whole matrix, ascending. Shape ``(n,)``, int64."""
-        return self._rows() * self.shape[1] + self.index.columns
+        if not (self.index.plain and self.index.offsets.is_cpu):
+            return self._rows() * self.shape[1] + self.index.columns
+        keys = torch.empty(self.count + 1, dtype=torch.int64)
+        keys[-1] = self.shape[1]
+        list_places(self.index.offsets.numpy(), self.index.columns.numpy(), keys.numpy())
+        return keys[:-1]
 
     def _found(self, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Where in the list each place stands, and whether it does."""
@@ -158,9 +164,21 @@ class Live:
 
 
 def _inserted(keys: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
-    """Both lists as one, ascending, and where in their concatenation each entry stands."""
-    whole, place = torch.cat((keys, new)).sort()
-    return whole, place
+    """Both lists as one, ascending, and where in their concatenation each entry stands.
+
+    Args:
+        keys: Ascending.
+        new: In any order; nothing of it is in ``keys``.
+    """
+    if not keys.is_cpu:
+        whole, place = torch.cat((keys, new)).sort()
+        return whole, place
+    new, order = new.sort()
+    whole = keys.new_empty(len(keys) + len(new))
+    place = torch.empty_like(whole)
+    merge_places(keys.numpy(), new.numpy(), whole.numpy(), place.numpy())
+    origin = torch.cat((torch.arange(len(keys)), order + len(keys)))
+    return whole, origin[place]
 
 
 def _segments(offsets: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -177,7 +195,15 @@ def _pattern(keys: Tensor, shape: tuple[int, int]) -> SparsePattern:
 
 
 def _indexed(keys: Tensor, shape: tuple[int, int]) -> LiveIndex:
-    return LiveIndex.from_pattern(_pattern(keys, shape))
+    """The index of the places ``keys``, ascending."""
+    if not keys.is_cpu:
+        return LiveIndex.from_pattern(_pattern(keys, shape))
+    keys, n = keys.contiguous(), len(keys)
+    offsets, column_offsets = (torch.zeros(size + 1, dtype=torch.int32) for size in shape)
+    columns, rows, order = (torch.empty(n, dtype=torch.int32) for _ in range(3))
+    tensors = (offsets, columns, column_offsets, rows, order)
+    index_places(keys.numpy(), shape[1], *(one.numpy() for one in tensors))
+    return LiveIndex.unchecked(tensors, shape)
 
 
 def _carry(source: Tensor) -> Carry:
