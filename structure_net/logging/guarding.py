@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic, sleep, thread_time
 from typing import Final, Protocol, runtime_checkable
 
 from structure_net.logging.lines import Stored
@@ -104,6 +104,7 @@ class GuardedSink:
         self._flush_by: float | None = None
         self._closing = False
         self._over = False
+        self._computed = 0.0
         self._thread = threading.Thread(target=self._work, name=f"sink {self.name}", daemon=True)
 
     def open(self, source: Source) -> None:
@@ -150,6 +151,12 @@ class GuardedSink:
         return self.trouble
 
     @property
+    def cost(self) -> tuple[int, float]:
+        """How many records its thread has handed to the sink, and the seconds it computed for."""
+        after = 0 if self._source is None else self._source.after
+        return self._done - after, self._computed
+
+    @property
     def trouble(self) -> Trouble | None:
         """What the sink has missed so far; None for nothing."""
         missed, done, offered = list(self._missed), self._done, self._offered
@@ -184,6 +191,7 @@ class GuardedSink:
         if self._errors >= PATIENCE:
             return False
         self._flush_if_asked()
+        self._computed = thread_time()
         return not self._closing or bool(self._queue)
 
     @property

@@ -63,6 +63,11 @@ class RecordStream:
         found = (sink.trouble for sink in self._sinks)
         return tuple(trouble for trouble in found if trouble is not None)
 
+    @property
+    def sink_costs(self) -> dict[str, tuple[int, float]]:
+        """By sink: the records it took so far, and the seconds that its thread computed for."""
+        return {sink.name: sink.cost for sink in self._sinks}
+
     def close(self) -> tuple[Trouble, ...]:
         """Ends sinks and spool; a second call does nothing more.
 

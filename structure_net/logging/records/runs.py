@@ -130,6 +130,7 @@ class Section(Value):
         seconds: Wall-clock time in it, parts of it included.
         cuda_seconds: Time of its kernels on the device; None without one.
         peak_bytes: The most memory held in it beyond what was held before; None if not measured.
+        cuda_peak_bytes: The same of the device's memory.
     """
 
     name: Word
@@ -137,6 +138,7 @@ class Section(Value):
     seconds: Number
     cuda_seconds: Number | None = None
     peak_bytes: int | None = None
+    cuda_peak_bytes: int | None = None
 
 
 class Profile(RecordModel):

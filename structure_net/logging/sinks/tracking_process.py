@@ -14,7 +14,8 @@ from pathlib import Path
 from time import monotonic
 from typing import IO, Any, Final
 
-from structure_net.errors import TrackingError
+from structure_net.errors import SpoolError, TrackingError
+from structure_net.logging.locking import lock, release
 
 PROGRAM: Final = Path(__file__).with_name("wandb_tracker.py")
 _READ: Final = 1 << 16
@@ -24,38 +25,25 @@ class TrackingProcess:
     """A process that carries out orders, one line of JSON each, in the order in which they come.
 
     It outlives neither its work nor `kill`. When this process dies, it sees the end of its orders.
+    As long as it lives, no other is started for the same spool: two would write over each other.
 
     Args:
-        folder: Where its client may write, and its ``tracker.log`` lies.
+        folder: The spool's; the client writes into ``wandb`` in it.
 
     Raises:
-        TrackingError: It cannot be started.
+        TrackingError: It cannot be started, or another is at work.
     """
 
     def __init__(self, folder: Path) -> None:
         self.failed: dict[int, str] = {}
         self.told = self.done = 0
         self._rest = b""
-        environment = {
-            **os.environ,
-            # What offline artifacts are made of stays with the run, where no other program tidies.
-            "WANDB_DATA_DIR": str(folder / "wandb" / "staging"),
-            "WANDB_CACHE_DIR": str(folder / "wandb" / "cache"),
-        }
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with (folder / "tracker.log").open("ab") as log:
-                self._process = subprocess.Popen(
-                    # -P: the folder of the program holds a `wandb.py` of ours.
-                    [sys.executable, "-P", str(PROGRAM)],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    env=environment,
-                    start_new_session=True,  # Ctrl-C is the run's
-                )
+            self._process = _started(folder / "wandb")
         except OSError as error:
-            raise TrackingError(f"The tracker cannot be started: {error}.") from error
+            raise TrackingError(f"W&B's client cannot be started: {error}.") from error
+        except SpoolError as error:
+            raise TrackingError(f"W&B's client is at work for this run already. {error}") from error
         os.set_blocking(self._answers.fileno(), False)
 
     @property
@@ -153,3 +141,29 @@ class TrackingProcess:
         code = self._process.poll()
         how = "" if code is None else f" with exit code {code}"
         return f"W&B's client ended{how}. What it missed is in the spool: `structure-net sync`."
+
+
+def _started(folder: Path) -> subprocess.Popen[bytes]:
+    folder.mkdir(parents=True, exist_ok=True)
+    environment = {
+        **os.environ,
+        # What offline artifacts are made of stays with the run, where no other program tidies.
+        "WANDB_DATA_DIR": str(folder / "staging"),
+        "WANDB_CACHE_DIR": str(folder / "cache"),
+    }
+    held = os.open(folder / "client.lock", os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        lock(held, folder / "client.lock")
+        with (folder / "client.log").open("ab") as log:
+            return subprocess.Popen(
+                # -P: the folder of the program holds a `wandb.py` of ours.
+                [sys.executable, "-P", str(PROGRAM)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=environment,
+                start_new_session=True,  # Ctrl-C is the run's
+                pass_fds=(held,),  # the lock lives as long as the process
+            )
+    finally:
+        release(held)

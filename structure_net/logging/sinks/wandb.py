@@ -53,6 +53,8 @@ class WandbSink:
         target: Where; a project of the name ``structure-net``, offline, if None.
         arrived: What W&B has already, which is not sent again.
         patience: Seconds that the client has to begin, and to finish.
+        abandon: Whether the client ends at once when this process is killed, because a queue sends
+            everything again; else it brings away what it has.
     """
 
     name = "wandb"
@@ -63,11 +65,13 @@ class WandbSink:
         *,
         arrived: Arrived | None = None,
         patience: float = 60.0,
+        abandon: bool = False,
     ) -> None:
         self.target = target or WandbTarget()
         self.process: TrackingProcess | None = None
         self._arrived = arrived or Arrived()
         self._patience = patience
+        self._abandon = abandon
         self._story = Story()
         self._folder = Path()
         self._run = ""
@@ -94,7 +98,8 @@ class WandbSink:
                 if stored.seq > source.after:
                     break
                 self._story.note(stored)
-            if source.after == first.seq:  # it was written before there was a stream
+            if source.after == first.seq > max(self._arrived.rows, default=0):
+                # It was written before there was a stream.
                 self._tell(row_order(self._run, self._folder, first, self._story))
 
     def write(self, stored: Stored) -> None:
@@ -153,7 +158,7 @@ class WandbSink:
             self._tell(dataset_order(self._run, first.seq, dataset))
 
     def _patient(self, order: Order) -> Order:
-        return {**order, "patience": self._patience}
+        return {**order, "patience": self._patience, "abandon": self._abandon}
 
     def _file(self, stored: Stored) -> None:
         record: Any = stored.record

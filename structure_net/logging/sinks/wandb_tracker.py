@@ -1,8 +1,9 @@
 """The program that holds W&B's client: it takes orders as lines of JSON, and answers each by one.
 
 It runs in a process of its own, so that whatever the client does (it blocks, its service is killed,
-its server hangs) stays away from the run, and it imports nothing of this package. When its orders end without a last word (the run was killed), it brings away what it has, for a
-minute at most. The only file that knows wandb's client.
+its server hangs) stays away from the run, and it imports nothing of this package. When its orders
+end without a last word, because who gave them was killed, it brings away what it has; or it ends at
+once, where a queue has it all and sends it again. The only file that knows wandb's client.
 
     {"do": "begin", "seq": 0, "run": "...", "project": "...", ...}     one run; a second for reports
     {"do": "log", "seq": 7, "row": {...}, "tables": {...}, "images": {...}}
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -37,12 +39,14 @@ class Tracker:
         self.runs: dict[str, wandb.Run] = {}
         self._kept: dict[str, wandb.Artifact] = {}
         self._drawn: set[str] = set()
-        self._offline = True
+        self._offline = self.finished = False
+        self.abandon = False
 
     def begin(self, order: dict[str, Any]) -> None:
         """Begins a run, or goes on with it."""
         names = ("project", "entity", "mode", "group", "job_type", "name", "tags", "config")
         self._offline = order["mode"] == "offline"
+        self.abandon = bool(order.get("abandon"))
         run = wandb.init(
             id=order["run"],
             resume="allow",
@@ -101,6 +105,7 @@ class Tracker:
 
     def finish(self, order: dict[str, Any]) -> None:
         """The runs are over; returns when the client has brought away what it has."""
+        self.finished = True
         while self.runs:
             _, run = self.runs.popitem()
             run.finish(exit_code=order.get("code", 0))
@@ -132,6 +137,8 @@ def main() -> None:
         order = json.loads(line)
         if not _obey(getattr(tracker, order["do"]), order, answers):
             break
+    if tracker.abandon and not tracker.finished:
+        os.killpg(0, signal.SIGKILL)  # the client's service too: nobody may send beside the next
     tracker.finish({"code": 1})
 
 

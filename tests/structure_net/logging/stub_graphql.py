@@ -149,7 +149,7 @@ def _commit(state: State, values: dict[str, Any], reject: set[str]) -> Any:
 
 
 def _use(state: State, values: dict[str, Any]) -> Any:
-    asked = values["input"]
+    asked = values.get("input") or values
     state.used.add((asked["runName"], asked["artifactID"]))
     return {"useArtifact": {"artifact": {"id": asked["artifactID"]}}}
 
@@ -173,9 +173,17 @@ def _rows(state: State, values: dict[str, Any]) -> Any:
 
 
 def _arrived_artifacts(state: State, values: dict[str, Any]) -> Any:
-    if values["run"] not in state.runs:
+    run = values["run"]
+    if run not in state.runs:
         return {"project": {"run": None}}
-    nodes = [
+    made = [one for one in state.artifacts if one.run == run]
+    used = [one for one in state.artifacts if (run, one.id) in state.used]
+    found = {"outputArtifacts": _page(made), "inputArtifacts": _page(used)}
+    return {"project": {"run": found}}
+
+
+def _page(found: list[Artifact]) -> dict[str, Any]:
+    edges = [
         {
             "node": {
                 "state": one.state,
@@ -183,11 +191,38 @@ def _arrived_artifacts(state: State, values: dict[str, Any]) -> Any:
                 "artifactSequence": {"name": one.name},
             }
         }
-        for one in state.artifacts
-        if one.run == values["run"]
+        for one in found
     ]
-    page = {"hasNextPage": False, "endCursor": None}
-    return {"project": {"run": {"outputArtifacts": {"edges": nodes, "pageInfo": page}}}}
+    return {"edges": edges, "pageInfo": {"hasNextPage": False, "endCursor": None}}
+
+
+def _artifact_by_id(state: State, values: dict[str, Any]) -> Any:
+    one = state.artifact(values["id"])
+    project = {"id": "p1", "internalId": "1", "name": "p", "entity": {"name": ENTITY}}
+    sequence = {"__typename": "ArtifactSequence", "name": one.name, "project": project}
+    found = {
+        "__typename": "Artifact",
+        "id": one.id,
+        "artifactSequence": sequence,
+        "versionIndex": one.version,
+        "artifactType": {"name": one.type},
+        "description": None,
+        "metadata": one.metadata,
+        "ttlDurationSeconds": 0,
+        "ttlIsInherited": True,
+        "tags": [],
+        "historyStep": None,
+        "state": one.state,
+        "size": 0,
+        "digest": one.digest,
+        "digestAlgorithm": None,
+        "commitHash": "",
+        "fileCount": 1,
+        "createdAt": "2026-01-01T00:00:00Z",
+        "updatedAt": None,
+        "aliases": [],
+    }
+    return {"artifact": found}
 
 
 def _no_algorithm(state: State, values: dict[str, Any]) -> Any:
@@ -234,6 +269,7 @@ _ANSWERS: dict[str, Any] = {
     "UseArtifact": _use,
     "ClientIDMapping": _client_id,
     "HistoryPage": _rows,
+    "ArtifactByID": _artifact_by_id,
     "ArrivedArtifacts": _arrived_artifacts,
     "FetchArtifactDigestAlgorithm": _no_algorithm,
     "XXHashDigestsEnabled": _no_xxhash,
