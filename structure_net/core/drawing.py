@@ -75,10 +75,20 @@ def free_places(taken: Tensor, size: int, count: int, generator: torch.Generator
     Returns:
         Ascending. Shape ``(min(count, size - k),)``.
     """
-    together = _filled(taken, size, min(len(taken) + count, size), generator)
-    new = torch.ones(len(together), dtype=torch.bool)
-    new[torch.searchsorted(together, taken)] = False
-    return together[new]
+    count = min(count, size - len(taken))
+    if 2 * (len(taken) + count) > size:
+        free = torch.ones(size, dtype=torch.bool)
+        free[taken] = False
+        places = free.nonzero().flatten()
+        return places[_permutation(len(places), generator)[:count]].sort().values
+    new = taken.new_zeros(0)
+    while missing := count - len(new):
+        drawn = _integers(size, missing, generator)
+        if len(taken):
+            before = torch.searchsorted(taken, drawn).clamp_max(len(taken) - 1)
+            drawn = drawn[taken[before] != drawn]
+        new = torch.cat((new, drawn)).unique()
+    return new
 
 
 def random_lines(

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from structure_net.core.changes import TensorChange
+from structure_net.core.pairs import PairTuple
 from structure_net.errors import SurgeryError
 
 Pairs = Sequence[tuple[int, int]] | Tensor
@@ -283,7 +284,8 @@ def pair_indices(pairs: Pairs, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
     Raises:
         ValueError: A pair is out of range or repeated, or ``pairs`` is not a list of pairs.
     """
-    table = torch.as_tensor(pairs, dtype=torch.int64)
+    known = torch.tensor(pairs.table) if isinstance(pairs, PairTuple) else pairs
+    table = torch.as_tensor(known, dtype=torch.int64)
     if table.numel() == 0:
         table = table.reshape(0, 2)
     if table.dim() != 2 or table.shape[1] != 2:

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, TypeVar, dataclass_transform
 import numpy as np
 
 from structure_net.core.arguments import shown
+from structure_net.core.pairs import PairTuple
 
 T = TypeVar("T")
 
@@ -50,10 +51,12 @@ def _indices(what: str, value: Any) -> tuple[int, ...]:
 
 
 def _pairs(what: str, value: Any) -> tuple[tuple[int, int], ...]:
+    if isinstance(value, PairTuple):
+        return value
     try:
         table = np.asarray(value)
         if table.size and table.dtype.kind == "i" and table.ndim == 2 and table.shape[1] == 2:
-            return tuple((first, second) for first, second in table.tolist())
+            return PairTuple.of(table)
         return tuple((_whole(what, first), _whole(what, second)) for first, second in value)
     except (TypeError, ValueError) as error:
         raise TypeError(

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from structure_net.core.drawing import free_places
+from structure_net.core.pairs import PairTuple
 from structure_net.evolution.metrics.validity import Unavailable
 
 
@@ -138,7 +139,7 @@ def random_free(
 
 def as_pairs(places: Tensor, width: int) -> tuple[tuple[int, int], ...]:
     """Places ``output * width + input`` as pairs (output, input)."""
-    return tuple(zip((places // width).tolist(), (places % width).tolist(), strict=True))
+    return PairTuple.of(torch.stack((places // width, places % width), 1).cpu().numpy())
 
 
 def shares_by_momentum(

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from structure_net.core import random_lines, random_pattern
+from structure_net.core.drawing import free_places
 
 
 @given(st.integers(1, 12), st.integers(1, 12), st.data())
@@ -52,3 +53,23 @@ def test_every_place_is_equally_likely(count: int) -> None:
 def test_an_impossible_count_is_refused(count: int) -> None:
     with pytest.raises(ValueError, match=r"count must be in \[1, 6\]"):
         random_pattern((2, 3), count)
+
+
+@pytest.mark.parametrize(("size", "count"), [(40, 3), (40, 17), (40, 99), (100_000, 50)])
+def test_free_places_are_free_distinct_and_sorted(size: int, count: int) -> None:
+    taken = torch.tensor([0, 7, 8, 39])
+    found = free_places(taken, size, count, torch.Generator().manual_seed(0))
+    assert len(found) == min(count, size - 4)
+    assert bool((found.diff() > 0).all())
+    assert int(found.max()) < size
+    assert not set(found.tolist()) & set(taken.tolist())
+
+
+def test_free_places_are_drawn_evenly() -> None:
+    counts = torch.zeros(8)
+    for seed in range(800):
+        draw = torch.Generator().manual_seed(seed)
+        counts[free_places(torch.tensor([2, 5]), 8, 1, draw)] += 1
+    # Each of six with probability 1/6: 133 of 800, deviation 10.5.
+    assert counts[[2, 5]].tolist() == [0, 0]
+    assert bool(((counts[[0, 1, 3, 4, 6, 7]] - 800 / 6).abs() < 5 * 10.6).all())

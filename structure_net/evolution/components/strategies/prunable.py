@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from structure_net.core.flops import count_flops
+from structure_net.core.pairs import PairTuple
 from structure_net.core.statistics import sparse_layers
 from structure_net.core.weights import by_output
 from structure_net.errors import StructureNetError, SurgeryError
@@ -74,10 +75,9 @@ class ConnectionTable:
         edits = []
         for number, layer in enumerate(self.layers):
             mine = chosen[self.owner[chosen] == number].sort().values
-            rows, columns = self.rows[mine].tolist(), self.columns[mine].tolist()
-            if rows:
-                pairs = tuple(zip(rows, columns, strict=True))
-                edits.append(RemoveConnections(layer, pairs))
+            if len(mine):
+                table = torch.stack((self.rows[mine], self.columns[mine]), 1)
+                edits.append(RemoveConnections(layer, PairTuple.of(table.numpy())))
         return edits
 
 
