@@ -2,7 +2,13 @@
 
 from structure_net.logging.sending.destination import Batch, Destination, Receipt
 from structure_net.logging.sending.sender import Sender
-from structure_net.logging.sending.state import DeadLetter, QueueState, Status, read_status
+from structure_net.logging.sending.state import (
+    DeadLetter,
+    QueueState,
+    Status,
+    destinations,
+    read_status,
+)
 from structure_net.logging.sending.wandb import WandbDestination
 
 __all__ = [
@@ -14,5 +20,6 @@ __all__ = [
     "Sender",
     "Status",
     "WandbDestination",
+    "destinations",
     "read_status",
 ]

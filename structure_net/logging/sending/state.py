@@ -149,6 +149,15 @@ def read_status(folder: str | Path, destination: str) -> Status:
     return Status(path, destination, last, state)
 
 
+def destinations(folder: str | Path) -> tuple[str, ...]:
+    """The names of all destinations to which something of a spool was sent.
+
+    Raises:
+        SpoolError: The queue's file is damaged.
+    """
+    return tuple(_load(Path(folder)))
+
+
 def _load(folder: Path) -> dict[str, Any]:
     path = folder / QUEUE
     try:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Final
 
@@ -218,9 +217,3 @@ def _receipt(missing: Mapping[int, str], sent: _Sent, last: int) -> Receipt:
     refused = {seq for seq, why in missing.items() if sent.ended and why != _NO_ROW}
     blamed = refused | (set(sent.failed) & set(missing))
     return Receipt(reasons, frozenset(blamed), frozenset(late))
-
-
-def folder_of(path: str | Path) -> Path:
-    """The folder of the spool of a run, or of a spool itself."""
-    folder = Path(path)
-    return folder / "records" if (folder / "records" / "records.jsonl").is_file() else folder

@@ -158,7 +158,8 @@ class WandbSink:
             self._tell(dataset_order(self._run, first.seq, dataset))
 
     def _patient(self, order: Order) -> Order:
-        return {**order, "patience": self._patience, "abandon": self._abandon}
+        patient = {**order, "patience": self._patience, "abandon": self._abandon}
+        return {**patient, "interval": 0.5} if self._abandon else patient
 
     def _file(self, stored: Stored) -> None:
         record: Any = stored.record

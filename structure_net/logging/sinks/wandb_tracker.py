@@ -122,6 +122,7 @@ def _settings(order: dict[str, Any]) -> wandb.Settings:
         x_disable_meta=True,
         x_disable_stats=True,
         x_disable_machine_info=True,
+        x_file_stream_transmit_interval=order.get("interval", 5.0),
         init_timeout=order.get("patience", 30.0),
         finish_timeout=order.get("patience", 60.0),
         **given,

@@ -1,0 +1,133 @@
+"""``structure-net sync``: sends what runs have recorded to a tracker, and checks that it is there."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from structure_net.cli.console import emit, fail, people
+from structure_net.cli.flags import Json
+from structure_net.cli.parsing import number_of
+from structure_net.errors import RunError
+
+SYNC_HELP = """Sends what a run has recorded to W&B, and checks there that it arrived.
+
+FOLDER is the folder of a run, of a lab's results, or of a spool. What arrived is noted beside the
+records, so that the next call sends the rest; it can be stopped, or killed, at any moment. What
+W&B refuses several times is set aside with the reason; `--again` takes it back. The exit code is 0
+if everything has arrived, and 1 if something has not.
+
+Sending needs a key: `wandb login`, or WANDB_API_KEY.
+
+Examples:
+
+    structure-net sync runs/digits
+
+    structure-net sync runs/digits runs/mnist --project growth --deadline 60
+
+    structure-net sync runs/digits --status
+"""
+
+Folders = Annotated[list[str], typer.Argument(metavar="FOLDER...", help="Runs, or labs' results.")]
+
+
+def sync(  # noqa: PLR0913, PLR0917 - one argument for each flag
+    folders: Folders,
+    to: Annotated[str, typer.Option(metavar="NAME", help="The tracker; there is wandb.")] = "wandb",
+    project: Annotated[
+        str, typer.Option(metavar="NAME", help="The project there.")
+    ] = "structure-net",
+    entity: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Whose project. [default: the account's]")
+    ] = None,
+    status: Annotated[
+        bool, typer.Option("--status", metavar="", help="Say what waits; send nothing.")
+    ] = False,
+    deadline: Annotated[
+        float | None,
+        typer.Option(
+            parser=number_of, metavar="SECONDS", help="For each folder; what is left then is kept."
+        ),
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", metavar="", help="Also try again what was set aside.")
+    ] = False,
+    json: Json = False,
+) -> int:
+    """Sends records; see ``structure-net sync --help``."""
+    if to != "wandb":
+        raise RunError(f"There is no tracker {to!r} to send to; there is wandb.")
+    if deadline is not None and not deadline > 0:
+        raise RunError(f"deadline must be positive; got {deadline}.")
+    places = [_spool_of(folder) for folder in folders]
+    if status:
+        found = [_known(place) for place in places]
+    else:
+        found = _sent(places, project, entity, deadline=deadline, again=again, quiet=json)
+    flat = [one for every in found for one in every]
+    if json:
+        emit({"queues": [_plain(one) for one in flat]})
+    else:
+        for one in flat:
+            _say(one)
+    return int(not all(one.complete for one in flat))
+
+
+def _sent(
+    places: list[Path],
+    project: str,
+    entity: str | None,
+    *,
+    deadline: float | None,
+    again: bool,
+    quiet: bool,
+) -> list[list[Any]]:
+    from structure_net.logging.sending import Sender, WandbDestination
+    from structure_net.logging.sinks import WandbTarget
+
+    destination = WandbDestination(WandbTarget(project=project, entity=entity, mode="online"))
+    console = people(quiet=quiet)
+    found = []
+    for place in places:
+        sender = Sender(place, destination)
+        if again:
+            sender.again()
+        with console.status(f"{place}: sending ...") as shown:
+            end = sender.drain(deadline=deadline, progress=lambda one: shown.update(str(one)))
+        found.append([end])
+    return found
+
+
+def _known(place: Path) -> list[Any]:
+    """The queues of a spool; without any, what would be sent."""
+    from structure_net.logging.sending import destinations, read_status
+
+    return [read_status(place, name) for name in destinations(place) or ("wandb",)]
+
+
+def _spool_of(folder: str) -> Path:
+    """The spool in a run's folder, or the folder itself.
+
+    Raises:
+        RunError: There is none.
+    """
+    for place in (Path(folder) / "records", Path(folder)):
+        if (place / "records.jsonl").is_file():
+            return place
+    raise RunError(f"{folder} holds no records. Name the folder of a run, or of a lab's results.")
+
+
+def _say(status: Any) -> None:
+    typer.echo(str(status))
+    for letter in status.state.dead:
+        typer.echo(f"  record {letter.seq} was set aside: {letter.reason}")
+    if status.pending and status.state.failures:
+        fail(f"{status.folder}: not everything was sent. {status.state.error}")
+
+
+def _plain(status: Any) -> dict[str, Any]:
+    found = {**asdict(status), "folder": str(status.folder)}
+    return {**found, "pending": status.pending, "complete": status.complete}
