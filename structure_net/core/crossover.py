@@ -21,9 +21,9 @@ SMALL: Final = 1024
 """Layers with fewer places are stored densely: nothing is to be gained there."""
 
 _NAMES: Final[tuple[Literal["live", "masked", "auto"], ...]] = ("live", "masked", "auto")
-_KERNELS: Final = 0.2
+_KERNELS: Final = 0.25
 """Of convolutions: what pays depends on their images, which are not known where they are made. At
-this density live weights paid for images of all sizes that were measured, at .3 for some."""
+this density live weights paid for images of all sizes that were measured."""
 _CHANNELS: Final = 8
 """Convolutions with fewer channels are stored densely."""
 _THIN: Final = 32

@@ -58,9 +58,9 @@ def test_a_density_that_is_set_divides_the_layers() -> None:
 
 
 def test_a_convolution_has_a_density_of_its_own() -> None:
-    assert storage_for((64, 64), 800, kernel=(3, 3)) == "live"
-    assert storage_for((64, 64), 900, kernel=(3, 3)) == "masked"
-    assert storage_for((64, 64), 900, kernel=(3, 3), current="live") == "live"
+    assert storage_for((64, 64), 1024, kernel=(3, 3)) == "live"
+    assert storage_for((64, 64), 1025, kernel=(3, 3)) == "masked"
+    assert storage_for((64, 64), 1025, kernel=(3, 3), current="live") == "live"
     assert storage_for((64, 3), 1, kernel=(3, 3)) == "masked"
 
 
