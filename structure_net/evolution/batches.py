@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from structure_net.core.running import call
+from structure_net.core.sections import listening, section
 
 Batch = tuple[Any, Any]
 Loss = Callable[[Any, Any], Tensor]
@@ -24,6 +25,8 @@ ITERABLE_AGAIN = (
     " one epoch, a list of batches or a DataLoader is not."
 )
 """The way out where a loader gave no batch."""
+
+_OVER: Any = object()
 
 
 def to_device(value: Any, device: torch.device | str) -> Any:
@@ -44,7 +47,8 @@ def forward(network: nn.Module, inputs: Any) -> Any:
             f"Inputs must be a tensor, a tuple or a mapping; got {type(inputs).__name__}."
             " Let the loader yield (inputs, targets) with inputs of one of these kinds."
         )
-    return call(network, inputs)
+    with section("forward"):
+        return call(network, inputs)
 
 
 def loss_of(loss: Loss, output: Any, targets: Any) -> Tensor:
@@ -53,7 +57,8 @@ def loss_of(loss: Loss, output: Any, targets: Any) -> Tensor:
     Raises:
         TypeError: ``loss`` gives something else than a tensor of one number.
     """
-    value: object = loss(output, targets)
+    with section("loss"):
+        value: object = loss(output, targets)
     if not isinstance(value, Tensor) or value.numel() != 1:
         of = f" of shape {tuple(value.shape)}" if isinstance(value, Tensor) else ""
         raise TypeError(
@@ -72,7 +77,8 @@ def batches(
         TypeError: The loader yields something else than pairs ``(inputs, targets)``.
         ValueError: It yields a batch without samples.
     """
-    for batch in islice(loader, limit):
+    found = islice(loader, limit)
+    for batch in _timed(found) if listening() else found:
         if not isinstance(batch, tuple | list) or len(batch) != 2:
             raise TypeError(
                 f"A loader must yield pairs (inputs, targets); got {type(batch).__name__}"
@@ -83,7 +89,19 @@ def batches(
                 "A loader must yield batches of one sample or more; got an empty one. Leave those"
                 " out."
             )
-        yield to_device(batch[0], device), to_device(batch[1], device)
+        with section("transfer"):
+            moved = to_device(batch[0], device), to_device(batch[1], device)
+        yield moved
+
+
+def _timed(found: Iterator[Batch]) -> Iterator[Batch]:
+    """The same batches; what it takes to get each is a section."""
+    while True:
+        with section("data"):
+            batch = next(found, _OVER)
+        if batch is _OVER:
+            return
+        yield batch
 
 
 def example_of(inputs: Any, rows: int = 2) -> Any:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from types import FrameType
 
+from structure_net.core.sections import section
 from structure_net.evolution.batches import joined, random_state_kept
 from structure_net.evolution.context import NetworkContext
 from structure_net.surgery import Applied, Initialiser, Probe, apply
@@ -75,7 +76,7 @@ def carried_out(
     entries: list[EditEntry] = []
     starts = [p.initialiser for p in proposals if p.initialiser is not None]
     probe = probe_of(context, max((start.probe_size for start in starts), default=0))
-    with uninterrupted():
+    with uninterrupted(), section("surgery"):
         try:
             for proposal in proposals:
                 place = len(context.journal) + len(entries)

@@ -21,6 +21,7 @@ class EventKind(Enum):
     ITERATION_FINISHED = "iteration_finished"  # context to go on from, seconds, stats
     INTERRUPTED = "interrupted"  # context: consistent, training goes on from it
     DIVERGED = "diverged"  # context: the last good one, message
+    PROFILED = "profiled"  # costs: the Costs, findings: bottlenecks in words
 
 
 @dataclass(frozen=True, slots=True)

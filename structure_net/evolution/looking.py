@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from structure_net.core.arguments import shown
-from structure_net.evolution.analysis import Analysis
+from structure_net.core.sections import listening, section
+from structure_net.evolution.analysis import Analysis, Lazy
 from structure_net.evolution.batches import random_state_kept
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.interfaces import Analyzer
@@ -27,13 +28,29 @@ def look(context: NetworkContext, analyzers: Sequence[Analyzer]) -> tuple[Networ
         StructureNetError: Two analyzers provide the same key, or an activation is not finite.
         TypeError: An analyzer returns no mapping.
     """
-    context = observed(context, analyzers)
+    with section("shared pass"):
+        context = observed(context, analyzers)
     found: dict[str, Mapping[str, Any]] = {}
     for number, analyzer in enumerate(analyzers):
         name = type(analyzer).__name__
         label = name if name not in found else f"{name} (component {number})"
-        found[label] = _checked(name, analyzer.analyze(context))
+        with section(f"analyzer {name}"):
+            found[label] = _checked(name, analyzer.analyze(context))
+        if listening():
+            found[label] = {key: _timed(name, value) for key, value in found[label].items()}
     return context, Analysis.merged(found)
+
+
+def _timed(analyzer: str, value: Any) -> Any:
+    """What is computed late is the analyzer's time all the same."""
+    if not isinstance(value, Lazy):
+        return value
+
+    def compute() -> Any:
+        with section(f"analyzer {analyzer}"):
+            return value.get()
+
+    return Lazy(compute)
 
 
 def observed(context: NetworkContext, analyzers: Sequence[Analyzer]) -> NetworkContext:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from structure_net.core.sections import section
 from structure_net.core.statistics import network_stats
 from structure_net.errors import StructureNetError
 from structure_net.evolution.acceptance import Acceptance, Always
@@ -182,7 +183,8 @@ class EvolutionSession:
 
     def analyze(self) -> Analysis:
         """What the analyzers say of the network now; see `structure_net.evolution.looking.look`."""
-        self._context, analysis = look(self._context, self._analyzers)
+        with section("analysis"):
+            self._context, analysis = look(self._context, self._analyzers)
         self._emit(EventKind.ANALYZED, analysis=analysis)
         return analysis
 
@@ -246,10 +248,11 @@ class EvolutionSession:
                 analysis = self.analyze()
             read = analysis.read_by(rule.name)
             read.require(rule.strategy.requires)
-            if not rule.strategy.should_grow(self._context, read):
-                continue
-            moment = self._memory.moment
-            events += self._grow(rule, trigger, read)
+            with section(f"strategy {rule.name}"):
+                if not rule.strategy.should_grow(self._context, read):
+                    continue
+                moment = self._memory.moment
+                events += self._grow(rule, trigger, read)
             if self._memory.moment != moment:
                 analysis = None
         return events
@@ -374,7 +377,8 @@ class EvolutionSession:
     def _emit(self, kind: EventKind, component: str = "", **detail: Any) -> Event:
         event = Event(kind, self._context.iteration, component, detail)
         if self._observer is not None:
-            self._observer(event)
+            with section("observers"):
+                self._observer(event)
         return event
 
 

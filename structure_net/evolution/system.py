@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from time import perf_counter
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from torch import nn
 from torch.optim import Optimizer
 
 from structure_net.core.arguments import check_module, check_optimizer, check_whole, shown
+from structure_net.core.sections import section
 from structure_net.core.statistics import network_stats
 from structure_net.errors import TrainingDivergedError
 from structure_net.evolution.acceptance import Acceptance, Always
@@ -21,6 +22,9 @@ from structure_net.evolution.events import Event, EventKind, Observer
 from structure_net.evolution.interfaces import Analyzer, Component, GrowthStrategy, Trainer
 from structure_net.evolution.session import EvolutionSession, Rule
 from structure_net.evolution.triggers import Trigger
+
+if TYPE_CHECKING:
+    from structure_net.logging.profiling import Costs, Profiler
 
 
 class ComposableEvolutionSystem:
@@ -48,6 +52,7 @@ class ComposableEvolutionSystem:
         self._components: list[Component] = []
         self._rules: list[Rule] = []
         self._on_event = on_event
+        self._costs: Costs | None = None
         for component in components:
             self.add_component(component)
 
@@ -55,6 +60,11 @@ class ComposableEvolutionSystem:
     def components(self) -> tuple[Component, ...]:
         """All components in the order in which they were added."""
         return tuple(self._components)
+
+    @property
+    def costs(self) -> Costs | None:
+        """Where the time and memory of the last call with ``profile`` went; None before."""
+        return self._costs
 
     def add_component(
         self,
@@ -101,6 +111,7 @@ class ComposableEvolutionSystem:
         num_iterations: int,
         *,
         on_event: Observer | None = None,
+        profile: bool | Profiler = False,
     ) -> NetworkContext:
         """Evolves a copy; ``context`` and everything in it stay as they are.
 
@@ -111,6 +122,8 @@ class ComposableEvolutionSystem:
             context: Where to start, possibly what an earlier call returned.
             num_iterations: How many times to analyze, grow and train.
             on_event: Is told of what happens in this call.
+            profile: Whether to measure where time and memory go; a profiler is added to. `costs`
+                holds the result, observers are told of it, and nothing else changes.
 
         Returns:
             The evolved copy, with its optimizer, history and journal.
@@ -124,6 +137,33 @@ class ComposableEvolutionSystem:
         """
         check_whole(0, num_iterations=num_iterations)
         observer = _both(self._on_event, on_event)
+        if profile is False:
+            return self._evolve(context, num_iterations, observer)
+        return self._profiled(context, num_iterations, observer, profile)
+
+    def _profiled(
+        self,
+        context: NetworkContext,
+        iterations: int,
+        observer: Observer | None,
+        profile: bool | Profiler,
+    ) -> NetworkContext:
+        from structure_net.logging.profiling import Profiler, bottlenecks
+
+        profiler = profile if isinstance(profile, Profiler) else Profiler(device=context.device)
+        try:
+            with profiler:
+                context = self._evolve(context, iterations, observer)
+        finally:
+            self._costs = costs = profiler.costs()
+        if observer is not None:
+            detail = {"costs": costs, "findings": bottlenecks(costs)}
+            observer(Event(EventKind.PROFILED, context.iteration, detail=detail))
+        return context
+
+    def _evolve(
+        self, context: NetworkContext, num_iterations: int, observer: Observer | None
+    ) -> NetworkContext:
         context = context.fork()
         context.network.to(context.device)
         session = self._session(context, observer)
@@ -146,7 +186,8 @@ class ComposableEvolutionSystem:
         _tell(observer, EventKind.ITERATION_STARTED, session, iterations=iterations)
         session.iterate()
         for trainer in self._trainers:
-            session.training(trainer.train(session.context))
+            with section(f"trainer {type(trainer).__name__}"):
+                session.training(trainer.train(session.context))
         number, context = session.context.iteration, _rested(session.advance())
         if observer is not None:
             stats, seconds = network_stats(context.network), perf_counter() - start

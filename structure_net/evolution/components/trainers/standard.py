@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from structure_net.core.arguments import check_positive, check_whole
 from structure_net.core.optimizers import adam_for
+from structure_net.core.sections import section
 from structure_net.errors import TrainingDivergedError
 from structure_net.evolution.adaptive_learning_rates import (
     AttachedRates,
@@ -204,12 +205,14 @@ class _Run:
         with self._precision:
             output = forward(network, inputs)
             loss = loss_of(self._context.loss, output, targets)
-        loss.backward()
-        if self._trainer.clip_norm is not None:
-            nn.utils.clip_grad_norm_(network.parameters(), self._trainer.clip_norm)
-        optimizer.step()
-        if self._length is not None:
-            self._scheduler.step()
+        with section("backward"):
+            loss.backward()
+        with section("optimizer"):
+            if self._trainer.clip_norm is not None:
+                nn.utils.clip_grad_norm_(network.parameters(), self._trainer.clip_norm)
+            optimizer.step()
+            if self._length is not None:
+                self._scheduler.step()
         tally.add(loss, output, targets)
         if self._hooks.after_step(loss, samples=tally.lengths[-1]):
             # The weights to return to must have the shapes that the network has now.
@@ -233,7 +236,8 @@ class _Run:
     def _validate(self) -> dict[str, float]:
         if self._context.validation_loader is None:
             return {}
-        score = held_out(self._context)
+        with section("validation"):
+            score = held_out(self._context)
         found = {"validation_loss": score.loss}
         return found if score.accuracy is None else {**found, "validation_accuracy": score.accuracy}
 
