@@ -20,7 +20,8 @@ from structure_net.cli.analyzing import ANALYZE_HELP, analyze
 from structure_net.cli.benching import BENCH_HELP, bench
 from structure_net.cli.console import fail, said_of
 from structure_net.cli.finding import FIND_HELP, SIMILAR_HELP, find, similar
-from structure_net.cli.flags import DataDir, Json, Run
+from structure_net.cli.flags import DataDir, Json, Profile, Run, Trace
+from structure_net.cli.logs import PROJECT, Log, WandbMode, WandbProject, sinks_of
 from structure_net.cli.parsing import (
     dataset_of,
     device_of,
@@ -32,6 +33,7 @@ from structure_net.cli.parsing import (
     widths_of,
 )
 from structure_net.cli.preparing import preparation_told
+from structure_net.cli.syncing import SYNC_HELP, sync
 from structure_net.cli.validating import VALIDATE_HELP, validate
 from structure_net.errors import StructureNetError
 from structure_net.runs import RunRequest
@@ -230,6 +232,11 @@ def evolve(  # noqa: PLR0913, PLR0917 - one argument for each flag
             "many epochs, and compare the three.",
         ),
     ] = False,
+    log: Log = None,
+    wandb_project: WandbProject = PROJECT,
+    wandb_mode: WandbMode = "offline",
+    profile: Profile = False,
+    trace: Trace = False,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -254,7 +261,14 @@ def evolve(  # noqa: PLR0913, PLR0917 - one argument for each flag
     )
     if dry_run:
         return commands.dry_run(request, as_json=json)
-    return commands.evolve(request, _typed(context), out=out, as_json=json)
+    return commands.evolve(
+        request,
+        _typed(context),
+        out=out,
+        as_json=json,
+        profiled=(profile or trace, trace),
+        sinks=sinks_of(log, project=wandb_project, mode=wandb_mode),
+    )
 
 
 @app.command(cls=_Command)
@@ -278,7 +292,7 @@ def demo(
 
 
 @app.command(cls=_Command)
-def resume(
+def resume(  # noqa: PLR0913, PLR0917 - one argument for each flag
     run: Run,
     iterations: Annotated[
         int | None,
@@ -295,6 +309,11 @@ def resume(
             "--baseline", metavar="", help="Compare at the end, as `evolve --baseline` does."
         ),
     ] = False,
+    log: Log = None,
+    wandb_project: WandbProject = PROJECT,
+    wandb_mode: WandbMode = "offline",
+    profile: Profile = False,
+    trace: Trace = False,
     json: Json = False,
 ) -> int:
     """Goes on with a run that was stopped, from its last finished iteration.
@@ -303,7 +322,13 @@ def resume(
     on the same machine.
     """
     return commands.resume(
-        run, iterations=iterations, data_dir=folder_of(data_dir), baseline=baseline, as_json=json
+        run,
+        iterations=iterations,
+        data_dir=folder_of(data_dir),
+        baseline=baseline,
+        as_json=json,
+        profiled=(profile or trace, trace),
+        sinks=sinks_of(log, project=wandb_project, mode=wandb_mode),
     )
 
 
@@ -337,3 +362,4 @@ app.command(cls=_Command, help=BENCH_HELP)(bench)
 app.command(cls=_Command, help=VALIDATE_HELP)(validate)
 app.command(cls=_Command, help=FIND_HELP)(find)
 app.command(cls=_Command, help=SIMILAR_HELP)(similar)
+app.command(cls=_Command, help=SYNC_HELP)(sync)

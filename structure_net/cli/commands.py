@@ -6,7 +6,7 @@ import json
 import random
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from itertools import zip_longest
 from pathlib import Path
@@ -26,6 +26,8 @@ from structure_net.cli.console import (
 from structure_net.cli.progress import live_display
 from structure_net.core import network_stats
 from structure_net.errors import StructureNetError
+from structure_net.logging import Sink
+from structure_net.logging.profiling import Profiler
 from structure_net.runs import (
     Prepared,
     RunFolder,
@@ -66,15 +68,42 @@ DEMO = RunRequest(
 )
 
 
-def evolve(request: RunRequest, command: Sequence[str], *, out: str | None, as_json: bool) -> int:
-    """Evolves a network in a new run folder."""
+def evolve(
+    request: RunRequest,
+    command: Sequence[str],
+    *,
+    out: str | None,
+    as_json: bool,
+    profiled: tuple[bool, bool] = (False, False),
+    sinks: Sequence[Sink] = (),
+) -> int:
+    """Evolves a network in a new run folder; ``profiled``: whether, and whether with a trace."""
     folder = free_folder(_default_name(request.dataset) if out is None else out)
     _seed(request.seed)
     prepared = prepare(request)
     if request.baseline:
         trainers_of(prepared.system)
     state = begin(folder, prepared, command=command)
-    return _carry_on(folder, prepared, state, as_json=as_json)
+    watching = Watching(_profiler(folder, request.device, profiled), sinks)
+    return _carry_on(folder, prepared, state, watching, as_json=as_json)
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """Who looks on at a run.
+
+    Args:
+        profiler: Measures where time and memory go.
+        sinks: Where records go besides the spool.
+    """
+
+    profiler: Profiler | None
+    sinks: Sequence[Sink] = ()
+
+
+def _profiler(folder: RunFolder, device: str, wanted: tuple[bool, bool]) -> Profiler | None:
+    profiled, traced = wanted
+    return Profiler(device=device, trace=folder.trace if traced else None) if profiled else None
 
 
 def _seed(seed: int) -> None:
@@ -96,23 +125,33 @@ def demo(command: Sequence[str], *, seed: int, out: str | None, as_json: bool) -
     )
 
 
-def resume(
+def resume(  # noqa: PLR0913 - one argument for each flag
     run: str,
     *,
     iterations: int | None,
     data_dir: str | None,
     baseline: bool,
     as_json: bool,
+    profiled: tuple[bool, bool] = (False, False),
+    sinks: Sequence[Sink] = (),
 ) -> int:
     """Goes on with a run."""
     folder = known_folder(run)
     # A sum's last bit depends on how many threads shared it.
     torch.set_num_threads(folder.read_run().threads)
     prepared, state = resumed(folder, iterations=iterations, data_dir=data_dir, baseline=baseline)
-    return _carry_on(folder, prepared, state, as_json=as_json)
+    watching = Watching(_profiler(folder, prepared.request.device, profiled), sinks)
+    return _carry_on(folder, prepared, state, watching, as_json=as_json)
 
 
-def _carry_on(folder: RunFolder, prepared: Prepared, state: RunState, *, as_json: bool) -> int:
+def _carry_on(
+    folder: RunFolder,
+    prepared: Prepared,
+    state: RunState,
+    watching: Watching,
+    *,
+    as_json: bool,
+) -> int:
     console = people(quiet=as_json)
     try:
         with live_display(console) as watcher:
@@ -121,7 +160,14 @@ def _carry_on(folder: RunFolder, prepared: Prepared, state: RunState, *, as_json
                 epochs=prepared.request.total_epochs,
                 done=len(state.context.history),
             )
-            reached = carry_on(folder, prepared, state, watcher)
+            reached = carry_on(
+                folder,
+                prepared,
+                state,
+                watcher,
+                sinks=watching.sinks,
+                profiler=watching.profiler,
+            )
     except KeyboardInterrupt:
         fail(f"interrupted; go on with: structure-net resume {shlex.quote(folder.name)}")
         return INTERRUPTED

@@ -13,6 +13,18 @@ Json = Annotated[
         "--json", metavar="", help="One JSON document on standard output; words to standard error."
     ),
 ]
+Profile = Annotated[
+    bool,
+    typer.Option("--profile", metavar="", help="Measure where time and memory go, for the report."),
+]
+Trace = Annotated[
+    bool,
+    typer.Option(
+        "--trace",
+        metavar="",
+        help="Besides, write a trace of the first 100 steps by torch.profiler; it slows them down.",
+    ),
+]
 DataDir = Annotated[
     str | None,
     typer.Option(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -15,17 +15,20 @@ from typing import Any
 import torch
 
 from structure_net.core import network_stats
+from structure_net.core.sections import section
 from structure_net.data import DatasetDescriptor
 from structure_net.errors import SpoolError, StructureNetError
 from structure_net.evolution import Event, EventKind, NetworkContext
 from structure_net.evolution.editing import uninterrupted
 from structure_net.files import write_text
 from structure_net.logging import Sink
+from structure_net.logging.profiling import Costs, Profiler
 from structure_net.runs.blaming import blamed
 from structure_net.runs.comparing import compare
 from structure_net.runs.folder import RunFolder, new_files
 from structure_net.runs.picture import curve_of, write_picture
 from structure_net.runs.preparing import Prepared
+from structure_net.runs.profiling import RunProfile, costs_of
 from structure_net.runs.report import ReportFacts, render_report
 from structure_net.runs.spooling import RunRecords, recording, started
 from structure_net.runs.state import RunState, save_state, write_history
@@ -33,6 +36,9 @@ from structure_net.runs.summarising import summarise
 from structure_net.runs.summary import Status
 from structure_net.runs.watching import Watcher
 from structure_net.visualization import EvolutionPoint
+
+Kept = tuple[RunRecords, RunProfile]
+"""Where a run tells what happens in it."""
 
 
 def begin(folder: RunFolder, prepared: Prepared, *, command: Sequence[str]) -> RunState:
@@ -93,6 +99,7 @@ def carry_on(
     watcher: Watcher,
     *,
     sinks: Sequence[Sink] = (),
+    profiler: Profiler | None = None,
 ) -> RunState:
     """Evolves until all iterations are done, saving after each, then compares and reports.
 
@@ -105,6 +112,7 @@ def carry_on(
         state: Where it stands.
         watcher: Is told how it goes.
         sinks: Where its records go besides the spool.
+        profiler: Measures where time and memory go, for the report.
 
     Raises:
         KeyboardInterrupt: It was stopped by Ctrl-C.
@@ -113,7 +121,10 @@ def carry_on(
         OSError: A file cannot be written.
     """
     with recording(folder, state, sinks) as records:
-        return _recorded(folder, prepared, state, watcher, records)
+        warm_up()
+        with profiler or nullcontext():
+            profile = RunProfile(profiler, folder, records)
+            return _recorded(folder, prepared, state, watcher, (records, profile))
 
 
 def _recorded(
@@ -121,30 +132,32 @@ def _recorded(
     prepared: Prepared,
     state: RunState,
     watcher: Watcher,
-    records: RunRecords,
+    kept: Kept,
 ) -> RunState:
     reached = state
-    warm_up()
+    records, profile = kept
     try:
         while reached.context.iteration < prepared.request.iterations:
             with blamed("The run stopped"):
-                following = _one_iteration(prepared, reached, watcher, records)
+                following = _one_iteration(prepared, reached, watcher, kept)
             with uninterrupted():
                 records.iteration(following.iterations[-1])
-                save_state(folder, following)
+                with section("saving"):
+                    save_state(folder, following)
+                profile.iteration(reached.context.iteration)
                 reached = following
             watcher.iteration(reached.iterations[-1], of=prepared.request.iterations)
-        with blamed("The comparison stopped"):
+        with blamed("The comparison stopped"), section("comparison"):
             reached = replace(reached, scores=compare(prepared, reached, watcher))
     except KeyboardInterrupt:
-        _conclude(folder, reached, records, status="interrupted")
+        _conclude(folder, reached, kept, status="interrupted")
         raise
     except (StructureNetError, OSError) as error:
         # Where the disk is full, what is on it already must do.
         with suppress(OSError, SpoolError):
-            _conclude(folder, reached, records, status="stopped", reason=str(error))
+            _conclude(folder, reached, kept, status="stopped", reason=str(error))
         raise
-    _conclude(folder, reached, records, status="finished")
+    _conclude(folder, reached, kept, status="finished")
     watcher.scored(reached.scores)
     return reached
 
@@ -156,9 +169,8 @@ def warm_up() -> None:
     torch.optim.Adam([parameter]).step()
 
 
-def _one_iteration(
-    prepared: Prepared, state: RunState, watcher: Watcher, records: RunRecords
-) -> RunState:
+def _one_iteration(prepared: Prepared, state: RunState, watcher: Watcher, kept: Kept) -> RunState:
+    records, profile = kept
     began = time.perf_counter()
     history = state.context.history
     before = history.last.elapsed if history.last else 0.0
@@ -167,6 +179,7 @@ def _one_iteration(
     def observe(event: Event) -> None:
         records.observe(event)
         watcher.training(event)
+        profile.saw(event)
         if event.kind in (EventKind.EDITED, EventKind.GREW_BY_HAND):
             edited.append(before + time.perf_counter() - began)
 
@@ -181,16 +194,25 @@ def _one_iteration(
 
 
 def _conclude(
-    folder: RunFolder, state: RunState, records: RunRecords, *, status: Status, reason: str = ""
+    folder: RunFolder, state: RunState, kept: Kept, *, status: Status, reason: str = ""
 ) -> None:
+    records, profile = kept
     with uninterrupted():
         write_history(folder, state, status=status, reason=reason)
-        write_report(folder, state, status=status, reason=reason)
+        costs = profile.concluded()
+        write_report(folder, state, status=status, reason=reason, costs=costs)
         records.ended(state, status=status, reason=reason)
 
 
-def write_report(folder: RunFolder, state: RunState, *, status: Status, reason: str = "") -> None:
-    """Writes ``report.md`` and ``evolution.png`` from ``run.json`` and the state."""
+def write_report(
+    folder: RunFolder,
+    state: RunState,
+    *,
+    status: Status,
+    reason: str = "",
+    costs: Costs | None = None,
+) -> None:
+    """Writes ``report.md`` and ``evolution.png`` from ``run.json``, the state and the costs."""
     record = folder.read_run()
     facts = ReportFacts(
         name=folder.name,
@@ -204,6 +226,7 @@ def write_report(folder: RunFolder, state: RunState, *, status: Status, reason: 
         reason=reason,
         iterations=state.iterations,
         scores=state.scores,
+        costs="" if costs is None else costs_of(costs, traced=folder.trace.is_file()),
     )
     title = (
         f"{Path(record.request.dataset).name}: {'-'.join(map(str, record.architecture))} "

@@ -60,6 +60,16 @@ class RunFolder:
         return self.path / "evolution.png"
 
     @property
+    def profile(self) -> Path:
+        """Where the time of a profiled run went."""
+        return self.path / "profile.png"
+
+    @property
+    def trace(self) -> Path:
+        """What `torch.profiler` saw, for Chrome or Perfetto."""
+        return self.path / "trace.json"
+
+    @property
     def records(self) -> Path:
         """The spool: everything that happened, as it happened."""
         return self.path / "records"

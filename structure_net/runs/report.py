@@ -34,6 +34,7 @@ class ReportFacts:
         reason: Why it ended early; empty otherwise.
         iterations: What happened, in order.
         scores: The evolved network, then what it is compared with.
+        costs: Where the time went, as Markdown; empty where that was not measured.
     """
 
     name: str
@@ -47,6 +48,7 @@ class ReportFacts:
     reason: str
     iterations: tuple[IterationSummary, ...]
     scores: tuple[Score, ...]
+    costs: str = ""
 
 
 def render_report(facts: ReportFacts) -> str:
@@ -58,6 +60,7 @@ def render_report(facts: ReportFacts) -> str:
         _iterations(facts),
         _edits(facts.iterations),
         _comparison(facts.scores),
+        facts.costs,
         _asked(facts),
         _going_on(facts),
     ]

@@ -18,6 +18,7 @@ from uuid import uuid4
 from structure_net.core import network_stats
 from structure_net.evolution import Event
 from structure_net.logging import RecordStream, Sink, Spool, Stored, current
+from structure_net.logging.profiling import Costs, Profiler, bottlenecks
 from structure_net.runs.folder import RunFolder
 from structure_net.runs.recording import Recorder
 from structure_net.runs.state import RunState
@@ -80,6 +81,16 @@ class RunRecords:
         )
         self._stream.emit(record)
 
+    def profiled(self, costs: Costs, *, iteration: int | None = None) -> None:
+        """What an iteration cost, counted from 0, or the whole run."""
+        findings = bottlenecks(costs) if iteration is None else ()
+        self._stream.emit(costs.record(iteration=iteration, findings=findings))
+
+    def note_sinks(self, profiler: Profiler) -> None:
+        """Tells a profiler what the sinks have cost."""
+        for name, (calls, seconds) in self._stream.sink_costs.items():
+            profiler.beside(name, calls=calls, seconds=seconds)
+
     def ended(self, state: RunState, *, status: Status, reason: str = "") -> None:
         """The run is over, its last files written; these become artifacts."""
         from structure_net.logging.records import RunEnded
@@ -126,6 +137,7 @@ def _files(folder: RunFolder) -> dict[str, tuple[Path, str]]:
         "journal": (folder.journal, "application/json"),
         "report": (folder.report, "text/markdown"),
         "picture": (folder.picture, "image/png"),
+        "profile": (folder.profile, "image/png"),
     }
 
 

@@ -20,6 +20,7 @@ from structure_net.visualization.layers import (
     plot_gradient_flow,
     plot_rankings,
 )
+from structure_net.visualization.profiles import plot_costs
 from structure_net.visualization.timelines import plot_lineage, plot_timeline
 from structure_net.visualization.units import plot_coactivation, plot_extrema
 
@@ -33,6 +34,7 @@ __all__ = [
     "plot_betti_curves",
     "plot_bottlenecks",
     "plot_coactivation",
+    "plot_costs",
     "plot_decision_log",
     "plot_evolution",
     "plot_extrema",
