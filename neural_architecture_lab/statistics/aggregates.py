@@ -41,7 +41,7 @@ def stratified_interval(
     """A statistic over seeds and tasks; seeds are drawn anew within each task.
 
     The percentile interval of Agarwal et al. It is for several tasks: with one task and few seeds
-    it misses too often (`mean_interval` does not).
+    it misses too often (`mean_interval` does not; the benchmark ``error_rates`` says how often).
 
     Args:
         scores: Shape ``(seeds, tasks)``.

@@ -88,8 +88,10 @@ def cliffs_delta(treated: ArrayLike, control: ArrayLike, *, confidence: float = 
 def rank_biserial(differences: ArrayLike, *, confidence: float = 0.95) -> Interval:
     r"""The signed ranks' excess, :math:`r = (W_+ - W_-) / (W_+ + W_-)`, in [-1, 1].
 
-    Zeros are left out. The interval is normal in :math:`\operatorname{artanh} r` with the standard
-    error of the signed-rank sum where nothing differs, which makes it wide.
+    It says how much more often the mean of two differences is positive than negative. Zeros are
+    left out. The interval is Student's in :math:`\operatorname{artanh} r`, with the error of
+    leaving out one difference at a time. The error that ranks have where nothing differs, which
+    textbooks take, holds the truth in 8 of 10 experiments only where something does.
 
     Args:
         differences: Shape ``(n,)``, one or more.
@@ -99,22 +101,30 @@ def rank_biserial(differences: ArrayLike, *, confidence: float = 0.95) -> Interv
         ValueError: There is none, or one is not finite.
 
     References:
-        Kerby, "The simple difference formula", 2014.
+        Kerby, "The simple difference formula", 2014. Efron and Stein, "The jackknife estimate of
+        variance", 1981.
     """
     from scipy import stats
 
     check_fraction(confidence=confidence)
     d = sample(differences, name="differences")
     moved = d[d != 0]
-    if len(moved) == 0:
+    n = len(moved)
+    if n == 0:
         return Interval(0.0, 0.0, 0.0, confidence)
-    ranks, n = stats.rankdata(np.abs(moved)), len(moved)
-    r = float((ranks * np.sign(moved)).sum() / ranks.sum())
-    error = (n * (n + 1) * (2 * n + 1) / 6) ** 0.5 / (n * (n + 1) / 2)
-    z = float(stats.norm.ppf((1 + confidence) / 2)) * error
+    signs = np.sign(moved[:, None] + moved[None, :])
+    pairs = n * (n + 1) / 2
+    total = float(np.triu(signs).sum())
+    r = total / pairs
     if abs(r) == 1:
         return _at_the_bound(r, n, confidence)
-    return Interval(r, float(np.tanh(np.arctanh(r) - z)), float(np.tanh(np.arctanh(r) + z)))
+    if n < 3:  # too few to leave one out
+        return Interval(r, -1.0, 1.0, confidence)
+    without = (total - signs.sum(1)) / (pairs - n)
+    error = ((n - 1) / n * ((without - without.mean()) ** 2).sum()) ** 0.5 / (1 - r**2)
+    reach = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * error
+    ends = np.tanh(np.arctanh(r) + np.array((-reach, reach)))
+    return Interval(r, float(ends[0]), float(ends[1]), confidence)
 
 
 def _noncentrality(t: float, freedom: int, probability: float) -> float:

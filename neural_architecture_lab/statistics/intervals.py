@@ -67,6 +67,10 @@ def bca_interval(
 ) -> Interval:
     """A statistic with its bias-corrected and accelerated bootstrap interval.
 
+    It holds the truth less often than it says where values are few: of a mean .88 at 8 values and
+    .92 at 20 rather than .95 (measured: benchmark ``error_rates``). Of a mean, `mean_interval` is
+    the better one.
+
     Args:
         values: Shape ``(n,)``, eight or more.
         statistic: Takes an array and ``axis``, as `numpy.median` does.
