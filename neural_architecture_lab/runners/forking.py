@@ -13,7 +13,7 @@ from functools import cache
 from multiprocessing import popen_forkserver, reduction, spawn, util
 from multiprocessing.context import ForkServerContext, ForkServerProcess, set_spawning_popen
 from multiprocessing.forkserver import ForkServer, read_signed
-from multiprocessing.process import BaseProcess
+from multiprocessing.process import BaseProcess, current_process
 from typing import Any, Final
 
 PRELOADED: Final = (
@@ -55,7 +55,21 @@ class Context(ForkServerContext):
 
 
 class TrialProcess(ForkServerProcess):
-    """A fork of the lab's server."""
+    """A fork of the lab's server.
+
+    Workers of Dask are daemons, which may have no children, since these would outlive them. A trial
+    does not outlive whoever began it: it watches them.
+    """
+
+    def start(self) -> None:
+        """Begins it."""
+        settings = current_process()._config  # type: ignore[attr-defined]
+        daemon = settings.pop("daemon", None)
+        try:
+            super().start()
+        finally:
+            if daemon is not None:
+                settings["daemon"] = daemon
 
     @staticmethod
     def _Popen(process_obj: BaseProcess) -> Any:  # noqa: N802 - multiprocessing's name
