@@ -179,6 +179,7 @@ class Hypothesis:
         assumed_effect: The standardised effect that the plan assumes (mean difference in standard
             deviations of the paired differences).
         stopping: When one may look and stop early; never if None.
+        supplied: What of these its category supplied, by name; `with_defaults` says so.
 
     Raises:
         HypothesisError: An argument cannot be meant as it is given.
@@ -199,6 +200,7 @@ class Hypothesis:
     seeds: int | None = None
     assumed_effect: float = 1.0
     stopping: Stopping | None = None
+    supplied: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_name("A hypothesis's name", self.name)
@@ -269,8 +271,11 @@ class Hypothesis:
 
     def with_defaults(self, other: Hypothesis) -> Hypothesis:
         """This hypothesis with what it leaves open taken from ``other``."""
+        named = ("experiment", "arms", "factors", "predictions")
+        supplied = tuple(name for name in named if getattr(other, name) and not getattr(self, name))
         return replace(
             self,
+            supplied=supplied,
             experiment=self.experiment or other.experiment,
             arms=self.arms or other.arms,
             factors=self.factors or other.factors,

@@ -17,6 +17,7 @@ from neural_architecture_lab.configuration import LabConfig, usable_device
 from neural_architecture_lab.errors import HypothesisError, LabError
 from neural_architecture_lab.hypothesis import Hypothesis
 from neural_architecture_lab.judgement import Evidence, Verdict
+from neural_architecture_lab.report import Report, report_of
 from neural_architecture_lab.reviewing import Review, comparisons_of, review
 from neural_architecture_lab.runners.protocol import Job, Result, Runner
 from neural_architecture_lab.store import Archive, Store
@@ -136,6 +137,17 @@ class NeuralArchitectureLab:
         """
         return self._run(list(self._hypotheses), on_result)
 
+    def generate_report(self, ids: Sequence[str] | None = None) -> Report:
+        """What is known of hypotheses by now, read from the store.
+
+        Args:
+            ids: Which; all that this folder of results holds if None. They are judged together.
+
+        Raises:
+            StoreError: One of them has no results.
+        """
+        return report_of(self.archive, ids)
+
     def _run(self, ids: Sequence[str], on_result: OnResult | None) -> dict[str, HypothesisResult]:
         designs = {one: self.plan(one) for one in ids}
         family = sum(len(self._hypotheses[one].predictions) for one in ids)
@@ -151,7 +163,14 @@ class NeuralArchitectureLab:
             reviews = review(store, ids)
             for one in ids:
                 said = reviews[one]
-                store.judge(one, said.evidence, (said.verdict, said.reason), changed[one])
+                how = {
+                    "runner": chosen[one].runner.name,
+                    "why": chosen[one].why,
+                    "seeds": designs[one].why,
+                    "device": self.device,
+                }
+                verdict = (said.verdict, said.reason)
+                store.judge(one, said.evidence, verdict, changed=changed[one], how=how)
         return {
             one: HypothesisResult(
                 reviews[one], designs[one], chosen[one].runner.name, chosen[one].why, changed[one]

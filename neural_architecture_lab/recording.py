@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from neural_architecture_lab.hypothesis import Hypothesis
@@ -107,11 +107,20 @@ def evidence_record(hypothesis: str, place: int, evidence: Evidence) -> records.
 
 
 def verdict_record(
-    hypothesis: str, verdict: Verdict, reason: str, changed: Sequence[str]
+    hypothesis: str,
+    verdict: Verdict,
+    reason: str,
+    *,
+    changed: Sequence[str],
+    how: Mapping[str, str],
 ) -> records.Evidence:
-    """The verdict on a hypothesis as a whole."""
+    """The verdict on a hypothesis as a whole, with how it came about in words."""
     from structure_net.logging import records
 
     return records.Evidence(
-        hypothesis=hypothesis, verdict=verdict.value, reason=reason, changed=tuple(changed)
+        hypothesis=hypothesis,
+        verdict=verdict.value,
+        reason=reason,
+        changed=tuple(changed),
+        statistics=dict(how),
     )

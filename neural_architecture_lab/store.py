@@ -79,9 +79,13 @@ class Archive:
 
     def hypotheses(self) -> dict[str, Frozen]:
         """All hypotheses that were frozen, by id, the newest form of each."""
-        found = {}
+        return {one: forms[-1] for one, forms in self.forms().items()}
+
+    def forms(self) -> dict[str, tuple[Frozen, ...]]:
+        """Every form in which each hypothesis was frozen, by id, the first one first."""
+        found: dict[str, tuple[Frozen, ...]] = {}
         for stored, record in self._of_kind("hypothesis"):
-            found[record.hypothesis] = Frozen(
+            frozen = Frozen(
                 record.hypothesis,
                 record.name,
                 record.category,
@@ -92,6 +96,7 @@ class Archive:
                 stored.seq,
                 stored.time,
             )
+            found[frozen.id] = (*found.get(frozen.id, ()), frozen)
         return found
 
     def trials(self, hypothesis: str) -> Iterator[TrialRecord]:
@@ -208,16 +213,25 @@ class Store(Archive):
         hypothesis: str,
         evidence: Sequence[Evidence],
         verdict: tuple[Verdict, str],
+        *,
         changed: Sequence[str] = (),
+        how: Mapping[str, str] | None = None,
     ) -> None:
         """Records a judgement: of each prediction, and of the whole.
+
+        Args:
+            hypothesis: The hypothesis's id.
+            evidence: Its predictions, judged.
+            verdict: That on the whole, and why.
+            changed: What differs from how it was frozen before, in words.
+            how: What ran the trials and why, as words by name.
 
         Raises:
             StoreError: It cannot be written.
         """
         for place, one in enumerate(evidence):
             self._emit(evidence_record(hypothesis, place, one))
-        self._emit(verdict_record(hypothesis, *verdict, changed))
+        self._emit(verdict_record(hypothesis, *verdict, changed=changed, how=how or {}))
         self.flush()
 
     def flush(self) -> None:

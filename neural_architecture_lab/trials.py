@@ -179,6 +179,7 @@ def statement_of(
         "seeds": seeds,
         "looks": list(looks),
         "spending": hypothesis.stopping.spending if hypothesis.stopping else None,
+        "supplied": list(hypothesis.supplied),
         "code": code_of(hypothesis.experiment),
     }
 

@@ -121,7 +121,7 @@ def test_evidence_is_kept_with_its_numbers(tmp_path: Path) -> None:
     zeros = dict.fromkeys(treated, 0.0)
     found = judge([compare(made.predictions[0], ("b", "a"), treated, zeros, ran=4, planned=4)])
     with Store(tmp_path) as store:
-        store.judge("h", found, overall(found), ["alpha was 1 and is 2"])
+        store.judge("h", found, overall(found), changed=["alpha was 1 and is 2"])
     of_prediction, whole = Archive(tmp_path).evidence("h")
     assert found[0].mean is not None
     assert of_prediction.effect == pytest.approx(found[0].mean.value)

@@ -1,0 +1,124 @@
+"""The report of a lab: Markdown as text, one HTML page, or a folder with both and the pictures."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from neural_architecture_lab.errors import StoreError
+from neural_architecture_lab.report.blocks import Block, Heading, Picture, hypertext, markdown
+from neural_architecture_lab.report.composing import chapter, summary
+from neural_architecture_lab.report.gathering import Section, gather
+from neural_architecture_lab.store import Archive
+
+_STYLE: Final = """
+:root { color-scheme: light; }
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; margin: 2rem auto;
+  max-width: 62rem; padding: 0 1rem; }
+h1, h2, h3 { line-height: 1.2; }
+h2 { border-top: 2px solid #0072B2; padding-top: 1rem; margin-top: 3rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-size: 0.9rem; margin: 0.5rem 0; }
+th, td { border-bottom: 1px solid #ddd; padding: 0.3rem 0.7rem; text-align: left;
+  vertical-align: top; overflow-wrap: anywhere; }
+td { font-variant-numeric: tabular-nums; min-width: 3.5rem; }
+p, li { overflow-wrap: anywhere; }
+figure { margin: 1rem 0; }
+img { max-width: 100%; height: auto; }
+figcaption { color: #555; font-size: 0.85rem; }
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a lab found. ``str()`` is Markdown.
+
+    Args:
+        title: Of the whole.
+        sections: One for each hypothesis.
+    """
+
+    title: str
+    sections: tuple[Section, ...]
+
+    def __str__(self) -> str:
+        return markdown(self.blocks())
+
+    def blocks(self) -> list[Block]:
+        """All that it says, in order."""
+        said: list[Block] = [Heading(1, self.title), *summary(self.sections)]
+        for section in self.sections:
+            said += chapter(section)
+        return said
+
+    def html(self) -> str:
+        """One page that needs no other file."""
+        return (
+            '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+            f"<title>{html.escape(self.title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+            f"{hypertext(self.blocks(), _embedded)}\n</body>\n</html>\n"
+        )
+
+    def save_html(self, path: str | Path) -> Path:
+        """Writes the page, and the folders above it.
+
+        Returns:
+            Where it is.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+        return _written(Path(path), self.html())
+
+    def save(self, folder: str | Path) -> Path:
+        """Writes ``report.md``, its pictures under ``pictures``, and ``report.html``.
+
+        Returns:
+            The folder.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+        place = Path(folder)
+        for block in self.blocks():
+            if isinstance(block, Picture):
+                _written(place / _file(block), block.draw())
+        _written(place / "report.md", markdown(self.blocks(), _file))
+        self.save_html(place / "report.html")
+        return place
+
+
+def report_of(archive: Archive, ids: Sequence[str] | None = None) -> Report:
+    """The report of what is stored, whoever stored it, and while a lab runs too.
+
+    Args:
+        archive: Where it is.
+        ids: Which hypotheses; all that were ever frozen if None. They are judged together.
+
+    Raises:
+        StoreError: One of them was never frozen, or the archive cannot be read.
+    """
+    return Report("Report of the lab", gather(archive, ids))
+
+
+def _file(picture: Picture) -> str:
+    return f"pictures/{picture.name}.svg"
+
+
+def _embedded(picture: Picture) -> str:
+    code = base64.b64encode(picture.draw().encode()).decode()
+    return f"data:image/svg+xml;base64,{code}"
+
+
+def _written(path: Path, text: str) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"The report cannot be written to {path}: {error.strerror}.") from error
+    return path
