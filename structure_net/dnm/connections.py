@@ -6,11 +6,13 @@ import math
 from itertools import islice
 from typing import Any
 
+import torch
+
 from structure_net.core.arguments import check_positive
 from structure_net.core.sparsity import SparseLayer
 from structure_net.evolution.components import SkipConnectionGrowthStrategy
 from structure_net.evolution.components.strategies.feasible import (
-    drawn_pairs,
+    drawn_absent_pairs,
     generator_of,
     ranked_places,
     sparse_layer,
@@ -78,5 +80,6 @@ class ConnectionGrowthManager(EditingStrategy):
         self, context: NetworkContext, name: str, layer: SparseLayer
     ) -> tuple[tuple[int, int], ...]:
         each = math.ceil(self.fraction * layer.connections / max(1, layer.out_channels))
-        free = (~layer.pattern.mask().cpu()).double()
-        return tuple(drawn_pairs(free, each, generator_of(context, "connection growth", name)))
+        even = torch.ones(len(layer.sources), dtype=torch.float64)
+        generator = generator_of(context, "connection growth", name)
+        return tuple(drawn_absent_pairs(layer, even, each, generator))

@@ -43,10 +43,21 @@ def layer_connections(network: nn.Module) -> dict[str, LayerConnections]:
     found = {}
     for name, module in outermost_modules(network):
         if isinstance(module, SparseLayer):
-            found[name] = LayerConnections(_norms(module.live_weights, 1), module.pattern)
+            found[name] = _sparse(module)
         elif (weights := unit_weights(module)) is not None:
             found[name] = _connections(_norms(weights, 2), getattr(module, "groups", 1))
     return found
+
+
+def _sparse(layer: SparseLayer) -> LayerConnections:
+    norms, pattern, units = _norms(layer.live_weights, 1), layer.pattern, layer.unit_pattern
+    if units.shape == pattern.shape:
+        return LayerConnections(norms, pattern)
+    sources = layer.sources.to(pattern.columns.device)
+    keys = pattern.rows * units.shape[1] + sources[pattern.columns]
+    _, place = keys.unique(return_inverse=True)
+    squares = norms.new_zeros(len(units)).index_add_(0, place, norms.square())
+    return LayerConnections(squares.sqrt(), units)
 
 
 def _connections(norms: Tensor, groups: int) -> LayerConnections:

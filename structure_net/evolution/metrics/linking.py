@@ -344,7 +344,7 @@ def _matrix(layer: nn.Module) -> tuple[Tensor, Tensor, int]:
     if isinstance(layer, SparseLayer):
         weight = layer.dense_weight().detach().to("cpu", torch.float64)
         squares = weight.square().reshape(*weight.shape[:2], -1).sum(2)
-        return squares, layer.pattern.mask().cpu(), layer.channel_dim
+        return squares, layer.unit_pattern.mask().cpu(), layer.channel_dim
     assert isinstance(layer, nn.RNNBase)
     weight = layer.get_parameter("weight_ih_l0").detach().to("cpu", torch.float64)
     squares = weight.square().unflatten(0, (-1, layer.hidden_size)).sum(0)

@@ -10,6 +10,8 @@ import torch
 from structure_net.core.arguments import check_number, check_whole
 from structure_net.core.statistics import network_stats
 from structure_net.evolution.components.strategies.feasible import (
+    absent,
+    absent_into,
     drawn_pairs,
     editable_layers,
     generator_of,
@@ -102,9 +104,9 @@ class ExtremaGrowthStrategy(EditingStrategy):
             if layer is None or not dead:
                 continue
             activity = analysis["extrema_input_activity"].get(name, torch.ones(layer.in_channels))
-            free = ~layer.pattern.mask().cpu()[list(dead)]
+            free = absent(layer, dead)
             generator = generator_of(context, "revival", name)
-            chosen = drawn_pairs(activity * free, self.patch_size, generator)
+            chosen = drawn_pairs(activity[layer.sources] * free, self.patch_size, generator)
             if chosen:
                 found[name] = tuple((dead[row], column) for row, column in chosen)
         return found
@@ -119,12 +121,13 @@ class ExtremaGrowthStrategy(EditingStrategy):
             if layer is None:
                 continue
             saturated = sorted({unit for name in sources for unit in wanted[name]})
-            taken = layer.pattern.mask().cpu()
-            for pair in revivals.get(reader, ()):
-                taken[pair] = True
+            columns = torch.isin(layer.sources, torch.tensor(saturated)).nonzero().flatten()
+            free = absent_into(layer, columns)
+            for out, column in revivals.get(reader, ()):
+                free[columns == column, out] = False
             generator = generator_of(context, "relief", reader)
-            chosen = drawn_pairs((~taken[:, saturated].T).double(), self.patch_size, generator)
-            pairs = tuple(sorted((column, saturated[row]) for row, column in chosen))
+            chosen = drawn_pairs(free.double(), self.patch_size, generator)
+            pairs = tuple(sorted((out, int(columns[row])) for row, out in chosen))
             if pairs:
                 reason = f"relieve {_units(saturated, 'saturated')} of {', '.join(sources)}"
                 yield Proposal(AddConnections(reader, pairs), reason)

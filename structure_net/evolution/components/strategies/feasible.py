@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -20,6 +20,11 @@ from structure_net.evolution.metrics.validity import Unavailable
 from structure_net.graph.channels import ChannelGroup
 from structure_net.surgery import preview
 from structure_net.surgery.edits import Edit
+
+_SMALL: Final = 2**20
+"""Places of a layer that are drawn from as a table."""
+
+_ROUNDS: Final = 16
 
 
 def sparse_layer(context: NetworkContext, name: str) -> SparseLayer | None:
@@ -88,6 +93,79 @@ def drawn_pairs(weight: Tensor, count: int, generator: torch.Generator) -> list[
     rows = torch.arange(len(weight)).unsqueeze(1).expand_as(columns)
     won = torch.isfinite(times)
     return sorted(zip(rows[won].tolist(), columns[won].tolist(), strict=True))
+
+
+def absent(layer: SparseLayer, rows: Sequence[int]) -> Tensor:
+    """Which columns some output units lack. Shape ``(len(rows), columns)``, bool, on the CPU."""
+    pattern, count = layer.pattern, len(rows)
+    place = torch.full((pattern.shape[0],), -1)
+    place[list(rows)] = torch.arange(count)
+    row = place[pattern.rows.cpu()]
+    mine = row >= 0
+    free = torch.ones(count, pattern.shape[1], dtype=torch.bool)
+    free[row[mine], pattern.columns.cpu()[mine]] = False
+    return free
+
+
+def absent_into(layer: SparseLayer, columns: Tensor) -> Tensor:
+    """Which outputs some columns of the pattern lack.
+
+    Args:
+        layer: A sparse layer.
+        columns: Each once. Shape ``(n,)``, int64, on the CPU.
+
+    Returns:
+        Shape ``(n, outputs)``, bool, on the CPU.
+    """
+    pattern, count = layer.pattern, len(columns)
+    place = torch.full((pattern.shape[1],), -1)
+    place[columns] = torch.arange(count)
+    column = place[pattern.columns.cpu()]
+    mine = column >= 0
+    free = torch.ones(count, pattern.shape[0], dtype=torch.bool)
+    free[column[mine], pattern.rows.cpu()[mine]] = False
+    return free
+
+
+def drawn_absent_pairs(
+    layer: SparseLayer, weight: Tensor, each: int, generator: torch.Generator
+) -> list[tuple[int, int]]:
+    """Up to ``each`` new connections of every output unit, drawn like `drawn_pairs`.
+
+    In a large layer places are drawn and those that are taken are passed over, so that the cost
+    follows what lives and what is drawn; units that lack little are drawn from what they lack.
+
+    Args:
+        layer: A sparse layer.
+        weight: Of each column, 0 or more. Shape ``(columns,)``.
+        each: 0 or more.
+        generator: On the CPU.
+
+    Returns:
+        Pairs (output unit, column), sorted.
+    """
+    outputs, columns = layer.pattern.shape
+    weight = weight.double().cpu()
+    if outputs * columns <= _SMALL:
+        return drawn_pairs(absent(layer, range(outputs)) * weight, each, generator)
+    if not each or not bool(weight.any()):
+        return []
+    pattern = layer.pattern
+    live = (pattern.rows * columns + pattern.columns).cpu()
+    new, wanted = live.new_zeros(0), torch.full((outputs,), each)
+    for _ in range(_ROUNDS):
+        rows = torch.arange(outputs).repeat_interleave(wanted)
+        if not len(rows):
+            break
+        drawn = torch.multinomial(weight, len(rows), replacement=True, generator=generator)
+        keys = rows * columns + drawn
+        new = torch.cat((new, keys[~torch.isin(keys, live)])).unique()
+        wanted = each - torch.bincount(new // columns, minlength=outputs)
+    left = wanted.nonzero().flatten()
+    complete = new[wanted[new // columns] == 0]
+    pairs = zip((complete // columns).tolist(), (complete % columns).tolist(), strict=True)
+    rest = drawn_pairs(absent(layer, left.tolist()) * weight, each, generator)
+    return sorted([*pairs, *((int(left[row]), column) for row, column in rest)])
 
 
 def ranked_places(analysis: Any, score: str) -> dict[str, float]:

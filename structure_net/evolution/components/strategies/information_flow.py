@@ -11,7 +11,7 @@ import torch
 from structure_net.core.arguments import check_number, check_whole
 from structure_net.core.sparsity import SparseLayer
 from structure_net.evolution.components.strategies.feasible import (
-    drawn_pairs,
+    drawn_absent_pairs,
     editable_layers,
     generator_of,
     possible,
@@ -119,12 +119,13 @@ def _connections(
 ) -> tuple[tuple[int, int], ...]:
     """New pairs for the layer, as large a fraction of the live ones as it lacks of directions."""
     wanted = math.ceil(layer.connections * (bottleneck.pressure - 1))
-    free = (~layer.pattern.mask().cpu()).double()
+    even = torch.ones(len(layer.sources), dtype=torch.float64)
     activity = analysis.get("extrema_input_activity", {}).get(bottleneck.layer)
-    weight = free if activity is None else free * torch.as_tensor(activity).double().cpu()
+    known = None if activity is None else torch.as_tensor(activity).double().cpu()
+    weight = even if known is None else known[layer.sources]
     generator = generator_of(context, "information flow", bottleneck.layer)
     each = math.ceil(wanted / max(1, layer.out_channels))
-    pairs = drawn_pairs(weight, each, generator)
+    pairs = drawn_absent_pairs(layer, weight, each, generator)
     if len(pairs) <= wanted:
         return tuple(pairs)
     kept = torch.randperm(len(pairs), generator=generator)[:wanted].tolist()

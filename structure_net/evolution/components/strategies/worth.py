@@ -8,8 +8,9 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from structure_net.core.sparsity import SparseLayer
 from structure_net.core.statistics import sparse_layers
-from structure_net.core.weights import laid_out, unit_weights
+from structure_net.core.weights import laid_out
 from structure_net.errors import StructureNetError
 from structure_net.evolution.components.strategies.prunable import unit_scores
 from structure_net.evolution.context import NetworkContext
@@ -45,14 +46,13 @@ def connection_worth(
         keep: The share of the connections that is left, which synaptic flow asks for.
 
     Returns:
-        By sparse layer: shape ``(outputs, inputs)``.
+        By sparse layer: the shape of its pattern.
     """
     layers = sparse_layers(context.network)
     if score == SYNFLOW:
         return synflow_order(context.network, context.with_example().example, keep)
     if score == _MAGNITUDE:
-        weights = {name: unit_weights(layer) for name, layer in layers.items()}
-        return {n: _norms(weight) for n, weight in weights.items() if weight is not None}
+        return {name: _norms(layer) for name, layer in layers.items()}
     if score not in _BY_PARAMETER:
         found = analysis[score].items()
         return {n: value for n, value in found if isinstance(value, Tensor) and value.dim() == 2}
@@ -111,8 +111,11 @@ def _relative(norms: Tensor) -> Tensor:
     return norms / mean if mean > 0 else norms
 
 
-def _norms(weight: Tensor) -> Tensor:
-    values = weight.detach().double()
+def _norms(layer: SparseLayer) -> Tensor:
+    """Of each connection; the shape of the layer's pattern."""
+    values = layer.dense_weight().detach().double()
+    if len(layer.sources) > layer.in_channels:  # connections are single weights
+        return values.flatten(1).abs()
     return values.flatten(2).norm(dim=2) if values.dim() > 2 else values.abs()
 
 
