@@ -1,4 +1,4 @@
-"""``structure-net sync``: sends what runs have recorded to a tracker, and checks that it is there."""
+"""``structure-net sync``: sends what runs have recorded to a tracker, and sees that it arrives."""
 
 from __future__ import annotations
 

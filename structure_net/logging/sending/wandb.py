@@ -189,6 +189,8 @@ def _handed_on(batch: Batch, target: WandbTarget, before: Arrived, seconds: floa
             except (SpoolError, RecordError) as error:
                 failed[stored.seq] = str(error)
             except TrackingError:
+                if sink.process is None:
+                    raise
                 if monotonic() > by:
                     break
         ended = _finished(sink, by)

@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -108,6 +109,15 @@ class TrackingProcess:
             self._process.stdin.close()
         except OSError:  # it is gone already
             return
+
+    def leave(self) -> None:
+        """Ends the orders and forgets the process, which finishes by itself."""
+        self.end()
+        threading.Thread(target=self._buried, name="tracker's end", daemon=True).start()
+
+    def _buried(self) -> None:
+        self._process.wait()
+        self._answers.close()
 
     def kill(self) -> None:
         """Ends the process and all that it has started, at once."""

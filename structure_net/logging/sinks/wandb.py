@@ -144,15 +144,23 @@ class WandbSink:
         try:
             self._tell({"do": "finish", "seq": 0, "code": self._code})
         finally:
-            self.process.end()
+            if self._abandon:
+                self.process.end()
+            else:
+                self.process.leave()
 
     def _begin(self, first: Stored) -> None:
         self.process = TrackingProcess(self._folder)
         self._run = run_name(first)
         self._facts = first.record if first.kind == "run_started" else None
         self._tell(self._patient(begin_order(self.target, self._run, self._folder, self._facts)))
-        if not self.process.wait(self._patience):
-            raise TrackingError(f"W&B's client did not begin within {self._patience:.3g} s.")
+        try:
+            if not self.process.wait(self._patience):
+                raise TrackingError(f"W&B's client did not begin within {self._patience:.3g} s.")
+        except TrackingError:
+            self.process.kill()
+            self.process = None
+            raise
         dataset = getattr(self._facts, "dataset", None)
         if dataset and dataset_key(dataset) not in self._arrived.artifacts:
             self._tell(dataset_order(self._run, first.seq, dataset))

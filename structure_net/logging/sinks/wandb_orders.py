@@ -108,7 +108,7 @@ def dataset_order(run: str, seq: int, dataset: Mapping[str, Any]) -> Order:
         "type": "dataset",
         "file": "dataset.json",
         "text": dataset_text(dataset),
-        "metadata": {"sha256": digest, **dataset},
+        "metadata": {**dataset, "sha256": digest},
         "used": True,
     }
 
@@ -154,7 +154,7 @@ def artifact_order(run: str, folder: Path, stored: Stored) -> Order:
     """
     record: Any = stored.record
     blob = check_blob(folder, record.digest)
-    metadata = {"sha256": record.digest, "seq": stored.seq, **record.metadata}
+    metadata = {**record.metadata, "sha256": record.digest, "seq": stored.seq}
     if record.iteration is not None:
         metadata["iteration"] = record.iteration
     return {
