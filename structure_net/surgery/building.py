@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from structure_net.core.activations import activation_gain, make_activation
-from structure_net.core.changes import assign
 from structure_net.core.drawing import random_pattern
 from structure_net.core.layers import SparseConv2d, StandardSparseLayer
+from structure_net.core.rearranging import scaled_noise
 from structure_net.core.sparsity import SparsePattern
 from structure_net.surgery.grafts import (
     Carrier,
@@ -50,42 +50,52 @@ class Map:
 
     def zero(self, generator: torch.Generator) -> nn.Module:
         """Maps everything to zero."""
-        return self._made(torch.zeros(self._shape), self._drawn(generator))
+        pattern = self._drawn(generator)
+        if pattern is None:
+            return self._filled(torch.zeros(self._shape))
+        return self._sparse(torch.zeros(len(pattern), *self.kernel), pattern)
 
     def identity(self, generator: torch.Generator) -> nn.Module:
         """Maps the input to itself. A sparse map has further connections, of weight zero."""
-        weight = torch.zeros(self._shape)
         diagonal = torch.arange(self.outputs)
         centre = math.prod(self.kernel) // 2
-        weight.view(self.outputs, self.inputs, -1)[diagonal, diagonal, centre] = 1.0
-        mask = self._drawn(generator)
-        mask[diagonal, diagonal] = True
-        return self._made(weight, mask)
+        pattern = self._drawn(generator)
+        if pattern is None:
+            weight = torch.zeros(self._shape)
+            weight.view(self.outputs, self.inputs, -1)[diagonal, diagonal, centre] = 1.0
+            return self._filled(weight)
+        keys = torch.cat((pattern.rows * self.inputs + pattern.columns, diagonal * self.inputs))
+        keys[len(pattern) :] += diagonal
+        keys = keys.unique()
+        pattern = SparsePattern(keys // self.inputs, keys % self.inputs, pattern.shape)
+        values = torch.zeros(len(pattern), *self.kernel)
+        values.view(len(pattern), -1)[pattern.rows == pattern.columns, centre] = 1.0
+        return self._sparse(values, pattern)
 
     def random(self, generator: torch.Generator, gain: float) -> nn.Module:
         """Weights normal with standard deviation ``gain / sqrt(fan_in)`` of the live
         connections.
         """
-        mask = self._drawn(generator)
-        fan_in = mask.sum(1).clamp(min=1) * math.prod(self.kernel)
-        spread = (gain / fan_in.sqrt()).view(-1, *[1] * (1 + len(self.kernel)))
-        return self._made(torch.randn(self._shape, generator=generator) * spread, mask)
+        pattern = self._drawn(generator)
+        if pattern is None:
+            spread = gain / math.sqrt(self.inputs * math.prod(self.kernel))
+            return self._filled(torch.randn(self._shape, generator=generator) * spread)
+        noise = torch.randn(len(pattern), *self.kernel, generator=generator)
+        return self._sparse(scaled_noise(noise, pattern.fan_in()[pattern.rows], gain), pattern)
 
     @property
     def _shape(self) -> tuple[int, ...]:
         return (self.outputs, self.inputs, *self.kernel)
 
-    def _drawn(self, generator: torch.Generator) -> Tensor:
-        """The connections. Shape ``(outputs, inputs)``, bool."""
+    def _drawn(self, generator: torch.Generator) -> SparsePattern | None:
+        """The connections of a sparse map, None of a dense one."""
+        if self.density is None or len(self.kernel) not in (0, 2):
+            return None
         shape = (self.outputs, self.inputs)
-        if self.density is None:
-            return torch.ones(shape, dtype=torch.bool)
         wanted = max(round(self.density * self.outputs * self.inputs), *shape)
-        return random_pattern(shape, min(wanted, self.outputs * self.inputs), generator).mask()
+        return random_pattern(shape, min(wanted, self.outputs * self.inputs), generator)
 
-    def _made(self, weight: Tensor, mask: Tensor) -> nn.Module:
-        if self.density is not None and len(self.kernel) in (0, 2):
-            return self._sparse(weight, SparsePattern.from_mask(mask))
+    def _filled(self, weight: Tensor) -> nn.Module:
         layer = self._dense()
         with torch.no_grad():
             layer.weight.copy_(weight)
@@ -109,7 +119,7 @@ class Map:
         )
         return made
 
-    def _sparse(self, weight: Tensor, pattern: SparsePattern) -> nn.Module:
+    def _sparse(self, values: Tensor, pattern: SparsePattern) -> nn.Module:
         draw = torch.Generator()
         layer: StandardSparseLayer | SparseConv2d
         if self.kernel:
@@ -127,10 +137,7 @@ class Map:
             layer = StandardSparseLayer(
                 self.inputs, self.outputs, pattern=pattern, bias=self.bias, generator=draw
             )
-        assign(layer, layer.reindexed(0, [-1] * self.outputs, new="empty"))
-        layer.settle()
-        assign(layer, layer.connected(pattern.pairs, weight[pattern.rows, pattern.columns]))
-        layer.settle()
+        layer.fill(values)
         return layer.to(self.like)
 
 
