@@ -83,11 +83,7 @@ class TensorBatches:
     def order(self, epoch: int) -> Tensor:
         """The order of the samples in an epoch. Shape ``(n,)``, int64, on the CPU."""
         count = len(self.targets)
-        if not self.shuffle:
-            return torch.arange(count)
-        mixed = np.random.SeedSequence((self.seed, epoch)).generate_state(1, np.uint64)
-        generator = torch.Generator().manual_seed(int(mixed[0] >> np.uint64(1)))
-        return torch.randperm(count, generator=generator)
+        return order_of(count, self.seed, epoch) if self.shuffle else torch.arange(count)
 
     def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         bounds = range(0, len(self) * self.batch_size, self.batch_size)
@@ -100,3 +96,14 @@ class TensorBatches:
         for start in bounds:
             index = order[start : start + self.batch_size]
             yield self.inputs.index_select(0, index), self.targets.index_select(0, index)
+
+
+def order_of(count: int, seed: int, epoch: int) -> Tensor:
+    """The order of ``count`` samples in an epoch: a function of its arguments alone.
+
+    Returns:
+        Shape ``(count,)``, int64, on the CPU.
+    """
+    mixed = np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)
+    generator = torch.Generator().manual_seed(int(mixed[0] >> np.uint64(1)))
+    return torch.randperm(count, generator=generator)

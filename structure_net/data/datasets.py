@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from structure_net.data.batches import TensorBatches
+from structure_net.data.mapped import MappedSplit
+from structure_net.data.normalising import Scaling as Scaling  # noqa: PLC0414 - loaders find it here
 
 Task = Literal["classification", "regression"]
-Scaling = Literal["channel", "feature", "whole", "none"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -46,6 +47,11 @@ class TensorSplit:
             f"targets {tuple(self.targets.shape[1:])} {self.targets.dtype})"
         )
 
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one input."""
+        return tuple(self.inputs.shape[1:])
+
     def select(self, index: Tensor) -> Self:
         """The samples at ``index`` (shape ``(m,)``, int64), copied."""
         return type(self)(self.inputs[index], self.targets[index])
@@ -73,6 +79,10 @@ class TensorSplit:
             drop_last=drop_last,
             device=device,
         )
+
+
+Split = TensorSplit | MappedSplit
+"""In memory, or on the disk."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,6 +125,8 @@ class DatasetDescriptor:
         deviation: What the inputs were divided by afterwards.
         target_mean: The same for regression targets; empty for classes.
         target_deviation: The same for regression targets; empty for classes.
+        version: Of what the loader gives, as it was registered.
+        transforms: What was done to the source's values, in order, in words.
     """
 
     name: str
@@ -130,6 +142,8 @@ class DatasetDescriptor:
     deviation: tuple[float, ...]
     target_mean: tuple[float, ...] = ()
     target_deviation: tuple[float, ...] = ()
+    version: str = "1"
+    transforms: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, object]:
         """The descriptor as plain values that JSON can hold."""
@@ -141,7 +155,7 @@ class DatasetDescriptor:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """A data set, split and normalised, in memory.
+    """A data set, split and normalised, in memory or mapped.
 
     Args:
         name: The name that was asked for.
@@ -154,9 +168,9 @@ class Dataset:
     """
 
     name: str
-    train: TensorSplit
-    validation: TensorSplit
-    test: TensorSplit
+    train: Split
+    validation: Split
+    test: Split
     task: Task
     classes: tuple[str, ...] = field(repr=False)
     descriptor: DatasetDescriptor = field(repr=False)
@@ -164,7 +178,7 @@ class Dataset:
     @property
     def input_shape(self) -> tuple[int, ...]:
         """The shape of one input."""
-        return tuple(self.train.inputs.shape[1:])
+        return self.train.input_shape
 
     @property
     def outputs(self) -> int:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from structure_net.data import registry
-from structure_net.data.datasets import Dataset, DatasetDescriptor, RawDataset, TensorSplit
+from structure_net.data.datasets import Dataset, DatasetDescriptor, RawDataset, Split, TensorSplit
 from structure_net.data.files import default_data_dir
-from structure_net.data.normalising import Normalisation
+from structure_net.data.mapped import MappedSplit
+from structure_net.data.mapping import LARGE, Origin, map_dataset, mapped_if_there, size_of
+from structure_net.data.normalising import Normalisation, Scaling
 from structure_net.data.requests import DatasetRequest
 from structure_net.data.sources import npz
 from structure_net.data.splitting import split_indices
@@ -26,12 +32,17 @@ def load_dataset(
     seed: int = 0,
     validation_fraction: float = 0.1,
     download: bool = False,
+    mapped: bool | None = None,
 ) -> Dataset:
-    """The data set ``name``, split and normalised, in memory.
+    """The data set ``name``, split and normalised.
 
     The inputs have zero mean and unit deviation over the training split. Where the source holds out
     no test set, a fifth is held out, the same whatever ``seed`` is, so that no run has ever trained
     on what another is tested on; classes keep their shares in every split.
+
+    A mapped set stays on the disk, in the cache folder, as the source's own values, and is
+    normalised batch by batch: it gives the same batches, bit for bit, processes share its pages,
+    and nothing is copied as a whole. The first process that asks loads it whole and writes it.
 
     Args:
         name: A registered name, with options after a colon (``"parity:bits=6"``), or the path of an
@@ -40,52 +51,112 @@ def load_dataset(
         seed: The seed of the validation split.
         validation_fraction: The share of the training samples that validate, in [0, 1).
         download: Whether missing files are downloaded into the folder.
+        mapped: Whether it stays on the disk; None: if its arrays have 256 MiB or more.
 
     Returns:
         The data set. The same arguments and files give the same tensors.
 
     Raises:
-        DatasetError: The name is unknown, or a file is missing, damaged or of another form.
+        DatasetError: The name is unknown, a file is missing, damaged or of another form, or the
+            cache folder cannot be written.
         ValueError: ``validation_fraction`` is outside [0, 1), or ``seed`` is negative.
     """
     folder = Path(data_dir).expanduser() if data_dir is not None else default_data_dir()
+    source = _source(name, folder, download=download)
+    raw, is_mapped = _raw(source, mapped)
+    return _prepared(name, raw, _Wish(seed, validation_fraction, is_mapped, source.version))
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where a raw data set comes from."""
+
+    origin: Origin
+    load: Callable[[], RawDataset]
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What is to be made of a raw data set."""
+
+    seed: int
+    fraction: float
+    mapped: bool
+    version: str
+
+
+def _source(name: str, folder: Path, *, download: bool) -> _Source:
     if name.lower().endswith(".npz"):
-        raw = npz.load(Path(name).expanduser(), folder)
-    else:
-        plain, _, text = name.partition(":")
-        found = registry.find(plain)
-        options = registry.parse_options(found, text)
-        raw = found.loader(DatasetRequest(plain, folder, download, options))
-    return _prepared(name, raw, seed, validation_fraction)
+        path = Path(name).expanduser()
+        return _Source(_origin_of_file(path, folder), partial(npz.load, path, folder), "1")
+    plain, _, text = name.partition(":")
+    found = registry.find(plain)
+    options = registry.parse_options(found, text)
+    load = partial(found.loader, DatasetRequest(plain, folder, download, options))
+    made_by = f"{found.loader.__module__}.{getattr(found.loader, '__qualname__', plain)}"
+    set_to = (f"{key}={value}" for key, value in sorted(options.items()))
+    parts = (found.version, made_by, str(folder.resolve()), *set_to)
+    return _Source(Origin(plain, parts), load, found.version)
 
 
-def _prepared(name: str, raw: RawDataset, seed: int, fraction: float) -> Dataset:
+def _origin_of_file(path: Path, folder: Path) -> Origin:
+    found = path if path.is_file() else folder / path
+    if not found.is_file():
+        return Origin(path.stem, (str(found),))
+    stat = found.stat()
+    return Origin(path.stem, (str(found.resolve()), str(stat.st_size), str(stat.st_mtime_ns)))
+
+
+def _raw(source: _Source, mapped: bool | None) -> tuple[RawDataset, bool]:
+    """The raw data set, and whether it is mapped."""
+    if mapped is False:
+        return source.load(), False
+    if mapped is None:
+        there = mapped_if_there(source.origin)
+        if there is not None and size_of(there) >= LARGE:
+            return there, True
+        raw = source.load()
+        if size_of(raw) < LARGE:
+            return raw, False
+        return map_dataset(source.origin, lambda: raw), True
+    return map_dataset(source.origin, source.load), True
+
+
+def _prepared(name: str, raw: RawDataset, wish: _Wish) -> Dataset:
     stratify = raw.task == "classification"
-    pool, test = raw.train, raw.test
-    if test is None:
-        stay, held = split_indices(pool.targets, _TEST_FRACTION, _TEST_SEED, stratify=stratify)
-        pool, test = pool.select(stay), pool.select(held)
-    stay, held = split_indices(pool.targets, fraction, seed, stratify=stratify)
+    pool = torch.arange(len(raw.train))
+    tested, test = raw.test, torch.arange(0 if raw.test is None else len(raw.test))
+    if tested is None:
+        tested = raw.train
+        pool, test = split_indices(tested.targets, _TEST_FRACTION, _TEST_SEED, stratify=stratify)
+    labels = raw.train.targets.index_select(0, pool)
+    stay, held = split_indices(labels, wish.fraction, wish.seed, stratify=stratify)
     if not len(stay) or not len(test):
         raise DatasetError(
             f"The data set {name!r} has {len(raw.train)} samples: too few for a training split, a "
             "validation split and a test split."
         )
-    train, validation = pool.select(stay), pool.select(held)
-    inputs = Normalisation.fit(train.inputs, raw.scaling)
-    targets = Normalisation.fit(train.targets, "none" if stratify else "feature")
+    train, validation = pool[stay], pool[held]
+    inputs = Normalisation.fit(raw.train.inputs, raw.scaling, rows=train)
+    by_target: Scaling = "none" if stratify else "feature"
+    targets = Normalisation.fit(raw.train.targets, by_target, rows=train)
 
-    def normalised(split: TensorSplit) -> TensorSplit:
-        wanted = split.targets.to(torch.int64) if stratify else targets(split.targets)
-        return TensorSplit(inputs(split.inputs), wanted)
+    def split(source: TensorSplit, rows: Tensor) -> Split:
+        if wish.mapped:
+            scale = None if stratify else targets
+            return MappedSplit(source.inputs, source.targets, rows, inputs, scale)
+        chosen = source.select(rows)
+        wanted = chosen.targets.to(torch.int64) if stratify else targets(chosen.targets)
+        return TensorSplit(inputs(chosen.inputs), wanted)
 
     descriptor = DatasetDescriptor(
         name=name,
         checksum=raw.checksum,
-        split_seed=seed,
-        validation_fraction=fraction,
+        split_seed=wish.seed,
+        validation_fraction=wish.fraction,
         sizes={"train": len(train), "validation": len(validation), "test": len(test)},
-        input_shape=tuple(train.inputs.shape[1:]),
+        input_shape=tuple(raw.train.inputs.shape[1:]),
         task=raw.task,
         outputs=len(raw.classes) if stratify else int(raw.train.targets.shape[1]),
         scaling=raw.scaling,
@@ -93,13 +164,32 @@ def _prepared(name: str, raw: RawDataset, seed: int, fraction: float) -> Dataset
         deviation=tuple(inputs.deviation.flatten().tolist()),
         target_mean=() if stratify else tuple(targets.mean.flatten().tolist()),
         target_deviation=() if stratify else tuple(targets.deviation.flatten().tolist()),
+        version=wish.version,
+        transforms=_transforms(raw),
     )
     return Dataset(
         name=name,
-        train=normalised(train),
-        validation=normalised(validation),
-        test=normalised(test),
+        train=split(raw.train, train),
+        validation=split(raw.train, validation),
+        test=split(tested, test),
         task=raw.task,
         classes=raw.classes,
         descriptor=descriptor,
     )
+
+
+def _transforms(raw: RawDataset) -> tuple[str, ...]:
+    """What was done to the source's values, in order, in words."""
+    over = {
+        "channel": "each channel",
+        "feature": "each feature",
+        "whole": "all values",
+    }
+    found = []
+    if raw.test is None:
+        found.append("a fifth held out for the test")
+    if raw.scaling != "none":
+        found.append(f"inputs to zero mean and unit deviation over {over[raw.scaling]}")
+    if raw.task == "regression":
+        found.append("targets to zero mean and unit deviation over each target")
+    return tuple(found)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from structure_net.data.datasets import Scaling
-
+Scaling = Literal["channel", "feature", "whole", "none"]
 _CHUNK = 1 << 17  # values in float64 at a time: they stay in the cache, which is 20 times faster
 
 
@@ -25,12 +26,13 @@ class Normalisation:
     deviation: Tensor
 
     @classmethod
-    def fit(cls, samples: Tensor, scaling: Scaling) -> Normalisation:
+    def fit(cls, samples: Tensor, scaling: Scaling, *, rows: Tensor | None = None) -> Normalisation:
         """The statistics of ``samples``, accumulated in float64.
 
         Args:
             samples: Shape ``(n, ...)`` with ``n >= 1``, any real dtype.
             scaling: Over what they are taken; ``"none"`` gives mean 0 and deviation 1.
+            rows: The samples that count, read a few at a time; all if None.
 
         Returns:
             The normalisation. What does not vary is divided by 1.
@@ -38,8 +40,8 @@ class Normalisation:
         if scaling == "none":
             return cls(torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64))
         dims = _reduced(samples.dim(), scaling)
-        mean = _mean(samples, dims, torch.zeros((), dtype=torch.float64), power=1)
-        variance = _mean(samples, dims, mean, power=2)
+        mean = _mean((samples, rows), dims, torch.zeros((), dtype=torch.float64), power=1)
+        variance = _mean((samples, rows), dims, mean, power=2)
         deviation = variance.sqrt()
         return cls(mean[0], torch.where(deviation > 0, deviation, 1.0)[0])
 
@@ -58,14 +60,26 @@ def _reduced(dims: int, scaling: Scaling) -> list[int]:
     return list(range(dims))
 
 
-def _mean(samples: Tensor, dims: list[int], centre: Tensor, *, power: int) -> Tensor:
-    """The mean of ``(samples - centre) ** power`` over ``dims``, which are kept as 1."""
+Chosen = tuple[Tensor, Tensor | None]
+"""Samples, and which of them; None for all."""
+
+
+def _chunks(chosen: Chosen) -> Iterator[Tensor]:
+    samples, rows = chosen
     size = max(1, _CHUNK // max(1, samples[0].numel()))
+    if rows is None:
+        return iter(samples.split(size))
+    return (samples.index_select(0, part) for part in rows.split(size))
+
+
+def _mean(chosen: Chosen, dims: list[int], centre: Tensor, *, power: int) -> Tensor:
+    """The mean of ``(samples - centre) ** power`` over ``dims``, which are kept as 1."""
+    samples, rows = chosen
     parts = [
         chunk.to(torch.float64, copy=True).sub_(centre).pow_(power).sum(dims, keepdim=True)
-        for chunk in samples.split(size)
+        for chunk in _chunks(chosen)
     ]
     count = 1
     for dim in dims:
-        count *= samples.shape[dim]
+        count *= len(rows) if dim == 0 and rows is not None else samples.shape[dim]
     return torch.stack(parts).sum(0) / count

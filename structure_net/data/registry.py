@@ -28,7 +28,11 @@ _REGISTRY: dict[str, Registration] = {known.name: known for known in _BUILT_IN}
 
 
 def register_dataset(
-    name: str, loader: Loader, *, options: Mapping[str, Option] | None = None
+    name: str,
+    loader: Loader,
+    *,
+    options: Mapping[str, Option] | None = None,
+    version: str = "1",
 ) -> None:
     """Makes a data set available under ``name``.
 
@@ -36,6 +40,8 @@ def register_dataset(
         name: Lower-case letters, digits and underscores.
         loader: Takes a `DatasetRequest`, returns a `RawDataset`; a function of its argument alone.
         options: What ``name:option=value`` may set, with the defaults.
+        version: Of what the loader gives. Raise it when that changes: runs record it, and what is
+            mapped from the cache belongs to one version.
 
     Raises:
         ValueError: The name is taken, or not a name.
@@ -46,7 +52,7 @@ def register_dataset(
         )
     if name in _REGISTRY:
         raise ValueError(f"A data set named {name!r} is registered already; choose another name.")
-    _REGISTRY[name] = Registration(name, loader, dict(options or {}))
+    _REGISTRY[name] = Registration(name, loader, dict(options or {}), version)
 
 
 def available_datasets() -> tuple[str, ...]:

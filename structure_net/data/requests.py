@@ -39,8 +39,10 @@ class Registration:
         name: The name.
         loader: Takes a request to the raw data.
         options: The options with their defaults; a default's type is the option's type.
+        version: Of what the loader gives; another one is read anew where it was cached.
     """
 
     name: str
     loader: Loader
     options: Mapping[str, Option]
+    version: str = "1"

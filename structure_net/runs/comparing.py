@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from structure_net.core import network_stats
-from structure_net.data import TensorSplit
+from structure_net.data import Split
 from structure_net.errors import RunError
 from structure_net.evolution import (
     ComposableEvolutionSystem,
@@ -113,7 +113,7 @@ def score(name: str, context: NetworkContext, prepared: Prepared, *, seconds: fl
 
 
 def measured_on(
-    network: nn.Module, split: TensorSplit, device: torch.device | str, *, loss: Loss
+    network: nn.Module, split: Split, device: torch.device | str, *, loss: Loss
 ) -> measuring.Score | None:
     """Mean loss and accuracy on all of ``split``, in evaluation mode; None where it is empty."""
     return measuring.measured(network, split.batches(_ROWS, device=device), loss)

@@ -13,7 +13,7 @@ from types import ModuleType
 from torch.nn import functional
 
 from structure_net.core import StandardNetwork, create_standard_network
-from structure_net.data import Dataset, TensorBatches, load_dataset
+from structure_net.data import Dataset, MappedBatches, TensorBatches, load_dataset
 from structure_net.errors import DatasetError, RunError
 from structure_net.evolution import ComposableEvolutionSystem, Loss
 from structure_net.runs.blaming import blamed, described
@@ -37,8 +37,8 @@ class Prepared:
     dataset: Dataset
     network: StandardNetwork
     system: ComposableEvolutionSystem
-    train: TensorBatches
-    validation: TensorBatches
+    train: TensorBatches | MappedBatches
+    validation: TensorBatches | MappedBatches
 
     @property
     def loss(self) -> Loss:
