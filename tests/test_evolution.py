@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from structure_net import create_standard_network
+from structure_net.core import network_stats
 from structure_net.data import Dataset, load_dataset
 from structure_net.evolution.components import (
     ComposableEvolutionSystem,
@@ -83,7 +84,7 @@ def test_multi_scale_evolution(digits: Dataset) -> None:
 
 class MyCustomAnalyzer(Analyzer):
     def analyze(self, context: NetworkContext) -> dict[str, Any]:
-        widest = max(p.shape[0] for p in context.network.parameters())
+        widest = max(layer["outputs"] for layer in network_stats(context.network)["layers"])
         return {"my_metric": 1 / widest, "another_metric": context.iteration}
 
 
