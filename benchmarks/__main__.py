@@ -26,6 +26,7 @@ from benchmarks import (
     surgery,
     topology,
     tracing,
+    tracking,
 )
 from benchmarks.harness import Figure, table
 from structure_net.errors import DatasetError
@@ -44,6 +45,7 @@ GROUPS = {
     "sparse": sparse.figures,
     "informed_growth": informed_growth.figures,
     "records": records.figures,
+    "tracking": tracking.figures,
     "sparse_convolution": sparse_convolution.figures,
     "sparse_edits": sparse_edits.figures,
     "series": series.figures,

@@ -70,8 +70,10 @@ class TrackingProcess:
         """Takes in what it has answered by now.
 
         Raises:
-            TrackingError: It could not begin.
+            TrackingError: It could not begin, or it is over.
         """
+        if self._answers.closed:
+            raise TrackingError(self._ended())
         while content := self._some():
             *lines, self._rest = (self._rest + content).split(b"\n")
             for line in lines:
