@@ -1,0 +1,250 @@
+"""The commands of ``nal``, their flags and their exit codes.
+
+Exit codes: 0 all went well, whatever the verdict; 1 a trial failed, and its reason is in the
+report; 2 the input or the store cannot be used, said in one line on standard error; 130 stopped by
+Ctrl-C, and `nal resume` goes on.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from neural_architecture_lab.cli import commands
+from neural_architecture_lab.cli.telling import fail
+from neural_architecture_lab.configuration import LabConfig, RunnerName
+from neural_architecture_lab.errors import LabError
+from neural_architecture_lab.runners.protocol import Limits
+from structure_net.cli.console import said_of
+from structure_net.cli.flags import Json
+from structure_net.cli.parsing import number_of, whole_of
+from structure_net.errors import StructureNetError
+
+# The common ancestor of every complaint about a command line, which typer exports under no name.
+_UsageError: Any = typer.BadParameter.__base__
+
+
+class _Command(TyperCommand):
+    """A command whose ``--help`` takes no value, and shows none."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        return _plain(super().get_help_option(ctx))
+
+
+class _Group(TyperGroup):
+    """The program; see `_Command`."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        return _plain(super().get_help_option(ctx))
+
+
+def _plain(option: Any) -> Any:
+    if option is not None:
+        option.metavar = ""
+    return option
+
+
+app = typer.Typer(
+    name="nal",
+    cls=_Group,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="Test hypotheses about architectures: predictions first, then trials, then a verdict.",
+    epilog="Start with **nal list**. Every command explains itself with --help.",
+)
+
+Names = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FILE_OR_NAME...",
+        help="Names of the library (`nal list`), or files that hold hypotheses: FILE.py, or"
+        " FILE.py:NAME for one of them.",
+        show_default=False,
+    ),
+]
+Ids = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[ID...]",
+        help="Which hypotheses; all that are there unless given.",
+        show_default=False,
+    ),
+]
+Results = Annotated[
+    str, typer.Option("--results", metavar="DIR", help="The folder that holds all results.")
+]
+Parallel = Annotated[
+    int, typer.Option("-j", "--parallel", parser=whole_of, metavar="INT", help="Trials at once.")
+]
+Runner = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="auto, serial, processes, replicas, dask or ray."),
+]
+Device = Annotated[str, typer.Option(metavar="DEVICE", help="cpu, cuda or cuda:N.")]
+Seconds = Annotated[
+    float | None,
+    typer.Option(
+        parser=number_of, metavar="SECONDS", help="What one trial may take; any unless given."
+    ),
+]
+Memory = Annotated[
+    float | None,
+    typer.Option(
+        parser=number_of,
+        metavar="MIB",
+        help="What one trial may take beyond what its process begins with; any unless given.",
+    ),
+]
+RESULTS = "nal_results"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code.
+
+    Args:
+        arguments: The words after the program's name; ``sys.argv`` is read if None.
+    """
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        code = app(words or ["--help"], standalone_mode=False, prog_name="nal")
+    except _UsageError as error:
+        fail(error.format_message())
+        return 2
+    except (LabError, StructureNetError) as error:
+        fail(str(error))
+        return 2
+    except OSError as error:
+        fail(said_of(error))
+        return 2
+    except KeyboardInterrupt:
+        fail("stopped by Ctrl-C; `nal resume` goes on from the last trial that ended.")
+        return 130
+    return code if isinstance(code, int) else 0
+
+
+def _config(
+    results: str,
+    parallel: int = 1,
+    runner: str = "auto",
+    device: str = "cpu",
+    *,
+    limits: tuple[float | None, float | None] = (None, None),
+) -> LabConfig:
+    return LabConfig(
+        parallel, results, device, cast("RunnerName", runner), Limits(limits[0], limits[1])
+    )
+
+
+_RUN_HELP = """Runs hypotheses and judges them together.
+
+Prediction and design are frozen and hashed before the first trial. Trials are stored as they end:
+what was stopped goes on with the same words, or with `nal resume`.
+
+Examples:
+
+    nal run extrema_growth
+
+    nal run my_hypotheses.py -j 2 --results results
+
+    nal run my_hypotheses.py:DEEPER --seeds 20 --seconds 60
+"""
+
+
+@app.command(cls=_Command, help=_RUN_HELP)
+def run(  # noqa: PLR0913, PLR0917 - one argument for each flag
+    names: Names,
+    results: Results = RESULTS,
+    parallel: Parallel = 1,
+    runner: Runner = "auto",
+    device: Device = "cpu",
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole_of, metavar="INT", help="Seeds of each arm; as planned unless given."
+        ),
+    ] = None,
+    seconds: Seconds = None,
+    memory: Memory = None,
+    json: Json = False,
+) -> int:
+    """Runs hypotheses; see ``nal run --help``."""
+    config = _config(results, parallel, runner, device, limits=(seconds, memory))
+    return commands.run(names, config, seeds=seeds, as_json=json)
+
+
+@app.command(cls=_Command)
+def resume(  # noqa: PLR0913, PLR0917 - one argument for each flag
+    results: Results = RESULTS,
+    parallel: Parallel = 1,
+    runner: Runner = "auto",
+    device: Device = "cpu",
+    seconds: Seconds = None,
+    memory: Memory = None,
+    json: Json = False,
+) -> int:
+    """Goes on with what `nal run` left in a folder: no trial is lost, and none is run twice."""
+    config = _config(results, parallel, runner, device, limits=(seconds, memory))
+    return commands.resume(config, as_json=json)
+
+
+@app.command("list", cls=_Command)
+def list_(json: Json = False) -> int:
+    """Prints the hypotheses that are ready to run."""
+    return commands.listing(as_json=json)
+
+
+@app.command(cls=_Command)
+def status(results: Results = RESULTS, json: Json = False) -> int:
+    """Prints how far each hypothesis is; also while a lab runs."""
+    return commands.status(Path(results), as_json=json)
+
+
+@app.command(cls=_Command)
+def report(
+    ids: Ids = None,
+    results: Results = RESULTS,
+    html: Annotated[
+        bool,
+        typer.Option(
+            "--html", metavar="", help="Write one page with pictures, and print where it is."
+        ),
+    ] = False,
+    out: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Where the page goes. [default: DIR/report.html]"),
+    ] = None,
+) -> int:
+    """Prints the report as Markdown; also while a lab runs."""
+    return commands.report(Path(results), ids or [], html=html, out=out)
+
+
+@app.command(cls=_Command)
+def compare(ids: Ids = None, results: Results = RESULTS, json: Json = False) -> int:
+    """Prints the effects of several hypotheses side by side, metric by metric, judged together."""
+    return commands.compare(Path(results), ids or [], as_json=json)
+
+
+@app.command(cls=_Command)
+def plan(
+    names: Names,
+    pilot: Annotated[
+        int, typer.Option(parser=whole_of, metavar="INT", help="Seeds of the pilot, from 2 on.")
+    ] = 2,
+    parallel: Parallel = 1,
+    runner: Runner = "auto",
+    device: Device = "cpu",
+    json: Json = False,
+) -> int:
+    """Says how many seeds give which power, and how long it will take, before anything is tested.
+
+    A pilot runs first, with seeds that no test uses; nothing of it is stored. From so few seeds the
+    spread is bounded rather than estimated, so that the numbers err on the side of too many.
+    """
+    config = _config(RESULTS, parallel, runner, device)
+    return commands.plan(names, config, pilot=pilot, as_json=json)

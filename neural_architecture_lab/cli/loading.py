@@ -1,0 +1,125 @@
+"""Hypotheses by what is typed: a name of the library, or a file that defines some.
+
+A folder of results remembers where its hypotheses came from, so that `nal resume` needs no words.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+from neural_architecture_lab.errors import HypothesisError, StoreError
+from neural_architecture_lab.experiments import available_hypotheses, ready_hypothesis
+from neural_architecture_lab.hypothesis import Hypothesis
+from neural_architecture_lab.store import Frozen
+
+SOURCES: Final = "sources.json"
+
+
+def hypotheses_of(text: str) -> tuple[Hypothesis, ...]:
+    """The hypotheses of a name of the library, of ``FILE.py``, or of ``FILE.py:NAME``.
+
+    A file is imported under its own name, from its own folder, so that workers find what it holds;
+    what it does when it is imported happens once.
+
+    Raises:
+        HypothesisError: There is no such name or file, or it holds no hypothesis.
+    """
+    file, colon, name = text.rpartition(":") if ".py:" in text else (text, "", "")
+    if not file.endswith(".py"):
+        return (ready_hypothesis(text),)
+    path = Path(file).expanduser().resolve()
+    if not path.is_file():
+        raise HypothesisError(
+            f"There is no file {path}; give one, or a name of the library:"
+            f" {', '.join(available_hypotheses())}."
+        )
+    module = _imported(path)
+    found = {key: value for key, value in vars(module).items() if isinstance(value, Hypothesis)}
+    if colon and name not in found:
+        raise HypothesisError(
+            f"{path.name} holds no hypothesis {name!r}; it holds {', '.join(found) or 'none'}."
+        )
+    if not found:
+        raise HypothesisError(
+            f"{path.name} holds no hypothesis: assign one, NAME = Hypothesis(...), at its top."
+        )
+    return (found[name],) if colon else tuple(found.values())
+
+
+def lasting(text: str) -> str:
+    """What was typed, so that it means the same from any folder."""
+    if not text.partition(":")[0].endswith(".py"):
+        return text
+    file, colon, name = text.rpartition(":") if ".py:" in text else (text, "", "")
+    return f"{Path(file).expanduser().resolve()}{colon}{name}"
+
+
+def remember(folder: Path, sources: dict[str, str]) -> None:
+    """Keeps where hypotheses came from, by id, beside their results.
+
+    Raises:
+        StoreError: The folder cannot be written.
+    """
+    place = folder / SOURCES
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        fresh = place.with_suffix(".new")
+        fresh.write_text(json.dumps({**remembered(folder), **sources}, indent=2), "utf-8")
+        fresh.replace(place)
+    except OSError as error:
+        raise StoreError(f"{place} cannot be written: {error.strerror}.") from error
+
+
+def remembered(folder: Path) -> dict[str, str]:
+    """Where the hypotheses of a folder came from, by id; nothing where nobody kept it.
+
+    Raises:
+        StoreError: What was kept cannot be read.
+    """
+    place = folder / SOURCES
+    if not place.exists():
+        return {}
+    try:
+        return {str(key): str(value) for key, value in json.loads(place.read_text("utf-8")).items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise StoreError(
+            f"{place} cannot be read ({error}); delete it, and name the file or the hypothesis in"
+            " `nal run` to go on."
+        ) from error
+
+
+def found_again(frozen: Frozen, sources: dict[str, str]) -> Hypothesis:
+    """A hypothesis that was frozen, from where it came, with as many seeds as were planned.
+
+    Raises:
+        HypothesisError: Nobody kept where it came from, or it is no longer there.
+    """
+    if frozen.id not in sources:
+        raise HypothesisError(
+            f"Where {frozen.id!r} came from is not known, since a program ran it: run that again,"
+            " or `nal run FILE.py`, with the same folder of results."
+        )
+    for one in hypotheses_of(sources[frozen.id]):
+        if one.id == frozen.id:
+            return replace(one, seeds=int(frozen.statement["seeds"]))
+    raise HypothesisError(f"{sources[frozen.id]} no longer holds {frozen.id!r}.")
+
+
+def _imported(path: Path) -> ModuleType:
+    name, folder = path.stem, str(path.parent)
+    if not name.isidentifier():
+        raise HypothesisError(f"{path.name} must have a name that Python can import.")
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    module = import_module(name)
+    if Path(getattr(module, "__file__", None) or "").resolve() != path:
+        raise HypothesisError(
+            f"{path.name} has the name of another module, {name!r}; give it another one."
+        )
+    return module
