@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from structure_net.core import SparseLayer, SparsePattern, TensorChange, assign
+from structure_net.core.storage import StoredLayer
 from structure_net.errors import SurgeryError
 
 _TOLERANCE = 1e-10
@@ -44,6 +45,9 @@ def check_sparse_layer(layer: SparseLayer, inputs: Tensor | None = None, *, seed
     _check_connections(subject, inputs, generator)
     _require(_bytes(subject) == before, "connected and disconnected must not change the layer")
     _check_training(subject, inputs)
+    if isinstance(subject, StoredLayer):
+        _check_storage(subject, inputs)
+        _require(_bytes(subject) == before, "stored must not change the layer")
 
 
 def _check_values(layer: SparseLayer, inputs: Tensor, generator: torch.Generator) -> None:
@@ -152,6 +156,25 @@ def _check_merging(layer: SparseLayer, inputs: Tensor, generator: torch.Generato
     _equal(merged(equal), layer(equal), "merging equal inputs must keep the function")
     _require(int(_fan_out(merged)[1]) == 0, "nothing may read the dropped input")
     _refuses(lambda: layer.merged([(0, 0)]), "to merge a unit with itself")
+
+
+def _check_storage(layer: StoredLayer, inputs: Tensor) -> None:
+    outputs, weights = layer(inputs), layer.dense_weight().detach()
+    _require(layer.stored(layer.storage) == (), "the layer's own storage must be no change")
+    other = copy.deepcopy(layer)
+    assign(other, layer.stored("masked" if layer.storage == "live" else "live"))
+    other.settle()
+    _require(other.storage != layer.storage, "stored must switch the storage")
+    _require(other.pattern == layer.pattern, "a switch must keep the pattern")
+    _require(torch.equal(other.dense_weight(), weights), "a switch must keep the weights")
+    _equal(other(inputs), outputs, "a switch must keep the function")
+    loaded = copy.deepcopy(layer)
+    loaded.load_state_dict(other.state_dict())
+    _require(loaded.storage == other.storage, "a loaded state must bring its storage")
+    _equal(loaded(inputs), outputs, "a state of the other storage must compute the same")
+    assign(other, other.stored(layer.storage))
+    other.settle()
+    _require(_bytes(other) == _bytes(layer), "to switch forth and back must restore the layer")
 
 
 def _check_connections(layer: SparseLayer, inputs: Tensor, generator: torch.Generator) -> None:
