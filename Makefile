@@ -8,8 +8,6 @@ ARGS ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-INITS := $(foreach depth,/ /*/ /*/*/ /*/*/*/,$(wildcard structure_net$(depth)__init__.py))
-PACKAGES = $(subst /,.,$(patsubst %/__init__.py,%,$(sort $(INITS))))
 RUN := OMP_NUM_THREADS=1 $(BIN)/python
 # Stamps lie inside the environment, so that they vanish with it. Each waits for the one before it:
 # no two installs ever run at once.
@@ -42,8 +40,8 @@ lint: $(DEV) ## check style, types and imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-docs: $(DOCS) ## write the reference of the public names to site/
-	$(BIN)/python -m pdoc --docformat google --math --output-directory site $(PACKAGES)
+docs: $(DOCS) ## write the guides and the reference to site/
+	$(BIN)/python -m mkdocs build --strict $(ARGS)
 
 clean: ## remove the environment and what was built
 	rm -rf $(VENV) build dist site *.egg-info
@@ -66,10 +64,10 @@ $(DEV): $(CORE)
 
 $(EXTRAS): $(DEV)
 	@echo "Installing the optional parts"
-	@$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[all,dev]'
+	@$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[all,dev,docs]'
 	@touch $@
 
 $(DOCS): $(DEV)
-	@echo "Installing what the reference needs"
+	@echo "Installing what the pages need"
 	@$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[dev,docs]'
 	@touch $@

@@ -135,8 +135,9 @@ def sample_variance(
 
 
 def gradient_diversity(mean_square: float, square_of_mean: float) -> float | Unavailable:
-    r"""How much single gradients add up to: :math:`\sum_i \lVert g_i \rVert^2 / \lVert \sum_i g_i
-    \rVert^2` times their number.
+    r"""How little single gradients agree: their number times the ratio of two sums.
+
+    .. math:: n \sum_i \lVert g_i \rVert^2 / \lVert \sum_i g_i \rVert^2
 
     1 where all are equal, the number of samples where they are orthogonal and equally long: so many
     samples fit into a batch at no loss of speed.
