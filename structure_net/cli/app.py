@@ -33,6 +33,7 @@ from structure_net.cli.parsing import (
     widths_of,
 )
 from structure_net.cli.preparing import preparation_told
+from structure_net.cli.stressing import STRESS_HELP, stress_command
 from structure_net.cli.syncing import SYNC_HELP, sync
 from structure_net.cli.validating import VALIDATE_HELP, validate
 from structure_net.errors import StructureNetError
@@ -363,3 +364,4 @@ app.command(cls=_Command, help=VALIDATE_HELP)(validate)
 app.command(cls=_Command, help=FIND_HELP)(find)
 app.command(cls=_Command, help=SIMILAR_HELP)(similar)
 app.command(cls=_Command, help=SYNC_HELP)(sync)
+app.command("stress", cls=_Command, help=STRESS_HELP)(stress_command)

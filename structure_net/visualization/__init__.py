@@ -20,6 +20,7 @@ from structure_net.visualization.layers import (
     plot_gradient_flow,
     plot_rankings,
 )
+from structure_net.visualization.memory import plot_memory
 from structure_net.visualization.profiles import plot_costs
 from structure_net.visualization.timelines import plot_lineage, plot_timeline
 from structure_net.visualization.units import plot_coactivation, plot_extrema
@@ -42,6 +43,7 @@ __all__ = [
     "plot_layered_graph",
     "plot_lineage",
     "plot_map_barcode",
+    "plot_memory",
     "plot_neural_persistence",
     "plot_persistence_barcode",
     "plot_persistence_diagram",
