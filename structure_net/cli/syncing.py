@@ -29,6 +29,8 @@ Examples:
     structure-net sync runs/digits runs/mnist --project growth --deadline 60
 
     structure-net sync runs/digits --status
+
+    structure-net sync runs/digits --report
 """
 
 Folders = Annotated[list[str], typer.Argument(metavar="FOLDER...", help="Runs, or labs' results.")]
@@ -55,6 +57,12 @@ def sync(  # noqa: PLR0913, PLR0917 - one argument for each flag
     again: Annotated[
         bool, typer.Option("--again", metavar="", help="Also try again what was set aside.")
     ] = False,
+    report: Annotated[
+        bool,
+        typer.Option(
+            "--report", metavar="", help="Then make a W&B Report about them, and print its address."
+        ),
+    ] = False,
     json: Json = False,
 ) -> int:
     """Sends records; see ``structure-net sync --help``."""
@@ -68,11 +76,14 @@ def sync(  # noqa: PLR0913, PLR0917 - one argument for each flag
     else:
         found = _sent(places, project, entity, deadline=deadline, again=again, quiet=json)
     flat = [one for every in found for one in every]
+    address = _reported(places, project, entity) if report and not status else None
     if json:
-        emit({"queues": [_plain(one) for one in flat]})
+        emit({"queues": [_plain(one) for one in flat], "report": address})
     else:
         for one in flat:
             _say(one)
+        if address is not None:
+            typer.echo(address)
     return int(not all(one.complete for one in flat))
 
 
@@ -99,6 +110,22 @@ def _sent(
             end = sender.drain(deadline=deadline, progress=lambda one: shown.update(str(one)))
         found.append([end])
     return found
+
+
+def _reported(places: list[Path], project: str, entity: str | None) -> str:
+    from structure_net.logging.reports import publish_report
+    from structure_net.logging.sinks import WandbTarget
+
+    target = WandbTarget(project=project, entity=entity, mode="online")
+    title = f"Runs of {', '.join(_name(place) for place in places)}"
+    try:
+        return publish_report(places, target, title=title)
+    except ImportError as error:
+        raise RunError(str(error)) from error
+
+
+def _name(place: Path) -> str:
+    return (place.parent if place.name == "records" else place).resolve().name
 
 
 def _known(place: Path) -> list[Any]:

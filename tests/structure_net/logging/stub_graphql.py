@@ -237,6 +237,25 @@ def _uploaded(state: State, values: dict[str, Any]) -> Any:
     return {"markRunFilesUploaded": {"success": True}}
 
 
+def _project_id(state: State, values: dict[str, Any]) -> Any:
+    return {"project": {"id": "p1", "internalId": "UHJvamVjdDp2MTox", "name": "p"}}
+
+
+def _projects(state: State, values: dict[str, Any]) -> Any:
+    node = {
+        "__typename": "Project",
+        "id": "p1",
+        "internalId": "1",
+        "name": "structure-net",
+        "entityName": ENTITY,
+        "createdAt": "2026-01-01T00:00:00Z",
+        "isBenchmark": False,
+        "user": None,
+    }
+    page = {"__typename": "PageInfo", "endCursor": None, "hasNextPage": False}
+    return {"models": {"pageInfo": page, "edges": [{"node": node}]}}
+
+
 def _upsert_view(state: State, values: dict[str, Any]) -> Any:
     state.views.append(values)
     view = {
@@ -246,7 +265,7 @@ def _upsert_view(state: State, values: dict[str, Any]) -> Any:
         "displayName": "",
         "description": "",
         "spec": values.get("spec"),
-        "updatedAt": "",
+        "updatedAt": "2026-01-01T00:00:00Z",
         "user": None,
         "project": _project("p"),
     }
@@ -274,5 +293,7 @@ _ANSWERS: dict[str, Any] = {
     "FetchArtifactDigestAlgorithm": _no_algorithm,
     "XXHashDigestsEnabled": _no_xxhash,
     "MarkRunFilesUploaded": _uploaded,
-    "UpsertView": _upsert_view,
+    "ProjectInternalId": _project_id,
+    "GetProjects": _projects,
+    "upsertView": _upsert_view,
 }
