@@ -32,13 +32,18 @@ class TrackingProcess:
         folder: The spool's; the client writes into ``wandb`` in it.
 
     Raises:
-        TrackingError: It cannot be started, or another is at work.
+        TrackingError: It cannot be started, another is at work, or this is no POSIX system.
     """
 
     def __init__(self, folder: Path) -> None:
         self.failed: dict[int, str] = {}
         self.told = self.done = 0
         self._rest = b""
+        if os.name != "posix":
+            raise TrackingError(
+                "W&B's client is kept apart by means that this system lacks. The spool holds "
+                "everything: send it from Linux or macOS with `structure-net sync`."
+            )
         try:
             self._process = _started(folder / "wandb")
         except OSError as error:

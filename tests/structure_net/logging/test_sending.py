@@ -16,7 +16,9 @@ from structure_net.errors import SpoolError, TrackingError
 from structure_net.logging import Spool, blob_path, read
 from structure_net.logging.records import Resumed
 from structure_net.logging.sending import (
+    Batch,
     DeadLetter,
+    Destination,
     QueueState,
     Receipt,
     Sender,
@@ -210,6 +212,45 @@ def test_without_a_key_nothing_is_asked_for(
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(TrackingError, match="wandb login"):
         WandbDestination(WandbTarget())
+
+
+class Shelf:
+    """A destination of the simplest kind: it keeps numbers, and refuses some of them.
+
+    Args:
+        refused: The numbers that it refuses.
+    """
+
+    name = "shelf"
+
+    def __init__(self, refused: set[int]) -> None:
+        self.refused = refused
+        self.kept: list[int] = []
+
+    def reach(self, seconds: float) -> None:
+        """It is always there."""
+
+    def send(self, batch: Batch, seconds: float) -> Receipt:
+        """Keeps what it has not got and does not refuse."""
+        self.kept += [n for n in batch.numbers if n not in {*self.refused, *self.kept}]
+        missing = {n: "refused" for n in batch.numbers if n not in self.kept}
+        return Receipt(missing, blamed=frozenset(missing))
+
+
+def test_another_destination_has_a_queue_of_its_own(tmp_path: Path) -> None:
+    last = write_run(tmp_path, artifacts=False)
+    shelf = Shelf({3})
+    assert isinstance(shelf, Destination)
+    done = Sender(tmp_path, shelf, batch=4, attempts=2).drain()
+    assert shelf.kept == [n for n in range(1, last + 1) if n != 3]
+    assert done.state.dead == (DeadLetter(3, "refused", 2),)
+    assert (done.pending, done.complete) == (0, False)
+    assert destinations(tmp_path) == ("shelf",)
+    shelf.refused.clear()
+    sender = Sender(tmp_path, shelf)
+    assert sender.again().pending == last - 2
+    assert sender.drain().complete
+    assert sorted(shelf.kept) == list(range(1, last + 1))
 
 
 def test_the_queue_is_acknowledged_up_to_the_first_record_that_may_yet_come() -> None:
