@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-INTERVAL: Final = 0.01
+INTERVAL: Final = 0.05
 """Seconds between two looks of a watch."""
 
 _STATM: Final = Path("/proc/self/statm")
@@ -28,7 +28,7 @@ def _resident(text: bytes) -> int:
 
 
 class MemoryWatch:
-    """Reads the process's memory every 10 ms in a thread of its own.
+    """Reads the process's memory every 50 ms in a thread of its own.
 
     Args:
         see: Is told of each reading, in that thread.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch.profiler import profile as TorchProfile
 
 FINE: Final = frozenset({"data", "transfer", "forward", "loss", "backward", "optimizer"})
-"""Sections of a training step: their memory is seen every 10 ms only, by a thread."""
+"""Sections of a training step: their memory is seen every 50 ms only, by a thread."""
 
 
 class Profiler:
@@ -37,7 +37,7 @@ class Profiler:
     further ones are marked with `section`. A section costs about a microsecond, and two events on a
     CUDA device, which never has to wait: it is waited for once, when the profiler is left. Memory
     is read when a section is entered and left; within, and for the parts of a training step, a
-    thread looks every 10 ms, so that peaks that are shorter may be missed.
+    thread looks every 50 ms, so that peaks that are shorter may be missed.
 
     Args:
         device: Whose time and memory is measured besides, if it is a CUDA device.

@@ -145,7 +145,9 @@ def stress_folder(path: str | Path, request: StressRequest) -> tuple[StressFolde
             raise RunError(f"{path} exists and holds no stress run. Choose another --out.")
         folder.population.mkdir(parents=True, exist_ok=True)
         members = tuple(Member(number) for number in range(request.networks))
-        return folder, Standing(request, members, next_number=request.networks)
+        standing = Standing(request, members, next_number=request.networks)
+        folder.write(standing)
+        return folder, standing
     if standing.request != request:
         raise RunError(
             f"{path} holds a stress run with {standing.request}; got {request}. Ask for the same to"
