@@ -1,7 +1,18 @@
 """What runs trials: here, in processes, as replicas in one program, on a cluster."""
 
+from neural_architecture_lab.runners.dask import DaskRunner
 from neural_architecture_lab.runners.processes import ProcessRunner
 from neural_architecture_lab.runners.protocol import Job, Limits, Result, Runner
+from neural_architecture_lab.runners.ray import RayRunner
 from neural_architecture_lab.runners.serial import SerialRunner
 
-__all__ = ["Job", "Limits", "ProcessRunner", "Result", "Runner", "SerialRunner"]
+__all__ = [
+    "DaskRunner",
+    "Job",
+    "Limits",
+    "ProcessRunner",
+    "RayRunner",
+    "Result",
+    "Runner",
+    "SerialRunner",
+]

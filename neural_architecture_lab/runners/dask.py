@@ -6,13 +6,15 @@ import logging
 import sys
 from collections.abc import Iterable, Iterator
 from importlib import import_module
-from typing import Any
+from typing import Any, Final
 
 from neural_architecture_lab.errors import RunnerError
 from neural_architecture_lab.runners.protocol import Job, Limits, Result, Runner
 from neural_architecture_lab.runners.remote import carry_out, never_answered, unpacked
 from neural_architecture_lab.runners.working import packed
 from structure_net._optional import missing
+
+_IDLE: Final = "5 minutes"
 
 
 class DaskRunner(Runner):
@@ -102,6 +104,8 @@ def _local_cluster(workers: int) -> Any:
         threads_per_worker=1,
         dashboard_address=None,
         silence_logs=logging.CRITICAL,
+        # A lab that is killed cannot stop them.
+        scheduler_kwargs={"idle_timeout": _IDLE},
         worker_kwargs={"memory_limit": 0, "preload": [found]},
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
 import sys
 import time
@@ -18,7 +19,7 @@ def experiment(trial: Trial, *, device: str) -> dict[str, object]:
     kind = trial.settings.get("kind", "")
     if note := trial.settings.get("notes"):
         with Path(str(note)).open("a", encoding="utf-8") as stream:
-            stream.write(f"{trial.seed} {os.getpid()}\n")
+            stream.write(f"{trial.seed} {os.getpid()} {_begun_by()}\n")
     actions = {
         "raises": lambda: 1 / 0,
         "hangs": lambda: time.sleep(600),
@@ -33,6 +34,12 @@ def experiment(trial: Trial, *, device: str) -> dict[str, object]:
     if action := actions.get(str(kind)):
         action()
     return {"seed": trial.seed, "process": os.getpid(), "threads": torch.get_num_threads()}
+
+
+def _begun_by() -> int:
+    """The process that began this one: the lab, or a worker of a cluster."""
+    parent = multiprocessing.parent_process()
+    return 0 if parent is None or parent.pid is None else parent.pid
 
 
 def _spin() -> None:

@@ -93,7 +93,7 @@ def test_a_killed_worker_costs_one_trial_which_is_begun_again(tmp_path: Path) ->
     def kill() -> None:
         while not notes.exists() or not notes.read_text("utf-8").endswith("\n"):
             time.sleep(0.02)
-        seed, process = map(int, notes.read_text("utf-8").splitlines()[0].split())
+        seed, process = map(int, notes.read_text("utf-8").splitlines()[0].split()[:2])
         os.kill(process, signal.SIGKILL)
         killed.append(seed)
 
