@@ -8,6 +8,7 @@ logarithms.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,7 +42,7 @@ class Bend:
     """Where a straight line does not do.
 
     Args:
-        level: The level at which the slope changes most clearly.
+        level: The level at which a change of slope explains most of the mean outcome.
         change: The mean change of the slope there.
         p_value: Of a change of slope at any level, all of which were tried.
         range: Between which levels the bend lies in 95 % of resamples of the seeds; None for fewer
@@ -83,9 +84,11 @@ def dose_response(
 def bend(levels: ArrayLike, scores: ArrayLike, *, resamples: int = 5_000, seed: int = 0) -> Bend:
     """Where the slope changes, with a p-value that allows for having looked everywhere.
 
-    For each inner level the seeds' changes of slope are tested by their t statistic, and the
-    largest of these is compared with what it is where each seed's deviations from its own line
-    change sign at random. It assumes that these deviations are symmetric where nothing bends.
+    The bend is where a broken line fits the mean over the seeds best. Whether there is any is
+    tested apart from that: for each inner level the seeds' changes of slope are tested by their t
+    statistic, and the largest of these is compared with what it is where each seed's deviations
+    from its own line change sign at random. It assumes that these deviations are symmetric where
+    nothing bends.
 
     Args:
         levels: Shape ``(k,)``, four or more, distinct.
@@ -104,17 +107,22 @@ def bend(levels: ArrayLike, scores: ArrayLike, *, resamples: int = 5_000, seed: 
     hinges = _unexplained(x, np.maximum(x[None, :] - inner[:, None], 0))
     changes = table @ (hinges / (hinges**2).sum(1, keepdims=True)).T
     found = np.abs(_t(changes))
-    best = int(found.argmax())
+    most, best = float(found.max()), _place(changes.mean(0), hinges)
     generator = np.random.default_rng(seed)
     signs = generator.choice((-1.0, 1.0), size=(resamples, len(table), 1))
     largest = np.abs(_t(signs * changes)).max(-1)
-    p = float((1 + (largest >= found[best] - 1e-12).sum()) / (1 + resamples))
+    p = float((1 + (largest >= most - 1e-12).sum()) / (1 + resamples))
     where = None
     if len(table) >= LEAST_FOR_BOOTSTRAP:
         draws = changes[generator.integers(len(table), size=(resamples, len(table)))]
-        places = inner[np.abs(_t(draws)).argmax(-1)]
+        places = inner[_place(draws.mean(1), hinges)]
         where = (float(np.quantile(places, 0.025)), float(np.quantile(places, 0.975)))
     return Bend(float(inner[best]), float(changes[:, best].mean()), p, where)
+
+
+def _place(changes: Any, hinges: NDArray[np.float64]) -> Any:
+    """Which hinge explains most. ``changes``: shape ``(..., hinges)``."""
+    return (changes**2 * (hinges**2).sum(1)).argmax(-1)
 
 
 def _t(changes: NDArray[np.float64]) -> Vector:

@@ -69,3 +69,10 @@ def test_levels_and_scores_are_checked() -> None:
         bend([1, 2, 3], np.zeros((3, 3)))
     with pytest.raises(ValueError, match="finite"):
         dose_response([1, 2, 3], np.full((2, 3), np.nan))
+
+
+def test_a_bend_is_placed_where_a_broken_line_fits_though_all_seeds_agree() -> None:
+    levels = np.arange(1.0, 7.0)
+    noise = np.random.default_rng(0).normal(scale=1e-3, size=(10, 6))
+    for level in (2.0, 3.0, 4.0, 5.0):
+        assert bend(levels, np.minimum(levels, level) + noise).level == level
