@@ -16,6 +16,7 @@ from neural_architecture_lab.choosing import Chosen, choose_runner
 from neural_architecture_lab.configuration import LabConfig, usable_device
 from neural_architecture_lab.errors import HypothesisError, LabError
 from neural_architecture_lab.hypothesis import Hypothesis
+from neural_architecture_lab.insights import Insight, extract
 from neural_architecture_lab.judgement import Evidence, Verdict
 from neural_architecture_lab.report import Report, report_of
 from neural_architecture_lab.reviewing import Review, comparisons_of, review
@@ -136,6 +137,20 @@ class NeuralArchitectureLab:
         Early stops and verdicts allow for as many predictions as there are in the batch.
         """
         return self._run(list(self._hypotheses), on_result)
+
+    def extract_insights(self, ids: Sequence[str] | None = None) -> tuple[Insight, ...]:
+        """What results show beyond the verdicts, the surest first, each with its test.
+
+        Those that rest on a registered hypothesis bring a follow-up where two arms can confirm
+        them: a hypothesis that is ready to register, with fresh seeds.
+
+        Args:
+            ids: Of which hypotheses; of all that this folder of results holds if None.
+
+        Raises:
+            StoreError: One of them has no results.
+        """
+        return extract(self.archive, ids, registered=self._hypotheses)
 
     def generate_report(self, ids: Sequence[str] | None = None) -> Report:
         """What is known of hypotheses by now, read from the store.

@@ -186,6 +186,8 @@ def statement_of(
 
 def code_of(experiment: Any) -> dict[str, str]:
     """Which code runs: the experiment's name, the hash of its source, versions of packages."""
+    first = getattr(experiment, "first_seed", 0)
+    experiment = inspect.unwrap(experiment)
     function = experiment if inspect.isroutine(experiment) else type(experiment)
     try:
         source = inspect.getsource(function)
@@ -196,6 +198,8 @@ def code_of(experiment: Any) -> dict[str, str]:
         "source": hashlib.sha256(source.encode()).hexdigest(),
         "python": platform.python_version(),
     }
+    if first:
+        found["first_seed"] = str(first)
     for package in _PACKAGES:
         try:
             found[package] = version(package)

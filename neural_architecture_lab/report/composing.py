@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from neural_architecture_lab.insights import Insight
 from neural_architecture_lab.judgement import Evidence
 from neural_architecture_lab.report import pictures
 from neural_architecture_lab.report.blocks import Block, Bullets, Grid, Heading, Paragraph, Picture
@@ -53,6 +54,22 @@ def chapter(section: Section) -> list[Block]:
         *_deviations(section),
         *_environment(section),
     ]
+
+
+def learned(insights: Sequence[Insight]) -> list[Block]:
+    """What the results show beyond the verdicts."""
+    heading = Heading(2, "Insights")
+    if not insights:
+        return [heading, Paragraph("No test beyond those of the predictions found anything.")]
+    rows = tuple(
+        (one.kind, one.sentence, one.test, f"{one.p_value:.2g}", f"{one.adjusted:.2g}")
+        for one in insights
+    )
+    said = (
+        "Found in these same results, not predicted: each needs seeds of its own to be confirmed."
+        " p-values are corrected for all tests that were made (Benjamini and Hochberg)."
+    )
+    return [heading, Paragraph(said), Grid(("kind", "finding", "test", "p", "corrected p"), rows)]
 
 
 def duration(seconds: float) -> str:

@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
+from neural_architecture_lab.insights.arms import BETTER, COSTS, GOALS
 from neural_architecture_lab.report.gathering import Section
 from neural_architecture_lab.statistics import (
-    Direction,
     Interval,
     front_probability,
     mean_interval,
     pareto_front,
 )
-
-BETTER: Final[Mapping[str, Direction]] = {
-    "accuracy": "max",
-    "loss": "min",
-    "parameters": "min",
-    "connections": "min",
-    "flops": "min",
-    "seconds": "min",
-}
-"""Which way is better, of the metrics whose name says so."""
-
-_GOALS: Final = ("accuracy", "loss")
-_COSTS: Final = ("parameters", "connections", "flops", "seconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +46,10 @@ def front_of(section: Section) -> Front | None:
 
     None where no such pair was measured, or fewer than two seeds have it for two arms or more.
     """
-    goal = next((name for name in _GOALS if name in section.metrics), None)
+    goal = next((name for name in GOALS if name in section.metrics), None)
     if goal is None:
         return None
-    for cost in _COSTS:
+    for cost in COSTS:
         if cost not in section.metrics:
             continue
         found = _front(section, cost, goal)

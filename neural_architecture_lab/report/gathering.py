@@ -6,49 +6,17 @@ numbers are held; curves and events only of the first seeds, which is what a pic
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from neural_architecture_lab.insights.reading import Table, Tried, averaged, tried_of
 from neural_architecture_lab.reviewing import Review, review
 from neural_architecture_lab.store import Archive, Frozen, deviations
 
-if TYPE_CHECKING:
-    from structure_net.logging.records import Trial as TrialRecord
-
 MOST_SHOWN: Final = 24
 """Curves and events are kept of seeds below this."""
-
-Table = Mapping[str, Mapping[int, float]]
-"""Values by arm and seed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tried:
-    """A trial that ended, without its curves.
-
-    Args:
-        arm: Which arm.
-        seed: Which seed.
-        point: Which point of the factors.
-        status: How it ended.
-        metrics: What came out.
-        seconds: How long it ran.
-        memory: The most memory that its process held, in MiB, where that is known.
-        error: What went wrong; empty where nothing did.
-    """
-
-    arm: str
-    seed: int
-    point: int
-    status: str
-    metrics: Mapping[str, float]
-    seconds: float
-    memory: float | None
-    error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,26 +82,6 @@ class Section:
         return averaged(self.tried, metric, self.points)
 
 
-def averaged(trials: Iterable[Tried], metric: str, points: int) -> Table:
-    """A metric by arm and seed, averaged over the points of the factors.
-
-    Args:
-        trials: Those of one hypothesis.
-        metric: Its name.
-        points: How many points a seed has. One that lacks a point has no value.
-    """
-    sums: dict[tuple[str, int], list[float]] = defaultdict(list)
-    for trial in trials:
-        if trial.status == "finished" and metric in trial.metrics:
-            sums[trial.arm, trial.seed].append(trial.metrics[metric])
-    table: dict[str, dict[int, float]] = {}
-    for (arm, seed), found in sorted(sums.items()):
-        mean = math.fsum(found) / len(found)
-        if len(found) == points and math.isfinite(mean):
-            table.setdefault(arm, {})[seed] = mean
-    return table
-
-
 def gather(archive: Archive, ids: Sequence[str] | None = None) -> tuple[Section, ...]:
     """What there is to report of hypotheses, judged together.
 
@@ -156,7 +104,7 @@ def _section(archive: Archive, reviewed: Review, forms: Sequence[Frozen]) -> Sec
     tried: dict[str, Tried] = {}
     shown: dict[str, Shown] = {}
     for trial in archive.trials(one):
-        tried[trial.trial] = _tried(trial)
+        tried[trial.trial] = tried_of(trial)
         if trial.seed < MOST_SHOWN and trial.point == 0:
             shown[trial.trial] = Shown(trial.arm, trial.seed, trial.curves, trial.events)
     changed = [
@@ -172,17 +120,4 @@ def _section(archive: Archive, reviewed: Review, forms: Sequence[Frozen]) -> Sec
         forms[0],
         {name: str(said) for name, said in whole[-1].statistics.items()} if whole else {},
         whole[-1].verdict if whole else "",
-    )
-
-
-def _tried(trial: TrialRecord) -> Tried:
-    return Tried(
-        trial.arm,
-        trial.seed,
-        trial.point,
-        trial.status,
-        dict(trial.metrics),
-        trial.seconds,
-        trial.memory,
-        trial.error,
     )

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from io import StringIO
 from typing import TYPE_CHECKING, Any, Final
 
+from neural_architecture_lab.insights.arms import BETTER
 from neural_architecture_lab.judgement import Evidence
-from neural_architecture_lab.report.fronts import BETTER, Front
+from neural_architecture_lab.report.fronts import Front
 from neural_architecture_lab.report.gathering import Section
 
 if TYPE_CHECKING:

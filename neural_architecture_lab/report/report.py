@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from neural_architecture_lab.errors import StoreError
+from neural_architecture_lab.insights import Insight, extract
 from neural_architecture_lab.report.blocks import Block, Heading, Picture, hypertext, markdown
-from neural_architecture_lab.report.composing import chapter, summary
+from neural_architecture_lab.report.composing import chapter, learned, summary
 from neural_architecture_lab.report.gathering import Section, gather
 from neural_architecture_lab.store import Archive
 
@@ -40,10 +41,12 @@ class Report:
     Args:
         title: Of the whole.
         sections: One for each hypothesis.
+        insights: What their results show beyond the verdicts.
     """
 
     title: str
     sections: tuple[Section, ...]
+    insights: tuple[Insight, ...] = ()
 
     def __str__(self) -> str:
         return markdown(self.blocks())
@@ -53,7 +56,7 @@ class Report:
         said: list[Block] = [Heading(1, self.title), *summary(self.sections)]
         for section in self.sections:
             said += chapter(section)
-        return said
+        return [*said, *learned(self.insights)] if self.sections else said
 
     def html(self) -> str:
         """One page that needs no other file."""
@@ -103,7 +106,7 @@ def report_of(archive: Archive, ids: Sequence[str] | None = None) -> Report:
     Raises:
         StoreError: One of them was never frozen, or the archive cannot be read.
     """
-    return Report("Report of the lab", gather(archive, ids))
+    return Report("Report of the lab", gather(archive, ids), extract(archive, ids))
 
 
 def _file(picture: Picture) -> str:

@@ -11,7 +11,7 @@ from neural_architecture_lab import Arm, LabConfig, NeuralArchitectureLab, Stopp
 from neural_architecture_lab.errors import StoreError
 from neural_architecture_lab.report import Report, report_of
 from neural_architecture_lab.report.composing import chapter, duration, summary
-from neural_architecture_lab.report.gathering import Section, Shown, Tried, averaged, gather
+from neural_architecture_lab.report.gathering import Section, Shown, gather
 from neural_architecture_lab.store import Archive, Store
 from tests.neural_architecture_lab.report.reported import hypothesis
 
@@ -143,14 +143,6 @@ def test_an_empty_archive_has_a_report_too(tmp_path: Path) -> None:
     assert isinstance(report, Report)
     assert "No hypothesis has been frozen here yet." in str(report)
     assert summary(gather(Archive(tmp_path)))
-
-
-def test_seeds_that_lack_a_point_have_no_mean() -> None:
-    def tried(seed: int, point: int, value: float) -> Tried:
-        return Tried("a", seed, point, "finished", {"m": value}, 1.0, None, "")
-
-    trials = [tried(0, 0, 1.0), tried(0, 1, 3.0), tried(1, 0, 5.0)]
-    assert averaged(trials, "m", 2) == {"a": {0: 2.0}}
 
 
 def test_what_is_gathered_shows_the_control_first(lab: NeuralArchitectureLab) -> None:
