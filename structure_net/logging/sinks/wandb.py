@@ -16,6 +16,7 @@ from structure_net.logging.reading import current, read
 from structure_net.logging.sinks.credentials import require_key
 from structure_net.logging.sinks.tracking_process import TrackingProcess
 from structure_net.logging.sinks.wandb_orders import (
+    REPORTS,
     Order,
     WandbTarget,
     artifact_key,
@@ -174,7 +175,7 @@ class WandbSink:
         if artifact_key(record, self._run) in self._arrived.artifacts:
             return
         order = artifact_order(self._run, self._folder, stored)
-        if record.made_from and self.target.mode == "online":
+        if record.type in REPORTS and record.made_from and self.target.mode == "online":
             order["run"] = self._reporting(record.made_from)
         self._sent.add(record.digest)
         self._tell(order)

@@ -16,6 +16,9 @@ Mode = Literal["offline", "online", "disabled"]
 Order = dict[str, Any]
 
 _TELLING: Final = frozenset({"run_ended", "evidence"})
+REPORTS: Final = frozenset({"report", "picture", "plot"})
+"""Types of artifacts that are read from others, and so come from the run of reports."""
+
 _TYPES: Final = {"checkpoint": "model", "picture": "plot"}
 
 

@@ -17,6 +17,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
@@ -41,12 +42,14 @@ class Tracker:
         self._drawn: set[str] = set()
         self._offline = self.finished = False
         self.abandon = False
+        self._patience = 60.0
 
     def begin(self, order: dict[str, Any]) -> None:
         """Begins a run, or goes on with it."""
         names = ("project", "entity", "mode", "group", "job_type", "name", "tags", "config")
         self._offline = order["mode"] == "offline"
         self.abandon = bool(order.get("abandon"))
+        self._patience = float(order.get("patience", 60.0))
         run = wandb.init(
             id=order["run"],
             resume="allow",
@@ -106,6 +109,10 @@ class Tracker:
     def finish(self, order: dict[str, Any]) -> None:
         """The runs are over; returns when the client has brought away what it has."""
         self.finished = True
+        # With a server that hangs, the client's service may wait for ever after its own time-out.
+        watch = threading.Timer(2 * self._patience, os.killpg, (0, signal.SIGKILL))
+        watch.daemon = True
+        watch.start()
         while self.runs:
             _, run = self.runs.popitem()
             run.finish(exit_code=order.get("code", 0))
