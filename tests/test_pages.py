@@ -12,6 +12,9 @@ from pathlib import Path
 from types import FunctionType
 
 import pytest
+from typer.main import get_command
+
+from structure_net.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -119,6 +122,14 @@ def test_the_reference_describes_every_public_class_and_function(site: Path) -> 
         described.update(re.findall(r' id="([\w.]+)"', path.read_text(encoding="utf-8")))
     names = public_names()
     assert [name for name in names if not {name, names[name]} & described] == []
+
+
+@pytest.mark.extras
+@pytest.mark.timeout(600)
+def test_the_reference_describes_every_command(site: Path) -> None:
+    text = (site / "reference/command_line.html").read_text(encoding="utf-8")
+    commands = get_command(app).commands
+    assert [name for name in commands if f'id="structure-net-{name}"' not in text] == []
 
 
 @pytest.mark.extras
