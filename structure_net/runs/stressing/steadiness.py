@@ -80,10 +80,15 @@ class Steadiness:
             f" {high:+.2f}), from {self.line[0]:.1f} to {self.line[1]:.1f} MiB over"
             f" {60 * hours:.1f} minutes; the peak was {self.peak:.1f} MiB"
         )
+        settling = (
+            " The slope is not nothing, though: a longer run would tell whether it goes on."
+            if low > 0
+            else ""
+        )
         return {
             "flat": f"Memory is flat: {numbers}. At the upper end of the interval it would have"
             f" grown by {max(0.0, high) * hours:.1f} MiB, and {self.tolerated:.1f} MiB count as"
-            " none.",
+            f" none.{settling}",
             "grows": f"Memory grows: {numbers}.",
             "unclear": f"Unclear: {numbers}. The interval holds both none and more than"
             f" {self.tolerated:.1f} MiB of growth; a longer run would tell.",

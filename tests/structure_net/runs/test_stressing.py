@@ -145,6 +145,10 @@ def test_a_steady_process_is_flat_and_a_leak_grows() -> None:
     assert flat.interval[0] < 0 < flat.interval[1]
     assert leaking.interval[0] < 360 < leaking.interval[1]
     assert flat.in_words().startswith("Memory is flat: memory went by")
+    assert "whether it goes on" not in flat.in_words()
+    settling = steadiness_of(memory(40, noise=0.2))
+    assert settling.verdict == "flat"
+    assert settling.in_words().endswith("a longer run would tell whether it goes on.")
     assert leaking.in_words().startswith("Memory grows:")
     assert leaking.peak == max(one.mebibytes for one in memory(360))
 
