@@ -122,6 +122,11 @@ class LiveIndex:
 
     def _check_form(self) -> None:
         outputs, inputs = self.shape
+        if min(self.shape) < 0:
+            raise ValueError(
+                "There is no list of weights: offsets are empty. A masked layer's weight keeps the "
+                "shape of its mask; write weights with fill(), connections by surgery."
+            )
         lengths = (outputs + 1, len(self), inputs + 1, len(self), len(self))
         for name, one, length in zip(_NAMES, self._tensors, lengths, strict=True):
             right = one.dtype == torch.int32 and one.shape == (length,) and one.is_contiguous()

@@ -159,7 +159,15 @@ class GradientMask:
             weight: Shape ``(outputs, inputs, *kernel)``, zero off the mask.
             mask: Shape ``(outputs, inputs)``, bool.
             single: Whether it is used once, as the weight of a product, which may cost less.
+
+        Raises:
+            ValueError: Weight and mask do not fit, as where another weight was set by hand.
         """
+        if mask.shape != weight.shape[:2]:
+            raise ValueError(
+                f"weight must have the shape {tuple(mask.shape)} of the layer's mask; got "
+                f"{tuple(weight.shape)}. Write weights with fill(), connections by surgery."
+            )
         if not (torch.is_grad_enabled() and weight.requires_grad):
             return weight
         if torch.compiler.is_compiling() or _transforming():
@@ -178,6 +186,8 @@ class GradientMask:
         A product with a float mask is eight times as fast as one with a bool mask. The old mask is
         kept so that its memory, by which it is known, cannot be reused.
         """
+        if mask.is_meta:
+            return spread(mask, weight)
         made, dtype = self._made, weight.dtype
         try:
             version = mask._version

@@ -8,19 +8,24 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from structure_net.core.crossover import Storage
 from structure_net.core.products import LiveIndex
-from structure_net.core.switching import BUFFERS
+from structure_net.core.switching import BUFFERS, DERIVED, SAVED
 
 
 class Restorable(Protocol):
     """The weight and the buffers of both storages."""
 
     weight: nn.Parameter
+    mask: Tensor
     offsets: Tensor
     columns: Tensor
     column_offsets: Tensor
     rows: Tensor
     order: Tensor
+
+    @property
+    def storage(self) -> Storage: ...  # noqa: D102 - of `StoredLayer`
 
 
 def make_room(
@@ -42,6 +47,8 @@ def make_room(
     shapes = {name: tuple(value.shape) for name, value in saved.items() if _is_tensor(value)}
     if not _masked(shapes, sizes, kernel) and not _live(shapes, sizes, kernel):
         return
+    if not _same_places(layer, saved):
+        layer.weight.grad = None
     if "columns" in shapes:
         shapes |= dict.fromkeys(("rows", "order"), shapes["columns"])
     for name in ("weight", *BUFFERS):
@@ -53,7 +60,7 @@ def make_room(
 
 
 def derive(layer: Restorable, shape: tuple[int, int]) -> None:
-    """Writes the buffers that follow from those loaded, of a layer in live storage.
+    """Writes the buffers that follow from those loaded, where a layer stores live weights.
 
     Args:
         layer: The buffers keep their identity.
@@ -62,7 +69,8 @@ def derive(layer: Restorable, shape: tuple[int, int]) -> None:
     Raises:
         ValueError: What was loaded are no connections of a layer of this size.
     """
-    if layer.offsets.is_meta:
+    _gather(layer)
+    if layer.storage == "masked" or layer.offsets.is_meta:
         return
     _check(layer.offsets, layer.columns, shape)
     index = LiveIndex.from_rows(layer.offsets, layer.columns, shape)
@@ -71,12 +79,45 @@ def derive(layer: Restorable, shape: tuple[int, int]) -> None:
     layer.rows.data, layer.order.data = index.rows, index.order
 
 
+def _gather(layer: Restorable) -> None:
+    """Brings the buffers that were not loaded to where the weight is.
+
+    A layer on the meta device whose tensors were assigned (``load_state_dict(assign=True)``) has
+    some here and some there.
+    """
+    device = layer.weight.device
+    for name in BUFFERS:
+        own = getattr(layer, name)
+        if own.device != device and (name in DERIVED or not own.numel()):
+            setattr(layer, name, torch.empty_like(own, device=device))
+
+
 def _check(offsets: Tensor, columns: Tensor, shape: tuple[int, int]) -> None:
     whole = int(offsets[0]) == 0 and int(offsets[-1]) == len(columns)
     if not whole or bool((offsets.diff() < 0).any()):
         raise ValueError(f"offsets must ascend from 0 to the {len(columns)} connections.")
     if bool(((columns < 0) | (columns >= shape[1])).any()):
         raise ValueError(f"columns must be below the layer's {shape[1]} inputs.")
+    inside = torch.ones(max(len(columns) - 1, 0), dtype=torch.bool, device=columns.device)
+    starts = offsets[(offsets > 0) & (offsets < len(columns))].long()
+    inside[starts - 1] = False
+    if bool(((columns.diff() <= 0) & inside).any()):
+        raise ValueError("columns must ascend within each row, each input at most once.")
+
+
+def _same_places(layer: Restorable, saved: Mapping[str, Any]) -> bool:
+    """Whether the connections saved are the layer's own, in the same storage."""
+    own = {name: getattr(layer, name) for name in ("mask", *SAVED)}
+    return all(
+        name not in saved or saved[name] is None or _equal(one, saved[name])
+        for name, one in own.items()
+    )
+
+
+def _equal(own: Tensor, saved: Tensor) -> bool:
+    if own.is_meta or saved.is_meta or own.shape != saved.shape:
+        return False
+    return torch.equal(own, saved.to(own))
 
 
 def _is_tensor(value: Any) -> bool:

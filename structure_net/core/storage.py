@@ -116,7 +116,9 @@ class StoredLayer(SparseLayer):
 
     @property
     def index(self) -> LiveIndex:
-        """Where the live weights stand; of a layer in live storage."""
+        """Where the live weights stand; made anew for each use in masked storage."""
+        if self.storage == "masked":
+            return LiveIndex.from_pattern(self.pattern)
         tensors = (self.offsets, self.columns, self.column_offsets, self.rows, self.order)
         return self._known.of(tensors)
 
@@ -382,8 +384,7 @@ class StoredLayer(SparseLayer):
         unused = {f"{prefix}{name}" for name in self._unused()}
         missing[:] = [name for name in missing if name not in unused]
         try:
-            if self.storage == "live":
-                derive(self, self._shape)
+            derive(self, self._shape)
             self.settle()
         except ValueError as error:
             errors.append(

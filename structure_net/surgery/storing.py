@@ -28,7 +28,7 @@ def set_storage(
     """Brings every sparse layer of ``model`` to one storage; parameters stay the same objects.
 
     The next edit of a layer's connections brings it back to the storage that pays, unless
-    `structure_net.core.set_crossover` says otherwise.
+    `structure_net.core.crossover.set_crossover` says otherwise.
 
     Args:
         model: Any module.
