@@ -10,9 +10,11 @@ from neural_architecture_lab.hypothesis import (
     Range,
     Stopping,
 )
+from neural_architecture_lab.insights import Insight
 from neural_architecture_lab.judgement import Verdict
 from neural_architecture_lab.lab import HypothesisResult, NeuralArchitectureLab
 from neural_architecture_lab.outcomes import Outcome
+from neural_architecture_lab.report import Report
 from neural_architecture_lab.trials import Trial
 
 __all__ = [
@@ -20,12 +22,14 @@ __all__ = [
     "Hypothesis",
     "HypothesisCategory",
     "HypothesisResult",
+    "Insight",
     "LabConfig",
     "LabError",
     "NeuralArchitectureLab",
     "Outcome",
     "Prediction",
     "Range",
+    "Report",
     "Stopping",
     "Trial",
     "Verdict",
