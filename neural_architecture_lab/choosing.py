@@ -9,7 +9,6 @@ from importlib import import_module
 from typing import Final
 
 from neural_architecture_lab.configuration import LabConfig
-from neural_architecture_lab.hypothesis import Hypothesis
 from neural_architecture_lab.runners.protocol import Limits, Runner
 from neural_architecture_lab.runners.serial import SerialRunner
 from neural_architecture_lab.trials import Design
@@ -28,12 +27,11 @@ class Chosen:
     why: str
 
 
-def choose_runner(config: LabConfig, hypothesis: Hypothesis, design: Design) -> Chosen:
+def choose_runner(config: LabConfig, design: Design) -> Chosen:
     """The runner that was asked for, or the one that suits the trials.
 
-    Left to itself the lab takes replicas where the experiment describes its training instead of
-    running it; a process for each trial where several are to run at once, or where limits are set,
-    which nothing else can hold a trial to; and this process otherwise.
+    Left to itself the lab takes a process for each trial where several are to run at once, or where
+    limits are set, which nothing else can hold a trial to; and this process otherwise.
 
     Raises:
         RunnerError: It needs a package that is not there, or this system cannot do it.
@@ -43,14 +41,12 @@ def choose_runner(config: LabConfig, hypothesis: Hypothesis, design: Design) -> 
     workers = min(config.max_parallel_experiments, len(design.trials))
     if config.runner != "auto":
         return Chosen(_made(config.runner, workers, config.limits), "as asked")
-    name, why = _suited(config, hypothesis, workers)
+    name, why = _suited(config, workers)
     return Chosen(_made(name, workers, config.limits), why)
 
 
-def _suited(config: LabConfig, hypothesis: Hypothesis, workers: int) -> tuple[str, str]:
+def _suited(config: LabConfig, workers: int) -> tuple[str, str]:
     limited = config.limits.seconds is not None or config.limits.memory is not None
-    if describes_itself(hypothesis.experiment) and not limited:
-        return "replicas", "the experiment describes its training, so that trials share one program"
     if sys.platform == "win32":
         return "serial", "this system cannot fork, which a process for each trial needs"
     if limited:
@@ -58,11 +54,6 @@ def _suited(config: LabConfig, hypothesis: Hypothesis, workers: int) -> tuple[st
     if workers > 1:
         return "processes", f"{workers} trials at once were asked for, each in a process of its own"
     return "serial", "one trial at a time was asked for"
-
-
-def describes_itself(experiment: object) -> bool:
-    """Whether an experiment can say what a trial would train, so that replicas can share it."""
-    return callable(getattr(experiment, "replica", None))
 
 
 def _made(name: str, workers: int, limits: Limits) -> Runner:
@@ -76,7 +67,6 @@ def _made(name: str, workers: int, limits: Limits) -> Runner:
 _FOLDER: Final = SerialRunner.__module__.rpartition(".")[0]
 _RUNNERS: Final[Mapping[str, tuple[str, str]]] = {
     "processes": (f"{_FOLDER}.processes", "ProcessRunner"),
-    "replicas": (f"{_FOLDER}.replicas", "ReplicaRunner"),
     "dask": (f"{_FOLDER}.dask", "DaskRunner"),
     "ray": (f"{_FOLDER}.ray", "RayRunner"),
 }

@@ -172,7 +172,7 @@ class NeuralArchitectureLab:
         with Store(self.config.folder, self._sinks) as store:
             for one in ids:
                 changed[one] = store.freeze(self._hypotheses[one], designs[one])
-                chosen[one] = choose_runner(self.config, self._hypotheses[one], designs[one])
+                chosen[one] = choose_runner(self.config, designs[one])
                 with closing(chosen[one].runner) as runner:
                     self._carry_out(one, designs[one], store, runner, family, tell)
             reviews = review(store, ids)

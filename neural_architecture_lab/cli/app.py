@@ -84,7 +84,7 @@ Parallel = Annotated[
 ]
 Runner = Annotated[
     str,
-    typer.Option(metavar="NAME", help="auto, serial, processes, replicas, dask or ray."),
+    typer.Option(metavar="NAME", help="auto, serial, processes, dask or ray."),
 ]
 Device = Annotated[str, typer.Option(metavar="DEVICE", help="cpu, cuda or cuda:N.")]
 Seconds = Annotated[

@@ -151,7 +151,7 @@ def plan(names: Sequence[str], config: LabConfig, *, pilot: int, as_json: bool =
             markup=False,
             soft_wrap=True,
         )
-        chosen = choose_runner(config, one, design(one, seeds=pilot))
+        chosen = choose_runner(config, design(one, seeds=pilot))
         begun, results = time.perf_counter(), []
         with progress_on(console, "pilot", len(jobs)) as tell, closing(chosen.runner) as runner:
             for result in runner.run(jobs):

@@ -1,4 +1,4 @@
-"""What runs trials: here, in processes, as replicas in one program, on a cluster."""
+"""What runs trials: here, in processes, on a cluster."""
 
 from neural_architecture_lab.runners.dask import DaskRunner
 from neural_architecture_lab.runners.processes import ProcessRunner

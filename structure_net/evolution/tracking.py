@@ -22,7 +22,6 @@ from typing import Any, Final, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
 from structure_net.evolution.activations import (
@@ -41,6 +40,7 @@ from structure_net.evolution.unit_layers import (
     unit_axis,
     units_of,
 )
+from structure_net.evolution.watched_functions import WatchedFunctions
 
 
 @dataclass(eq=False, slots=True)
@@ -158,27 +158,6 @@ class _Mark:
     version: int = -1
 
 
-class _Functions(TorchFunctionMode):
-    """Hands every function of torch that is called to a tracker."""
-
-    def __init__(self, called: Callable[..., Any]) -> None:
-        super().__init__()
-        self._called = called
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        return self._called(func, args, kwargs or {})
-
-    def is_innermost(self) -> bool:
-        """Whether it is this mode that sees a function first."""
-        return torch.overrides._get_current_function_mode() is self
-
-
 class ActivationTracker:
     """Follows one forward pass at a time and tells a listener what each layer does.
 
@@ -203,8 +182,7 @@ class ActivationTracker:
         self._current: Call | None = None
         self._in_layer = 0
         self._in_leaf = 0
-        self._functions: _Functions | None = None
-        self._paused = False
+        self._functions = WatchedFunctions()
         self._handles: list[RemovableHandle] = []
         self.order: list[str] = []
         self.readers: dict[str, dict[str, None]] = {name: {} for name in self._layers}
@@ -229,26 +207,9 @@ class ActivationTracker:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """One forward pass; behind it the layers that met no activation are reported."""
-        self._functions = functions = _Functions(self._called)
-        functions.__enter__()  # type: ignore[no-untyped-call]  # torch's
-        try:
+        with self._functions.watching(self._called):
             yield
-        finally:
-            if not self._paused:
-                functions.__exit__(None, None, None)  # type: ignore[no-untyped-call]  # torch's
-            self._functions, self._paused = None, False
         self._finish()
-
-    def _pause(self) -> None:
-        """Watches nothing within a layer, where each function would pay for being ignored."""
-        if self._functions is not None and self._functions.is_innermost():
-            self._functions.__exit__(None, None, None)  # type: ignore[no-untyped-call]  # torch's
-            self._paused = True
-
-    def _resume(self) -> None:
-        if self._paused and self._functions is not None:
-            self._functions.__enter__()  # type: ignore[no-untyped-call]  # torch's
-            self._paused = False
 
     def _finish(self) -> None:
         for call in self._open:
@@ -334,13 +295,13 @@ class ActivationTracker:
                 self._calls += 1
                 if called is layer:
                     self._read(self._current, args)
-                self._pause()
+                self._functions.pause()
             self._in_layer += 1
 
         def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
             self._in_layer -= 1
             if not self._in_layer:
-                self._resume()
+                self._functions.resume()
             units = None if self._in_layer else units_of(module, output)
             if units is not None and self._current is not None:
                 self._written(self._current, units)

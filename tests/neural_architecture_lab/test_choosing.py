@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from neural_architecture_lab import Arm, Hypothesis, LabConfig, Prediction, Trial
-from neural_architecture_lab.choosing import choose_runner, describes_itself
+from neural_architecture_lab.choosing import choose_runner
 from neural_architecture_lab.configuration import RunnerName
 from neural_architecture_lab.runners import Limits, ProcessRunner
 from neural_architecture_lab.trials import design
@@ -38,7 +38,7 @@ def test_the_lab_chooses_what_suits_and_says_why(
     at_once: int, limits: Limits, name: str, words: str
 ) -> None:
     config = LabConfig(max_parallel_experiments=at_once, limits=limits)
-    chosen = choose_runner(config, HYPOTHESIS, design(HYPOTHESIS))
+    chosen = choose_runner(config, design(HYPOTHESIS))
     assert chosen.runner.name == name
     assert words in chosen.why
 
@@ -46,16 +46,7 @@ def test_the_lab_chooses_what_suits_and_says_why(
 @pytest.mark.parametrize("name", ["serial", "processes"])
 def test_a_runner_that_is_named_is_taken(name: RunnerName) -> None:
     config = LabConfig(runner=name, max_parallel_experiments=2, limits=Limits(retries=3))
-    chosen = choose_runner(config, HYPOTHESIS, design(HYPOTHESIS))
+    chosen = choose_runner(config, design(HYPOTHESIS))
     assert (chosen.runner.name, chosen.why) == (name, "as asked")
     if isinstance(chosen.runner, ProcessRunner):
         assert (chosen.runner.workers, chosen.runner.limits.retries) == (2, 3)
-
-
-def test_an_experiment_describes_itself_by_what_it_has() -> None:
-    class Described:
-        def replica(self, trial: Trial) -> object:
-            return trial
-
-    assert describes_itself(Described())
-    assert not describes_itself(experiment)

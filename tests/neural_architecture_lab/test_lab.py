@@ -193,7 +193,7 @@ def test_a_runner_that_was_asked_for_is_used(tmp_path: Path) -> None:
     config = LabConfig(results_dir=tmp_path, runner=runner)
     lab = NeuralArchitectureLab(config)
     lab.register_hypothesis(hypothesis())
-    chosen = choose_runner(config, hypothesis(), lab.plan("h"))
+    chosen = choose_runner(config, lab.plan("h"))
     assert isinstance(chosen, Chosen)
     assert (chosen.runner, chosen.why) == (runner, "as asked")
     assert lab.run_hypothesis_test("h").runner == "serial"
