@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from structure_net.errors import CheckpointError, RunError
-from structure_net.logging.checking import Problem, check_alone, check_spool
+from structure_net.errors import CheckpointError, RunError, SpoolError
+from structure_net.logging import read
+from structure_net.logging.checking import Problem, check_alone, check_record, check_spool
 from structure_net.runs.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
 _NO_FILE: Final = (
     "it is none of the files that structure-net writes; these are run.json, journal.json, "
-    "history.json, analysis.json, checkpoint.safetensors, records.jsonl, and a record alone"
+    "history.json, analysis.json, checkpoint.safetensors, records.jsonl, series.h5, sync.json, "
+    "and a record alone"
 )
 
 
@@ -24,7 +26,7 @@ def validate(path: str | Path) -> tuple[Problem, ...]:
     """All that is wrong with a file, or with the files of a run's folder.
 
     What a file is, its content says; a spool is known by its ending ``.jsonl``, a checkpoint by
-    ``.safetensors``.
+    ``.safetensors``, time series by ``.h5``. Of a run's folder, missing files are told as well.
 
     Raises:
         RunError: There is nothing at ``path``, or a folder without a file of ours.
@@ -34,17 +36,53 @@ def validate(path: str | Path) -> tuple[Problem, ...]:
     if not target.exists():
         raise RunError(f"{path} does not exist.")
     files = _files_of(target) if target.is_dir() else [target]
-    return tuple(problem for file in files for problem in _problems(file))
+    found = [problem for file in files for problem in _problems(file)]
+    if target.is_dir():
+        found += _missing(RunFolder(target))
+    return tuple(found)
 
 
 def _files_of(path: Path) -> list[Path]:
     folder = RunFolder(path)
     own = (folder.run, folder.journal, folder.history, folder.checkpoint, path / "analysis.json")
-    spools = (folder.records / "records.jsonl", path / "records.jsonl")
+    kept = ("records.jsonl", "series.h5", "sync.json")
+    spools = [place / name for place in (folder.records, path) for name in kept]
     found = [file for file in (*own, *spools) if file.is_file()]
     if not found:
         raise RunError(f"{path} holds no file of a run. Name a run's folder, or a file.")
     return found
+
+
+def _missing(folder: RunFolder) -> Iterator[Problem]:
+    """Files that a run has and this one lacks, and records that are missing at the end."""
+    own = (folder.run, folder.journal, folder.history, folder.checkpoint)
+    if not any(file.is_file() for file in own):
+        return
+    for file in own:
+        if not file.is_file():
+            yield Problem(file, "", "it is missing, and every run has it")
+    spool = folder.records / "records.jsonl"
+    if not spool.is_file():  # programs that kept no records made no folder for them
+        if folder.records.is_dir():
+            yield Problem(spool, "", "it is missing, and what else is kept beside it depends on it")
+    elif _finished(folder) and not _has_ended(folder.records):
+        said = "the end of the run is missing, though history.json says that it is finished"
+        yield Problem(spool, "", f"{said}; `structure-net resume` writes it")
+
+
+def _finished(folder: RunFolder) -> bool:
+    try:
+        return folder.read_history().status == "finished"
+    except RunError:  # told already
+        return False
+
+
+def _has_ended(records: Path) -> bool:
+    ended = False
+    for stored in read(records, on_damage=lambda _: None):
+        if stored.kind in ("run_ended", "resumed"):
+            ended = stored.kind == "run_ended"
+    return ended
 
 
 def _problems(path: Path) -> Iterator[Problem]:
@@ -52,17 +90,34 @@ def _problems(path: Path) -> Iterator[Problem]:
         return check_spool(path)
     if path.suffix == ".safetensors":
         return _checkpoint(path)
-    return _document(path)
+    if path.suffix == ".h5":
+        from structure_net.logging.series import check_series
+
+        return check_series(path)
+    return _queue(path) if path.name == "sync.json" else _document(path)
+
+
+def _queue(path: Path) -> Iterator[Problem]:
+    from structure_net.logging.sending import destinations
+    from structure_net.logging.sending.state import read_state
+
+    try:
+        for name in destinations(path.parent):
+            read_state(path.parent, name)
+    except SpoolError as error:
+        yield Problem(path, "", str(error).removeprefix(f"{path} ").rstrip("."))
 
 
 def _checkpoint(path: Path) -> Iterator[Problem]:
-    from structure_net.surgery.checkpoint import read_header
+    from structure_net.surgery.checkpoint import read_header, verify_checkpoint
 
+    place = "the header"
     try:
         read_header(path)
+        place = "the tensors"
+        verify_checkpoint(path)
     except CheckpointError as error:
-        said = str(error).removeprefix(f"{path}: ").rstrip(".")
-        yield Problem(path, "the header", said)
+        yield Problem(path, place, str(error).removeprefix(f"'{path}' ").rstrip("."))
 
 
 def _document(path: Path) -> Iterator[Problem]:
@@ -119,8 +174,19 @@ def _fields(
         return
     try:
         model.model_validate_json(text)
+        yield from _epochs(path, document)
     except ValidationError as error:
         for one in error.errors(include_url=False):
             yield Problem(path, "", problem_line(one))
     except StructureNetError as error:  # a request checks itself
         yield Problem(path, "", str(error).rstrip("."))
+
+
+def _epochs(path: Path, document: dict[str, Any]) -> Iterator[Problem]:
+    """What is wrong with the epochs of a history, which are records of their own."""
+    if document.get("kind") != "structure_net.history":
+        return
+    for place, epoch in enumerate(document.get("epochs", ())):
+        version = 2 if "samples" in epoch else 1
+        for said in check_record("epoch", version, json.dumps(epoch)):
+            yield Problem(path, f"epochs.{place}", said.removeprefix("data."))

@@ -232,6 +232,17 @@ def read_header(path: str | Path) -> CheckpointHeader:
         return _header(read_record(text, str(path)))
 
 
+def verify_checkpoint(path: str | Path) -> None:
+    """Reads a checkpoint whole and compares every tensor with its checksum.
+
+    Raises:
+        CheckpointError: There is no such file, it is no checkpoint, or it is damaged; the message
+            names what is.
+    """
+    record, _ = _read(path)
+    _header(record)
+
+
 def load_checkpoint(
     path: str | Path,
     model: nn.Module | None = None,

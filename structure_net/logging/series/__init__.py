@@ -1,5 +1,6 @@
 """Time series in HDF5: appended in blocks, read lazily meanwhile, rebuilt from the spool."""
 
+from structure_net.logging.series.checking import check_series
 from structure_net.logging.series.exporting import export_parquet
 from structure_net.logging.series.layout import present
 from structure_net.logging.series.reading import Column, Series, Table
@@ -15,6 +16,7 @@ __all__ = [
     "SeriesWriter",
     "Table",
     "catch_up",
+    "check_series",
     "export_parquet",
     "present",
     "rebuild",

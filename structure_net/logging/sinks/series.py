@@ -61,7 +61,11 @@ class SeriesSink:
     def _continued(self, source: Source) -> SeriesWriter:
         path = source.folder / SERIES
         try:
-            return SeriesWriter.continued(path)
+            writer = SeriesWriter.continued(path)
+            if writer.last <= source.after:
+                return writer
+            writer.close()  # a power cut took records that had their rows already
+            return SeriesWriter.continued(rebuild(source.folder, block=self._block))
         except SeriesError:  # its writer was killed, or it is damaged
             return SeriesWriter.continued(rebuild(source.folder, block=self._block))
 
