@@ -120,6 +120,23 @@ class Column:
         if all(value is None or _is_exact(value) for value in values):
             self._numbers = np.array([np.nan if v is None else v for v in values], np.float64)
 
+    def check(self, name: str, condition: Mapping[str, Any]) -> None:
+        """Refuses to compare numbers with text, which could only find nothing.
+
+        Args:
+            name: The field's name.
+            condition: Values by operator.
+
+        Raises:
+            SearchError: All experiments have numbers here, and a comparison names text.
+        """
+        if self._numbers is None or np.isnan(self._numbers).all():
+            return
+        for value in condition.values():
+            texts = value if isinstance(value, list | tuple) else [value]
+            if any(isinstance(text, str) for text in texts):
+                raise SearchError(f"{name!r} is a number; it cannot be compared with {value!r}.")
+
     def passing(self, condition: Mapping[str, Any]) -> NDArray[np.bool_]:
         """Which experiments meet all comparisons of a condition.
 

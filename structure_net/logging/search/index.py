@@ -301,7 +301,9 @@ class ExperimentIndex:
         rows = self._current()
         passing = np.ones(len(rows), dtype=np.bool_)
         for name, condition in (checked(where, rows.known) if len(rows) else {}).items():
-            passing &= rows.column(name).passing(condition)
+            column = rows.column(name)
+            column.check(name, condition)
+            passing &= column.passing(condition)
         return np.flatnonzero(passing)
 
     def _best(self, wanted: _Wanted, places: NDArray[np.intp] | None, n: int) -> tuple[Found, ...]:

@@ -77,6 +77,10 @@ class Table:
         """The columns' names, in the order of their first value."""
         return tuple(self._names)
 
+    def __iter__(self) -> Iterator[str]:
+        """The columns' names."""
+        return iter(self.columns)
+
     def __getitem__(self, column: str) -> Column:
         """One column, lazily.
 
@@ -186,8 +190,19 @@ class Column:
     def __len__(self) -> int:
         return len(self._table)
 
-    def __getitem__(self, rows: slice) -> NDArray[np.float64]:
-        """A slice of the column, shape ``(rows,)``; NaN where nothing was recorded."""
+    def __iter__(self) -> Iterator[np.float64]:
+        """The values, read at once."""
+        return iter(self[:])
+
+    def __getitem__(self, rows: slice | int) -> Any:
+        """A slice of the column, shape ``(rows,)``, or one value; NaN where nothing was recorded.
+
+        Raises:
+            IndexError: There is no such row.
+        """
+        if not isinstance(rows, slice):
+            place = range(len(self))[rows]
+            return self._table.values(place, place + 1, columns=(self.name,))[0, 0]
         step = 1 if rows.step is None else rows.step
         if step < 0:
             return self[:][rows]
@@ -195,7 +210,8 @@ class Column:
         return read[::step, 0]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[np.float64]:
-        return self[:] if dtype is None else self[:].astype(dtype)
+        values: NDArray[np.float64] = self[:]
+        return values if dtype is None else values.astype(dtype)
 
 
 class Series:
@@ -237,6 +253,10 @@ class Series:
     def tables(self) -> tuple[str, ...]:
         """The names of the tables."""
         return tuple(self._tables)
+
+    def __iter__(self) -> Iterator[str]:
+        """The tables' names."""
+        return iter(self.tables)
 
     def __getitem__(self, table: str) -> Table:
         """One table, lazily.

@@ -128,6 +128,9 @@ def test_what_cannot_be_asked_is_refused_in_words(index: Path) -> None:
             ({"density": {"~": 1}}, "Operators are"),
             ({"density": {"<": None}}, "needs a number or text"),
             ({"density": {"in": "abc"}}, "needs a list"),
+            ({"density": {"<": "abc"}}, "'density' is a number; it cannot be compared with 'abc'"),
+            ({"seed": "one"}, "'seed' is a number"),
+            ({"seed": {"in": [1, "two"]}}, "'seed' is a number"),
         ]:
             with pytest.raises(SearchError, match=said):
                 opened.find(where=where)

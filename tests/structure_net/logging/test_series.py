@@ -80,6 +80,21 @@ def test_slices_are_those_of_the_whole(tmp_path: Path) -> None:
         assert (len(table), len(table["a"])) == (39, 39)
 
 
+def test_tables_columns_and_values_are_walked_through_and_counted_from_the_end(
+    tmp_path: Path,
+) -> None:
+    rows = {seq: {"a": seq * 1.0, "b": -seq} for seq in range(1, 6)}
+    with Series(written(tmp_path / "a.h5", rows, block=4)) as series:
+        assert list(series) == ["epoch", "resumed"]
+        assert "trial" not in series
+        assert list(series["epoch"]) == ["a", "b"]
+        column = series["epoch"]["a"]
+        assert list(column) == [1, 2, 3, 4, 5]
+        assert (column[0], column[-1]) == (1, 5)
+        with pytest.raises(IndexError):
+            column[5]
+
+
 def test_blocks_are_the_whole_in_pieces(tmp_path: Path) -> None:
     rows = {seq: {"a": seq * 0.5} for seq in range(1, 12)}
     with Series(written(tmp_path / "a.h5", rows)) as series:
