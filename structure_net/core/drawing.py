@@ -22,8 +22,14 @@ def resolved_pattern(
     """``pattern``, or a random one of ``density`` (1 if None).
 
     Raises:
-        ValueError: Both are given, ``density`` is not in (0, 1], or ``pattern`` has another shape.
+        ValueError: Both are given, ``density`` is not in (0, 1], ``pattern`` has another shape, or
+            layers are made on the meta device, where nothing can be drawn.
     """
+    if torch.get_default_device().type == "meta":
+        raise ValueError(
+            "Connections cannot be drawn on the meta device; make the layer on the CPU, and move "
+            "it with .to('meta')."
+        )
     if pattern is None:
         density = 1.0 if density is None else density
         if not 0 < density <= 1:

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from structure_net.core import random_lines, random_pattern
+from structure_net.core import StandardSparseLayer, random_lines, random_pattern
 from structure_net.core.drawing import free_places
 
 
@@ -73,3 +73,8 @@ def test_free_places_are_drawn_evenly() -> None:
     # Each of six with probability 1/6: 133 of 800, deviation 10.5.
     assert counts[[2, 5]].tolist() == [0, 0]
     assert bool(((counts[[0, 1, 3, 4, 6, 7]] - 800 / 6).abs() < 5 * 10.6).all())
+
+
+def test_layers_made_where_nothing_can_be_drawn_are_refused() -> None:
+    with torch.device("meta"), pytest.raises(ValueError, match="cannot be drawn on the meta"):
+        StandardSparseLayer(8, 6, density=0.5)
