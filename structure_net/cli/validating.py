@@ -14,9 +14,9 @@ from structure_net.runs.validating import validate as problems_of
 VALIDATE_HELP = """Says what is wrong with files: one line for each problem.
 
 FILE is the folder of a run, one of its files (run.json, journal.json, history.json,
-checkpoint.safetensors, records/records.jsonl), an analysis.json, or a JSON file that holds one
-record. Each line says where, what, and the rule. The exit code is 0 if nothing is wrong, 1 if
-something is.
+checkpoint.safetensors, records/records.jsonl, records/series.h5, records/sync.json), an
+analysis.json, or a JSON file that holds one record. Of a folder, missing files are told too. Each
+line says where, what, and the rule. The exit code is 0 if nothing is wrong, 1 if something is.
 
 Files of other programs can be validated against `schemas/` alone.
 

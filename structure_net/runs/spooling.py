@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from structure_net.core import network_stats
+from structure_net.errors import SpoolError
 from structure_net.evolution import Event
 from structure_net.logging import RecordStream, Sink, Spool, Stored, current
 from structure_net.logging.profiling import Costs, Profiler, bottlenecks
@@ -203,7 +204,11 @@ def _go_on(stream: RecordStream, folder: RunFolder, state: RunState) -> None:
     spool, iteration = stream.spool, state.context.iteration
     if not spool.last:  # the run was made by a program that kept no records
         stream.emit(_run_started(folder, folder.read_run(), state.context.network))
-    after = _last_standing(folder, iteration)
+    try:
+        after = _last_standing(folder, iteration)
+    except SpoolError as error:
+        way_out = f"To go on with the run in a new spool, move {folder.records} away."
+        raise SpoolError(f"{error} {way_out}") from error
     if iteration == 0 and spool.last == after == 1:
         return
     torn = 0 if spool.torn is None else spool.torn.size

@@ -9,11 +9,12 @@ from pathlib import Path
 import h5py
 import pytest
 
-from structure_net.errors import CheckpointError
+from structure_net.errors import CheckpointError, SpoolError
 from structure_net.logging import read
 from structure_net.logging.series import check_series, rebuild
 from structure_net.logging.sinks import SeriesSink
 from structure_net.runs import RunFolder, RunRequest, Watcher, begin, carry_on, prepare
+from structure_net.runs.restoring import resumed
 from structure_net.runs.validating import validate
 from structure_net.surgery.checkpoint import verify_checkpoint
 
@@ -114,3 +115,18 @@ def test_a_damaged_queue_is_told(copied: Path) -> None:
     path.write_text('{"version": 1, "destinations": {"wandb": {"acknowledged": "x"}}}')
     (line,) = lines(copied)
     assert line.startswith("/records/sync.json: is damaged, or of a newer version")
+
+
+def test_a_run_whose_spool_is_damaged_says_how_to_go_on_and_does(copied: Path) -> None:
+    folder = RunFolder(copied)
+    path = folder.records / "records.jsonl"
+    lost = path.read_bytes().replace(b'"kind":"epoch"', b'"kind":"epoxy"', 1)
+    path.write_bytes(lost)
+    prepared, state = resumed(folder, iterations=2)
+    with pytest.raises(SpoolError, match=r"To go on with the run in a new spool, move .* away"):
+        carry_on(folder, prepared, state, Watcher())
+    assert path.read_bytes() == lost
+    folder.records.rename(copied.parent / "damaged")
+    carry_on(folder, *resumed(folder, iterations=2), Watcher())
+    assert validate(copied) == ()
+    assert [one.kind for one in read(folder.records)][:2] == ["run_started", "resumed"]
