@@ -138,7 +138,7 @@ def read_status(folder: str | Path, destination: str) -> Status:
     """What of a spool waits for a destination.
 
     Raises:
-        SpoolError: There is no spool, or a file is damaged.
+        SpoolError: There is no spool, a file is damaged, or the queue is ahead of its spool.
     """
     path = Path(folder)
     spool_file(path)
@@ -146,6 +146,11 @@ def read_status(folder: str | Path, destination: str) -> Status:
     last = state.acknowledged
     for stored in read(path, last):
         last = stored.seq
+    if last and next(read(path, last - 1), None) is None:
+        raise SpoolError(
+            f"{path / QUEUE} says that record {last} has arrived, and the spool does not reach so "
+            f"far: it is another one, or lost its end. Move {QUEUE} away; everything is sent again."
+        )
     return Status(path, destination, last, state)
 
 

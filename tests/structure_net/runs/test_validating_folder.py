@@ -11,6 +11,8 @@ import pytest
 
 from structure_net.errors import CheckpointError, SpoolError
 from structure_net.logging import read
+from structure_net.logging.sending import read_status
+from structure_net.logging.sending.state import QueueState, write_state
 from structure_net.logging.series import check_series, rebuild
 from structure_net.logging.sinks import SeriesSink
 from structure_net.runs import RunFolder, RunRequest, Watcher, begin, carry_on, prepare
@@ -130,3 +132,10 @@ def test_a_run_whose_spool_is_damaged_says_how_to_go_on_and_does(copied: Path) -
     carry_on(folder, *resumed(folder, iterations=2), Watcher())
     assert validate(copied) == ()
     assert [one.kind for one in read(folder.records)][:2] == ["run_started", "resumed"]
+
+
+def test_a_queue_that_is_ahead_of_its_spool_does_not_pass_for_complete(copied: Path) -> None:
+    records = copied / "records"
+    write_state(records, "wandb", QueueState(acknowledged=9999))
+    with pytest.raises(SpoolError, match="record 9999 has arrived, and the spool does not reach"):
+        read_status(records, "wandb")
