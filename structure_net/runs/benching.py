@@ -8,6 +8,7 @@ All ways start with the same weights.
 
 from __future__ import annotations
 
+import math
 import random
 import statistics
 import time
@@ -40,6 +41,7 @@ NETWORKS: Final[tuple[tuple[int, ...], ...]] = (
     (3072, 1024, 1024, 1024, 10),
 )
 _RATE: Final = 1e-3
+_TURN: Final = 0.02  # seconds that the steps of a turn last together
 
 Clock = Callable[[], float]
 
@@ -176,6 +178,9 @@ def network_cost(
 ) -> NetworkCost:
     """Times a network's training step in every way; the ways take turns, in changing order.
 
+    A turn is some steps in a row, as in training, behind one that does not count: what the other
+    ways left in the processor's caches is no part of it.
+
     Args:
         widths: From input to output.
         density: The fraction of connections that exist, in (0, 1].
@@ -191,16 +196,18 @@ def network_cost(
 
     order = random.Random(0)
 
-    def turn() -> dict[str, float]:
+    def turn(steps: Mapping[str, int]) -> dict[str, float]:
         # In changing order: what a way leaves in the processor's cache is of use to the next.
         return {
-            name: _timed(partial(made[name].step, inputs, targets), clock)
+            name: _each(partial(made[name].step, inputs, targets), steps[name], clock)
             for name in order.sample(list(made), len(made))
         }
 
-    turn()
-    lasted = sum(turn().values())
-    rounds = [turn() for _ in range(max(5, min(200, round(seconds / max(lasted, 1e-6)))))]
+    turn(dict.fromkeys(made, 1))
+    once = turn(dict.fromkeys(made, 1))
+    steps = {name: max(1, math.ceil(_TURN / one)) for name, one in once.items()}
+    lasted = sum(one * (steps[name] + 1) for name, one in once.items())
+    rounds = [turn(steps) for _ in range(max(5, min(200, round(seconds / lasted))))]
     layers = [layer for layer in made[OURS].network.modules() if isinstance(layer, StoredLayer)]
     return NetworkCost(
         tuple(widths),
@@ -238,6 +245,15 @@ def layer_cost(
         tuple(storage_for(shape, round(density * places)) for density in densities),
         costs_here().crossover(shape),
     )
+
+
+def _each(step: Callable[[], None], count: int, clock: Clock) -> float:
+    """The time of a step among ``count`` in a row, behind one that does not count."""
+    step()
+    start = clock()
+    for _ in range(count):
+        step()
+    return max((clock() - start) / count, 1e-9)
 
 
 def _timed(step: Callable[[], None], clock: Clock) -> float:
