@@ -20,6 +20,7 @@ from neural_architecture_lab.trials import Trial
 if TYPE_CHECKING:
     from structure_net.data import Dataset
     from structure_net.evolution import NetworkContext
+    from structure_net.evolution.adaptive_learning_rates import UnifiedAdaptiveLearning
     from structure_net.evolution.components import ComposableEvolutionSystem
 
 DEFAULTS: Final[Mapping[str, Setting]] = {
@@ -27,20 +28,25 @@ DEFAULTS: Final[Mapping[str, Setting]] = {
     "data_dir": None,
     "hidden": [64, 32],
     "density": 1.0,
+    "allocation": "erdos_renyi_kernel",
     "activation": "relu",
     "iterations": 6,
     "epochs": 2,
     "batch_size": 64,
     "learning_rate": 0.005,
     "optimizer": "adam",
+    "weight_decay": None,
     "schedule": "constant",
+    "rates": [],
     "analyzers": [],
     "strategies": [],
 }
 """What an arm leaves open. ``hidden``: the widths of the hidden layers at birth; ``density``: the
-fraction of connections at birth; ``iterations`` of looking, growing and training for ``epochs``
-each; ``analyzers``: parts as plain data; ``strategies``: mappings with ``strategy``, and ``when``
-and ``whether`` where they are wanted."""
+fraction of connections at birth, spread over the layers by ``allocation``; ``iterations`` of
+looking, growing and training for ``epochs`` each; ``weight_decay``: AdamW's, whose own default
+stays where it is None; ``rates``: rules of `structure_net.evolution.adaptive_learning_rates` as
+mappings, the class under ``kind``, then its arguments; ``analyzers``: parts as plain data;
+``strategies``: mappings with ``strategy``, and ``when`` and ``whether`` where they are wanted."""
 
 CURVES: Final = ("train_loss", "validation_loss", "validation_accuracy")
 
@@ -90,7 +96,11 @@ def started(trial: Trial, settings: Mapping[str, Any], device: str) -> NetworkCo
     data = data_of(settings["dataset"], settings["data_dir"])
     widths = [data.input_shape[0], *settings["hidden"], data.outputs]
     network = create_standard_network(
-        widths, settings["density"], activation=settings["activation"], seed=trial.seed
+        widths,
+        settings["density"],
+        activation=settings["activation"],
+        allocation=settings["allocation"],
+        seed=trial.seed,
     )
     size = settings["batch_size"]
     return NetworkContext(
@@ -123,8 +133,9 @@ def system_of(settings: Mapping[str, Any]) -> ComposableEvolutionSystem:
         StandardNetworkTrainer(
             settings["epochs"],
             settings["learning_rate"],
-            optimizer=settings["optimizer"],
+            optimizer=_optimizer(settings),
             schedule=settings["schedule"],
+            rates=_rates(settings["rates"]),
         )
     )
 
@@ -181,6 +192,45 @@ def _loss(data: Dataset) -> Any:
     from torch.nn import functional as F
 
     return F.cross_entropy if data.task == "classification" else F.mse_loss
+
+
+def _optimizer(settings: Mapping[str, Any]) -> Any:
+    """The optimizer's name, or what makes an AdamW of a given weight decay.
+
+    Raises:
+        HypothesisError: Another optimizer is to have a weight decay.
+    """
+    name, decay = settings["optimizer"], settings["weight_decay"]
+    if decay is None:
+        return name
+    if name != "adamw":
+        raise HypothesisError(
+            f"weight_decay is {decay!r} and optimizer is {name!r}; weight decay goes with"
+            " optimizer='adamw', which keeps it apart from the gradient."
+        )
+    from torch.optim import AdamW
+
+    return lambda parameters, rate: AdamW(parameters, lr=rate, weight_decay=decay)
+
+
+def _rates(said: Sequence[Mapping[str, Any]]) -> UnifiedAdaptiveLearning | None:
+    """The rules of an arm for learning rates; None without any.
+
+    Raises:
+        HypothesisError: There is no rule of that kind.
+    """
+    from structure_net.evolution import adaptive_learning_rates as known
+
+    rules = []
+    for one in said:
+        arguments = dict(one)
+        kind = getattr(known, str(arguments.pop("kind", None)), None)
+        if not (isinstance(kind, type) and issubclass(kind, known.RateRule)):
+            raise HypothesisError(
+                f"A rule for learning rates needs a kind, such as 'AgeBasedRates'; got {one!r}."
+            )
+        rules.append(kind(**arguments))
+    return known.UnifiedAdaptiveLearning(*rules) if rules else None
 
 
 def _curves(evolved: NetworkContext) -> dict[str, Sequence[float]]:
