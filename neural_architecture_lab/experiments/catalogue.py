@@ -11,12 +11,33 @@ from neural_architecture_lab.errors import HypothesisError
 from neural_architecture_lab.hypothesis import Hypothesis, HypothesisCategory
 
 _LIBRARY: Final[Mapping[str, str]] = {
+    "batch_size_scaling": "batch_sizes",
+    "connection_allocation": "allocation",
+    "deep_against_wide": "deep_wide",
     "extrema_growth": "growth",
+    "grown_against_fixed": "equal_size",
+    "growth_location": "location",
+    "growth_timing": "timing",
+    "information_bottlenecks": "bottlenecks",
+    "learning_rate_after_growth": "rates",
+    "newborn_initialisation": "newborns",
+    "pyramid_shapes": "pyramids",
+    "skip_connections": "skips",
+    "sparsity_level": "sparsity",
+    "static_against_dynamic": "dynamic",
+    "weight_decay": "decay",
 }
 """The hypotheses by the name of the function that makes each, with their module."""
 
 _OF_CATEGORY: Final[Mapping[HypothesisCategory, str]] = {
+    HypothesisCategory.ARCHITECTURE: "deep_against_wide",
+    HypothesisCategory.TRAINING: "batch_size_scaling",
     HypothesisCategory.GROWTH_DYNAMICS: "extrema_growth",
+    HypothesisCategory.SPARSITY: "static_against_dynamic",
+    HypothesisCategory.OPTIMIZATION: "learning_rate_after_growth",
+    HypothesisCategory.REGULARIZATION: "weight_decay",
+    HypothesisCategory.INFORMATION: "information_bottlenecks",
+    HypothesisCategory.TOPOLOGY: "connection_allocation",
 }
 
 
