@@ -21,6 +21,7 @@ _LIBRARY: Final[Mapping[str, str]] = {
     "information_bottlenecks": "bottlenecks",
     "learning_rate_after_growth": "rates",
     "newborn_initialisation": "newborns",
+    "predicting_places": "placing",
     "pyramid_shapes": "pyramids",
     "skip_connections": "skips",
     "sparsity_level": "sparsity",

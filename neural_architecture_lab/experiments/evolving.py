@@ -74,18 +74,18 @@ def evolve(trial: Trial, *, device: str) -> Outcome:
     return outcome(evolved, settings, time.perf_counter() - begun)
 
 
-def settings_of(trial: Trial) -> dict[str, Any]:
-    """The trial's settings over the defaults.
+def settings_of(trial: Trial, defaults: Mapping[str, Setting] = DEFAULTS) -> dict[str, Any]:
+    """The trial's settings over the defaults, which are all that there are.
 
     Raises:
         HypothesisError: One of them is not known.
     """
-    if unknown := sorted(set(trial.settings) - set(DEFAULTS)):
+    if unknown := sorted(set(trial.settings) - set(defaults)):
         raise HypothesisError(
             f"The arm {trial.arm!r} has the setting {unknown[0]!r}, which this experiment does not"
-            f" know; it knows {', '.join(DEFAULTS)}."
+            f" know; it knows {', '.join(defaults)}."
         )
-    return {**DEFAULTS, **trial.settings}
+    return {**defaults, **trial.settings}
 
 
 def started(trial: Trial, settings: Mapping[str, Any], device: str) -> NetworkContext:
