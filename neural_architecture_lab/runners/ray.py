@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from typing import Any, Final
@@ -43,6 +44,7 @@ class RayRunner(Runner):
         self.limits = limits or Limits()
         self.address = address
         self._begun = False
+        self._print = builtins.print
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Result]:
         """The results as trials end; when the caller stops, running trials are cancelled."""
@@ -66,6 +68,8 @@ class RayRunner(Runner):
         """Stops what this runner started."""
         if self._begun:
             self._ray.shutdown()
+            # Ray puts one of its own in print's place, for its progress bars, and leaves it there.
+            builtins.print = self._print
             self._begun = False
 
     def _connect(self) -> None:
@@ -75,6 +79,7 @@ class RayRunner(Runner):
         if self.address is None:
             # Without an address of its own Ray looks for one on the network, which may be none.
             told |= {"num_cpus": self.workers, "_node_ip_address": "127.0.0.1"}
+        self._print = builtins.print
         self._ray.init(address=self.address, **told)
         self._begun = True
 

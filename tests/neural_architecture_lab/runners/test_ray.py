@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import builtins
 import os
 import signal
 import threading
@@ -33,9 +34,11 @@ def ray() -> Any:
 
 @pytest.fixture(scope="module")
 def runner(ray: Any) -> Iterator[RayRunner]:
+    printing = builtins.print
     with RayRunner(2, Limits(seconds=30, memory=300)) as made:
         yield made
     assert not ray.is_initialized()
+    assert builtins.print is printing
 
 
 def test_numbers_are_those_of_any_runner(runner: RayRunner) -> None:
