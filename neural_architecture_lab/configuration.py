@@ -26,7 +26,6 @@ class LabConfig:
             why.
         limits: What one trial may take.
         order: What the order of the trials is drawn with.
-        progress: Whether progress is shown while trials run, on standard error.
 
     Raises:
         LabError: A value cannot be meant as it is given.
@@ -38,7 +37,6 @@ class LabConfig:
     runner: RunnerName | Runner = "auto"
     limits: Limits = field(default_factory=Limits)
     order: int = 0
-    progress: bool = True
 
     def __post_init__(self) -> None:
         count = self.max_parallel_experiments
