@@ -41,7 +41,7 @@ hypothesis = Hypothesis(
 )
 lab = NeuralArchitectureLab(LabConfig(
     max_parallel_experiments=2, results_dir=folder / "results", runner="processes",
-    limits=Limits(retries=5), progress=False,
+    limits=Limits(retries=5),
 ))
 print(lab.run_hypothesis_test(lab.register_hypothesis(hypothesis)))
 """

@@ -179,7 +179,7 @@ def overhead() -> list[Figure]:
             held.append(_resident())
 
     with tempfile.TemporaryDirectory() as folder:
-        lab = NeuralArchitectureLab(LabConfig(results_dir=folder, progress=False))
+        lab = NeuralArchitectureLab(LabConfig(results_dir=folder))
         lab.register_hypothesis(hypothesis)
         begun = time.perf_counter()
         lab.run_hypothesis_test("h", on_result=watch)
