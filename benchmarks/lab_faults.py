@@ -31,7 +31,7 @@ folder = Path(sys.argv[1])
 def experiment(trial, *, device):
     with (folder / "begun").open("a") as stream:
         stream.write(f"{trial.id} {os.getpid()}\\n")
-    time.sleep(0.2)
+    time.sleep(0.2)  # long enough to be killed in
     return {"accuracy": trial.seed % 3 / 10 + (trial.arm == "b")}
 
 hypothesis = Hypothesis(
@@ -74,7 +74,7 @@ def labs_killed(kills: int = KILLS, seeds: int = 100, seed: int = 0) -> Damage:
             lab = _begin(folder, seeds)
             if killed < kills:
                 _wait_for_more(folder, lab, sum(already.values()))
-                time.sleep(draw.uniform(0.0, 1.0))
+                time.sleep(draw.uniform(0.0, 1.0))  # killed at any moment
             killed += _kill(lab.pid) if killed < kills and lab.poll() is None else 0
             lab.communicate()
             repeated += len(before.keys() & (Counter(_begun(folder)) - already).keys())
@@ -90,7 +90,7 @@ def workers_killed(kills: int = KILLS, seeds: int = 60, seed: int = 0) -> Damage
         lab = _begin(folder, seeds)
         _wait_for_more(folder, lab, 0)
         while killed < kills and lab.poll() is None:
-            time.sleep(draw.uniform(0.1, 0.6))
+            time.sleep(draw.uniform(0.1, 0.6))  # killed at any moment
             killed += _kill(draw.choice(_processes(folder)[-2:]))
         _, wrong = lab.communicate()
         if lab.returncode:
@@ -140,7 +140,7 @@ def _processes(folder: Path) -> list[int]:
 
 def _wait_for_more(folder: Path, lab: subprocess.Popen[str], count: int) -> None:
     while len(_lines(folder)) <= count and lab.poll() is None:
-        time.sleep(0.02)
+        time.sleep(0.02)  # between two looks at the file
 
 
 def _kill(process: int) -> int:

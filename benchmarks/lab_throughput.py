@@ -109,7 +109,7 @@ def run_by(runner: Runner, count: int) -> float:
 
 def by_optuna(count: int) -> float:
     """Seconds for each trial under Optuna, in this process, in memory."""
-    import optuna  # type: ignore[import-not-found, unused-ignore]
+    import optuna  # type: ignore[import-not-found, unused-ignore]  # an extra
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(direction="maximize")

@@ -59,7 +59,7 @@ def kill_once(folder: Path, after: float) -> int:
     os.close(channel)
     with os.fdopen(told, "rb") as lines:
         last = int(lines.readline())
-        time.sleep(after)
+        time.sleep(after)  # killed at any moment
         os.kill(process, signal.SIGKILL)
         os.waitpid(process, 0)
         for line in lines:
@@ -88,7 +88,7 @@ def spooled(durable: str, records: int) -> float:
     """Seconds to write records and have them on the disk."""
     with tempfile.TemporaryDirectory() as folder:
         made = [epoch(number) for number in range(1, records + 1)]
-        spool = Spool(folder, durable=durable)  # type: ignore[arg-type]
+        spool = Spool(folder, durable=durable)  # type: ignore[arg-type]  # one of the two
 
         def write() -> None:
             for record in made:
@@ -118,7 +118,7 @@ class Bad:
         if self.name == "raises":
             raise ValueError(stored.seq)
         if self.name == "blocks":
-            time.sleep(3600)
+            time.sleep(3600)  # a sink that never comes back
         if self.name == "dies":
             raise SystemExit(1)
 
@@ -169,7 +169,7 @@ def _costs() -> list[Figure]:
         "dies": "recording with a sink whose thread ends",
     }
     ratios = interleaved(
-        {how: lambda how=how: recorded(*[Bad(how)] * bool(how)) for how in words},  # type: ignore[misc]
+        {how: lambda how=how: recorded(*[Bad(how)] * bool(how)) for how in words},  # type: ignore[misc]  # bound now
         repeats=9,
     )
     note = "digits, 64-96-48-10 at density 0.02, two iterations of six epochs"

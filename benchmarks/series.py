@@ -124,7 +124,7 @@ def _killed(folder: Path, after: float) -> int:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as writer:
         assert writer.stdout is not None
         said = writer.stdout.readline()
-        time.sleep(after)
+        time.sleep(after)  # killed at any moment
         writer.kill()
         return int((said + writer.stdout.read()).rpartition("\n")[0].rpartition("\n")[2])
 

@@ -68,7 +68,7 @@ def killed(folder: Path, stub: Stub, seed: int = 0) -> tuple[int, int, int]:
         before = stub.requests["POST file_stream"]
         with subprocess.Popen(words, stderr=subprocess.DEVNULL) as process:
             wait_for(lambda before=before: stub.requests["POST file_stream"] > before, 120)
-            time.sleep(draw.uniform(0.0, 1.0))
+            time.sleep(draw.uniform(0.0, 1.0))  # killed at any moment
             process.send_signal(signal.SIGKILL)
     for _ in range(REPLAYS):
         (folder / "sync.json").unlink(missing_ok=True)

@@ -46,7 +46,7 @@ class Inline(InlineProcessor):
     """Formulas within a line."""
 
     # The names of the arguments are those of Markdown's own classes.
-    def handleMatch(self, m: re.Match[str], data: str) -> tuple[str, int, int]:  # noqa: N802
+    def handleMatch(self, m: re.Match[str], data: str) -> tuple[str, int, int]:  # noqa: N802 - Markdown's name
         """The formula, kept away from what else reads the line."""
         element = mathml(m[1] or m[2], display="inline")
         return self.md.htmlStash.store(element), m.start(0), m.end(0)
@@ -86,7 +86,7 @@ def _without_double_colon(lines: list[str], at: int) -> str:
 class Mathematics(Extension):
     """Both, for Markdown."""
 
-    def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802
+    def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802 - Markdown's name
         """Before code in backticks is read, and after fenced code was put aside."""
         md.preprocessors.register(Blocks(md), "mathematics", 24)
         md.inlinePatterns.register(Inline(INLINE, md), "mathematics", 200)

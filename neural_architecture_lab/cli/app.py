@@ -10,10 +10,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
 from neural_architecture_lab.cli import commands
 from neural_architecture_lab.cli.telling import fail
@@ -22,36 +21,13 @@ from neural_architecture_lab.errors import LabError
 from neural_architecture_lab.runners.protocol import Limits
 from structure_net.cli.console import said_of
 from structure_net.cli.flags import Json
+from structure_net.cli.groups import Command, Group, UsageError
 from structure_net.cli.parsing import number_of, whole_of
 from structure_net.errors import StructureNetError
 
-# The common ancestor of every complaint about a command line, which typer exports under no name.
-_UsageError: Any = typer.BadParameter.__base__
-
-
-class _Command(TyperCommand):
-    """A command whose ``--help`` takes no value, and shows none."""
-
-    def get_help_option(self, ctx: Any) -> Any:
-        return _plain(super().get_help_option(ctx))
-
-
-class _Group(TyperGroup):
-    """The program; see `_Command`."""
-
-    def get_help_option(self, ctx: Any) -> Any:
-        return _plain(super().get_help_option(ctx))
-
-
-def _plain(option: Any) -> Any:
-    if option is not None:
-        option.metavar = ""
-    return option
-
-
 app = typer.Typer(
     name="nal",
-    cls=_Group,
+    cls=Group,
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -113,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
         code = app(words or ["--help"], standalone_mode=False, prog_name="nal")
-    except _UsageError as error:
+    except UsageError as error:
         fail(error.format_message())
         return 2
     except (LabError, StructureNetError) as error:
@@ -156,7 +132,7 @@ Examples:
 """
 
 
-@app.command(cls=_Command, help=_RUN_HELP)
+@app.command(cls=Command, help=_RUN_HELP)
 def run(  # noqa: PLR0913, PLR0917 - one argument for each flag
     names: Names,
     results: Results = RESULTS,
@@ -178,7 +154,7 @@ def run(  # noqa: PLR0913, PLR0917 - one argument for each flag
     return commands.run(names, config, seeds=seeds, as_json=json)
 
 
-@app.command(cls=_Command)
+@app.command(cls=Command)
 def resume(  # noqa: PLR0913, PLR0917 - one argument for each flag
     results: Results = RESULTS,
     parallel: Parallel = 1,
@@ -193,19 +169,19 @@ def resume(  # noqa: PLR0913, PLR0917 - one argument for each flag
     return commands.resume(config, as_json=json)
 
 
-@app.command("list", cls=_Command)
+@app.command("list", cls=Command)
 def list_(json: Json = False) -> int:
     """Prints the hypotheses that are ready to run."""
     return commands.listing(as_json=json)
 
 
-@app.command(cls=_Command)
+@app.command(cls=Command)
 def status(results: Results = RESULTS, json: Json = False) -> int:
     """Prints how far each hypothesis is; also while a lab runs."""
     return commands.status(Path(results), as_json=json)
 
 
-@app.command(cls=_Command)
+@app.command(cls=Command)
 def report(
     ids: Ids = None,
     results: Results = RESULTS,
@@ -224,13 +200,13 @@ def report(
     return commands.report(Path(results), ids or [], html=html, out=out)
 
 
-@app.command(cls=_Command)
+@app.command(cls=Command)
 def compare(ids: Ids = None, results: Results = RESULTS, json: Json = False) -> int:
     """Prints the effects of several hypotheses side by side, metric by metric, judged together."""
     return commands.compare(Path(results), ids or [], as_json=json)
 
 
-@app.command(cls=_Command)
+@app.command(cls=Command)
 def plan(
     names: Names,
     pilot: Annotated[

@@ -83,7 +83,7 @@ def follow_up(insight: Insight, hypothesis: Hypothesis) -> Hypothesis | None:
 def _middle(hypothesis: Hypothesis) -> dict[str, Any]:
     """Each listed factor at its middle level, each range at its middle: where the rest is held."""
     return {
-        name: levels[len(levels) // 2] if isinstance(levels, tuple) else levels.at(0.5)  # type: ignore[union-attr]
+        name: levels[len(levels) // 2] if isinstance(levels, tuple) else levels.at(0.5)  # type: ignore[union-attr]  # Range
         for name, levels in hypothesis.factors.items()
     }
 

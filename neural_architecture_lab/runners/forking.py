@@ -63,7 +63,7 @@ class TrialProcess(ForkServerProcess):
 
     def start(self) -> None:
         """Begins it."""
-        settings = current_process()._config  # type: ignore[attr-defined]
+        settings = current_process()._config  # type: ignore[attr-defined]  # of CPython's
         daemon = settings.pop("daemon", None)
         try:
             super().start()

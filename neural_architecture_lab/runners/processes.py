@@ -89,7 +89,7 @@ class ProcessRunner(Runner):
         from pebble import concurrent
 
         packet, at = packed(job), time.perf_counter()
-        started = concurrent.process(  # type: ignore[call-overload]
+        started = concurrent.process(  # type: ignore[call-overload]  # pebble's
             name=job.trial.id, daemon=False, timeout=self.limits.seconds, context=context
         )(work)
         future = started(packet, self.limits.memory)

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
 from structure_net import __version__
 from structure_net.cli import commands
@@ -21,6 +20,7 @@ from structure_net.cli.benching import BENCH_HELP, bench
 from structure_net.cli.console import fail, said_of
 from structure_net.cli.finding import FIND_HELP, SIMILAR_HELP, find, similar
 from structure_net.cli.flags import DataDir, Json, Profile, Run, Trace
+from structure_net.cli.groups import Command, Group, UsageError
 from structure_net.cli.logs import PROJECT, Log, WandbMode, WandbProject, sinks_of
 from structure_net.cli.parsing import (
     dataset_of,
@@ -39,33 +39,9 @@ from structure_net.cli.validating import VALIDATE_HELP, validate
 from structure_net.errors import StructureNetError
 from structure_net.runs import RunRequest
 
-# The common ancestor of every complaint about a command line, which typer exports under no name.
-_UsageError: Any = typer.BadParameter.__base__
-
-
-class _Command(TyperCommand):
-    """A command whose ``--help`` takes no value, and shows none."""
-
-    def get_help_option(self, ctx: Any) -> Any:
-        return _plain(super().get_help_option(ctx))
-
-
-class _Group(TyperGroup):
-    """The program; see `_Command`."""
-
-    def get_help_option(self, ctx: Any) -> Any:
-        return _plain(super().get_help_option(ctx))
-
-
-def _plain(option: Any) -> Any:
-    if option is not None:
-        option.metavar = ""
-    return option
-
-
 app = typer.Typer(
     name="structure-net",
-    cls=_Group,
+    cls=Group,
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -86,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = app(
                 words or ["--help"], standalone_mode=False, prog_name="structure-net", obj=words
             )
-    except _UsageError as error:
+    except UsageError as error:
         fail(error.format_message())
         return 2
     except StructureNetError as error:
@@ -148,7 +124,7 @@ Examples:
 """
 
 
-@app.command(cls=_Command, help=_EVOLVE_HELP)
+@app.command(cls=Command, help=_EVOLVE_HELP)
 def evolve(  # noqa: PLR0913, PLR0917 - one argument for each flag
     context: typer.Context,
     dataset: Annotated[
@@ -272,7 +248,7 @@ def evolve(  # noqa: PLR0913, PLR0917 - one argument for each flag
     )
 
 
-@app.command(cls=_Command)
+@app.command(cls=Command)
 def demo(
     context: typer.Context,
     out: Annotated[
@@ -292,7 +268,7 @@ def demo(
     return commands.demo(_typed(context), seed=seed, out=out, as_json=json)
 
 
-@app.command(cls=_Command)
+@app.command(cls=Command)
 def resume(  # noqa: PLR0913, PLR0917 - one argument for each flag
     run: Run,
     iterations: Annotated[
@@ -333,13 +309,13 @@ def resume(  # noqa: PLR0913, PLR0917 - one argument for each flag
     )
 
 
-@app.command(cls=_Command)
+@app.command(cls=Command)
 def show(run: Run, json: Json = False) -> int:
     """Prints what was asked of a run and what happened in it."""
     return commands.show(run, as_json=json)
 
 
-@app.command(cls=_Command)
+@app.command(cls=Command)
 def replay(run: Run, json: Json = False) -> int:
     """Rebuilds a run's network from its journal, loads its tensors, and says whether all agrees.
 
@@ -348,7 +324,7 @@ def replay(run: Run, json: Json = False) -> int:
     return commands.replay(run, as_json=json)
 
 
-@app.command(cls=_Command)
+@app.command(cls=Command)
 def diff(
     run_a: Annotated[str, typer.Argument(metavar="RUN_A", help="The folder of a run.")],
     run_b: Annotated[str, typer.Argument(metavar="RUN_B", help="The folder of another run.")],
@@ -358,10 +334,10 @@ def diff(
     return commands.diff(run_a, run_b, as_json=json)
 
 
-app.command(cls=_Command, help=ANALYZE_HELP)(analyze)
-app.command(cls=_Command, help=BENCH_HELP)(bench)
-app.command(cls=_Command, help=VALIDATE_HELP)(validate)
-app.command(cls=_Command, help=FIND_HELP)(find)
-app.command(cls=_Command, help=SIMILAR_HELP)(similar)
-app.command(cls=_Command, help=SYNC_HELP)(sync)
-app.command("stress", cls=_Command, help=STRESS_HELP)(stress_command)
+app.command(cls=Command, help=ANALYZE_HELP)(analyze)
+app.command(cls=Command, help=BENCH_HELP)(bench)
+app.command(cls=Command, help=VALIDATE_HELP)(validate)
+app.command(cls=Command, help=FIND_HELP)(find)
+app.command(cls=Command, help=SIMILAR_HELP)(similar)
+app.command(cls=Command, help=SYNC_HELP)(sync)
+app.command("stress", cls=Command, help=STRESS_HELP)(stress_command)

@@ -224,7 +224,7 @@ def differentiate(  # noqa: PLR0913, PLR0917 - addresses, not objects
 
 
 @Template
-def _to_inputs(held, vs, begin, place, sizes, empty):  # type: ignore[no-untyped-def]
+def _to_inputs(held, vs, begin, place, sizes, empty):  # type: ignore[no-untyped-def]  # types of the caller
     """Writes the gradient at the tile ``at`` of each line of inputs."""
     lines, length, slopes, at = sizes
     for line in range(lines):
@@ -235,7 +235,7 @@ def _to_inputs(held, vs, begin, place, sizes, empty):  # type: ignore[no-untyped
 
 
 @Template
-def _to_weights(held, gv, begin, place, sizes, empty):  # type: ignore[no-untyped-def]
+def _to_weights(held, gv, begin, place, sizes, empty):  # type: ignore[no-untyped-def]  # types of the caller
     """Adds the gradient of the tile ``at`` to that at each weight."""
     lines, length, inputs, at = sizes
     for line in range(lines):
@@ -258,7 +258,7 @@ def _to_both(held, vs, gv, begin, place, sizes, empty):  # type: ignore[no-untyp
 
 
 @Template
-def _lay(images, grid, start, about, copied, zero):  # type: ignore[no-untyped-def]
+def _lay(images, grid, start, about, copied, zero):  # type: ignore[no-untyped-def]  # types of the caller
     """Copies images onto the lines that begin at ``start``.
 
     ``copied`` is 0 for inputs or 1 for outputs, the first image, and how many.
@@ -295,7 +295,7 @@ def _lay(images, grid, start, about, copied, zero):  # type: ignore[no-untyped-d
 
 
 @Template
-def _fetch(images, grid, start, about, copied, zero):  # type: ignore[no-untyped-def]
+def _fetch(images, grid, start, about, copied, zero):  # type: ignore[no-untyped-def]  # types of the caller
     """Copies images back from the lines that begin at ``start``: see `_lay`."""
     side, first, count = copied
     planes = 1 if side else about[_PLANES]

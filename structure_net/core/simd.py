@@ -55,7 +55,7 @@ def _instruction(
             # numba counts arguments by the signature.
             first = Parameter("context", Parameter.POSITIONAL_OR_KEYWORD)
             others = signature(result).parameters.values()
-            typing.__signature__ = Signature([first, *others])  # type: ignore[attr-defined]
+            typing.__signature__ = Signature([first, *others])  # type: ignore[attr-defined]  # read by numba
             return typing
 
         return Instruction(update_wrapper(make, write))

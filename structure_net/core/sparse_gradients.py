@@ -42,7 +42,7 @@ def product(inputs: Tensor, values: Tensor, bias: Tensor | None, index: LiveInde
         outputs = _bilinear("outputs", inputs, values, index)
         return outputs if bias is None else outputs + bias
     if torch.is_grad_enabled():
-        result: Tensor = _Step.apply(inputs, values, bias, index)  # type: ignore[no-untyped-call]
+        result: Tensor = _Step.apply(inputs, values, bias, index)  # type: ignore[no-untyped-call]  # torch's
         return result
     return multiplied(features_first(inputs), values, bias, index)
 
@@ -113,7 +113,7 @@ class _Bilinear(torch.autograd.Function):
         return (
             None,
             _bilinear(*one, index) if of_first else None,  # type: ignore[arg-type]  # a literal
-            _bilinear(*other, index) if of_second else None,  # type: ignore[arg-type]
+            _bilinear(*other, index) if of_second else None,  # type: ignore[arg-type]  # of two, in this order
             None,
         )
 
@@ -146,7 +146,7 @@ class _Bilinear(torch.autograd.Function):
 def _bilinear(kind: Kind, first: Tensor, second: Tensor, index: LiveIndex) -> Tensor:
     if any(torch._C._functorch.is_legacy_batchedtensor(one) for one in (first, second)):
         return _of_many(kind, first, second, index)
-    result: Tensor = _Bilinear.apply(kind, first, second, index)  # type: ignore[no-untyped-call]
+    result: Tensor = _Bilinear.apply(kind, first, second, index)  # type: ignore[no-untyped-call]  # torch's
     return result
 
 

@@ -149,7 +149,7 @@ def sum_rows(
 
 
 @Template
-def _read(values, at, count, line, like):  # type: ignore[no-untyped-def]
+def _read(values, at, count, line, like):  # type: ignore[no-untyped-def]  # types of the caller
     """A line, or its first ``count`` lanes."""
     if count == line:
         return load(values, at, like)
@@ -157,6 +157,6 @@ def _read(values, at, count, line, like):  # type: ignore[no-untyped-def]
 
 
 @Template
-def _carried(sums, a, b, c, d):  # type: ignore[no-untyped-def]
+def _carried(sums, a, b, c, d):  # type: ignore[no-untyped-def]  # types of the caller
     """``sums`` with those of four lines."""
     return (sums[0] + total(a), sums[1] + total(b), sums[2] + total(c), sums[3] + total(d))

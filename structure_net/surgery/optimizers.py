@@ -220,7 +220,7 @@ def _on_every_optimizer(notice: Callable[[Optimizer], None]) -> None:
         notice(optimizer)
 
     # Replaced on purpose: there is no hook for the making of an optimizer.
-    Optimizer.__init__ = noticed  # type: ignore[method-assign, assignment]
+    Optimizer.__init__ = noticed  # type: ignore[method-assign, assignment]  # meant
 
 
 def _followed(optimizer: Optimizer, parameter: Tensor, follow: Follow) -> dict[str, Any]:

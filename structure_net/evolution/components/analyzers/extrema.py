@@ -182,7 +182,7 @@ class StandardExtremaAnalyzer(Analyzer):
             "extrema_dormant": {name: self.dormant(layer) for name, layer in layers.items()},
             "extrema_rarely_active": {n: self.rarely_active(s) for n, s in layers.items()},
             # A reader of the analysis gets the mapping: `Analysis` computes lazy values when read.
-            "extrema_clones": context.lazy(lambda: self.clones(seen)),  # type: ignore[typeddict-item]
+            "extrema_clones": context.lazy(lambda: self.clones(seen)),  # type: ignore[typeddict-item]  # read as its value
             "extrema_samples": seen.samples,
             "extrema_confidence": {
                 name: dead_confidence(self.least_rate, seen.samples, layer.units)
