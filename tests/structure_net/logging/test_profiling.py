@@ -125,12 +125,15 @@ def test_costs_since_are_the_difference_and_leave_out_what_was_not_entered() -> 
 def test_the_memory_that_a_section_took_is_seen_though_it_was_given_back() -> None:
     with Profiler() as profiler, section("outer"), section("analyzer A"):
         held = torch.ones(16 << 20)  # 64 MiB, written
-        sleep(0.05)
+        until = perf_counter() + 30
+        # The watch looks every 50 ms where the machine lets it: no fixed pause is long enough.
+        # Other allocations of the process may hide a part of it.
+        while (profiler.costs().sections[-1].peak_bytes or 0) <= 48 << 20:
+            assert perf_counter() < until
+            sleep(0.01)
         del held
     outer, inner = profiler.costs().sections
-    # Other allocations of the process may hide a part of it.
     assert inner.peak_bytes is not None
-    assert inner.peak_bytes > 48 << 20
     assert outer.peak_bytes is not None
     assert outer.peak_bytes >= inner.peak_bytes - (1 << 20)
     assert (profiler.costs().peak_bytes or 0) >= inner.peak_bytes
