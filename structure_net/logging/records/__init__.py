@@ -11,7 +11,14 @@ from structure_net.logging.records.parsing import (
     problems_of,
     record_of,
 )
-from structure_net.logging.records.research import Evidence, Hypothesis, Predicted, Trial
+from structure_net.logging.records.research import (
+    Evidence,
+    Hypothesis,
+    Predicted,
+    Search,
+    Setting,
+    Trial,
+)
 from structure_net.logging.records.runs import (
     Artifact,
     Missed,
@@ -50,7 +57,9 @@ __all__ = [
     "Resumed",
     "RunEnded",
     "RunStarted",
+    "Search",
     "Section",
+    "Setting",
     "Trial",
     "Width",
     "newest_version",

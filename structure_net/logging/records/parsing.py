@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 
 from structure_net.errors import RecordError
 from structure_net.logging.migrations import check_version, migrate
-from structure_net.logging.records.research import Evidence, Hypothesis, Trial
+from structure_net.logging.records.research import Evidence, Hypothesis, Search, Setting, Trial
 from structure_net.logging.records.runs import (
     Artifact,
     Missed,
@@ -35,6 +35,8 @@ Record = Annotated[
     | Trial
     | Hypothesis
     | Evidence
+    | Search
+    | Setting
     | Artifact
     | Profile
     | Missed,

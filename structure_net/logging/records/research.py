@@ -162,3 +162,57 @@ class Evidence(RecordModel):
     reason: str = ""
     changed: tuple[str, ...] = ()
     statistics: FreeObject = Field(default_factory=dict)
+
+
+class Search(RecordModel):
+    """A search for good settings, as it was begun.
+
+    Args:
+        search: A name that no other search and no hypothesis of the lab has.
+        name: What people call it.
+        question: In words.
+        objectives: What is sought: the direction that counts as better, by metric.
+        tries: How many settings are to be tried.
+        seeds: The seeds that every setting is tried with.
+        statement: All that was fixed, as it was hashed.
+        digest: The SHA-256 of the statement.
+        changed: What was changed since the search was begun, in words.
+    """
+
+    kind: Literal["search"] = "search"
+    version: Literal[1] = 1
+    search: Word
+    name: Word
+    question: str = ""
+    objectives: Annotated[dict[str, Literal["higher", "lower"]], Field(min_length=1)]
+    tries: Annotated[int, Field(ge=1)]
+    seeds: tuple[Count, ...] = ()
+    statement: FreeObject = Field(default_factory=dict)
+    digest: Digest | None = None
+    changed: tuple[str, ...] = ()
+
+
+class Setting(RecordModel):
+    """What a search did with one setting: its trials carry its number as their point.
+
+    Args:
+        search: Which search.
+        number: Which setting, from 0.
+        status: ``reported``: it got as far as a step; the last three end it.
+        params: What the sampler chose, by name.
+        settings: What the experiment is told.
+        step: Which step was reported.
+        values: The objectives, in their order; of a report the only one, up to that step.
+        reason: Why it ended as it did, where there is something to say.
+    """
+
+    kind: Literal["setting"] = "setting"
+    version: Literal[1] = 1
+    search: Word
+    number: Count
+    status: Literal["asked", "reported", "complete", "pruned", "failed"]
+    params: FreeObject = Field(default_factory=dict)
+    settings: FreeObject = Field(default_factory=dict)
+    step: Count | None = None
+    values: tuple[Number, ...] = ()
+    reason: str = ""

@@ -36,7 +36,9 @@ from structure_net.logging.records import (
     Resumed,
     RunEnded,
     RunStarted,
+    Search,
     Section,
+    Setting,
     Trial,
     Width,
     newest_version,
@@ -75,7 +77,7 @@ def test_every_kind_has_a_valid_and_several_invalid_examples() -> None:
 def test_the_kinds_are_those_of_the_models() -> None:
     models = {
         *(Analysis, Artifact, Edit, Epoch, Evidence, Growth, Hypothesis, Iteration, Missed),
-        *(Profile, Resumed, RunEnded, RunStarted, Trial),
+        *(Profile, Resumed, RunEnded, RunStarted, Search, Setting, Trial),
     }
     assert set(KINDS.values()) == models
     assert all(issubclass(model, RecordModel) for model in models)
