@@ -13,7 +13,7 @@ import inspect
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 from typing import Any, Final
@@ -21,10 +21,13 @@ from typing import Any, Final
 import numpy as np
 
 from neural_architecture_lab.errors import DesignError
-from neural_architecture_lab.hypothesis import Hypothesis, Range, Setting
+from neural_architecture_lab.hypothesis import Experiment, Hypothesis, Range, Setting
+from neural_architecture_lab.outcomes import Outcome
 from neural_architecture_lab.statistics import seeds_needed
 
 LEAST_SEEDS: Final = 5
+APART: Final = 100_000
+"""How far fresh seeds lie from those that were seen before."""
 _PACKAGES: Final = ("structure-net", "torch", "numpy", "scipy")
 
 
@@ -54,6 +57,28 @@ class Trial:
     def id(self) -> str:
         """What no other trial of the lab is called: hypothesis, arm, point and seed."""
         return f"{self.hypothesis}/{self.arm}/{self.point}/{self.seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class FreshSeeds:
+    """An experiment whose seeds are counted from somewhere else.
+
+    Args:
+        experiment: Runs the trial.
+        first_seed: Is added to the trial's seed.
+    """
+
+    experiment: Experiment
+    first_seed: int
+
+    @property
+    def __wrapped__(self) -> Experiment:
+        """What really runs: its source is what is hashed."""
+        return self.experiment
+
+    def __call__(self, trial: Trial, *, device: str) -> Mapping[str, Any] | Outcome:
+        """The metrics of the trial with the other seed."""
+        return self.experiment(replace(trial, seed=trial.seed + self.first_seed), device=device)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,38 +7,11 @@ and runs seeds from elsewhere: the old ones would say the same again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 from neural_architecture_lab.hypothesis import Arm, Experiment, Hypothesis, Prediction
 from neural_architecture_lab.insights.insight import Insight
-from neural_architecture_lab.outcomes import Outcome
-from neural_architecture_lab.trials import Trial
-
-APART: Final = 100_000
-"""How far the seeds of a follow-up lie from those of the hypothesis before it."""
-
-
-@dataclass(frozen=True, slots=True)
-class FreshSeeds:
-    """An experiment whose seeds are counted from somewhere else.
-
-    Args:
-        experiment: Runs the trial.
-        first_seed: Is added to the trial's seed.
-    """
-
-    experiment: Experiment
-    first_seed: int
-
-    @property
-    def __wrapped__(self) -> Experiment:
-        """What really runs: its source is what is hashed."""
-        return self.experiment
-
-    def __call__(self, trial: Trial, *, device: str) -> Mapping[str, Any] | Outcome:
-        """The metrics of the trial with the other seed."""
-        return self.experiment(replace(trial, seed=trial.seed + self.first_seed), device=device)
+from neural_architecture_lab.trials import APART, FreshSeeds
 
 
 def follow_up(insight: Insight, hypothesis: Hypothesis) -> Hypothesis | None:

@@ -13,11 +13,11 @@ from neural_architecture_lab.insights import Insight, extract
 from neural_architecture_lab.insights.arms import dominance, instability, surprises
 from neural_architecture_lab.insights.factors import doses, effects, numbers_in
 from neural_architecture_lab.insights.features import features
-from neural_architecture_lab.insights.following import APART, FreshSeeds, follow_up
+from neural_architecture_lab.insights.following import follow_up
 from neural_architecture_lab.insights.insight import Lead
 from neural_architecture_lab.insights.reading import Tried, averaged, read_tried, tried_of
 from neural_architecture_lab.reviewing import review
-from neural_architecture_lab.trials import design
+from neural_architecture_lab.trials import APART, FreshSeeds, design
 from tests.neural_architecture_lab.insights.learning import claim, experiment, ran
 
 
