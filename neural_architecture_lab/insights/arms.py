@@ -1,4 +1,4 @@
-"""What the arms of one hypothesis show: surprises, dominance, instability across seeds.
+"""What the arms of one hypothesis show: surprises, dominance, sameness, instability over seeds.
 
 Each function tests, and returns a candidate for every test that it made, whatever came out, so that
 all of them count where p-values are corrected.
@@ -6,19 +6,36 @@ all of them count where p-values are corrected.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations, permutations
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from neural_architecture_lab.insights.insight import Insight, Lead
+from neural_architecture_lab.hypothesis import Prediction
+from neural_architecture_lab.insights.insight import Insight, Lead, Variant
 from neural_architecture_lab.insights.reading import Table
+from neural_architecture_lab.judgement import Evidence
 from neural_architecture_lab.reviewing import Review
-from neural_architecture_lab.statistics import Direction, paired_t
+from neural_architecture_lab.statistics import (
+    Direction,
+    paired_t,
+    seeds_for_equivalence,
+    seeds_needed,
+    tost,
+)
+
+Vector = NDArray[np.float64]
 
 LEAST_SEEDS: Final = 5
 """Spreads of fewer seeds are not compared."""
+
+RUNS: Final = 5
+"""How many seeds each trial runs whose spread is to be confirmed."""
+
+_MOST_SEEDS: Final = 10_000
 
 BETTER: Final[Mapping[str, Direction]] = {
     "accuracy": "max",
@@ -40,11 +57,10 @@ def surprises(review: Review) -> Iterator[Insight]:
         said, compared = one.comparison.prediction, one.comparison
         if said.direction == "same" or one.mean is None:
             continue
-        other = "lower" if said.direction == "higher" else "higher"
+        other: Literal["higher", "lower"] = "lower" if said.direction == "higher" else "higher"
         wrong = (one.mean.value < 0) == (said.direction == "higher") and one.mean.value != 0
         # A difference the predicted way is no surprise, whatever its p-value.
         p = compared.p_value if wrong else 1.0
-        arms = (compared.arm, compared.versus)
         yield Insight(
             "surprise",
             f"{review.frozen.name}: {said.metric} of {compared.arm} was predicted to be"
@@ -54,8 +70,24 @@ def surprises(review: Review) -> Iterator[Insight]:
             "paired t test",
             p,
             {"difference": one.mean.value, "low": one.mean.low, "high": one.mean.high},
-            Lead(said.metric, {}, {}, arms if other == "higher" else arms[::-1]),
+            _again(one, other),
         )
+
+
+def _again(one: Evidence, other: Literal["higher", "lower"]) -> Lead:
+    """The surprise once more, on twice the seeds or more: as many as find half the effect.
+
+    What surprises is larger than it is on average, since it was picked for its size.
+    """
+    compared, effect = one.comparison, one.effect
+    pairs = len(compared.seeds)
+    half = abs(effect.value) / 2 if effect is not None else 0.0
+    seeds = _seeds(lambda: seeds_needed(half)) if 0 < half < math.inf else None
+    return Lead(
+        (Variant(compared.versus, compared.versus), Variant(compared.arm, compared.arm)),
+        (Prediction(compared.prediction.metric, other, arm=compared.arm, versus=compared.versus),),
+        seeds=max(2 * pairs, seeds or 0),
+    )
 
 
 def dominance(review: Review, tables: Mapping[str, Table]) -> Iterator[Insight]:
@@ -82,8 +114,80 @@ def dominance(review: Review, tables: Mapping[str, Table]) -> Iterator[Insight]:
                 "intersection-union of paired t tests",
                 p,
                 {goal: by[0], cost: by[1]},
-                Lead(goal, {}, {}, (one, other) if BETTER[goal] == "max" else (other, one)),
+                Lead(
+                    (Variant(other, other), Variant(one, one)),
+                    tuple(
+                        Prediction(
+                            metric, "higher" if BETTER[metric] == "max" else "lower", arm=one
+                        )
+                        for metric in (goal, cost)
+                    ),
+                ),
             )
+
+
+def _better(metric: str, arm: str) -> Prediction:
+    return Prediction(metric, "higher" if BETTER[metric] == "max" else "lower", arm=arm)
+
+
+def equivalence(review: Review, tables: Mapping[str, Table]) -> Iterator[Insight]:
+    """Are two arms the same where nobody predicted it? By two one-sided tests.
+
+    The margin is the smallest effect that the predictions name for the metric.
+    """
+    said = [one.comparison for one in review.evidence]
+    margins = {
+        metric: min(sizes)
+        for metric in dict.fromkeys(one.prediction.metric for one in said)
+        if (sizes := [s for one in said if one.prediction.metric == metric
+                      if (s := one.prediction.smallest_effect) > 0])
+    }  # fmt: skip
+    known = {
+        (one.prediction.metric, frozenset((one.arm, one.versus)))
+        for one in said
+        if one.prediction.direction == "same"
+    }
+    for metric, margin in margins.items():
+        table = tables.get(metric, {})
+        for other, one in combinations(table, 2):
+            shared = sorted(set(table[one]) & set(table[other]))
+            if (metric, frozenset((one, other))) in known or len(shared) < LEAST_SEEDS:
+                continue
+            apart = np.array([table[one][seed] - table[other][seed] for seed in shared])
+            if not apart.any():  # they are one thing by another name
+                continue
+            found = tost(apart, margin)
+            yield Insight(
+                "equivalence",
+                f"{review.frozen.name}: {metric} of {one} is within {margin:g} of that of {other}:"
+                f" mean difference {found.interval}, {len(shared)} seeds",
+                (review.frozen.id,),
+                "two one-sided t tests",
+                found.p_value,
+                {"difference": float(apart.mean()), "margin": margin},
+                _same(metric, (one, other), margin, apart),
+            )
+
+
+def _same(metric: str, arms: tuple[str, str], margin: float, apart: Vector) -> Lead:
+    """The sameness once more, on as many seeds as show it going by this spread."""
+    mean, deviation = float(apart.mean()), float(apart.std(ddof=1))
+    seeds = _seeds(lambda: seeds_for_equivalence(margin / deviation, mean / deviation))
+    one, other = arms
+    return Lead(
+        (Variant(other, other), Variant(one, one)),
+        (Prediction(metric, "same", margin, arm=one),),
+        seeds=max(seeds or len(apart), LEAST_SEEDS),
+    )
+
+
+def _seeds(count: Callable[[], int]) -> int | None:
+    """A planned number of seeds; None where no reasonable one does."""
+    try:
+        needed = count()
+    except (ValueError, ZeroDivisionError):  # more than a million, or nothing varies
+        return None
+    return needed if needed <= _MOST_SEEDS else None
 
 
 def instability(review: Review, tables: Mapping[str, Table]) -> Iterator[Insight]:
@@ -115,6 +219,11 @@ def instability(review: Review, tables: Mapping[str, Table]) -> Iterator[Insight
                 "paired Brown-Forsythe test",
                 found.p_value,
                 {names[wide]: float(spread[wide]), names[narrow]: float(spread[narrow])},
+                Lead(
+                    (Variant(names[narrow], names[narrow]), Variant(names[wide], names[wide])),
+                    (Prediction(f"spread of {metric}", "higher", arm=names[wide]),),
+                    spread=RUNS,
+                ),
             )
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from neural_architecture_lab.hypothesis import Hypothesis
 from neural_architecture_lab.insights import arms, factors
+from neural_architecture_lab.insights.drawn import drawn
 from neural_architecture_lab.insights.features import features
 from neural_architecture_lab.insights.following import follow_up
 from neural_architecture_lab.insights.insight import Insight
@@ -62,6 +63,7 @@ def _candidates(studied: Sequence[tuple[Review, Sequence[Tried]]]) -> Iterator[I
         names = sorted({name for trial in trials for name in trial.metrics})
         tables = {name: averaged(trials, name, len(statement["points"])) for name in names}
         yield from arms.dominance(one, tables)
+        yield from arms.equivalence(one, tables)
         predicted = {str(said["metric"]) for said in statement["predictions"]}
         looked_at = sorted(predicted | ({*arms.GOALS} & set(names)))
         yield from arms.instability(
@@ -70,6 +72,7 @@ def _candidates(studied: Sequence[tuple[Review, Sequence[Tried]]]) -> Iterator[I
         for metric in looked_at:
             yield from factors.effects(one, trials, metric)
             yield from factors.doses(one, trials, metric)
+            yield from drawn(one, trials, metric)
     yield from features(ended)
 
 

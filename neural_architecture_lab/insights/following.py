@@ -6,60 +6,82 @@ and runs seeds from elsewhere: the old ones would say the same again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from neural_architecture_lab.hypothesis import Arm, Experiment, Hypothesis, Prediction
-from neural_architecture_lab.insights.insight import Insight
-from neural_architecture_lab.trials import APART, FreshSeeds
+from neural_architecture_lab.hypothesis import Arm, Experiment, Hypothesis, Prediction, Range
+from neural_architecture_lab.insights.insight import Insight, Lead, Variant
+from neural_architecture_lab.insights.measuring import EffectOf, SpreadOf, fresh
+from neural_architecture_lab.trials import APART
 
 
 def follow_up(insight: Insight, hypothesis: Hypothesis) -> Hypothesis | None:
     """A hypothesis that predicts what the insight found.
 
-    It compares the two arms, or the control at the two ends of the factor, in one prediction, on as
-    many fresh seeds as find an effect of one standard deviation; give it ``seeds=`` for another.
+    It compares the variants of the insight's lead, factors that they leave open at their middle,
+    on as many fresh seeds as the lead says, or else as find the effect that it assumes; give it
+    ``seeds=`` for another number.
 
     Args:
         insight: What was found.
         hypothesis: The one that it rests on, complete.
 
     Returns:
-        None where the insight says nothing that two arms can show.
+        None where the insight says nothing that arms can show.
     """
     lead, experiment = insight.lead, hypothesis.experiment
     if lead is None or experiment is None:
         return None
-    settings = {arm.name: dict(arm.settings) for arm in hypothesis.arms}
-    points = _middle(hypothesis)
-    high, low = lead.arms
-    names = (_named(lead.better), _named(lead.worse)) if high == low else (high, low)
-    arms = (
-        Arm(names[1], {**settings[low], **points, **lead.worse}, control=True),
-        Arm(names[0], {**settings[high], **points, **lead.better}),
+    arms = tuple(
+        Arm(one.name, _settings(one, hypothesis, lead), control=place == 0)
+        for place, one in enumerate(lead.variants)
     )
-    first = int(getattr(experiment, "first_seed", 0)) + APART
-    inner: Experiment = getattr(experiment, "__wrapped__", experiment)
+    said = lead.predictions
+    names = ", ".join(arm.name for arm in arms)
     return Hypothesis(
-        name=f"{hypothesis.name}: {insight.kind} of {lead.metric}, {names[0]} over {names[1]}",
+        name=f"{hypothesis.name}: {insight.kind} of {said[0].metric}, {names}",
         category=hypothesis.category,
         question=f"Does it hold on fresh seeds? {insight.sentence}",
-        prediction=f"{lead.metric} is higher for {names[0]} than for {names[1]}.",
-        experiment=FreshSeeds(inner, first),
+        prediction="; ".join(_said(one, arms[0].name) for one in said) + ".",
+        experiment=_measured(fresh(experiment, APART), lead, hypothesis),
         arms=arms,
-        predictions=(Prediction(lead.metric, "higher"),),
+        predictions=said,
         alpha=hypothesis.alpha,
         power=hypothesis.power,
+        seeds=lead.seeds,
+        assumed_effect=lead.effect,
     )
 
 
-def _middle(hypothesis: Hypothesis) -> dict[str, Any]:
-    """Each listed factor at its middle level, each range at its middle: where the rest is held."""
-    return {
-        name: levels[len(levels) // 2] if isinstance(levels, tuple) else levels.at(0.5)  # type: ignore[union-attr]  # Range
-        for name, levels in hypothesis.factors.items()
-    }
+def _settings(variant: Variant, hypothesis: Hypothesis, lead: Lead) -> dict[str, Any]:
+    """What an arm of the follow-up is told."""
+    moved = {name for side in lead.between or () for name in side.changes}
+    middle = {name: _middle(levels) for name, levels in hypothesis.factors.items()}
+    open_still = {name: level for name, level in middle.items() if name not in moved}
+    own = {} if lead.between else _of_arm(hypothesis, variant.arm)
+    return {**own, **open_still, **variant.changes}
 
 
-def _named(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in settings.items())
+def _measured(inner: Experiment, lead: Lead, hypothesis: Hypothesis) -> Experiment:
+    if lead.between is not None:
+        first, second = ({**_of_arm(hypothesis, side.arm), **side.changes} for side in lead.between)
+        return EffectOf(inner, first, second)
+    return SpreadOf(inner, lead.spread) if lead.spread else inner
+
+
+def _of_arm(hypothesis: Hypothesis, name: str) -> dict[str, Any]:
+    return next(dict(arm.settings) for arm in hypothesis.arms if arm.name == name)
+
+
+def _middle(levels: Any) -> Any:
+    """The middle level of those listed, or the middle of a range."""
+    return levels.at(0.5) if isinstance(levels, Range) else levels[len(levels) // 2]
+
+
+def _said(prediction: Prediction, control: str) -> str:
+    other = prediction.versus or control
+    if prediction.direction == "same":
+        return (
+            f"{prediction.metric} of {prediction.arm} is within {prediction.smallest_effect:.3g}"
+            f" of that of {other}"
+        )
+    return f"{prediction.metric} of {prediction.arm} is {prediction.direction} than that of {other}"

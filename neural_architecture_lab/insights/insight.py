@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from neural_architecture_lab.hypothesis import Hypothesis, Setting
+from neural_architecture_lab.hypothesis import Hypothesis, Prediction, Setting
 
 Kind: TypeAlias = Literal[
-    "surprise", "dominance", "instability", "factor", "interaction", "trend", "bend", "feature"
+    "surprise",
+    "dominance",
+    "equivalence",
+    "instability",
+    "factor",
+    "interaction",
+    "trend",
+    "bend",
+    "feature",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """An arm of a follow-up: one of the hypothesis's, with changes.
+
+    Args:
+        name: What it is called.
+        arm: Whose settings it begins with.
+        changes: What is put over them: levels of factors.
+    """
+
+    name: str
+    arm: str
+    changes: Mapping[str, Setting] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +41,22 @@ class Lead:
     """What a follow-up would compare, on fresh seeds.
 
     Args:
-        metric: What it predicts about.
-        better: The settings that reach more of it, by what they change of an arm.
-        worse: The other settings.
-        arms: The arms that the settings are put upon.
+        variants: Its arms, the control first.
+        predictions: What is claimed of them.
+        seeds: How many it runs; as many as its power asks for if None.
+        effect: The standardised effect that such a plan assumes.
+        between: Two variants between which every trial goes, so that what is measured is the effect
+            of going from the first to the second; None for the metrics themselves.
+        spread: How many runs every trial makes, so that what is measured is how far apart they
+            come out; 0 for the metrics themselves.
     """
 
-    metric: str
-    better: Mapping[str, Setting]
-    worse: Mapping[str, Setting]
-    arms: tuple[str, str]
+    variants: tuple[Variant, ...]
+    predictions: tuple[Prediction, ...]
+    seeds: int | None = None
+    effect: float = 1.0
+    between: tuple[Variant, Variant] | None = None
+    spread: int = 0
 
 
 @dataclass(frozen=True, slots=True)

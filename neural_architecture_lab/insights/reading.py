@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -86,3 +86,16 @@ def averaged(trials: Iterable[Tried], metric: str, points: int) -> Table:
         if len(found) == points and math.isfinite(mean):
             table.setdefault(arm, {})[seed] = mean
     return table
+
+
+def balanced(trials: Iterable[Tried], metric: str) -> list[Tried]:
+    """The trials of those seeds that have the metric in every arm at every point."""
+    trials = list(trials)
+    wanted = len({(trial.arm, trial.point) for trial in trials})
+    good = [
+        trial
+        for trial in trials
+        if trial.status == "finished" and math.isfinite(trial.metrics.get(metric, math.nan))
+    ]
+    counts = Counter(trial.seed for trial in good)
+    return [trial for trial in good if counts[trial.seed] == wanted]

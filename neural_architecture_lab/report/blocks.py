@@ -6,7 +6,9 @@ import html
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
+
+from neural_architecture_lab.judgement import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +55,12 @@ class Grid:
     Args:
         columns: Their names.
         rows: As many cells each.
+        leads: Whether the first cell of each row is the text of a heading, and leads there.
     """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    leads: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,10 @@ Block: TypeAlias = Heading | Paragraph | Bullets | Grid | Picture
 Place: TypeAlias = Callable[[Picture], str]
 """The address of a picture."""
 
+_VERDICTS: Final = frozenset(verdict.upper() for verdict in Verdict)
+_ONE_LINE: Final = 44
+"""Cells up to this many letters are not broken; the table scrolls where the page is narrow."""
+
 _SPECIAL = re.compile(r"([\\`*|<]|(?<!\w)_|_(?!\w)|^#|~(?=~)|\](?=[(\[]))")
 
 
@@ -92,6 +100,11 @@ def hypertext(blocks: Sequence[Block], place: Place) -> str:
     return "\n".join(_hypertext(block, place) for block in blocks)
 
 
+def anchor(text: str) -> str:
+    """The name under which a heading is found on its page, as GitHub makes it of the words."""
+    return re.sub(r"[^\w\- ]", "", text.strip().lower()).replace(" ", "-")
+
+
 def _markdown(block: Block, place: Place | None) -> str:
     match block:
         case Heading(level, text):
@@ -100,9 +113,10 @@ def _markdown(block: Block, place: Place | None) -> str:
             return f"**{escaped(name)}** {escaped(text)}" if name else escaped(text)
         case Bullets(items):
             return "\n".join(f"- {escaped(item)}" for item in items)
-        case Grid(columns, rows):
+        case Grid(columns, rows, leads):
             rule = "| " + " | ".join("---" for _ in columns) + " |"
-            return "\n".join((_line(columns), rule, *(_line(row) for row in rows)))
+            lines = (_line(row, anchor(row[0]) if leads else "") for row in rows)
+            return "\n".join((_line(columns), rule, *lines))
         case Picture(_, says, _):
             return f"![{escaped(says)}]({place(block)})" if place else ""
 
@@ -112,28 +126,48 @@ def escaped(text: str) -> str:
     return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
 
 
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(escaped(cell) for cell in cells) + " |"
+def _line(cells: Sequence[str], lead: str = "") -> str:
+    said = [escaped(cell) for cell in cells]
+    if lead:
+        said[0] = f"[{said[0]}](#{lead})"
+    return "| " + " | ".join(said) + " |"
 
 
 def _hypertext(block: Block, place: Place) -> str:
     match block:
         case Heading(level, text):
-            return f"<h{level}>{html.escape(text)}</h{level}>"
+            name = f' id="{html.escape(anchor(text))}"' if level == 2 else ""
+            return f"<h{level}{name}>{_toned(text)}</h{level}>"
         case Paragraph(text, name):
             bold = f"<strong>{html.escape(name)}</strong> " if name else ""
             return f"<p>{bold}{html.escape(text)}</p>"
         case Bullets(items):
             return "<ul>" + "".join(f"<li>{html.escape(item)}</li>" for item in items) + "</ul>"
-        case Grid(columns, rows):
+        case Grid(columns, rows, leads):
             head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in columns)
-            body = "".join(
-                "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
-                for row in rows
-            )
+            body = "".join(f"<tr>{_row(row, leads=leads)}</tr>" for row in rows)
             table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
             return f'<div class="wide">{table}</div>'
         case Picture(_, says, _):
             said = html.escape(says, quote=True)
             image = f'<img src="{place(block)}" alt="{said}">'
             return f"<figure>{image}<figcaption>{html.escape(says)}</figcaption></figure>"
+
+
+def _row(cells: Sequence[str], *, leads: bool) -> str:
+    said = [_toned(cell) for cell in cells]
+    if leads:
+        said[0] = f'<a href="#{html.escape(anchor(cells[0]))}">{said[0]}</a>'
+    long = (len(cell) > _ONE_LINE for cell in cells)
+    return "".join(
+        f'<td class="long">{words}</td>' if wide else f"<td>{words}</td>"
+        for words, wide in zip(said, long, strict=True)
+    )
+
+
+def _toned(text: str) -> str:
+    """Words as HTML; a verdict at their end gets a colour as well."""
+    before, space, last = text.rpartition(" ")
+    if last not in _VERDICTS:
+        return html.escape(text)
+    return f'{html.escape(before)}{space}<span class="verdict {last.lower()}">{last}</span>'

@@ -12,9 +12,10 @@ from neural_architecture_lab.insights import Insight
 from neural_architecture_lab.judgement import Evidence
 from neural_architecture_lab.report import pictures
 from neural_architecture_lab.report.blocks import Block, Bullets, Grid, Heading, Paragraph, Picture
+from neural_architecture_lab.report.factoring import factors
 from neural_architecture_lab.report.fronts import front_of
 from neural_architecture_lab.report.gathering import MOST_SHOWN, Section
-from neural_architecture_lab.statistics import mean_interval
+from neural_architecture_lab.report.wording import ABSENT, duration, interval, mean, moment
 
 
 def summary(sections: Sequence[Section]) -> list[Block]:
@@ -38,7 +39,7 @@ def summary(sections: Sequence[Section]) -> list[Block]:
     together = (
         f"{family} predictions are judged together: p-values are corrected for all of them (Holm)."
     )
-    return [Grid(columns, rows), *([Paragraph(together)] if family > 1 else [])]
+    return [Grid(columns, rows, leads=True), *([Paragraph(together)] if family > 1 else [])]
 
 
 def chapter(section: Section) -> list[Block]:
@@ -48,6 +49,7 @@ def chapter(section: Section) -> list[Block]:
         *_statement(section),
         *_verdict(section),
         *_arms(section),
+        *factors(section),
         *_front(section),
         *_courses(section),
         *_cost(section),
@@ -72,13 +74,6 @@ def learned(insights: Sequence[Insight]) -> list[Block]:
     return [heading, Paragraph(said), Grid(("kind", "finding", "test", "p", "corrected p"), rows)]
 
 
-def duration(seconds: float) -> str:
-    """A time in the unit that suits it."""
-    if seconds < 120:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
-
-
 def _statement(section: Section) -> list[Block]:
     frozen, statement = section.review.frozen, section.review.frozen.statement
     blocks: list[Block] = [
@@ -86,7 +81,8 @@ def _statement(section: Section) -> list[Block]:
         Paragraph(frozen.prediction, "Prediction."),
         Bullets(tuple(_predicted(said) for said in statement["predictions"])),
         Paragraph(
-            f"{frozen.time}, before the trials that follow; SHA-256 {frozen.digest}", "Frozen:"
+            f"{moment(frozen.time)}, before the trials that follow; SHA-256 {frozen.digest}",
+            "Frozen:",
         ),
     ]
     if supplied := statement.get("supplied"):
@@ -121,7 +117,7 @@ def _verdict(section: Section) -> list[Block]:
             )
         )
     if found.evidence:
-        blocks.append(_evidence(found.evidence))
+        blocks += [_evidence(found.evidence), Bullets(tuple(map(_why, found.evidence)))]
     if any(one.mean is not None for one in found.evidence):
         says = (
             "Mean differences with their intervals, and the seeds as ticks; what is grey is"
@@ -134,34 +130,39 @@ def _verdict(section: Section) -> list[Block]:
 
 def _evidence(evidence: Sequence[Evidence]) -> Grid:
     columns = (
-        "metric",
-        "compared",
+        "prediction about",
         "mean difference",
         "in standard deviations",
         "p",
         "corrected p",
         "pairs",
         "verdict",
-        "why",
     )
-    rows = []
-    for one in evidence:
-        compared = one.comparison
-        settles = f"; about {one.seeds_to_settle} seeds would settle it"
-        rows.append(
-            (
-                compared.prediction.metric,
-                f"{compared.arm} minus {compared.versus}",
-                str(one.mean or "—"),
-                str(one.effect or "—"),
-                f"{compared.p_value:.2g}",
-                f"{one.adjusted:.2g}",
-                str(len(compared.seeds)),
-                one.verdict.upper(),
-                one.reason + (settles if one.seeds_to_settle else ""),
-            )
+    rows = tuple(
+        (
+            _compared(one),
+            interval(one.mean),
+            interval(one.effect),
+            f"{one.comparison.p_value:.2g}",
+            f"{one.adjusted:.2g}",
+            str(len(one.comparison.seeds)),
+            one.verdict.upper(),
         )
-    return Grid(columns, tuple(rows))
+        for one in evidence
+    )
+    return Grid(columns, rows)
+
+
+def _compared(one: Evidence) -> str:
+    compared = one.comparison
+    return f"{compared.prediction.metric}: {compared.arm} minus {compared.versus}"
+
+
+def _why(one: Evidence) -> str:
+    """The reason without the numbers that the table has already."""
+    reason = one.reason.partition("; mean difference")[0]
+    settles = f"; about {one.seeds_to_settle} seeds would settle it" if one.seeds_to_settle else ""
+    return f"{_compared(one)}: {reason}{settles}"
 
 
 def _arms(section: Section) -> list[Block]:
@@ -170,7 +171,7 @@ def _arms(section: Section) -> list[Block]:
     if not arms:
         return []
     rows = tuple(
-        (metric, *(_mean(list(table.get(arm, {}).values())) for arm in arms))
+        (metric, *(mean(list(table.get(arm, {}).values())) for arm in arms))
         for metric, table in tables.items()
     )
     blocks: list[Block] = [
@@ -185,20 +186,12 @@ def _arms(section: Section) -> list[Block]:
     return blocks
 
 
-def _mean(values: Sequence[float]) -> str:
-    if not values:
-        return "—"
-    if len(values) == 1 or max(values) == min(values):
-        return f"{math.fsum(values) / len(values):.4g}"
-    return str(mean_interval(values))
-
-
 def _front(section: Section) -> list[Block]:
     front = front_of(section)
     if front is None:
         return []
     rows = tuple(
-        (arm, str(goal), str(cost), "yes" if best else "no", f"{sure:.0%}")
+        (arm, interval(goal), interval(cost), "yes" if best else "no", f"{sure:.0%}")
         for arm, cost, goal, best, sure in zip(
             front.arms, front.costs, front.goals, front.best, front.sure, strict=True
         )
@@ -215,7 +208,10 @@ def _front(section: Section) -> list[Block]:
 def _courses(section: Section) -> list[Block]:
     blocks: list[Block] = []
     name = section.review.frozen.id
-    first = f"seeds below {MOST_SHOWN}" + (", first point of the factors" * (section.points > 1))
+    first = f"seeds below {MOST_SHOWN}"
+    if section.points > 1:
+        point = section.review.frozen.statement["points"][0]
+        first += "; " + ", ".join(f"{key} {value}" for key, value in point.items())
     if pictures.curve_names(section):
         says = f"Learning curves, the mean of each arm and each seed faintly ({first})."
         blocks += [Heading(3, "Learning curves"), _ends(section)]
@@ -234,7 +230,7 @@ def _ends(section: Section) -> Grid:
             [s.curves[name][-1] for s in section.shown if s.arm == arm and s.curves.get(name)]
             for arm in section.arms
         ]
-        rows.append((name, *(_mean([x for x in ends if math.isfinite(x)]) for ends in of_arms)))
+        rows.append((name, *(mean([x for x in ends if math.isfinite(x)]) for ends in of_arms)))
     return Grid(("at the last epoch", *section.arms), tuple(rows))
 
 
@@ -244,8 +240,8 @@ def _growth(section: Section) -> Grid:
         events = [shown.events for shown in section.shown if shown.arm == arm]
         counts = Counter(text for of_seed in events for _, text in of_seed)
         epochs = [when for of_seed in events for when, _ in of_seed]
-        when = f"{min(epochs):g} to {max(epochs):g}" if epochs else "—"
-        what = ", ".join(f"{text} {count}x" for text, count in counts.most_common(5)) or "—"
+        when = f"{min(epochs):g} to {max(epochs):g}" if epochs else ABSENT
+        what = ", ".join(f"{text} {count}x" for text, count in counts.most_common(5)) or ABSENT
         rows.append((arm, str(len(events)), what, when))
     return Grid(("arm", "seeds", "what happened", "epochs"), tuple(rows))
 
@@ -262,8 +258,8 @@ def _cost(section: Section) -> list[Block]:
                 str(len(of_arm)),
                 str(sum(trial.status != "finished" for trial in of_arm)),
                 duration(math.fsum(seconds)),
-                duration(math.fsum(seconds) / len(seconds)) if seconds else "—",
-                f"{max(memory):.0f} MiB" if memory else "—",
+                duration(math.fsum(seconds) / len(seconds)) if seconds else ABSENT,
+                f"{max(memory):.0f} MiB" if memory else ABSENT,
             )
         )
     columns = ("arm", "trials", "failed", "time in all", "time of one", "most memory")
@@ -289,7 +285,8 @@ def _deviations(section: Section) -> list[Block]:
     return [
         Heading(3, "Deviations"),
         Paragraph(
-            f"First frozen {first.time} with SHA-256 {first.digest}. What was changed since:"
+            f"First frozen {moment(first.time)} with SHA-256 {first.digest}."
+            " What was changed since:"
         ),
         Bullets(section.deviations),
     ]

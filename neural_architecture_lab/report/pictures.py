@@ -27,10 +27,10 @@ _MARKS: Final = "osD^vPX*"
 def effects_svg(section: Section) -> str:
     """Each prediction's mean difference with its interval, and what counts as none in grey."""
     judged = [one for one in section.review.evidence if one.mean is not None][:MOST_PANELS]
-    figure, axes = _panels(len(judged), 1, 0.95)
+    figure, axes = panels(len(judged), 1, 0.95)
     for ax, evidence in zip(axes, judged, strict=True):
         _effect(ax, evidence)
-    return _svg(figure)
+    return svg(figure)
 
 
 def seeds_svg(section: Section) -> str:
@@ -38,7 +38,7 @@ def seeds_svg(section: Section) -> str:
     from structure_net.visualization.canvas import FAINT, VERMILLION, frame, name_columns
 
     metrics = compared(section)
-    figure, axes = _panels(len(metrics), 2, 2.5)
+    figure, axes = panels(len(metrics), 2, 2.5)
     for ax, metric in zip(axes, metrics, strict=True):
         table = section.values(metric)
         arms = [arm for arm in section.arms if table.get(arm)]
@@ -50,7 +50,7 @@ def seeds_svg(section: Section) -> str:
         ax.set_xlim(-0.5, len(arms) - 0.5)
         frame(ax, y=metric, grid="y")
         name_columns(ax, arms)
-    return _svg(figure)
+    return svg(figure)
 
 
 def curves_svg(section: Section) -> str:
@@ -58,24 +58,23 @@ def curves_svg(section: Section) -> str:
     from structure_net.visualization.canvas import frame, key
 
     names = curve_names(section)
-    figure, axes = _panels(len(names), 2, 2.5)
+    figure, axes = panels(len(names), 2, 2.5)
     for place, (ax, name) in enumerate(zip(axes, names, strict=True)):
-        for arm, colour in zip(section.arms, _colours(section.arms), strict=True):
+        for arm, colour in zip(section.arms, colours(section.arms), strict=True):
             of_arm = [s.curves[name] for s in section.shown if s.arm == arm and name in s.curves]
             _curves(ax, of_arm, colour, arm)
         frame(ax, x="epoch", y=name, grid="y")
         if place == 0:
             key(ax, columns=3)
-    return _svg(figure)
+    return svg(figure)
 
 
 def front_svg(front: Front) -> str:
     """What the arms reach against what they cost; those that nothing beats are filled."""
     from structure_net.visualization.canvas import FAINT, frame, key
 
-    figure, (ax,) = _panels(1, 1, 3.4)
-    colours = _colours(front.arms)
-    for place, (arm, colour) in enumerate(zip(front.arms, colours, strict=True)):
+    figure, (ax,) = panels(1, 1, 3.4)
+    for place, (arm, colour) in enumerate(zip(front.arms, colours(front.arms), strict=True)):
         x, y, best = front.costs[place], front.goals[place], front.best[place]
         ax.errorbar(
             x.value,
@@ -99,7 +98,7 @@ def front_svg(front: Front) -> str:
     better = "higher" if BETTER[front.goal] == "max" else "lower"
     frame(ax, x=f"{front.cost} (lower is better)", y=f"{front.goal} ({better} is better)", grid="y")
     key(ax, columns=2)
-    return _svg(figure)
+    return svg(figure)
 
 
 def growth_svg(section: Section) -> str:
@@ -108,8 +107,8 @@ def growth_svg(section: Section) -> str:
 
     rows = [shown for arm in section.arms for shown in _grown(section, arm)]
     words = tuple(dict.fromkeys(text for shown in rows for _, text in shown.events))
-    figure, (ax,) = _panels(1, 1, 1.2 + 0.16 * len(rows))
-    for word, colour, mark in zip(words, _colours(words), _marks(words), strict=True):
+    figure, (ax,) = panels(1, 1, 1.2 + 0.16 * len(rows))
+    for word, colour, mark in zip(words, colours(words), _marks(words), strict=True):
         at = [
             (when, row)
             for row, shown in enumerate(rows)
@@ -121,7 +120,7 @@ def growth_svg(section: Section) -> str:
     ax.set_ylim(len(rows) - 0.5, -0.5)
     frame(ax, x="epoch", grid="x")
     key(ax, columns=2)
-    return _svg(figure)
+    return svg(figure)
 
 
 def compared(section: Section) -> tuple[str, ...]:
@@ -132,9 +131,12 @@ def compared(section: Section) -> tuple[str, ...]:
 
 
 def curve_names(section: Section) -> tuple[str, ...]:
-    """The curves that are drawn: those of two epochs or more, in the order they came."""
+    """The curves that are drawn: those that change over two epochs or more, as they came."""
     names = dict.fromkeys(
-        name for shown in section.shown for name, curve in shown.curves.items() if len(curve) > 1
+        name
+        for shown in section.shown
+        for name, curve in shown.curves.items()
+        if len(curve) > 1 and len(set(curve)) > 1
     )
     return tuple(names)[:MOST_PANELS]
 
@@ -188,7 +190,8 @@ def _curves(ax: Axes, curves: Sequence[Sequence[float]], colour: str, arm: str) 
     ax.plot(range(1, shortest + 1), means, color=colour, lw=2, label=legible(arm))
 
 
-def _colours(names: Sequence[str]) -> list[str]:
+def colours(names: Sequence[str]) -> list[str]:
+    """One colour for each name; those of more than six repeat."""
     from structure_net.visualization.canvas import BLUE, GREEN, INK, ORANGE, PURPLE, VERMILLION
 
     known = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, INK)
@@ -199,7 +202,7 @@ def _marks(names: Sequence[str]) -> list[str]:
     return [_MARKS[place % len(_MARKS)] for place in range(len(names))]
 
 
-def _panels(count: int, columns: int, height: float) -> tuple[Any, list[Any]]:
+def panels(count: int, columns: int, height: float) -> tuple[Any, list[Any]]:
     """A figure that no global list holds, with ``count`` axes."""
     from matplotlib.figure import Figure
 
@@ -212,7 +215,8 @@ def _panels(count: int, columns: int, height: float) -> tuple[Any, list[Any]]:
     return figure, grid[:count]
 
 
-def _svg(figure: Any) -> str:
+def svg(figure: Any) -> str:
+    """A figure as SVG, the same text for the same figure."""
     from matplotlib import rc_context
 
     text = StringIO()

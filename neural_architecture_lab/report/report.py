@@ -22,15 +22,24 @@ body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; marg
   max-width: 62rem; padding: 0 1rem; }
 h1, h2, h3 { line-height: 1.2; }
 h2 { border-top: 2px solid #0072B2; padding-top: 1rem; margin-top: 3rem; }
-.wide { overflow-x: auto; }
+h3 { margin-top: 2rem; }
+a { color: #0072B2; }
+.wide, figure { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 0.9rem; margin: 0.5rem 0; }
-th, td { border-bottom: 1px solid #ddd; padding: 0.3rem 0.7rem; text-align: left;
-  vertical-align: top; overflow-wrap: anywhere; }
-td { font-variant-numeric: tabular-nums; min-width: 3.5rem; }
+th, td { border-bottom: 1px solid #ddd; padding: 0.3rem 1.2rem 0.3rem 0; text-align: left;
+  vertical-align: top; white-space: nowrap; }
+td { font-variant-numeric: tabular-nums; }
+td.long { white-space: normal; overflow-wrap: anywhere; min-width: 20rem; }
 p, li { overflow-wrap: anywhere; }
 figure { margin: 1rem 0; }
-img { max-width: 100%; height: auto; }
-figcaption { color: #555; font-size: 0.85rem; }
+img { display: block; width: 100%; min-width: 36rem; max-width: 54rem; height: auto; }
+figcaption { color: #555; font-size: 0.85rem; position: sticky; left: 0; }
+.verdict { color: #fff; background: #666; border-radius: 0.25em; padding: 0.05em 0.45em;
+  font-size: 0.85em; }
+.supported { background: #00664a; }
+.refuted { background: #a84300; }
+.equivalent { background: #005a8f; }
+@media print { img, td.long { min-width: 0; } }
 """
 
 

@@ -9,9 +9,10 @@ from neural_architecture_lab.statistics.aggregates import (
 )
 from neural_architecture_lab.statistics.corrections import benjamini_hochberg, holm
 from neural_architecture_lab.statistics.dose import Bend, DoseResponse, bend, dose_response
+from neural_architecture_lab.statistics.drawn import DrawnEffect, effects_of_drawn
 from neural_architecture_lab.statistics.effects import cliffs_delta, cohens_dz, rank_biserial
 from neural_architecture_lab.statistics.equivalence import Equivalence, tost
-from neural_architecture_lab.statistics.factors import FactorEffect, factor_effects
+from neural_architecture_lab.statistics.factors import FactorEffect, factor_effects, share_of
 from neural_architecture_lab.statistics.intervals import Interval, bca_interval, mean_interval
 from neural_architecture_lab.statistics.location import (
     Significance,
@@ -45,6 +46,7 @@ __all__ = [
     "Boundary",
     "Direction",
     "DoseResponse",
+    "DrawnEffect",
     "Equivalence",
     "FactorEffect",
     "Interval",
@@ -58,6 +60,7 @@ __all__ = [
     "cohens_dz",
     "differences_of",
     "dose_response",
+    "effects_of_drawn",
     "factor_effects",
     "front_probability",
     "group_sequential",
@@ -75,6 +78,7 @@ __all__ = [
     "seeds_for_equivalence",
     "seeds_needed",
     "sequential_p_value",
+    "share_of",
     "sign_flip",
     "stratified_interval",
     "tost",

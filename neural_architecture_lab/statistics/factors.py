@@ -164,12 +164,19 @@ def _effect(
     else:
         f = (explained / of_effect) / (left / of_residual)
         p = float(stats.f.sf(f, of_effect, of_residual))
-    share = _share(f, of_effect, of_residual, confidence)
+    share = share_of(f, of_effect, of_residual, confidence=confidence)
     return FactorEffect(term, f, p, (of_effect, of_residual), share)
 
 
-def _share(f: float, of_effect: int, of_residual: int, confidence: float) -> Interval:
-    """Partial eta squared with the interval that inverts the noncentral F distribution."""
+def share_of(f: float, of_effect: int, of_residual: int, *, confidence: float = 0.95) -> Interval:
+    """Partial eta squared with the interval that inverts the noncentral F distribution.
+
+    Args:
+        f: The F statistic.
+        of_effect: Degrees of freedom of the effect.
+        of_residual: Those of the residual.
+        confidence: Of the interval, in (0, 1).
+    """
     if np.isinf(f):
         return Interval(1.0, 1.0, 1.0, confidence)
     value = f * of_effect / (f * of_effect + of_residual)

@@ -14,7 +14,7 @@ from neural_architecture_lab.insights.arms import dominance, instability, surpri
 from neural_architecture_lab.insights.factors import doses, effects, numbers_in
 from neural_architecture_lab.insights.features import features
 from neural_architecture_lab.insights.following import follow_up
-from neural_architecture_lab.insights.insight import Lead
+from neural_architecture_lab.insights.insight import Lead, Variant
 from neural_architecture_lab.insights.reading import Tried, averaged, read_tried, tried_of
 from neural_architecture_lab.reviewing import review
 from neural_architecture_lab.trials import APART, FreshSeeds, design
@@ -134,7 +134,8 @@ def test_a_follow_up_predicts_what_was_found_on_seeds_of_its_own(tmp_path: Path)
     lab = ran(tmp_path, claim(arms=arms(bonus=-1.0)))
     again = lab.extract_insights()[0].follow_up
     assert again is not None
-    assert (again.predictions[0].direction, again.control.name) == ("higher", "b")
+    assert (again.predictions[0].direction, again.control.name) == ("lower", "a")
+    assert again.seeds == 20  # twice as many as surprised
     assert isinstance(again.experiment, FreshSeeds)
     laid = design(again)
     assert laid.statement["code"]["first_seed"] == str(APART)
@@ -144,7 +145,9 @@ def test_a_follow_up_predicts_what_was_found_on_seeds_of_its_own(tmp_path: Path)
     assert again.experiment(trial, device="cpu") == moved
     result = lab.run_hypothesis_test(lab.register_hypothesis(again))
     assert result.verdict is Verdict.SUPPORTED
-    found = Insight("surprise", "s", ("h",), "t", 0.01, {}, Lead("m", {}, {}, ("a", "b")))
+    two = (Variant("a", "a"), Variant("b", "b"))
+    lead = Lead(two, (Prediction("m", "lower", arm="b"),))
+    found = Insight("surprise", "s", ("h",), "t", 0.01, {}, lead)
     second = follow_up(found, again)
     assert second is not None
     assert isinstance(second.experiment, FreshSeeds)
@@ -162,9 +165,10 @@ def test_a_follow_up_of_a_trend_compares_the_ends_of_the_factor(tmp_path: Path) 
     (trend,) = (one for one in lab.extract_insights() if one.kind == "trend")
     assert trend.follow_up is not None
     assert [dict(arm.settings) for arm in trend.follow_up.arms] == [
-        {"slope": 1.0, "width": 1.0},
-        {"slope": 1.0, "width": 3.0},
+        {"slope": 1.0, "width": 1},
+        {"slope": 1.0, "width": 3},
     ]
+    assert type(trend.follow_up.arms[0].settings["width"]) is int  # as it was given
 
 
 def test_the_report_tells_insights_with_their_tests(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_blocks_read_as_markdown() -> None:
 
 def test_blocks_read_as_html() -> None:
     page = hypertext(BLOCKS, lambda picture: f"{picture.name}.svg")
-    assert "<h2>a &lt; b</h2>" in page
+    assert '<h2 id="a--b">a &lt; b</h2>' in page
     assert '<img src="p.svg" alt="says &quot;this&quot;">' in page
     assert "<td>a|b</td>" in page
 
