@@ -18,6 +18,7 @@ from structure_net.cli import commands
 from structure_net.cli.analyzing import ANALYZE_HELP, analyze
 from structure_net.cli.benching import BENCH_HELP, bench
 from structure_net.cli.console import fail, said_of
+from structure_net.cli.exporting import EXPORT_HELP, REBUILD_HELP, export, rebuild
 from structure_net.cli.finding import FIND_HELP, SIMILAR_HELP, find, similar
 from structure_net.cli.flags import DataDir, Json, Profile, Run, Trace
 from structure_net.cli.groups import Command, Group, UsageError
@@ -337,6 +338,8 @@ def diff(
 app.command(cls=Command, help=ANALYZE_HELP)(analyze)
 app.command(cls=Command, help=BENCH_HELP)(bench)
 app.command(cls=Command, help=VALIDATE_HELP)(validate)
+app.command(cls=Command, help=REBUILD_HELP)(rebuild)
+app.command(cls=Command, help=EXPORT_HELP)(export)
 app.command(cls=Command, help=FIND_HELP)(find)
 app.command(cls=Command, help=SIMILAR_HELP)(similar)
 app.command(cls=Command, help=SYNC_HELP)(sync)

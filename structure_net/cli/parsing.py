@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from structure_net.errors import RunError
 from structure_net.runs import PipelineSource
 
 _DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -38,6 +39,18 @@ def dataset_of(text: str) -> str:
 def folder_of(text: str | None) -> str | None:
     """A folder in full, so that a run can be resumed from anywhere; None stays None."""
     return None if text is None else str(Path(text).expanduser().resolve())
+
+
+def spool_of(folder: str) -> Path:
+    """The spool in a run's folder, or the folder itself.
+
+    Raises:
+        RunError: There is none.
+    """
+    for place in (Path(folder) / "records", Path(folder)):
+        if (place / "records.jsonl").is_file():
+            return place
+    raise RunError(f"{folder} holds no records. Name the folder of a run, or of a lab's results.")
 
 
 def widths_of(text: str | None) -> tuple[int, ...] | None:

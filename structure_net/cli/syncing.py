@@ -10,7 +10,7 @@ import typer
 
 from structure_net.cli.console import emit, fail, people
 from structure_net.cli.flags import Json
-from structure_net.cli.parsing import number_of
+from structure_net.cli.parsing import number_of, spool_of
 from structure_net.errors import RunError
 
 SYNC_HELP = """Sends what a run has recorded to W&B, and checks there that it arrived.
@@ -70,7 +70,7 @@ def sync(  # noqa: PLR0913, PLR0917 - one argument for each flag
         raise RunError(f"There is no tracker {to!r} to send to; there is wandb.")
     if deadline is not None and not deadline > 0:
         raise RunError(f"deadline must be positive; got {deadline}.")
-    places = [_spool_of(folder) for folder in folders]
+    places = [spool_of(folder) for folder in folders]
     if status:
         found = [_known(place) for place in places]
     else:
@@ -133,18 +133,6 @@ def _known(place: Path) -> list[Any]:
     from structure_net.logging.sending import destinations, read_status
 
     return [read_status(place, name) for name in destinations(place) or ("wandb",)]
-
-
-def _spool_of(folder: str) -> Path:
-    """The spool in a run's folder, or the folder itself.
-
-    Raises:
-        RunError: There is none.
-    """
-    for place in (Path(folder) / "records", Path(folder)):
-        if (place / "records.jsonl").is_file():
-            return place
-    raise RunError(f"{folder} holds no records. Name the folder of a run, or of a lab's results.")
 
 
 def _say(status: Any) -> None:

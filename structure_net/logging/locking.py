@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -35,6 +37,22 @@ def lock(descriptor: int, path: Path) -> None:
         ) from None
     _watch_forks()
     _HELD.add(descriptor)
+
+
+@contextmanager
+def unwritten(path: Path) -> Iterator[None]:
+    """Keeps every writer away from a file for as long as the block inside takes.
+
+    Raises:
+        SpoolError: Somebody writes to it.
+        OSError: There is no such file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        lock(descriptor, path)
+        yield
+    finally:
+        release(descriptor)
 
 
 def release(descriptor: int) -> None:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 _NO_FILE: Final = (
-    "it is none of the files that structure-net writes; these are run.json, journal.json, "
+    "it is none of the files that can be validated; these are run.json, journal.json, "
     "history.json, analysis.json, checkpoint.safetensors, records.jsonl, series.h5, sync.json, "
-    "and a record alone"
+    "a JSON file with one record, and a run's folder"
 )
 
 
@@ -94,7 +94,18 @@ def _problems(path: Path) -> Iterator[Problem]:
         from structure_net.logging.series import check_series
 
         return check_series(path)
-    return _queue(path) if path.name == "sync.json" else _document(path)
+    if path.name == "sync.json":
+        return _queue(path)
+    return _document(path) if path.suffix == ".json" or _begins_as_json(path) else _unknown(path)
+
+
+def _begins_as_json(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(64).lstrip().startswith(b"{")
+
+
+def _unknown(path: Path) -> Iterator[Problem]:
+    yield Problem(path, "", _NO_FILE)
 
 
 def _queue(path: Path) -> Iterator[Problem]:

@@ -10,7 +10,7 @@ import numpy as np
 from structure_net.errors import RecordError, SeriesError, SpoolError
 from structure_net.logging.checking import Problem
 from structure_net.logging.reading import SPOOL, read
-from structure_net.logging.series.layout import present
+from structure_net.logging.series.layout import anew, present
 from structure_net.logging.series.reading import Series, Table
 from structure_net.logging.series.rows import row_of
 
@@ -31,12 +31,12 @@ def check_series(path: Path) -> Iterator[Problem]:
             for name in series.tables:
                 said = _wrong_with(series[name], path)
                 if said:
-                    yield Problem(path, f"table {name}", f"{said}; rebuild it from its spool")
+                    yield Problem(path, f"table {name}", f"{said}; {anew(path)}")
     except SeriesError as error:
         said = str(error).removeprefix(f"{path} ").rstrip(".")
         yield Problem(path, "", said)
     except (OSError, RuntimeError, KeyError) as error:
-        yield Problem(path, "", f"it is damaged ({error}); rebuild it from its spool")
+        yield Problem(path, "", f"it is damaged ({error}); {anew(path)}")
 
 
 def _wrong_with(table: Table, path: Path) -> str:

@@ -19,7 +19,9 @@ A chunk holds one block of rows: a full block is compressed and written once.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -40,6 +42,12 @@ MISSING_BITS: Final = np.uint64(0x7FF8_0000_0000_05EA)
 """A quiet NaN that no computation makes: a NaN that was measured is another one."""
 
 MISSING: Final = MISSING_BITS.view(np.float64)
+
+
+def anew(path: str | Path) -> str:
+    """How a file of time series is made anew, in words that follow a semicolon or end a line."""
+    folder = shlex.quote(str(Path(path).parent))
+    return f"`structure-net rebuild {folder}` makes it anew from its spool"
 
 
 def present(values: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -81,7 +89,7 @@ def create(file: Any, tables: tuple[str, ...], *, block: int) -> None:
         group.create_dataset("rows", data=np.zeros(1, np.int64))
 
 
-def check(file: Any, path: object) -> None:
+def check(file: Any, path: str | Path) -> None:
     """Refuses a file that is of another kind or of a newer version.
 
     Raises:
@@ -93,6 +101,6 @@ def check(file: Any, path: object) -> None:
     found = int(attributes.get("version", 0))
     if found > VERSION:
         raise SeriesError(
-            f"{path} is of version {found}; this program reads up to {VERSION}. Update it, or "
-            "rebuild the file from its spool."
+            f"{path} is of version {found}; this program reads up to {VERSION}. Update it; "
+            f"{anew(path)}."
         )

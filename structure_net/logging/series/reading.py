@@ -235,10 +235,10 @@ class Series:
         try:
             self._file = h5py.File(self.path, "r", libver="latest", swmr=True, locking=False)
         except FileNotFoundError:
-            raise SeriesError(f"{path} does not exist. Rebuild it from the run's spool.") from None
+            raise SeriesError(f"{path} does not exist; {layout.anew(path)}.") from None
         except OSError as error:
             raise SeriesError(
-                f"{path} cannot be read as HDF5 ({error}). Rebuild it from the run's spool."
+                f"{path} cannot be read as HDF5 ({error}); {layout.anew(path)}."
             ) from error
         try:
             layout.check(self._file, path)

@@ -267,8 +267,8 @@ class SeriesWriter:
             yield
         except (OSError, RuntimeError) as error:  # h5py raises either
             raise SeriesError(
-                f"{self.path} cannot be written: {error}. Free space, then rebuild it from the "
-                "run's spool."
+                f"{self.path} cannot be written: {error}. Free space; then "
+                f"{layout.anew(self.path)}."
             ) from error
 
     def __enter__(self) -> Self:
@@ -298,5 +298,5 @@ def _opened(path: Path, mode: str) -> Any:
     except OSError as error:
         raise SeriesError(
             f"{path} cannot be written to: it is damaged, or its writer still writes or was killed "
-            f"({error}). Rebuild it from the run's spool."
+            f"({error}). If nobody writes: {layout.anew(path)}."
         ) from error

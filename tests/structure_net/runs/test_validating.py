@@ -84,8 +84,8 @@ def test_a_newer_version_and_what_is_no_file_of_ours_are_told(copied: Path, tmp_
     assert found == ["it has version 9; this program reads up to 1. Update structure-net"]
     other = tmp_path / "other.json"
     for text, said in (
-        ('{"a": 1}', "none of the files that structure-net writes"),
-        ("[1]", "none of the files that structure-net writes"),
+        ('{"a": 1}', "none of the files that can be validated"),
+        ("[1]", "none of the files that can be validated"),
         ('{\n"a": ', "line 2: it is no JSON (Expecting value)"),
     ):
         other.write_text(text)
@@ -94,6 +94,9 @@ def test_a_newer_version_and_what_is_no_file_of_ours_are_told(copied: Path, tmp_
     other.write_bytes(b"\xff\xfe{")
     (line,) = lines(other)
     assert "UTF-8" in line
+    report = copied / "report.md"
+    (line,) = lines(report)
+    assert line.startswith("it is none of the files that can be validated; these are run.json")
 
 
 def test_an_analysis_is_checked(tmp_path: Path) -> None:

@@ -85,6 +85,7 @@ def test_time_series_are_compared_with_the_spool(copied: Path) -> None:
     (line,) = lines(path)
     assert line.startswith(": table epoch: row ")
     assert "and the spool says " in line
+    assert line.endswith(f"; `structure-net rebuild {path.parent}` makes it anew from its spool")
     rebuild(path.parent)
     assert list(check_series(path)) == []
     path.write_bytes(b"garbage" * 100)
