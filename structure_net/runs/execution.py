@@ -153,13 +153,26 @@ def _recorded(
         _conclude(folder, reached, kept, status="interrupted")
         raise
     except (StructureNetError, OSError) as error:
-        # Where the disk is full, what is on it already must do.
-        with suppress(OSError, SpoolError):
-            _conclude(folder, reached, kept, status="stopped", reason=str(error))
+        _give_up(folder, reached, kept, error)
         raise
-    _conclude(folder, reached, kept, status="finished")
+    _finish(folder, reached, kept)
     watcher.scored(reached.scores)
     return reached
+
+
+def _finish(folder: RunFolder, state: RunState, kept: Kept) -> None:
+    """Concludes a run whose iterations are all done; it has not finished if that fails."""
+    try:
+        _conclude(folder, state, kept, status="finished")
+    except (StructureNetError, OSError) as error:
+        _give_up(folder, state, kept, error)
+        raise
+
+
+def _give_up(folder: RunFolder, state: RunState, kept: Kept, error: Exception) -> None:
+    # Where the disk is full, what is on it already must do.
+    with suppress(OSError, SpoolError):
+        _conclude(folder, state, kept, status="stopped", reason=str(error))
 
 
 def warm_up() -> None:
@@ -197,11 +210,15 @@ def _conclude(
     folder: RunFolder, state: RunState, kept: Kept, *, status: Status, reason: str = ""
 ) -> None:
     records, profile = kept
+    done = status == "finished"
     with uninterrupted():
-        write_history(folder, state, status=status, reason=reason)
+        if not done:  # also where the disk has no room for the rest
+            write_history(folder, state, status=status, reason=reason)
         costs = profile.concluded()
         write_report(folder, state, status=status, reason=reason, costs=costs)
         records.ended(state, status=status, reason=reason)
+        if done:  # which is so when everything else is on the disk
+            write_history(folder, state, status=status, reason=reason)
 
 
 def write_report(
