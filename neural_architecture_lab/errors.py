@@ -15,6 +15,10 @@ class DesignError(LabError):
     """The trials of a hypothesis cannot be laid out as asked."""
 
 
+class SearchError(LabError):
+    """A search cannot be done as it is stated."""
+
+
 class OutcomeError(LabError):
     """An experiment returned what is no outcome."""
 
@@ -25,3 +29,7 @@ class StoreError(LabError):
 
 class RunnerError(LabError):
     """Trials cannot be run as asked: a package, a device or a worker is missing."""
+
+
+class PlanError(LabError):
+    """A training run cannot be meant as it is described."""

@@ -7,13 +7,13 @@ arms and predictions (`neural_architecture_lab.experiments`). In full it says al
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Literal, Protocol, TypeAlias
 
 from neural_architecture_lab.errors import HypothesisError
+from neural_architecture_lab.naming import check_name, id_of
 from neural_architecture_lab.outcomes import Outcome
 
 Setting: TypeAlias = "str | int | float | bool | Sequence[Setting] | Mapping[str, Setting] | None"
@@ -49,7 +49,7 @@ class Arm:
     control: bool = False
 
     def __post_init__(self) -> None:
-        _check_name("An arm's name", self.name)
+        check_name("An arm's name", self.name)
         object.__setattr__(self, "settings", plain(self.settings, f"settings of {self.name!r}"))
 
 
@@ -107,7 +107,7 @@ class Prediction:
     versus: str | None = None
 
     def __post_init__(self) -> None:
-        _check_name("A prediction's metric", self.metric)
+        check_name("A prediction's metric", self.metric)
         if self.direction not in ("higher", "lower", "same"):
             raise HypothesisError(
                 f"direction must be 'higher', 'lower' or 'same'; got {self.direction!r}."
@@ -203,12 +203,12 @@ class Hypothesis:
     supplied: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_name("A hypothesis's name", self.name)
+        check_name("A hypothesis's name", self.name)
         _settle(self, "category", _category(self.category))
         _settle(self, "arms", _checked_arms(self.arms))
         _settle(self, "predictions", tuple(self.predictions))
         _settle(self, "factors", _checked_factors(self.factors, self.layout, self.points))
-        _check_experiment(self.experiment)
+        check_experiment(self.experiment)
         for name in ("alpha", "power"):
             value = getattr(self, name)
             if not 0 < value < 1:
@@ -227,7 +227,7 @@ class Hypothesis:
     @property
     def id(self) -> str:
         """The name in lower case, with underscores: how the lab knows the hypothesis."""
-        return re.sub(r"[^a-z0-9]+", "_", self.name.lower()).strip("_")
+        return id_of("A hypothesis's name", self.name)
 
     @property
     def control(self) -> Arm:
@@ -315,11 +315,6 @@ def _settle(hypothesis: Hypothesis, name: str, value: object) -> None:
     object.__setattr__(hypothesis, name, value)
 
 
-def _check_name(what: str, name: object) -> None:
-    if not isinstance(name, str) or not re.search(r"[A-Za-z0-9]", name):
-        raise HypothesisError(f"{what} must be a text with a letter or a digit; got {name!r}.")
-
-
 def _category(category: object) -> HypothesisCategory:
     try:
         return HypothesisCategory(str(category))
@@ -362,13 +357,18 @@ def _checked_factors(
                 )
             checked[name] = levels
         else:
-            checked[name] = _levels(name, levels)
+            checked[name] = checked_levels(name, levels)
     if layout != "grid" and (points is None or points < 2):
         raise HypothesisError(f"layout={layout!r} needs points=, 2 or more; got {points}.")
     return checked
 
 
-def _levels(name: str, levels: Sequence[Setting]) -> tuple[Setting, ...]:
+def checked_levels(name: str, levels: Sequence[Setting]) -> tuple[Setting, ...]:
+    """The levels of a factor as plain data.
+
+    Raises:
+        HypothesisError: There are fewer than two, two are alike, or one is no plain data.
+    """
     if isinstance(levels, str) or not isinstance(levels, Sequence) or len(levels) < 2:
         raise HypothesisError(f"The factor {name!r} needs two levels or more; got {levels!r}.")
     found = tuple(_plain(level, f"a level of {name!r}") for level in levels)
@@ -377,7 +377,12 @@ def _levels(name: str, levels: Sequence[Setting]) -> tuple[Setting, ...]:
     return found
 
 
-def _check_experiment(experiment: Callable[..., Any] | None) -> None:
+def check_experiment(experiment: Callable[..., Any] | None) -> None:
+    """Refuses what workers could not find by its name.
+
+    Raises:
+        HypothesisError: It is no function, or one that is made inside a function.
+    """
     if experiment is None:
         return
     if not callable(experiment):

@@ -30,6 +30,8 @@ from structure_net.logging import RecordStream, Sink, Spool, current
 
 if TYPE_CHECKING:
     from structure_net.logging.records import Evidence as EvidenceRecord
+    from structure_net.logging.records import Search as SearchRecord
+    from structure_net.logging.records import Setting as SettingRecord
     from structure_net.logging.records import Trial as TrialRecord
 
 RECORDS = "records"
@@ -156,6 +158,16 @@ class Archive:
                 found[record.prediction] = record
         return tuple(found.values())
 
+    def searches(self) -> dict[str, SearchRecord]:
+        """All searches that were begun, by id, the newest form of each."""
+        return {record.search: record for _, record in self._of_kind("search")}
+
+    def settings(self, search: str) -> Iterator[SettingRecord]:
+        """What became of the settings of a search, one step at a time, in its order."""
+        for _, record in self._of_kind("setting"):
+            if record.search == search:
+                yield record
+
     def _of_kind(self, kind: str) -> Iterator[tuple[Any, Any]]:
         if not (self.spool_folder / "records.jsonl").exists():
             return
@@ -192,13 +204,39 @@ class Store(Archive):
             What differs from how it was frozen before, in words; nothing the first time.
 
         Raises:
-            StoreError: It cannot be written.
+            StoreError: It cannot be written, or a search has its name.
         """
+        if hypothesis.id in self.searches():
+            raise StoreError(
+                f"{self.folder} holds a search named {hypothesis.id!r}, and trials go by that name;"
+                " give the hypothesis another one."
+            )
         before = self.hypotheses().get(hypothesis.id)
         if before is not None and before.digest == design.hash:
             return ()
         self._emit(hypothesis_record(hypothesis, design))
         return () if before is None else deviations(before.statement, design.statement)
+
+    def begin(self, search: SearchRecord) -> None:
+        """Records a search before its first trial, or what changed of it.
+
+        Raises:
+            StoreError: It cannot be written, or a hypothesis has its name.
+        """
+        if search.search in self.hypotheses():
+            raise StoreError(
+                f"{self.folder} holds a hypothesis named {search.search!r}, and trials go by that"
+                " name; give the search another one."
+            )
+        self._emit(search)
+
+    def note(self, setting: SettingRecord) -> None:
+        """Records a step of one setting of a search.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+        self._emit(setting)
 
     def append(self, result: Result, runner: str) -> None:
         """Records a trial that ended; it is on the disk when `flush` returns.

@@ -72,8 +72,9 @@ class ProcessRunner(Runner):
                 lost = [job for _, job in results if job is not None]
                 for job in lost:
                     self._begin(job, context, running)
-                self._fill(waiting, context, running)
+                # Before more is taken: what comes next may depend on what has ended.
                 yield from (result for result, again in results if again is None)
+                self._fill(waiting, context, running)
         finally:
             for begun in running.values():
                 begun.process.kill()
