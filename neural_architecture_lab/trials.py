@@ -210,8 +210,12 @@ def statement_of(
 
 
 def code_of(experiment: Any) -> dict[str, str]:
-    """Which code runs: the experiment's name, the hash of its source, versions of packages."""
-    first = getattr(experiment, "first_seed", 0)
+    """Which code runs: the experiment's name, the hash of its source, versions of packages.
+
+    What an experiment that is made of another says of itself (``first_seed``, ``measured``) is
+    part of it.
+    """
+    first, measured = getattr(experiment, "first_seed", 0), getattr(experiment, "measured", "")
     experiment = inspect.unwrap(experiment)
     function = experiment if inspect.isroutine(experiment) else type(experiment)
     try:
@@ -225,6 +229,8 @@ def code_of(experiment: Any) -> dict[str, str]:
     }
     if first:
         found["first_seed"] = str(first)
+    if measured:
+        found["measured"] = str(measured)
     for package in _PACKAGES:
         try:
             found[package] = version(package)

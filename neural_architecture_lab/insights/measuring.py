@@ -40,6 +40,11 @@ class EffectOf:
         """Where the inner experiment's seeds begin."""
         return _first_seed(self.experiment)
 
+    @property
+    def measured(self) -> str:
+        """What stands in the frozen statement."""
+        return f"effect of going from {dict(self.first)} to {dict(self.second)}"
+
     def __call__(self, trial: Trial, *, device: str) -> Outcome:
         """``effect on METRIC`` for each metric that both runs have: the second minus the first."""
         runs = [
@@ -77,6 +82,11 @@ class SpreadOf:
     def first_seed(self) -> int:
         """Where the inner experiment's seeds begin."""
         return _first_seed(self.experiment)
+
+    @property
+    def measured(self) -> str:
+        """What stands in the frozen statement."""
+        return f"spread of {self.runs} runs"
 
     def __call__(self, trial: Trial, *, device: str) -> Outcome:
         """``spread of METRIC`` for each metric: the mean distance of the runs from their median."""

@@ -26,8 +26,8 @@ def summary(sections: Sequence[Section]) -> list[Block]:
     rows = tuple(
         (
             section.review.frozen.name,
-            section.review.frozen.category,
             section.review.verdict.upper(),
+            section.review.frozen.category,
             f"{section.review.seeds} of {section.review.planned}",
             str(section.review.trials),
             str(section.review.failed),
@@ -35,7 +35,7 @@ def summary(sections: Sequence[Section]) -> list[Block]:
         )
         for section in sections
     )
-    columns = ("hypothesis", "category", "verdict", "seeds", "trials", "failed", "time")
+    columns = ("hypothesis", "verdict", "category", "seeds", "trials", "failed", "time")
     together = (
         f"{family} predictions are judged together: p-values are corrected for all of them (Holm)."
     )
@@ -132,7 +132,7 @@ def _evidence(evidence: Sequence[Evidence]) -> Grid:
     columns = (
         "prediction about",
         "mean difference",
-        "in standard deviations",
+        "standardised",
         "p",
         "corrected p",
         "pairs",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from neural_architecture_lab.insights.drawn import drawn_effects
 from neural_architecture_lab.insights.factors import shares
@@ -16,6 +16,10 @@ from neural_architecture_lab.report.pictures import colours, panels, svg
 from neural_architecture_lab.report.wording import interval
 from neural_architecture_lab.statistics import DrawnEffect, FactorEffect, mean_interval
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_MOST_TICKS: Final = 7
 MOST_METRICS: Final = 2
 """Metrics of which factors are shown: the first that are predicted."""
 
@@ -62,7 +66,7 @@ def outcomes(section: Section) -> tuple[Along, ...]:
     found = []
     for metric in list(predicted)[:MOST_METRICS]:
         rows = balanced(section.tried, metric)
-        found += [_along(section.arms, rows, metric, name) for name in points[0] if rows]
+        found += [_along(section, rows, metric, name) for name in points[0] if rows]
     return tuple(found)
 
 
@@ -84,7 +88,7 @@ def along_svg(along: Sequence[Along]) -> str:
             errors = None if one.drawn else off
             ax.errorbar(places, values, yerr=errors, color=colour, label=legible(arm), **look)
         if wide:
-            ax.set_xscale("log")
+            _widen(ax, one)
         frame(ax, x=one.factor, y=one.metric, grid="y")
         if not _numeric(one.levels):
             name_columns(ax, [str(level) for level in one.levels])
@@ -142,13 +146,13 @@ def _shares(section: Section, metric: str) -> list[Block]:
     ]
 
 
-def _along(arms: Sequence[str], rows: Sequence[Tried], metric: str, name: str) -> Along:
-    levels = list({str(row.factors[name]): row.factors[name] for row in rows}.values())
+def _along(section: Section, rows: Sequence[Tried], metric: str, name: str) -> Along:
+    points = section.review.frozen.statement["points"]
+    levels = list({str(point[name]): point[name] for point in points}.values())
     if _numeric(levels):
         levels.sort()
-    points = {row.point for row in rows}
     table: dict[str, tuple[tuple[float, ...], ...]] = {}
-    for arm in arms:
+    for arm in section.arms:
         seeds: dict[str, dict[int, list[float]]] = {str(level): {} for level in levels}
         for row in rows:
             if row.arm == arm:
@@ -166,6 +170,17 @@ def _places(levels: Sequence[Any]) -> tuple[list[float], bool]:
         return [float(place) for place in range(len(levels))], False
     wide = min(levels) > 0 and max(levels) / min(levels) >= 8
     return [float(level) for level in levels], wide
+
+
+def _widen(ax: Axes, one: Along) -> None:
+    """A logarithmic axis whose ticks are the levels, where these are few."""
+    from matplotlib.ticker import NullFormatter, NullLocator
+
+    ax.set_xscale("log")
+    if len(one.levels) <= _MOST_TICKS:
+        ax.set_xticks([float(level) for level in one.levels], [f"{x:g}" for x in one.levels])
+        ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _numeric(levels: Sequence[Any]) -> bool:

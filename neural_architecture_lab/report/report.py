@@ -19,7 +19,7 @@ from neural_architecture_lab.store import Archive
 _STYLE: Final = """
 :root { color-scheme: light; }
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; margin: 2rem auto;
-  max-width: 62rem; padding: 0 1rem; }
+  max-width: 66rem; padding: 0 1rem; }
 h1, h2, h3 { line-height: 1.2; }
 h2 { border-top: 2px solid #0072B2; padding-top: 1rem; margin-top: 3rem; }
 h3 { margin-top: 2rem; }
