@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,6 +45,13 @@ def pytest_configure(config: pytest.Config) -> None:
     # One crossover, also in the processes that tests start, so that no result depends on what pays
     # on this machine. Set it to `live` or `masked` to run the suite with one storage.
     os.environ.setdefault("STRUCTURE_NET_STORAGE", "0.25")
+    # Kernels and lists of fonts are made once for all processes, whatever home they have.
+    os.environ.setdefault("STRUCTURE_NET_CACHE", str(ROOT / ".cache" / "structure-net"))
+    os.environ.setdefault("MPLCONFIGDIR", str(ROOT / ".cache" / "matplotlib"))
+    # A shell has what it starts in the background ignore Ctrl-C, which what tests start would take
+    # over.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import importlib
-import os
 import re
 import subprocess
 import sys
@@ -15,8 +14,8 @@ import pytest
 from typer.main import get_command
 
 from structure_net.cli.app import app
+from tests.programs import ROOT, finished
 
-ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = {page.relative_to(DOCS).as_posix(): page for page in sorted(DOCS.rglob("*.md"))}
 WITH_EXTRAS = {"how-to/other_loops.md"}
@@ -39,25 +38,6 @@ def cases(language: str) -> list[object]:
         for page in PAGES
         if blocks(page, language)
     ]
-
-
-def finished(
-    command: list[str], folder: Path, home: Path, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command,
-        cwd=folder,
-        env={
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT),
-            "OMP_NUM_THREADS": "1",
-            "HOME": str(home),
-            **environment,
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @pytest.mark.parametrize("page", cases("python"))

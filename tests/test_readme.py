@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.programs import ROOT, finished
+
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PROGRAMS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 LINKS = re.findall(r"\]\(([^)#:]+)\)", README)
@@ -19,15 +19,8 @@ LINKS = re.findall(r"\]\(([^)#:]+)\)", README)
 def test_every_program_of_the_readme_runs(
     number: int, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    home = str(tmp_path_factory.mktemp("home"))  # matplotlib keeps its list of fonts there
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PROGRAMS[number]],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HOME": home},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    home = tmp_path_factory.mktemp("home")
+    done = finished([sys.executable, "-W", "error", "-c", PROGRAMS[number]], tmp_path, home)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
     written = {path.name for path in tmp_path.iterdir()}
