@@ -8,6 +8,7 @@ ordinary safetensors file to any other program.
 from __future__ import annotations
 
 import hashlib
+import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,8 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError, TensorSpec, safe_open, serialize_file
 from torch import Tensor
 
 from structure_net.errors import CheckpointError
@@ -24,26 +24,25 @@ from structure_net.files import replacing
 
 _HEADER: Final = "structure_net"
 _LARGEST_HEADER: Final = 90_000_000  # safetensors refuses to read headers of 100 MB
-_DTYPES: Final = frozenset(
-    {
-        torch.float64,
-        torch.float32,
-        torch.float16,
-        torch.bfloat16,
-        torch.complex64,
-        torch.int64,
-        torch.int32,
-        torch.int16,
-        torch.int8,
-        torch.uint8,
-        torch.uint16,
-        torch.uint32,
-        torch.uint64,
-        torch.bool,
-        torch.float8_e4m3fn,
-        torch.float8_e5m2,
-    }
-)
+_READ: Final = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "C64": torch.complex64,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U64": torch.uint64,
+    "U32": torch.uint32,
+    "U16": torch.uint16,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+}
+_DTYPES: Final = frozenset(_READ.values())
 
 
 def storable(name: str, tensor: Tensor) -> Tensor:
@@ -65,9 +64,12 @@ def storable(name: str, tensor: Tensor) -> Tensor:
 
 def checksum(tensor: Tensor) -> int:
     """The CRC-32 of a contiguous CPU tensor's bytes."""
-    if tensor.numel() == 0:
-        return zlib.crc32(b"")
-    return zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return zlib.crc32(_bytes_of(tensor) if tensor.numel() else b"")
+
+
+def _bytes_of(tensor: Tensor) -> memoryview:
+    """The memory of a contiguous CPU tensor that has values."""
+    return tensor.reshape(-1).view(torch.uint8).numpy().data
 
 
 def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -84,7 +86,7 @@ def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def describe_tensor(tensor: Tensor) -> dict[str, Any]:
     """The type, shape and checksum of a tensor that is to be stored."""
     return {
-        "dtype": str(tensor.dtype).removeprefix("torch."),
+        "dtype": _name(tensor.dtype),
         "shape": tuple(tensor.shape),
         "crc32": checksum(tensor),
     }
@@ -109,7 +111,9 @@ def write_container(path: str | Path, tensors: Mapping[str, Tensor], header: str
         )
     try:
         with replacing(path) as draft:
-            save_file(dict(tensors), draft, {_HEADER: _sealed(header)})
+            # safetensors.torch.save_file keeps a type of ctypes for good for each size it ever met.
+            specs = {name: _spec(tensor) for name, tensor in tensors.items()}
+            serialize_file(specs, draft, {_HEADER: _sealed(header)})
     except BlockingIOError as error:
         raise CheckpointError(f"Another process is writing the checkpoint '{path}'.") from error
     except (OSError, SafetensorError) as error:
@@ -130,7 +134,7 @@ def opened(path: str | Path) -> Iterator[tuple[str, Callable[[], dict[str, Tenso
     """
     try:
         with safe_open(path, framework="pt") as file:
-            yield _checked_header(file.metadata() or {}, path), lambda: _read_all(file)
+            yield _checked_header(file.metadata() or {}, path), lambda: _read_all(path)
     except OSError as error:
         raise CheckpointError(
             f"The checkpoint '{path}' cannot be read: {error.strerror or error}."
@@ -143,7 +147,7 @@ def opened(path: str | Path) -> Iterator[tuple[str, Callable[[], dict[str, Tenso
 
 def tensor_problem(tensor: Tensor, dtype: str, shape: tuple[int, ...], crc32: int) -> str | None:
     """How a tensor is not as the header says, or None."""
-    found = f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"
+    found = f"{_name(tensor.dtype)} of shape {tuple(tensor.shape)}"
     wanted = f"{dtype} of shape {tuple(shape)}"
     if found != wanted:
         return f"is {found}, and the header says {wanted}"
@@ -171,5 +175,36 @@ def _seal(header: str) -> str:
     return f', "sha256": "{hashlib.sha256(header.encode()).hexdigest()}"}}'
 
 
-def _read_all(file: Any) -> dict[str, Tensor]:
-    return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+def _spec(tensor: Tensor) -> TensorSpec:
+    return TensorSpec(
+        dtype=_name(tensor.dtype),
+        shape=list(tensor.shape),
+        data_ptr=tensor.data_ptr(),
+        data_len=tensor.nbytes,
+    )
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _read_all(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a file that safetensors has found well formed, each with memory of its own.
+
+    safetensors' own ``get_tensor`` leaks two integers a call, which adds up where networks go to
+    the disk and back for hours.
+    """
+    found = {}
+    with Path(path).open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header.pop("__metadata__", None)
+        for name, told in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+            if told["dtype"] not in _READ:
+                raise SafetensorError(f"'{name}' has the type {told['dtype']}")
+            tensor = torch.empty(told["shape"], dtype=_READ[told["dtype"]])
+            file.seek(8 + length + told["data_offsets"][0])
+            if tensor.numel() and file.readinto(_bytes_of(tensor)) != tensor.nbytes:
+                raise SafetensorError(f"'{name}' is cut off")
+            found[name] = tensor
+    return found
