@@ -13,6 +13,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stderr
+from contextvars import copy_context
 from dataclasses import is_dataclass
 from io import StringIO
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
+from torch.fx import graph_module
 
 from structure_net.core.running import inputs_of
 from structure_net.core.sparsity import SparseLayer
@@ -78,9 +80,12 @@ def _export(
             stack.enter_context(context)
         stack.enter_context(torch.no_grad())
         stack.enter_context(_quiet())
+        stack.enter_context(_no_sources_left())
         record = stack.enter_context(recording(model))
         try:
-            return export(model, args, kwargs, strict=False), record
+            # In a context of its own: PyTorch's settings leave a variable there each time.
+            program = copy_context().run(export, model, args, kwargs, strict=False)
+            return program, record
         except Exception as error:
             # The user's own code ran, which may raise anything; it is told on, not swallowed.
             raise TraceError(_explanation(model, error)) from error
@@ -191,6 +196,29 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+
+
+class _NoSources:
+    """Stands in for PyTorch's store of the source text of graphs, and keeps none."""
+
+    def cache(self, *text: object) -> str:
+        """The name of the file in which the text is said to be."""
+        return "<exported>"
+
+
+@contextmanager
+def _no_sources_left() -> Iterator[None]:
+    """Graphs that are compiled within leave no source text behind.
+
+    PyTorch keeps the text of each for good, so that a traceback can show it, and an export compiles
+    several: a program that edits networks for hours would hold more and more of it.
+    """
+    before = getattr(graph_module, "_loader", None)
+    vars(graph_module)["_loader"] = _NoSources()
+    try:
+        yield
+    finally:
+        vars(graph_module)["_loader"] = before
 
 
 @contextmanager

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import linecache
 import random
 import warnings
+from contextvars import copy_context
 
 import pytest
 import torch
@@ -205,3 +207,12 @@ def test_a_transformer_with_a_mask_of_its_own_is_traced() -> None:
     graph = trace(CausalModel(), torch.zeros(2, 5, dtype=torch.long))
     assert set(graph.frozen) == {"head"}
     assert graph.group("words").granularity == 4
+
+
+def test_traces_leave_nothing_in_memory() -> None:
+    model, inputs = ZOO["mlp_batchnorm"].build(0), ZOO["mlp_batchnorm"].inputs(2, 0)
+    trace(model, inputs)  # what is made once
+    texts, variables = len(linecache.cache), len(copy_context())
+    trace(model, inputs)
+    assert not [name for name in linecache.cache if name.startswith("<eval_with_key>")]
+    assert (len(linecache.cache), len(copy_context())) == (texts, variables)
