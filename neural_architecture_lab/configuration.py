@@ -26,6 +26,8 @@ class LabConfig:
             why.
         limits: What one trial may take.
         order: What the order of the trials is drawn with.
+        progress: Whether a run shows how far it is, where standard error is a terminal. One that is
+            given ``on_result`` leaves that to it.
 
     Raises:
         LabError: A value cannot be meant as it is given.
@@ -37,6 +39,7 @@ class LabConfig:
     runner: RunnerName | Runner = "auto"
     limits: Limits = field(default_factory=Limits)
     order: int = 0
+    progress: bool = True
 
     def __post_init__(self) -> None:
         count = self.max_parallel_experiments

@@ -8,8 +8,8 @@ on where it was: `run_hypothesis_test` runs what is missing and nothing twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from neural_architecture_lab.choosing import Chosen, choose_runner
@@ -18,14 +18,14 @@ from neural_architecture_lab.errors import HypothesisError, LabError
 from neural_architecture_lab.hypothesis import Hypothesis
 from neural_architecture_lab.insights import Insight, extract
 from neural_architecture_lab.judgement import Evidence, Verdict
+from neural_architecture_lab.progress import OnResult, progress_on_terminal
 from neural_architecture_lab.report import Report, report_of
 from neural_architecture_lab.reviewing import Review, comparisons_of, review
-from neural_architecture_lab.runners.protocol import Job, Result, Runner
+from neural_architecture_lab.runners.protocol import Job, Runner
+from neural_architecture_lab.searching import Search, SearchResult, run_search
 from neural_architecture_lab.store import Archive, Store
 from neural_architecture_lab.trials import Design, Trial, design
 from structure_net.logging import Sink
-
-OnResult = Callable[[Result, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,14 +129,31 @@ class NeuralArchitectureLab:
         Raises:
             LabError: It is not registered, or the store cannot be written. What ended is kept.
         """
-        return self._run([hypothesis_id], on_result)[hypothesis_id]
+        with self._telling(on_result, len(self.plan(hypothesis_id).trials)) as tell:
+            return self._run([hypothesis_id], tell)[hypothesis_id]
 
     def run_all(self, *, on_result: OnResult | None = None) -> dict[str, HypothesisResult]:
         """Runs all registered hypotheses, and judges them together.
 
         Early stops and verdicts allow for as many predictions as there are in the batch.
         """
-        return self._run(list(self._hypotheses), on_result)
+        total = sum(len(self.plan(one).trials) for one in self._hypotheses)
+        with self._telling(on_result, total) as tell:
+            return self._run(list(self._hypotheses), tell)
+
+    def search(self, search: Search, *, on_result: OnResult | None = None) -> SearchResult:
+        """Searches for settings that do well, or goes on with a search; Optuna chooses them.
+
+        Args:
+            search: What for.
+            on_result: Is told of each result, how many settings ended, and how many are planned.
+
+        Raises:
+            ImportError: The extra ``optuna`` is not installed.
+            LabError: The search cannot be done as it is stated, or the store cannot be written.
+        """
+        with self._telling(on_result, search.tries, "settings") as tell:
+            return run_search(search, self.config, sinks=self._sinks, on_result=tell)
 
     def extract_insights(self, ids: Sequence[str] | None = None) -> tuple[Insight, ...]:
         """What results show beyond the verdicts, the surest first, each with its test.
@@ -162,6 +179,16 @@ class NeuralArchitectureLab:
             StoreError: One of them has no results.
         """
         return report_of(self.archive, ids)
+
+    @contextmanager
+    def _telling(
+        self, on_result: OnResult | None, of: int, unit: str = "trials"
+    ) -> Iterator[OnResult | None]:
+        if on_result is not None or not self.config.progress:
+            yield on_result
+            return
+        with progress_on_terminal("running", of, unit) as tell:
+            yield tell
 
     def _run(self, ids: Sequence[str], on_result: OnResult | None) -> dict[str, HypothesisResult]:
         designs = {one: self.plan(one) for one in ids}

@@ -25,7 +25,6 @@ from neural_architecture_lab.cli.telling import (
     forecast_cells,
     forecast_lines,
     forecast_row,
-    progress_on,
     review_row,
     status_cells,
 )
@@ -38,6 +37,7 @@ from neural_architecture_lab.experiments import (
 from neural_architecture_lab.hypothesis import Hypothesis
 from neural_architecture_lab.lab import NeuralArchitectureLab
 from neural_architecture_lab.planning import forecast, pilot_jobs
+from neural_architecture_lab.progress import progress_on
 from neural_architecture_lab.report import report_of
 from neural_architecture_lab.reviewing import review
 from neural_architecture_lab.store import Archive

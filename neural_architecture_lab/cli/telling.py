@@ -1,21 +1,14 @@
-"""What `nal` prints: tables for people, plain data for programs, and progress."""
+"""What `nal` prints: tables for people, plain data for programs."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from neural_architecture_lab.planning import POWERS, Forecast
-from neural_architecture_lab.report.composing import duration
+from neural_architecture_lab.report.wording import duration
 from neural_architecture_lab.reviewing import Review
-from neural_architecture_lab.runners.protocol import Result
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from neural_architecture_lab.lab import OnResult
 
 
 def fail(message: str) -> None:
@@ -145,48 +138,6 @@ def forecast_cells(found: Forecast) -> list[tuple[str, ...]]:
         )
         for one in found.needed
     ]
-
-
-@contextmanager
-def progress_on(console: Console, what: str, of: int) -> Iterator[OnResult]:
-    """Tells of results while the block runs: a bar on a terminal, a line for each tenth else.
-
-    Args:
-        console: Where.
-        what: What goes on.
-        of: How many trials there are in all.
-    """
-    if not console.is_terminal:
-        yield _lines(console, what)
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as Left
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Left())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(what, total=of)
-
-        def tell(result: Result, ended: int, total: int) -> None:
-            bar.update(task, completed=ended, total=total)
-            _tell_failure(console, result)
-
-        yield tell
-
-
-def _lines(console: Console, what: str) -> OnResult:
-    def tell(result: Result, ended: int, of: int) -> None:
-        if ended == of or ended * 10 // of > (ended - 1) * 10 // of:
-            console.print(f"{what}: {ended} of {of} trials", markup=False)
-        _tell_failure(console, result)
-
-    return tell
-
-
-def _tell_failure(console: Console, result: Result) -> None:
-    if result.status != "finished":
-        last = (result.error.strip().splitlines() or [""])[-1]
-        said = f"{result.trial.id}: {result.status.replace('_', ' ')} {last}".strip()
-        console.print(said, markup=False, soft_wrap=True)
 
 
 def _interval(values: Sequence[float] | None) -> str:

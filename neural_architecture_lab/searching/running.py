@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -18,6 +18,7 @@ from neural_architecture_lab.choosing import choose_runner
 from neural_architecture_lab.configuration import LabConfig, usable_device
 from neural_architecture_lab.errors import SearchError, StoreError
 from neural_architecture_lab.hypothesis import Setting
+from neural_architecture_lab.progress import OnResult
 from neural_architecture_lab.runners.protocol import Job, Result, Runner
 from neural_architecture_lab.searching.asking import Asked, Asker, Told
 from neural_architecture_lab.searching.reading import searched
@@ -27,7 +28,6 @@ from neural_architecture_lab.store import Store, deviations
 from neural_architecture_lab.trials import Design, Trial, hash_of
 from structure_net.logging import Sink
 
-OnResult = Callable[[Result, int, int], None]
 ARM = "setting"
 _Status: TypeAlias = Literal["asked", "reported", "complete", "pruned", "failed"]
 
