@@ -26,7 +26,7 @@ demo: $(CORE) ## evolve a sparse network on the handwritten digits
 	$(BIN)/structure-net demo $(ARGS)
 
 test: $(DEV) ## run the test suite
-	$(RUN) -m pytest -q -n $(WORKERS) --maxprocesses 8 -m "not extras" $(ARGS)
+	$(RUN) -m pytest -q -n $(WORKERS) --maxprocesses 8 --dist worksteal -m "not extras" $(ARGS)
 
 test-extras: $(EXTRAS) ## run the tests of the optional parts
 	$(RUN) -m pytest -q -m extras $(ARGS)

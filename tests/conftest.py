@@ -15,6 +15,20 @@ from structure_net.core.crossover import get_crossover, set_crossover
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# What takes longest is begun first, so that no worker is left with it when the others are done.
+FIRST = tuple(
+    f"tests/{name}"
+    for name in (
+        "architecture/test_tools.py",
+        "architecture/test_wheel.py",
+        "test_",
+        "structure_net/logging/test_sending.py",
+        "structure_net/cli/test_stopping.py",
+        "neural_architecture_lab/runners/",
+        "neural_architecture_lab/test_full_disk.py",
+    )
+)
+
 hypothesis.settings.register_profile(
     "local",
     deadline=None,
@@ -55,7 +69,13 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
+def _turn(item: pytest.Item) -> int:
+    """The place among those that are begun first."""
+    return next((n for n, name in enumerate(FIRST) if item.nodeid.startswith(name)), len(FIRST))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=_turn)
     if torch.cuda.is_available():
         return
     for item in items:
