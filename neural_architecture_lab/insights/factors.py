@@ -20,7 +20,7 @@ from neural_architecture_lab.insights.drawn import are_drawn
 from neural_architecture_lab.insights.insight import Insight, Lead, Variant
 from neural_architecture_lab.insights.reading import Tried, balanced
 from neural_architecture_lab.reviewing import Review
-from neural_architecture_lab.statistics import FactorEffect, bend, dose_response, factor_effects
+from neural_architecture_lab.statistics import FactorEffect, bend, dose_response, repeated_effects
 
 WIDE: Final = 8.0
 """Positive levels that span this much are taken as logarithms."""
@@ -31,8 +31,8 @@ ARM: Final = "arm"
 def shares(trials: Sequence[Tried], metric: str) -> tuple[FactorEffect, ...]:
     """What each factor explains of a metric, the arms among them, and what pairs of them do.
 
-    By an analysis of variance with the seeds as blocks; empty where there is no factor, or where
-    the layout does not tell the effects apart.
+    By an analysis of variance of repeated measures, the seeds' disagreement being the error; empty
+    where there is no factor, fewer than three seeds are complete, or points were drawn.
     """
     rows = balanced(trials, metric)
     names = list(rows[0].factors) if rows else []
@@ -43,8 +43,8 @@ def shares(trials: Sequence[Tried], metric: str) -> tuple[FactorEffect, ...]:
         levels[ARM] = [row.arm for row in rows]
     response = [row.metrics[metric] for row in rows]
     try:
-        return factor_effects(levels, [row.seed for row in rows], response)
-    except ValueError:  # drawn points: every level is there once
+        return repeated_effects(levels, [row.seed for row in rows], response)
+    except ValueError:  # drawn points are no grid
         return ()
 
 
@@ -60,9 +60,9 @@ def effects(review: Review, trials: Sequence[Tried], metric: str) -> Iterator[In
         yield Insight(
             "factor" if alone else "interaction",
             f"{review.frozen.name}: {said} for {metric}: share of variance {one.share},"
-            f" F({one.freedom[0]}, {one.freedom[1]}) = {one.f:.3g}",
+            f" F({one.freedom[0]:.3g}, {one.freedom[1]:.3g}) = {one.f:.3g}",
             (review.frozen.id,),
-            "analysis of variance, seeds as blocks",
+            "analysis of variance of repeated measures",
             one.p_value,
             {"share": one.share.value, "low": one.share.low, "high": one.share.high, "F": one.f},
             made(rows, metric, one.factors, control),

@@ -127,7 +127,7 @@ def shares_svg(found: Sequence[FactorEffect] | Sequence[DrawnEffect]) -> str:
 def _shares(section: Section, metric: str) -> list[Block]:
     found: Sequence[FactorEffect] | Sequence[DrawnEffect]
     found = shares(section.tried, metric)
-    how = "Analysis of variance, the seeds as blocks"
+    how = "Analysis of variance, held against what the seeds disagree about"
     if not found:
         found = drawn_effects(section.review, section.tried, metric)
         how = "Levels of one factor shuffled over the drawn points, the others held"

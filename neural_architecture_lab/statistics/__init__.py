@@ -32,6 +32,7 @@ from neural_architecture_lab.statistics.power import (
     seeds_for_equivalence,
     seeds_needed,
 )
+from neural_architecture_lab.statistics.repeated import repeated_effects
 from neural_architecture_lab.statistics.samples import Alternative, differences_of
 from neural_architecture_lab.statistics.sequential import (
     Boundary,
@@ -75,6 +76,7 @@ __all__ = [
     "power_of_paired_t",
     "probability_of_improvement",
     "rank_biserial",
+    "repeated_effects",
     "seeds_for_equivalence",
     "seeds_needed",
     "sequential_p_value",

@@ -1,7 +1,8 @@
 """Which factor matters: analyses of variance with the seeds as blocks, on values or on ranks.
 
 Every seed sees every combination of levels, so that a seed's own level is taken out first; for such
-balanced designs that is what a mixed model with a random intercept for each seed finds.
+balanced designs that is what a mixed model with a random intercept for each seed finds. It takes
+trials of one seed to be independent beyond that; `repeated` does not.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class FactorEffect:
     factors: tuple[str, ...]
     f: float
     p_value: float
-    freedom: tuple[int, int]
+    freedom: tuple[float, float]
     share: Interval
 
 
@@ -168,7 +169,9 @@ def _effect(
     return FactorEffect(term, f, p, (of_effect, of_residual), share)
 
 
-def share_of(f: float, of_effect: int, of_residual: int, *, confidence: float = 0.95) -> Interval:
+def share_of(
+    f: float, of_effect: float, of_residual: float, *, confidence: float = 0.95
+) -> Interval:
     """Partial eta squared with the interval that inverts the noncentral F distribution.
 
     Args:
@@ -186,7 +189,7 @@ def share_of(f: float, of_effect: int, of_residual: int, *, confidence: float = 
     return Interval(value, low, high, confidence)
 
 
-def _noncentrality(f: float, of_effect: int, of_residual: int, probability: float) -> float:
+def _noncentrality(f: float, of_effect: float, of_residual: float, probability: float) -> float:
     from scipy import optimize, special
 
     def excess(noncentrality: float) -> float:
