@@ -44,8 +44,9 @@ class CurveShape:
         points: Its length.
         settled_at: When it settled: the first point after which at most `SETTLED` of the whole
             gain, or no more than its noise, was still to come, as a fraction of the run in [0, 1].
-        tail: How far the mean of the last quarter is better than that of the third, as a fraction
-            of the whole gain: a quarter for a straight line, nothing for a curve that has settled.
+        tail: How far the mean of the last quarter is better than that of the third, of the values
+            and of the best so far, whichever is less, as a fraction of the whole gain: a quarter
+            for a straight line, nothing for a curve that has settled or only made a fall good.
         gain: The whole gain, as a fraction of the first value's distance from a perfect one.
         relapse: How far the last value is worse than the best, as a fraction of the whole gain.
         worsening: How far the last value is worse than the first, as a fraction of the first.
@@ -103,7 +104,7 @@ def shape_of(name: str, values: tuple[float, ...]) -> CurveShape:
     return CurveShape(
         points=len(losses),
         settled_at=settled / last,
-        tail=_tail(losses, whole),
+        tail=min(_tail(losses, whole), _tail(best, whole)),
         gain=float(whole / scale),
         relapse=_ratio(losses[-1] - best[-1], whole),
         worsening=float((losses[-1] - losses[0]) / scale),

@@ -71,6 +71,11 @@ _KINDS: Final = {
     "recurrent": ("rnn", "lstm", "gru", "recurrent"),
     "perceptron": ("mlp", "perceptron", "standard", "dense", "feedforward"),
 }
+_DATA: Final = {
+    "on_images": ("mnist", "cifar", "digits", "svhn", "imagenet", "emnist", "image", "images"),
+    "on_text": ("agnews", "news", "imdb", "text", "wikitext", "sst", "reviews", "yelp"),
+    "on_tables": ("housing", "diabetes", "iris", "wine", "cancer", "adult", "tabular"),
+}
 _REGRESSION: Final = frozenset({"mse", "mae", "regression", "mse_loss", "l1", "huber"})
 
 
@@ -82,6 +87,9 @@ def _kind(facts: ExperimentFacts) -> Graded:
     yield "autoencoder", float("autoencoder" in words or closed)
     told = {str(facts.settings.get(name, "")).lower() for name in ("loss", "task")}
     yield "regression", float(not told.isdisjoint(_REGRESSION))
+    data = set(words_of(facts.dataset))
+    for trait, names in _DATA.items():
+        yield trait, float(not data.isdisjoint(names))
 
 
 def _sizes(facts: ExperimentFacts) -> Graded:
@@ -164,6 +172,8 @@ def _edits(facts: ExperimentFacts) -> Graded:
         count = sum(facts.edits.get(kind, 0) for kind in kinds)
         if count:
             yield trait, 0.6 + 0.4 * count / total
+    if facts.edits.get("AddResidualBlock"):  # its shortcut is one of its parts
+        yield "skip", 0.5
     moved = [facts.edits.get(kind, 0) for kind in ("AddConnections", "RemoveConnections")]
     yield "rewired", float(min(moved) > 0)
     away, back = (facts.edited_at.get(kind) for kind in ("RemoveConnections", "AddConnections"))
@@ -182,6 +192,7 @@ def _learning(facts: ExperimentFacts) -> Graded:
     yield "many_epochs", _scale(shape.points, 10, 300)
     yield "few_epochs", _ramp(shape.points, 10, 2)
     yield "diverged", _diverged(facts, shape)
+    yield "not_finite", float(_broken(facts))
     if shape.points < 4 or not shape.finite:
         return
     yield from _shape(shape)
@@ -199,8 +210,14 @@ def _at_once(facts: ExperimentFacts) -> float:
 
 
 def _diverged(facts: ExperimentFacts, shape: CurveShape) -> float:
-    broken = any(not math.isfinite(value) for curve in facts.curves.values() for value in curve)
-    return 1.0 if broken else _ramp(shape.worsening, 0.1, 1.0)
+    if _broken(facts):
+        return 1.0
+    # What goes up and down may end worse than it began.
+    return _ramp(shape.worsening, 0.1, 1.0) * (1 - _scale(shape.wobble, 0.05, 0.3))
+
+
+def _broken(facts: ExperimentFacts) -> bool:
+    return any(not math.isfinite(value) for curve in facts.curves.values() for value in curve)
 
 
 def _shape(shape: CurveShape) -> Graded:
@@ -260,6 +277,13 @@ def _settings(facts: ExperimentFacts) -> Graded:
     yield "failed", float(facts.status in ("stopped", "failed", "timed_out", "crashed"))
 
 
+def _changed(facts: ExperimentFacts) -> Iterator[tuple[int, int]]:
+    """The widths of hidden layers that changed, before and after."""
+    before, after = facts.start_widths[1:-1], facts.widths[1:-1]
+    if len(before) == len(after):
+        yield from ((a, b) for a, b in zip(before, after, strict=True) if a != b)
+
+
 def words_about(facts: ExperimentFacts) -> set[str]:
     """What an experiment can be found by besides its traits: names, notes, numbers."""
     texts = [
@@ -278,6 +302,7 @@ def words_about(facts: ExperimentFacts) -> set[str]:
     for widths in (facts.start_widths, facts.widths):
         if widths:
             found |= {widths_word(widths), widths_word(widths[1:-1])}
+    found |= {f"{a}>{b}" for a, b in _changed(facts)}
     numbers = {**facts.settings, "seed": facts.seed, "epochs": facts.epochs or None}
     for name, share in (("density", facts.density), ("accuracy", accuracy_of(facts))):
         if share is not None and math.isfinite(share):

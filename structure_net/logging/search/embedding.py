@@ -26,7 +26,7 @@ from structure_net.logging.search.vocabulary import CONCEPTS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Vectors of another version are made anew."""
 
 TRAITS: Final = len(CONCEPTS)

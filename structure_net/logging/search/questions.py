@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
 from structure_net.logging.search.embedding import trait_vector
@@ -28,6 +29,17 @@ _NAME_NUMBER: Final = re.compile(
 )
 _NUMBER_NAME: Final = re.compile(r"(\d+)[\s-]+((?:hidden|layer|epoch)[a-z]*)")
 _PERCENT: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(?:%|per\s?cent)")
+_SHARES: Final = {
+    "sparsity": ("spars", "zero", "pruned", "removed"),
+    "density": ("dens", "connect", "weight", "link"),
+    "accuracy": ("accura", "correct", "right"),
+}
+"""What a share in percent may be of, by the beginnings of the words that say so."""
+
+_APART: Final = frozenset(("and", "at", "but", "for", "in", "on", "or", "to", "while", "with"))
+"""Words behind which another thing is spoken of."""
+
+_CHANGED: Final = re.compile(r"\b(\d+) ?(?:to|->|→) ?(\d+)\b")
 _ALIKE: Final = 0.8
 """How alike a word must be to one that is known to be taken for it."""
 
@@ -83,6 +95,21 @@ def question_of(text: str, counts: Counts, experiments: int) -> Question:
     return Question(trait_vector(traits), traits, words, tuple(unknown))
 
 
+def _share(percent: float, before: Sequence[str], after: Sequence[str]) -> str:
+    """The word for a share in percent: of what, the words beside it say, those behind it first."""
+    beside = [
+        word
+        for words in (after[:3], before[:-4:-1])
+        for word in takewhile(lambda one: one not in _APART, words)
+    ]
+    kinds = (kind for word in beside for kind, begins in _SHARES.items() if word.startswith(begins))
+    # Without a word, a half or more is an accuracy, and less a density.
+    kind = next(kinds, "accuracy" if percent >= 50 else "density")
+    if kind == "sparsity":
+        kind, percent = "density", round(100 - percent, 6)
+    return f"{kind}%={math.floor(percent):g}"
+
+
 def _worth(total: float, experiments: int) -> float:
     """How much a word tells: the rarer, the more."""
     return math.log(1 + experiments / (0.5 + total))
@@ -120,9 +147,9 @@ def _compounds(text: str) -> Iterator[str]:
         parts = name.split()
         for count in (1, 2):
             yield f"{stem('_'.join(parts[-count:]))}={float(number):g}"
-    for number in _PERCENT.findall(plain):
-        # A share of one half or more is an accuracy, a smaller one a density.
-        name = "accuracy" if float(number) >= 50 else "density"
-        yield f"{name}%={math.floor(float(number)):g}"
+    for found in _PERCENT.finditer(plain):
+        yield _share(float(found[1]), plain[: found.start()].split(), plain[found.end() :].split())
+    for before, after in _CHANGED.findall(plain):
+        yield f"{before}>{after}"
     for number, name in _NUMBER_NAME.findall(plain):
         yield f"{stem(name)}={float(number):g}"

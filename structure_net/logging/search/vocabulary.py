@@ -1,8 +1,9 @@
 """The small vocabulary of the search: what people say, and which trait of an experiment they mean.
 
 A phrase matches where its words stand near each other, in any order and in any form ("plateaued
-early", "an early plateau"). Longer phrases go first; a word that no phrase needs is looked for by
-itself: names of data sets and strategies, tags, notes.
+early", "an early plateau"), or where words of their families do (see `thesaurus`). Longer phrases
+go first; a word that no phrase needs is looked for by itself: names of data sets and strategies,
+tags, notes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ PHRASES: Final[dict[str, tuple[str, ...]]] = {
     "perceptron": ("mlp", "perceptron", "multilayer perceptron", "feed forward", "feedforward"),
     "autoencoder": ("autoencoder", "auto encoder", "vae", "reconstruction"),
     "regression": ("regression", "regressor", "mean squared error", "mse", "continuous target"),
+    "on_images": ("images", "pictures", "vision", "image classification"),
+    "on_text": ("text", "language"),
+    "on_tables": ("tabular", "tables"),
     "sparse": ("sparse", "sparsely connected", "low density", "few connections", "sparsity"),
     "very_sparse": (
         "very sparse", "extremely sparse", "ultra sparse", "highly sparse", "sparsest",
@@ -48,12 +52,14 @@ PHRASES: Final[dict[str, tuple[str, ...]]] = {
     "grew_much": (
         "grew a lot", "grew strongly", "grew much", "grew massively", "grew hugely",
         "exploded size", "grew many times", "ballooned", "grew most", "heavy growth",
-        "rapid growth", "grew considerably", "multiplied size", "grew fast", "grew enormously",
+        "rapid growth", "times larger", "times the parameters", "doubled parameters",
+        "grew considerably", "multiplied size", "grew fast", "grew enormously",
     ),
     "shrank": (
         "shrink", "shrank", "shrunk", "became smaller", "got smaller", "compressed", "slimmed",
         "lost parameters", "ended smaller", "reduced size", "cut down", "halved", "to half",
         "to a third", "to a quarter", "to a tenth", "to a fraction", "fraction of the parameters",
+        "times smaller", "times fewer", "times fewer parameters",
     ),
     "widened": (
         "grew wide", "grew wider", "widened", "became wider", "got wider", "width growth",
@@ -61,7 +67,7 @@ PHRASES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "deepened": (
         "grew deep", "grew deeper", "deepened", "became deeper", "got deeper", "added depth",
-        "depth growth", "grew in depth", "gained layers", "more layers",
+        "depth growth", "grew in depth", "gained layers", "more layers", "doubled depth",
     ),
     "narrowed": ("narrowed", "became narrower", "got narrower", "lost width", "thinned layers"),
     "flattened": ("lost layers", "became shallower", "got shallower", "fewer layers"),
@@ -113,7 +119,10 @@ PHRASES: Final[dict[str, tuple[str, ...]]] = {
         "extra layer", "stacked layers", "layer insertion",
     ),
     "removed_layer": ("removed layer", "removing layers", "deleted layer", "dropped layer"),
-    "residual": ("residual", "residual block", "resnet", "residual connection"),
+    "residual": (
+        "residual", "residual block", "resnet", "residual connection", "skip connection block",
+        "skip block",
+    ),
     "skip": ("skip connection", "skip", "shortcut", "bypass", "skip link"),
     "heads": ("heads", "attention heads", "attention"),
     "removed_heads": (
@@ -125,8 +134,9 @@ PHRASES: Final[dict[str, tuple[str, ...]]] = {
         "swapped connections", "drop and grow", "reconnected",
     ),
     "regrown": (
-        "grown back", "regrown", "connections grown back", "regrew", "grow back", "came back",
-        "restored connections", "added again", "connections restored", "refilled",
+        "grown back", "regrown", "connections grown back", "regrew", "grow back",
+        "connections came back", "restored connections", "added again", "connections restored",
+        "refilled",
     ),
     "added_connections": ("added connections", "adding connections", "new connections"),
     "removed_connections": (
@@ -174,12 +184,17 @@ PHRASES: Final[dict[str, tuple[str, ...]]] = {
         "undertrained", "improved steadily", "steady progress", "never plateaued", "no plateau",
         "not plateau", "without plateau", "steadily improving", "improving to the last",
         "never stopped improving", "improved throughout", "improved all along", "underfit",
-        "kept getting better", "still getting better",
+        "kept getting better", "still getting better", "falling until the end",
+        "rising until the end", "still rising", "needed more epochs", "trained longer",
     ),
     "diverged": (
-        "diverged", "divergence", "diverging", "blew up", "exploded", "exploding", "nan", "nans",
-        "not finite", "infinite loss", "loss went up", "loss rose", "numerically unstable",
-        "exploding gradients", "loss exploded", "broke down", "went to infinity", "got worse",
+        "diverged", "divergence", "diverging", "blew up", "exploded", "exploding", "loss went up",
+        "loss rose", "numerically unstable", "exploding gradients", "loss exploded",
+        "broke down", "got worse",
+    ),
+    "not_finite": (
+        "nan", "nans", "not finite", "infinite", "infinity", "infinite loss", "inf", "overflowed",
+        "not a number", "loss became infinite", "not numbers",
     ),
     "recovered": (
         "recovered", "recovery", "dropped and recovered", "collapsed and recovered", "dip",
@@ -270,7 +285,8 @@ IRREGULAR: Final = {
     "slimmed": "slimmed",
     "narrowed": "narrowed",
     "grew": "grow", "grown": "grow", "shrank": "shrink", "shrunk": "shrink", "learnt": "learn",
-    "got": "get", "became": "become", "lost": "lose", "fell": "fall", "rose": "rise",
+    "going": "go", "goes": "go", "gone": "go", "became": "become", "got": "get",
+    "lost": "lose", "fell": "fall", "rose": "rise",
     "kept": "keep", "stuck": "stuck", "blew": "blow", "went": "go", "took": "take",
     "broke": "break", "cut": "cut", "wider": "wide", "widest": "wide", "deeper": "deep",
     "smaller": "small", "larger": "large", "bigger": "big", "didn": "not", "doesn": "not",

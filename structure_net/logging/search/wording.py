@@ -1,14 +1,20 @@
-"""From text to words: splitting, bringing to one form, recognising phrases."""
+"""From text to words: splitting, bringing to one form, recognising phrases.
+
+A word of a phrase is met by itself in any form and by the words of its family (see `thesaurus`).
+Itself comes first: words that stand for others do so only where nothing else takes them.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby, product
+from operator import eq
 from typing import Final
 
+from structure_net.logging.search.thesaurus import FAMILIES, IDIOMS
 from structure_net.logging.search.vocabulary import (
     CONCEPTS,
     GENERIC,
@@ -22,7 +28,7 @@ _WORD: Final = re.compile(r"[^\W\d_]+|\d+(?:\.\d+)?(?:e-?\d+)?")
 _JOINED: Final = re.compile(r"[^\W_]+(?:[-_.][^\W_]+)*")
 _WIDTHS: Final = re.compile(r"\b\d+(?:\s*[-x×,]\s*\d+){1,}\b")
 _SLACK: Final = 2
-"""How many other words may stand between the words of a phrase."""
+"""How many other words may stand between two words of a phrase."""
 
 _REACH: Final = 3
 """How many words after a denial are denied."""
@@ -69,10 +75,43 @@ def widths_in(text: str) -> list[str]:
 
 
 @cache
+def _kin(word: str) -> frozenset[str]:
+    """What a word, in its one form, can be met by: itself and the numbers of its families."""
+    families = (str(k) for k, words in enumerate(_families()) if word in words)
+    return frozenset((word, *families))
+
+
+@cache
+def _families() -> tuple[frozenset[str], ...]:
+    return tuple(frozenset(map(stem, family.split())) for family in FAMILIES)
+
+
+@cache
+def _idioms() -> dict[tuple[str, ...], str]:
+    return {tuple(map(stem, words.split())): stem(one) for words, one in IDIOMS.items()}
+
+
+def _told(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Words, idioms as one, and the forms under which they are looked for; little ones left out."""
+    raw = [word for word in words if word not in _LITTLE]
+    stems = [stem(word) for word in raw]
+    place = 0
+    while place < len(stems):
+        for size in (3, 2):
+            one = _idioms().get(tuple(stems[place : place + size]))
+            if one is not None:
+                raw[place : place + size] = [" ".join(raw[place : place + size])]
+                stems[place : place + size] = [one]
+                break
+        place += 1
+    return raw, stems
+
+
+@cache
 def _phrases() -> tuple[tuple[tuple[str, ...], str], ...]:
     """All phrases as stems with their concept, those of most words first."""
     found = {
-        tuple(stem(word) for word in words_of(phrase) if word not in _LITTLE): concept
+        tuple(_told(words_of(phrase))[1]): concept
         for concept in CONCEPTS
         for phrase in PHRASES[concept]
     }
@@ -80,8 +119,11 @@ def _phrases() -> tuple[tuple[tuple[str, ...], str], ...]:
 
 
 _LITTLE: Final = frozenset((
-    "a", "an", "at", "be", "by", "did", "do", "does", "for", "in", "is", "it", "its", "of", "the",
-    "to", "was", "with",
+    "a", "an", "and", "are", "as", "at", "be", "been", "but", "by", "did", "do", "does", "even",
+    "for", "from", "had", "has", "have", "i", "in", "into", "is", "it", "its", "just", "of", "on",
+    "or", "quite", "rather", "really", "right", "so", "some", "than", "that", "the", "their",
+    "them", "then", "these", "they", "this", "those", "until", "was", "we", "were", "with",
+    "within",
 ))  # fmt: skip
 
 
@@ -104,16 +146,20 @@ class Said:
 
 def understood(question: str) -> tuple[Said, ...]:
     """What a question says: traits first, then the words that no trait takes."""
-    raw = [word for word in words_of(_WIDTHS.sub(" ", question)) if word not in _LITTLE]
-    stems = [stem(word) for word in raw]
+    raw, stems = _told(words_of(_WIDTHS.sub(" ", question)))
     taken: set[int] = set()
     found: list[Said] = []
-    there = set(stems)
-    likely = [(phrase, concept) for phrase, concept in _phrases() if there.issuperset(phrase)]
-    # The longest first; of one length those that stand word by word.
+    there = frozenset().union(*map(_kin, stems))
+    likely = [
+        (phrase, concept)
+        for phrase, concept in _phrases()
+        if all(not there.isdisjoint(_kin(word)) for word in phrase)
+    ]
+    # The longest first; of one length those in the same words, and those word by word.
     for _, alike in groupby(likely, key=lambda item: len(item[0])):
-        for find, (phrase, concept) in product((_in_a_row, _nearby), tuple(alike)):
-            for places in find(phrase, stems, taken):
+        ways = product((eq, _meets), (_in_a_row, _nearby), tuple(alike))
+        for meets, find, (phrase, concept) in ways:
+            for places in find(phrase, stems, taken, meets):
                 taken.update(places)
                 denied = _denied(stems, min(places), taken)
                 found.append(Said(concept, "", denied, " ".join(raw[k] for k in sorted(places))))
@@ -125,28 +171,36 @@ def understood(question: str) -> tuple[Said, ...]:
     return (*found, *(Said("", widths, False, widths) for widths in widths_in(question)))
 
 
+Meets = Callable[[str, str], bool]
+
+
+def _meets(asked: str, word: str) -> bool:
+    """Whether a word of a phrase is met by a word of a question."""
+    return not _kin(asked).isdisjoint(_kin(word))
+
+
 def _in_a_row(
-    phrase: tuple[str, ...], stems: Sequence[str], taken: set[int]
+    phrase: tuple[str, ...], stems: Sequence[str], taken: set[int], meets: Meets
 ) -> Iterator[tuple[int, ...]]:
     """Where a phrase stands word by word, in words that nothing has taken."""
     size = len(phrase)
     for start in range(len(stems) - size + 1):
         places = tuple(range(start, start + size))
-        if tuple(stems[start : start + size]) == phrase and taken.isdisjoint(places):
+        if taken.isdisjoint(places) and all(map(meets, phrase, stems[start : start + size])):
             yield places
 
 
 def _nearby(
-    phrase: tuple[str, ...], stems: Sequence[str], taken: set[int]
+    phrase: tuple[str, ...], stems: Sequence[str], taken: set[int], meets: Meets
 ) -> Iterator[tuple[int, ...]]:
     """Where the words of a phrase stand near each other, in words that nothing has taken."""
+    reach = len(phrase) + _SLACK * (len(phrase) - 1)
     for start in range(len(stems)):
-        window = range(start, min(len(stems), start + len(phrase) + _SLACK))
+        window = range(start, min(len(stems), start + reach))
         places: list[int] = []
         for word in phrase:
-            place = next(
-                (k for k in window if stems[k] == word and k not in taken and k not in places), None
-            )
+            free = (k for k in window if k not in taken and k not in places)
+            place = next((k for k in free if meets(word, stems[k])), None)
             if place is None:
                 break
             places.append(place)

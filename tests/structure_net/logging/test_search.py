@@ -13,6 +13,7 @@ import pytest
 
 from benchmarks.planted import others
 from benchmarks.planted_cases import CASES, LATER, experiments
+from benchmarks.planted_questions import THIRD
 from structure_net.errors import SearchError
 from structure_net.logging.search import (
     ExperimentFacts,
@@ -48,7 +49,9 @@ def index(tmp_path_factory: pytest.TempPathFactory, facts: tuple[ExperimentFacts
     return folder
 
 
-@pytest.mark.parametrize(("cases", "first"), [(CASES, 50_000), (LATER, 60_000)], ids=["20", "10"])
+@pytest.mark.parametrize(
+    ("cases", "first"), [(CASES, 50_000), (LATER, 60_000), (THIRD, 70_000)], ids=["20", "10", "3rd"]
+)
 def test_each_question_finds_the_experiment_that_it_means_first(
     tmp_path: Path, facts: tuple[ExperimentFacts, ...], cases: tuple[object, ...], first: int
 ) -> None:
