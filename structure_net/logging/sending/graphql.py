@@ -20,6 +20,11 @@ ROWS: Final = """query HistoryPage($entity: String!, $project: String!, $run: St
  project(name: $project, entityName: $entity) { run(name: $run) {
   history(minStep: $minStep, maxStep: $maxStep, samples: $pageSize) } } }"""
 
+# A page of the runs of these names; `filters` is JSON in the words of W&B's own client.
+TRIALS: Final = """query ArrivedTrials($entity: String!, $project: String!, $filters: JSONString!,
+ $first: Int!) { project(name: $project, entityName: $entity) {
+ runs(filters: $filters, first: $first) { edges { node { name summaryMetrics } } } } }"""
+
 _EDGES: Final = """{ edges { node { state metadata artifactSequence { name } } }
  pageInfo { endCursor hasNextPage } }"""
 

@@ -16,7 +16,7 @@ from structure_net.errors import RecordError, SpoolError, TrackingError
 from structure_net.logging.guarding import Source
 from structure_net.logging.reading import read
 from structure_net.logging.sending.destination import Batch, Receipt
-from structure_net.logging.sending.graphql import ARTIFACTS, ROWS, VIEWER, ask
+from structure_net.logging.sending.graphql import ARTIFACTS, ROWS, TRIALS, VIEWER, ask
 from structure_net.logging.sinks.credentials import require_key, server
 from structure_net.logging.sinks.wandb import Arrived, WandbSink
 from structure_net.logging.sinks.wandb_orders import (
@@ -25,9 +25,11 @@ from structure_net.logging.sinks.wandb_orders import (
     dataset_key,
     report_run,
 )
+from structure_net.logging.sinks.wandb_trials import MARK, is_told, trial_run
 from structure_net.logging.tracking import run_name
 
 _PAGE: Final = 1000
+_RUNS: Final = 100
 _ANSWER: Final = 10.0
 _SETTLING: Final = 5.0
 _NO_ROW: Final = "W&B does not have the row"
@@ -54,9 +56,10 @@ class WandbDestination:
 
     @property
     def name(self) -> str:
-        """Server and project, so that another project is another queue."""
+        """Server, project and tracking, so that another of them is another queue."""
         entity = f"{self._target.entity}/" if self._target.entity else ""
-        return f"wandb {self._url} {entity}{self._target.project}"
+        trials = ", trials as runs" if self._target.tracking == "trials" else ""
+        return f"wandb {self._url} {entity}{self._target.project}{trials}"
 
     def reach(self, seconds: float) -> None:
         """Asks the server who one is.
@@ -77,13 +80,14 @@ class WandbDestination:
         run = run_name(next(read(batch.folder)))
         target = replace(self._target, entity=self._entity())
         before = self._arrived(target, run, batch)
-        if not _missing(batch, run, before):
+        wanted = self._target.tracking == "trials"
+        if not _missing(batch, run, before, trials=wanted):
             return Receipt()
         sent = _handed_on(batch, target, before, 0.8 * (self._by - monotonic()))
         for pause in (0.0, 0.1, 0.3, 1.0, self._settling):
             sleep(max(0.0, min(pause, self._by - monotonic())))
             arrived = self._arrived(target, run, batch)
-            missing = _missing(batch, run, arrived)
+            missing = _missing(batch, run, arrived, trials=wanted)
             if not missing or sent.failed or not sent.ended:
                 break
         return _receipt(missing, sent, max(arrived.rows, default=0))
@@ -106,7 +110,24 @@ class WandbDestination:
         artifacts = self._artifacts(known)
         if any(stored.kind == "artifact" for stored in batch.records):
             artifacts |= self._artifacts({**known, "run": report_run(run)})
-        return Arrived(frozenset(rows), frozenset(artifacts))
+        trials = self._trials(known, batch) if self._target.tracking == "trials" else ()
+        return Arrived(frozenset(rows), frozenset(artifacts), frozenset(trials))
+
+    def _trials(self, known: Mapping[str, Any], batch: Batch) -> set[str]:
+        """The names of the runs of trials whose last word the server has."""
+        marks = {trial_run(known["run"], one): one.seq for one in batch.records if is_told(one)}
+        names, found = list(marks), set()
+        place = {"entity": known["entity"], "project": known["project"]}
+        for start in range(0, len(names), _RUNS):
+            page = names[start : start + _RUNS]
+            filters = json.dumps({"name": {"$in": page}})
+            answer = self._ask(TRIALS, {**place, "filters": filters, "first": len(page)})
+            edges = ((answer.get("project") or {}).get("runs") or {}).get("edges") or ()
+            for node in (edge["node"] for edge in edges):
+                summary = json.loads(node["summaryMetrics"] or "{}")
+                if summary.get(MARK) == marks.get(node["name"]):
+                    found.add(node["name"])
+        return found
 
     def _artifacts(self, known: Mapping[str, Any]) -> set[tuple[str, str]]:
         """Names and SHA-256 of the artifacts that a run made or used and that are whole."""
@@ -146,7 +167,7 @@ def _committed(edges: Iterable[Any]) -> Iterable[tuple[str, str]]:
             yield node["artifactSequence"]["name"], str(metadata.get("sha256", ""))
 
 
-def _missing(batch: Batch, run: str, arrived: Arrived) -> dict[int, str]:
+def _missing(batch: Batch, run: str, arrived: Arrived, *, trials: bool) -> dict[int, str]:
     """The records of a batch that have not arrived, whole, with the reason."""
     found: dict[int, str] = {}
     for stored in batch.records:
@@ -160,6 +181,8 @@ def _missing(batch: Batch, run: str, arrived: Arrived) -> dict[int, str]:
             found[stored.seq] = _NO_ROW
         elif key is not None and key not in arrived.artifacts:
             found[stored.seq] = f"W&B did not commit the artifact {key[0]}"
+        elif trials and is_told(stored) and trial_run(run, stored) not in arrived.trials:
+            found[stored.seq] = "W&B does not have the run of the trial"
     return found
 
 

@@ -16,6 +16,7 @@ from structure_net.logging.reading import current, read
 from structure_net.logging.sinks.credentials import require_key
 from structure_net.logging.sinks.tracking_process import TrackingProcess
 from structure_net.logging.sinks.wandb_orders import (
+    LAB,
     REPORTS,
     Order,
     WandbTarget,
@@ -24,9 +25,11 @@ from structure_net.logging.sinks.wandb_orders import (
     begin_order,
     dataset_key,
     dataset_order,
+    lab_order,
     report_run,
     row_order,
 )
+from structure_net.logging.sinks.wandb_trials import is_told, trial_order, trial_run
 from structure_net.logging.tracking import Story, run_name
 
 if TYPE_CHECKING:
@@ -41,10 +44,12 @@ class Arrived:
     Args:
         rows: The numbers of the records whose rows it has.
         artifacts: Name and SHA-256 of the artifacts that are whole there, made or used by the run.
+        trials: The names of the runs of trials that are whole there.
     """
 
     rows: frozenset[int] = frozenset()
     artifacts: frozenset[tuple[str, str]] = frozenset()
+    trials: frozenset[str] = frozenset()
 
 
 class WandbSink:
@@ -121,6 +126,8 @@ class WandbSink:
             self._tell(row_order(self._run, self._folder, stored, self._story))
         if stored.kind == "artifact":
             self._file(stored)
+        if self.target.tracking == "trials" and is_told(stored):
+            self._try(stored)
         if stored.kind == "run_ended":
             self._code = int(stored.data["status"] == "stopped")
             self.process.wait(self._patience)  # so that what it failed at is told in time
@@ -154,7 +161,11 @@ class WandbSink:
         self.process = TrackingProcess(self._folder)
         self._run = run_name(first)
         self._facts = first.record if first.kind == "run_started" else None
-        self._tell(self._patient(begin_order(self.target, self._run, self._folder, self._facts)))
+        order = begin_order(self.target, self._run, self._folder, self._facts)
+        if first.kind in LAB:
+            named = {key: order.get(key) or word for key, word in lab_order(self._folder).items()}
+            order |= named
+        self._tell(self._patient(order))
         try:
             if not self.process.wait(self._patience):
                 raise TrackingError(f"W&B's client did not begin within {self._patience:.3g} s.")
@@ -179,6 +190,12 @@ class WandbSink:
             order["run"] = self._reporting(record.made_from)
         self._sent.add(record.digest)
         self._tell(order)
+
+    def _try(self, stored: Stored) -> None:
+        """Sends a trial as a run of its own, unless it is there."""
+        if trial_run(self._run, stored) not in self._arrived.trials:
+            order = trial_order(self.target, self._run, str(self._folder), stored)
+            self._tell(self._patient(order))
 
     def _reporting(self, made_from: tuple[str, ...]) -> str:
         """Begins the run that makes reports, and sees that what it uses is there.

@@ -13,9 +13,13 @@ from structure_net.logging.lines import Stored
 from structure_net.logging.tracking import Story, artifact_name, dataset_text, row_of
 
 Mode = Literal["offline", "online", "disabled"]
+Tracking = Literal["batch", "trials"]
 Order = dict[str, Any]
 
 _TELLING: Final = frozenset({"run_ended", "evidence"})
+LAB: Final = frozenset({"hypothesis", "search"})
+"""What the spool of a lab begins with."""
+
 REPORTS: Final = frozenset({"report", "picture", "plot"})
 """Types of artifacts that are read from others, and so come from the run of reports."""
 
@@ -36,9 +40,12 @@ class WandbTarget:
         name: What people call it; what its first record says if None.
         tags: Words to find it by, besides its own.
         base_url: The server; what wandb is set up for if None.
+        tracking: What becomes of a lab's trials: ``batch``: rows and a table of the batch's run;
+            ``trials``: runs of their own as well, which cost W&B's client a tenth of a second and
+            more each, and a batch of ten thousand its usefulness.
 
     Raises:
-        ValueError: There is no such mode, or W&B takes no project of that name.
+        ValueError: There is no such mode or tracking, or W&B takes no project of that name.
     """
 
     project: str = "structure-net"
@@ -49,14 +56,24 @@ class WandbTarget:
     name: str | None = None
     tags: tuple[str, ...] = ()
     base_url: str | None = None
+    tracking: Tracking = "batch"
 
     def __post_init__(self) -> None:
         if self.mode not in ("offline", "online", "disabled"):
             raise ValueError(f"mode must be 'offline', 'online' or 'disabled'; got {self.mode!r}.")
+        if self.tracking not in ("batch", "trials"):
+            raise ValueError(f"tracking must be 'batch' or 'trials'; got {self.tracking!r}.")
         if not self.project or set(self.project) & set("/\\#?%:"):
             raise ValueError(
                 f"project must be a name without any of / \\ # ? % : in it; got {self.project!r}."
             )
+
+
+def lab_order(folder: Path) -> Order:
+    """What the run of a lab's batch is called where nothing else says so: as its folder is."""
+    place = folder.resolve()
+    name = (place.parent if place.name == "records" else place).name
+    return {"name": name, "job_type": "batch"}
 
 
 def begin_order(
@@ -126,7 +143,7 @@ def row_order(run: str, folder: Path, stored: Stored, story: Story) -> Order:
         story: What the run has done.
     """
     order: Order = {"do": "log", "seq": stored.seq, "run": run, "row": row_of(stored)}
-    if stored.kind in _TELLING:
+    if stored.kind in _TELLING and stored.data.get("prediction") is None:
         order["tables"] = {
             name: {"columns": table.columns, "rows": table.rows}
             for name, table in story.tables.items()
@@ -136,6 +153,12 @@ def row_order(run: str, folder: Path, stored: Stored, story: Story) -> Order:
         path = blob_path(folder, record.digest)
         if path.is_file():
             order["images"] = {record.name: str(path.absolute())}
+    if stored.kind == "artifact" and record.media == "text/html":
+        path = blob_path(folder, record.digest)
+        if path.is_file():
+            order["pages"] = {record.name: str(path.absolute())}
+    if stored.kind == "hypothesis":
+        order["config"] = {f"hypotheses/{record.hypothesis}": record.statement}
     if stored.kind == "run_ended":
         order["summary"] = {"status": record.status, **record.summary}
         for score in record.scores:

@@ -7,6 +7,7 @@ once, where a queue has it all and sends it again. The only file that knows wand
 
     {"do": "begin", "seq": 0, "run": "...", "project": "...", ...}     one run; a second for reports
     {"do": "log", "seq": 7, "row": {...}, "tables": {...}, "images": {...}}
+    {"do": "trial", "seq": 8, "run": "...", "project": "...", "rows": [...], "summary": {...}, ...}
     {"do": "artifact", "seq": 8, "name": "...", "path": "..." or "text": "...", ...}
     {"do": "finish", "seq": 9, "code": 0}
 """
@@ -46,19 +47,10 @@ class Tracker:
 
     def begin(self, order: dict[str, Any]) -> None:
         """Begins a run, or goes on with it."""
-        names = ("project", "entity", "mode", "group", "job_type", "name", "tags", "config")
         self._offline = order["mode"] == "offline"
         self.abandon = bool(order.get("abandon"))
         self._patience = float(order.get("patience", 60.0))
-        run = wandb.init(
-            id=order["run"],
-            resume="allow",
-            reinit="create_new",
-            dir=order["folder"],
-            settings=_settings(order),
-            **{name: order[name] for name in names if order.get(name)},
-        )
-        self.runs[order["run"]] = run
+        self.runs[order["run"]] = _begun(order)
 
     def log(self, order: dict[str, Any]) -> None:
         """One row of the history, with the tables and images that belong to it."""
@@ -71,12 +63,28 @@ class Tracker:
             if name in CHARTS:
                 preset, fields, title = CHARTS[name]
                 row[f"charts/{name}"] = wandb.plot_table(preset, made, fields, {"title": title})
+        for name, path in (order.get("pages") or {}).items():
+            row[f"pages/{name}"] = wandb.Html(Path(path).read_text("utf-8"), inject=False)
         for name, path in (order.get("images") or {}).items():
             with Image.open(path) as picture:
                 row[f"plots/{name}"] = wandb.Image(picture)
         run = self.runs[order["run"]]
         run.log(row, step=order["seq"])
         run.summary.update(order.get("summary") or {})
+        if order.get("config"):
+            run.config.update(  # type: ignore[no-untyped-call]
+                order["config"], allow_val_change=True
+            )
+
+    def trial(self, order: dict[str, Any]) -> None:
+        """A run of its own from beginning to end: a row an epoch, and what came out."""
+        run = _begun(order)
+        try:
+            for step, row in enumerate(order["rows"], start=1):
+                run.log(row, step=step)
+            run.summary.update(order["summary"])
+        finally:
+            run.finish(exit_code=order["code"])
 
     def _over_epochs(self, row: dict[str, Any]) -> None:
         """Has charts of what comes once an epoch begin with epochs for their axis."""
@@ -116,6 +124,18 @@ class Tracker:
         while self.runs:
             _, run = self.runs.popitem()
             run.finish(exit_code=order.get("code", 0))
+
+
+def _begun(order: dict[str, Any]) -> wandb.Run:
+    names = ("project", "entity", "mode", "group", "job_type", "name", "tags", "config")
+    return wandb.init(
+        id=order["run"],
+        resume="allow",
+        reinit="create_new",
+        dir=order["folder"],
+        settings=_settings(order),
+        **{name: order[name] for name in names if order.get(name)},
+    )
 
 
 def _settings(order: dict[str, Any]) -> wandb.Settings:

@@ -172,6 +172,15 @@ def _rows(state: State, values: dict[str, Any]) -> Any:
     return {"project": {"run": {"history": rows[: values["pageSize"]]}}}
 
 
+def _arrived_trials(state: State, values: dict[str, Any]) -> Any:
+    names = json.loads(values["filters"])["name"]["$in"]
+    found = [state.runs[name] for name in names if name in state.runs][: values["first"]]
+    edges = [
+        {"node": {"name": run.name, "summaryMetrics": json.dumps(run.summary)}} for run in found
+    ]
+    return {"project": {"runs": {"edges": edges}}}
+
+
 def _arrived_artifacts(state: State, values: dict[str, Any]) -> Any:
     run = values["run"]
     if run not in state.runs:
@@ -290,6 +299,7 @@ _ANSWERS: dict[str, Any] = {
     "HistoryPage": _rows,
     "ArtifactByID": _artifact_by_id,
     "ArrivedArtifacts": _arrived_artifacts,
+    "ArrivedTrials": _arrived_trials,
     "FetchArtifactDigestAlgorithm": _no_algorithm,
     "XXHashDigestsEnabled": _no_xxhash,
     "MarkRunFilesUploaded": _uploaded,
