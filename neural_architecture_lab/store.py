@@ -272,6 +272,35 @@ class Store(Archive):
         self._emit(verdict_record(hypothesis, *verdict, changed=changed, how=how or {}))
         self.flush()
 
+    def keep(self, name: str, content: bytes, *, media: str, type: str) -> bool:
+        """Keeps a file among the records, where it differs from the last one of its name.
+
+        Args:
+            name: Of the file; a later one of the same name is its next version.
+            content: Its bytes.
+            media: Their media type.
+            type: What it is, such as ``report``.
+
+        Returns:
+            Whether it is new.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+        from structure_net.logging.records import Artifact
+
+        try:
+            blob = self._stream.spool.put(content)
+        except StructureNetError as error:
+            raise StoreError(str(error)) from error
+        last = ""
+        for _, record in self._of_kind("artifact"):
+            last = record.digest if record.name == name else last
+        if blob.digest == last:
+            return False
+        self._emit(Artifact(name=name, type=type, digest=blob.digest, size=blob.size, media=media))
+        return True
+
     def flush(self) -> None:
         """Waits until everything is on the disk.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,10 @@ from structure_net.cli.console import emit, fail, people
 from structure_net.cli.flags import Json
 from structure_net.cli.parsing import number_of, spool_of
 from structure_net.errors import RunError
+
+if TYPE_CHECKING:
+    from structure_net.logging.sinks import WandbTarget
+    from structure_net.logging.sinks.wandb_orders import Tracking
 
 SYNC_HELP = """Sends what a run has recorded to W&B, and checks there that it arrived.
 
@@ -31,6 +35,8 @@ Examples:
     structure-net sync runs/digits --status
 
     structure-net sync runs/digits --report
+
+    structure-net sync nal_results --project lab --trials --report
 """
 
 Folders = Annotated[list[str], typer.Argument(metavar="FOLDER...", help="Runs, or labs' results.")]
@@ -57,6 +63,12 @@ def sync(  # noqa: PLR0913, PLR0917 - one argument for each flag
     again: Annotated[
         bool, typer.Option("--again", metavar="", help="Also try again what was set aside.")
     ] = False,
+    trials: Annotated[
+        bool,
+        typer.Option(
+            "--trials", metavar="", help="Send each trial of a lab as a run of its own as well."
+        ),
+    ] = False,
     report: Annotated[
         bool,
         typer.Option(
@@ -74,9 +86,12 @@ def sync(  # noqa: PLR0913, PLR0917 - one argument for each flag
     if status:
         found = [_known(place) for place in places]
     else:
-        found = _sent(places, project, entity, deadline=deadline, again=again, quiet=json)
+        target = _target(project, entity, trials=trials)
+        found = _sent(places, target, deadline=deadline, again=again, quiet=json)
     flat = [one for every in found for one in every]
-    address = _reported(places, project, entity) if report and not status else None
+    address = None
+    if report and not status:
+        address = _reported(places, _target(project, entity, trials=trials))
     if json:
         emit({"queues": [_plain(one) for one in flat], "report": address})
     else:
@@ -87,19 +102,27 @@ def sync(  # noqa: PLR0913, PLR0917 - one argument for each flag
     return int(not all(one.complete for one in flat))
 
 
+def _target(project: str, entity: str | None, *, trials: bool) -> WandbTarget:
+    from structure_net.logging.sinks import WandbTarget
+
+    tracking: Tracking = "trials" if trials else "batch"
+    try:
+        return WandbTarget(project=project, entity=entity, mode="online", tracking=tracking)
+    except ValueError as error:
+        raise RunError(str(error)) from error
+
+
 def _sent(
     places: list[Path],
-    project: str,
-    entity: str | None,
+    target: WandbTarget,
     *,
     deadline: float | None,
     again: bool,
     quiet: bool,
 ) -> list[list[Any]]:
     from structure_net.logging.sending import Sender, WandbDestination
-    from structure_net.logging.sinks import WandbTarget
 
-    destination = WandbDestination(WandbTarget(project=project, entity=entity, mode="online"))
+    destination = WandbDestination(target)
     console = people(quiet=quiet)
     found = []
     for place in places:
@@ -112,11 +135,9 @@ def _sent(
     return found
 
 
-def _reported(places: list[Path], project: str, entity: str | None) -> str:
+def _reported(places: list[Path], target: WandbTarget) -> str:
     from structure_net.logging.reports import publish_report
-    from structure_net.logging.sinks import WandbTarget
 
-    target = WandbTarget(project=project, entity=entity, mode="online")
     title = f"Runs of {', '.join(_name(place) for place in places)}"
     try:
         return publish_report(places, target, title=title)

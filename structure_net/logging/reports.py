@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _LOSSES = ("train_loss", "validation_loss")
 _ACCURACIES = ("train_accuracy", "validation_accuracy")
 _SIZES = ("network/parameters", "network/connections")
+_COUNTS = ("parameters", "connections")
 
 
 def build_report(
@@ -54,9 +55,48 @@ def build_report(
         for heading, metrics in (("Loss", _LOSSES), ("Accuracy", _ACCURACIES), ("Size", _SIZES))
     ]
     said = [text for folder in folders if (text := _own_report(Path(folder)))]
+    labs = {key: facts for folder in folders for key, facts in _tested(Path(folder)).items()}
+    if labs and target.tracking == "batch":
+        tables = ("tables/evidence", "tables/trials")
+        plots = [blocks.WeavePanelSummaryTable(table_name=name) for name in tables]
     parts = [blocks.PanelGrid(runsets=[runs], panels=plots)]
+    if labs and target.tracking == "trials":
+        parts = [_arms(blocks, target, entity, *one) for one in labs.items()]
     parts += [blocks.MarkdownBlock(text=text) for text in said]
     return blocks.Report(project=target.project, entity=entity, title=title, blocks=parts)
+
+
+def _tested(folder: Path) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """The hypotheses of a lab's spool: by id the name, and the metrics that are predicted."""
+    found = {}
+    for stored in current(folder):
+        if stored.kind == "hypothesis":
+            record: Any = stored.record
+            metrics = dict.fromkeys(one.metric for one in record.predictions)
+            found[str(record.hypothesis)] = (str(record.name), tuple(metrics))
+    return found
+
+
+def _arms(
+    blocks: Any, target: WandbTarget, entity: str, one: str, facts: tuple[str, tuple[str, ...]]
+) -> Any:
+    """The trials of a hypothesis by their arms: what is predicted, and how they learned."""
+    name, metrics = facts
+    trials = blocks.Runset(
+        project=target.project,
+        entity=entity,
+        name=name,
+        filters=f"Metric('Group') == {one!r}",
+        groupby=["jobType"],
+    )
+    plots = [
+        blocks.BarPlot(title=metric, metrics=[metric], groupby="jobType") for metric in metrics
+    ]
+    plots += [
+        blocks.LinePlot(title=heading, x="epoch", y=list(curves), groupby="jobType")
+        for heading, curves in (("Loss", _LOSSES), ("Accuracy", _ACCURACIES), ("Size", _COUNTS))
+    ]
+    return blocks.PanelGrid(runsets=[trials], panels=plots)
 
 
 def publish_report(

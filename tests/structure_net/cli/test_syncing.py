@@ -11,8 +11,10 @@ import pytest
 from structure_net.cli import main
 from structure_net.cli.logs import NAMES, sinks_of
 from structure_net.errors import RunError, TrackingError
+from structure_net.logging.sinks.wandb_orders import Tracking
 from tests.structure_net.logging.recorded import RUN, write_run
 from tests.structure_net.logging.stub_server import Stub, serving
+from tests.structure_net.logging.test_wandb_trials import write_lab
 
 
 @pytest.fixture
@@ -52,6 +54,23 @@ def test_a_report_names_the_runs(tmp_path: Path, stub: Stub) -> None:
     (view,) = stub.state.views
     assert RUN in view["spec"]
     assert "# Report" in view["spec"]
+
+
+@pytest.mark.extras
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("tracking", "word"), [("batch", "tables/evidence"), ("trials", '"jobType"')]
+)
+def test_a_report_of_a_lab_shows_its_arms_or_its_tables(
+    tmp_path: Path, stub: Stub, tracking: Tracking, word: str
+) -> None:
+    from structure_net.logging.reports import publish_report
+    from structure_net.logging.sinks import WandbTarget
+
+    publish_report([write_lab(tmp_path)], WandbTarget(tracking=tracking))
+    (view,) = stub.state.views
+    assert word in view["spec"]
+    assert ("deeper" in view["spec"]) == (tracking == "trials")
 
 
 def test_sync_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
