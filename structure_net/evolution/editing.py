@@ -44,7 +44,7 @@ def carry_out(
     context: NetworkContext, proposals: Sequence[Proposal], *, component: str
 ) -> NetworkContext:
     """`carried_out`, returning the context with its example."""
-    if not _without_example(proposals):
+    if not all(map(_rewires, proposals)):
         context = context.with_example()
     carried_out(context, proposals, component=component)
     return context
@@ -69,7 +69,7 @@ def carried_out(
     Raises:
         SurgeryError: An edit was refused; those before it were undone, the journal is as it was.
     """
-    if not _without_example(proposals):
+    if not all(map(_rewires, proposals)):
         context = context.with_example()
     network = context.network
     done: list[Applied] = []
@@ -81,7 +81,7 @@ def carried_out(
             for proposal in proposals:
                 place = len(context.journal) + len(entries)
                 seed = derived_seed(context.seed, context.iteration, place)
-                before = architecture(network)
+                before = None if _rewires(proposal) else architecture(network)
                 applied = apply(
                     network,
                     proposal.edit,
@@ -99,7 +99,7 @@ def carried_out(
                         component,
                         proposal.reason,
                         seed,
-                        width_changes(before, architecture(network)),
+                        () if before is None else width_changes(before, architecture(network)),
                     )
                 )
         except BaseException:
@@ -113,9 +113,9 @@ def carried_out(
     return tuple(done)
 
 
-def _without_example(proposals: Sequence[Proposal]) -> bool:
-    """Connections need no trace; whatever else is asked for does."""
-    return all(isinstance(p.edit, AddConnections | RemoveConnections) for p in proposals)
+def _rewires(proposal: Proposal) -> bool:
+    """Whether connections are all that changes: that needs no trace, and keeps every width."""
+    return isinstance(proposal.edit, AddConnections | RemoveConnections)
 
 
 def probe_of(context: NetworkContext, size: int) -> Probe | None:

@@ -14,6 +14,7 @@ from itertools import chain
 from numbers import Integral, Real
 from typing import Any, Final
 
+from structure_net.core.pairs import PairTuple
 from structure_net.surgery.edits import Edit
 
 START: Final = "start"
@@ -165,7 +166,7 @@ def _is_plain(value: Any) -> bool:
     if type(value) is float:
         return math.isfinite(value)
     if type(value) is not tuple:
-        return type(value) in _SCALARS
+        return type(value) in _SCALARS or type(value) is PairTuple
     kinds = set(map(type, value))
     if kinds == {tuple}:
         kinds = set(map(type, chain.from_iterable(value)))

@@ -13,8 +13,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from structure_net.core.pairs import PairTuple
 from structure_net.errors import JournalError
-from structure_net.surgery.edits import AddNeurons, Edit, RemoveNeurons, SplitNeurons
+from structure_net.surgery.edits import (
+    AddNeurons,
+    Edit,
+    RemoveConnections,
+    RemoveNeurons,
+    SplitNeurons,
+)
 from structure_net.surgery.entries import EditEntry, Entry, EventEntry, WidthChange
 from structure_net.surgery.journal import Journal
 from structure_net.surgery.records import edit_to_data, journal_schema
@@ -135,6 +142,13 @@ def test_numbers_of_other_libraries_become_plain_ones() -> None:
     assert [type(index) for index in entry.edit.indices] == [int, int]  # type: ignore[union-attr]
     assert event.detail == {"loss": 0.5, "n": 3, "t": [1, 2]}
     assert Journal.from_json(Journal([entry, event]).to_json()) == Journal([entry, event])
+
+
+def test_an_edit_of_many_pairs_is_noted_as_it_is() -> None:
+    pairs = PairTuple.of(np.arange(20).reshape(10, 2))
+    edit = RemoveConnections("fc", pairs)
+    assert EditEntry(edit).edit is edit  # not read pair by pair
+    assert Journal.from_json(Journal([EditEntry(edit)]).to_json()).edits[0].edit == edit
 
 
 def test_numbers_that_are_not_finite_become_words() -> None:
