@@ -7,6 +7,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from structure_net.core.index_kernels import merge_free
 from structure_net.core.sparsity import SparsePattern
 
 _PLACES_PER_ENTRY: Final = 32
@@ -89,11 +90,10 @@ def free_places(taken: Tensor, size: int, count: int, generator: torch.Generator
         return places[_permutation(len(places), generator)[:count]].sort().values
     new = taken.new_zeros(0)
     while missing := count - len(new):
-        drawn = _integers(size, missing, generator)
-        if len(taken):
-            before = torch.searchsorted(taken, drawn).clamp_max(len(taken) - 1)
-            drawn = drawn[taken[before] != drawn]
-        new = torch.cat((new, drawn)).unique()
+        drawn = _integers(size, missing, generator).sort().values
+        whole = taken.new_empty(count)
+        left = merge_free(taken.numpy(), new.numpy(), drawn.numpy(), whole.numpy())
+        new = whole[:left]
     return new
 
 

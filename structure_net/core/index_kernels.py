@@ -7,9 +7,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from structure_net.core.compiling import compiled
+from structure_net.core.compiling import Template, compiled
 
 _Indices = NDArray[np.int32]
+
+
+@Template
+def _order_columns(offsets: Any, columns: Any, column_offsets: Any, rows: Any, order: Any) -> None:
+    """Writes where weights stand by columns, given where they stand by rows; see `LiveIndex`."""
+    for k in range(len(columns)):
+        column_offsets[columns[k] + 1] += 1
+    for column in range(1, len(column_offsets)):
+        column_offsets[column] += column_offsets[column - 1]
+    free = column_offsets.copy()
+    for row in range(len(offsets) - 1):
+        for k in range(offsets[row], offsets[row + 1]):
+            place = free[columns[k]]
+            free[columns[k]] = place + 1
+            rows[place] = row
+            order[place] = k
 
 
 @compiled("void(int64[::1], int64, int32[::1], int32[::1], int32[::1], int32[::1], int32[::1])")
@@ -35,21 +51,11 @@ def index_places(  # noqa: PLR0913, PLR0917 - the five arrays of an index
     """
     for k in range(len(keys)):
         row = keys[k] // inputs
-        column = keys[k] - row * inputs
+        columns[k] = keys[k] - row * inputs
         offsets[row + 1] += 1
-        columns[k] = column
-        column_offsets[column + 1] += 1
     for row in range(1, len(offsets)):
         offsets[row] += offsets[row - 1]
-    for column in range(1, len(column_offsets)):
-        column_offsets[column] += column_offsets[column - 1]
-    free = column_offsets.copy()
-    for row in range(len(offsets) - 1):
-        for k in range(offsets[row], offsets[row + 1]):
-            place = free[columns[k]]
-            free[columns[k]] = place + 1
-            rows[place] = row
-            order[place] = k
+    _order_columns(offsets, columns, column_offsets, rows, order)
 
 
 @compiled("void(int32[::1], int32[::1], int64[::1])")
@@ -65,6 +71,135 @@ def list_places(offsets: _Indices, columns: _Indices, keys: NDArray[np.int64]) -
     for row in range(len(offsets) - 1):
         for k in range(offsets[row], offsets[row + 1]):
             keys[k] = row * inputs + columns[k]
+
+
+@compiled("void(int32[::1], int32[::1], int64[::1], int64[::1], int64[::1])")
+def find_places(
+    offsets: _Indices,
+    columns: _Indices,
+    rows: NDArray[np.int64],
+    wanted: NDArray[np.int64],
+    found: NDArray[np.int64],
+) -> None:
+    """Writes where weights stand in the list.
+
+    Args:
+        offsets: Where each row begins, and the number of weights. Shape ``(outputs + 1,)``.
+        columns: The column of each weight, ascending within a row. Shape ``(n,)``.
+        rows: The row of each place that is looked for. Shape ``(m,)``.
+        wanted: Its column. Shape ``(m,)``.
+        found: Is written: its place in the list, or -1. Shape ``(m,)``.
+    """
+    for k in range(len(rows)):
+        low, high = np.int64(offsets[rows[k]]), np.int64(offsets[rows[k] + 1])
+        end = high
+        while low < high:
+            middle = (low + high) // 2
+            if columns[middle] < wanted[k]:
+                low = middle + 1
+            else:
+                high = middle
+        found[k] = low if low < end and columns[low] == wanted[k] else -1
+
+
+@compiled(
+    "void(int32[::1], int32[::1], int64[::1], int64[::1], int64[::1], "
+    "int32[::1], int32[::1], int32[::1], int32[::1], int32[::1])"
+)
+def exchange_places(  # noqa: PLR0913, PLR0917 - an index before, and the five arrays of one after
+    offsets: _Indices,
+    columns: _Indices,
+    gone: NDArray[np.int64],
+    new: NDArray[np.int64],
+    origin: NDArray[np.int64],
+    made_offsets: _Indices,
+    made_columns: _Indices,
+    column_offsets: _Indices,
+    rows: _Indices,
+    order: _Indices,
+) -> None:
+    """Writes the index without some weights and with some more.
+
+    Args:
+        offsets: Where each row begins, and the number of weights. Shape ``(outputs + 1,)``.
+        columns: The column of each weight, ascending within a row. Shape ``(n,)``.
+        gone: Which weights go, by their places in the list, ascending. Shape ``(k,)``.
+        new: ``row * inputs + column`` of the weights that come, ascending; none of them is there.
+            Shape ``(m,)``.
+        origin: Is written: the place in the old list of each weight, or ``n`` plus that in
+            ``new``. Shape ``(n - k + m,)``.
+        made_offsets: Zeros; is written, as all that follow. Shape ``(outputs + 1,)``.
+        made_columns: Shape ``(n - k + m,)``.
+        column_offsets: Zeros. Shape ``(inputs + 1,)``.
+        rows: Shape ``(n - k + m,)``.
+        order: Shape ``(n - k + m,)``.
+    """
+    inputs, count = len(column_offsets) - 1, len(columns)
+    next_gone: Any = 0
+    next_new: Any = 0
+    written: Any = 0
+    for row in range(len(offsets) - 1):
+        base = row * inputs
+        for k in range(offsets[row], offsets[row + 1]):
+            if next_gone < len(gone) and gone[next_gone] == k:
+                next_gone += 1
+                continue
+            while next_new < len(new) and new[next_new] < base + columns[k]:
+                made_columns[written] = new[next_new] - base
+                origin[written] = count + next_new
+                written += 1
+                next_new += 1
+            made_columns[written] = columns[k]
+            origin[written] = k
+            written += 1
+        while next_new < len(new) and new[next_new] < base + inputs:
+            made_columns[written] = new[next_new] - base
+            origin[written] = count + next_new
+            written += 1
+            next_new += 1
+        made_offsets[row + 1] = written
+    _order_columns(made_offsets, made_columns, column_offsets, rows, order)
+
+
+@compiled("int64(int64[::1], int64[::1], int64[::1], int64[::1])")
+def merge_free(
+    taken: NDArray[np.int64],
+    chosen: NDArray[np.int64],
+    drawn: NDArray[np.int64],
+    whole: NDArray[np.int64],
+) -> int:
+    """Merges what was drawn and is free into what was chosen before.
+
+    Args:
+        taken: Places that are taken, ascending.
+        chosen: Those chosen before, ascending; none is taken.
+        drawn: Further ones, ascending; they may be taken, chosen, or repeat.
+        whole: Is written: both, each once, ascending. As long as both together.
+
+    Returns:
+        How many there are.
+    """
+    held: Any = 0
+    first: Any = 0
+    count: Any = 0
+    for k in range(len(drawn)):
+        place = drawn[k]
+        while first < len(chosen) and chosen[first] < place:
+            whole[count] = chosen[first]
+            first += 1
+            count += 1
+        while held < len(taken) and taken[held] < place:
+            held += 1
+        free = held == len(taken) or taken[held] != place
+        known = first < len(chosen) and chosen[first] == place
+        if free and not known and (count == 0 or whole[count - 1] != place):
+            whole[count] = place
+            count += 1
+    while first < len(chosen):
+        whole[count] = chosen[first]
+        first += 1
+        count += 1
+    return int(count)
 
 
 @compiled("void(int64[::1], int64[::1], int64[::1], int64[::1])")

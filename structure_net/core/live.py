@@ -13,7 +13,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from structure_net.core.index_kernels import index_places, list_places, merge_places
+from structure_net.core.index_kernels import (
+    exchange_places,
+    find_places,
+    index_places,
+    list_places,
+    merge_places,
+)
 from structure_net.core.live_index import LiveIndex
 from structure_net.core.rearranging import Born, Carry, along, gathered
 from structure_net.core.sparsity import SparsePattern
@@ -53,7 +59,7 @@ class Live:
 
     def existing(self, rows: Tensor, columns: Tensor) -> Tensor:
         """Which places hold a connection. Shape ``(n,)``, bool."""
-        return self._found(rows * self.shape[1] + columns)[1]
+        return self._found(rows, columns) >= 0
 
     def pattern(self) -> SparsePattern:
         """The connections, sorted by row and then by column."""
@@ -91,12 +97,11 @@ class Live:
     def connected(self, rows: Tensor, columns: Tensor, values: Tensor) -> tuple[Live, Carry]:
         """With weights ``values``, shape ``(n, *kernel)``, at places that are free."""
         keys = rows * self.shape[1] + columns
-        return self._rebuilt(self.weight, None, keys, values)
+        return self._exchanged(self.weight, keys[:0], keys, values)
 
     def disconnected(self, rows: Tensor, columns: Tensor) -> tuple[Live, Carry]:
         """Without the weights at these places."""
-        gone, _ = self._found(rows * self.shape[1] + columns)
-        return self._rebuilt(self.weight, gone, rows[:0], self.weight[:0])
+        return self._exchanged(self.weight, self._found(rows, columns), rows[:0], self.weight[:0])
 
     def merged(self, kept: Tensor, dropped: Tensor, part: float) -> tuple[Live, Carry]:
         """With ``part`` of the weights from ``dropped`` inputs handed over to ``kept`` ones."""
@@ -104,35 +109,48 @@ class Live:
         target[dropped] = kept
         moving = target[self.index.columns]
         leaving = (moving >= 0).nonzero().flatten()
-        keys = self._rows()[leaving] * self.shape[1] + moving[leaving]
-        place, found = self._found(keys)
+        rows, columns = self._rows()[leaving], moving[leaving]
+        place = self._found(rows, columns)
+        found = place >= 0
         weight, share = self.weight.clone(), part * self.weight[leaving]
         weight[place[found]] += share[found]
         weight[leaving] *= 1 - part
-        gone = leaving if part == 1 else None
-        return self._rebuilt(weight, gone, keys[~found], share[~found])
+        gone = leaving if part == 1 else leaving[:0]
+        new = (rows * self.shape[1] + columns)[~found]
+        return self._exchanged(weight, gone, new, share[~found])
 
     def _rows(self) -> Tensor:
         """The row of each weight. Shape ``(n,)``, int64."""
         units = torch.arange(self.shape[0], device=self.weight.device)
         return units.repeat_interleave(self.index.offsets.diff(), output_size=self.count)
 
-    def _keys(self) -> Tensor:
+    def places(self) -> Tensor:
         """The place of each weight in the whole matrix, ascending. Shape ``(n,)``, int64."""
-        if not (self.index.plain and self.index.offsets.is_cpu):
+        if not self._compiles:
             return self._rows() * self.shape[1] + self.index.columns
         keys = torch.empty(self.count + 1, dtype=torch.int64)
         keys[-1] = self.shape[1]
         list_places(self.index.offsets.numpy(), self.index.columns.numpy(), keys.numpy())
         return keys[:-1]
 
-    def _found(self, keys: Tensor) -> tuple[Tensor, Tensor]:
-        """Where in the list each place stands, and whether it does."""
-        own = self._keys()
+    @property
+    def _compiles(self) -> bool:
+        """Whether compiled loops can read the index."""
+        return self.index.plain and self.index.offsets.is_cpu
+
+    def _found(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """Where in the list each place stands, or -1. Shape ``(n,)``, int64."""
+        if self._compiles:
+            place = torch.empty_like(rows)
+            wanted = rows.contiguous(), columns.contiguous(), place
+            index = self.index.offsets, self.index.columns
+            find_places(*(one.numpy() for one in (*index, *wanted)))
+            return place
+        own, keys = self.places(), rows * self.shape[1] + columns
         place = torch.searchsorted(own, keys)
         if not self.count:
-            return place, torch.zeros_like(keys, dtype=torch.bool)
-        return place, own[place.clamp(max=self.count - 1)] == keys
+            return torch.full_like(keys, -1)
+        return torch.where(own[place.clamp(max=self.count - 1)] == keys, place, -1)
 
     def _by_rows(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Places after output units follow ``index``, ascending, and where each came from."""
@@ -146,21 +164,39 @@ class Live:
         order = torch.argsort(keys)
         return keys[order], self.index.order[place[order]].long()
 
-    def _rebuilt(
-        self, weight: Tensor, gone: Tensor | None, new: Tensor, values: Tensor
+    def _exchanged(
+        self, weight: Tensor, gone: Tensor, new: Tensor, values: Tensor
     ) -> tuple[Live, Carry]:
-        """With ``weight`` for the own values, without those at ``gone``, and with new ones."""
-        keys, source = self._keys(), torch.arange(self.count, device=weight.device)
-        if gone is not None:
-            left = torch.ones_like(keys, dtype=torch.bool)
-            left[gone] = False
-            source = left.nonzero().flatten()
-            keys, weight = keys[source], weight[source]
-        if len(new):
-            keys, place = _inserted(keys, new)
-            source = torch.cat((source, source.new_full((len(new),), -1)))[place]
-            weight = torch.cat((weight, values))[place]
-        return Live(weight, _indexed(keys, self.shape)), _carry(source)
+        """With ``weight`` for the own values, without some of them and with others.
+
+        Args:
+            weight: Shape ``(n, *kernel)``.
+            gone: Which go, by their places in the list. Shape ``(k,)``, int64.
+            new: The places of those that come in the whole matrix, all free. Shape ``(m,)``.
+            values: The weights of these. Shape ``(m, *kernel)``.
+        """
+        new, order = new.sort()
+        made, origin = self._merged_index(gone.sort().values, new)
+        whole = torch.cat((weight, values[order])) if len(new) else weight
+        source = origin.masked_fill(origin >= self.count, -1) if len(new) else origin
+        return Live(whole[origin], made), _carry(source)
+
+    def _merged_index(self, gone: Tensor, new: Tensor) -> tuple[LiveIndex, Tensor]:
+        """The index without weights ``gone`` and with those at ``new``, both ascending; and where
+        each of its weights stands in the list of the old and then the new ones.
+        """
+        count = self.count - len(gone) + len(new)
+        if self._compiles:
+            tensors, origin = _unwritten(self.shape, count), new.new_empty(count)
+            given = (self.index.offsets, self.index.columns, gone, new, origin)
+            exchange_places(*(one.numpy() for one in (*given, *tensors)))
+            return LiveIndex.unchecked(tensors, self.shape), origin
+        stays = torch.ones(self.count, dtype=torch.bool, device=new.device)
+        stays[gone] = False
+        left = stays.nonzero().flatten()
+        keys, origin = torch.cat((self.places()[left], new)).sort()
+        both = torch.cat((left, torch.arange(len(new), device=new.device) + self.count))
+        return _indexed(keys, self.shape), both[origin]
 
 
 def _inserted(keys: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
@@ -198,12 +234,16 @@ def _indexed(keys: Tensor, shape: tuple[int, int]) -> LiveIndex:
     """The index of the places ``keys``, ascending."""
     if not keys.is_cpu:
         return LiveIndex.from_pattern(_pattern(keys, shape))
-    keys, n = keys.contiguous(), len(keys)
-    offsets, column_offsets = (torch.zeros(size + 1, dtype=torch.int32) for size in shape)
-    columns, rows, order = (torch.empty(n, dtype=torch.int32) for _ in range(3))
-    tensors = (offsets, columns, column_offsets, rows, order)
+    keys, tensors = keys.contiguous(), _unwritten(shape, len(keys))
     index_places(keys.numpy(), shape[1], *(one.numpy() for one in tensors))
     return LiveIndex.unchecked(tensors, shape)
+
+
+def _unwritten(shape: tuple[int, int], count: int) -> tuple[Tensor, ...]:
+    """The tensors of an index, to be written by a compiled loop."""
+    offsets, column_offsets = (torch.zeros(size + 1, dtype=torch.int32) for size in shape)
+    columns, rows, order = (torch.empty(count, dtype=torch.int32) for _ in range(3))
+    return offsets, columns, column_offsets, rows, order
 
 
 def _carry(source: Tensor) -> Carry:
@@ -218,9 +258,17 @@ class KnownIndex:
 
     def __init__(self) -> None:
         self._made: tuple[object, LiveIndex] | None = None
+        self._expected: tuple[object, LiveIndex] | None = None
 
     def __reduce__(self) -> tuple[type[KnownIndex], tuple[()]]:
         return KnownIndex, ()
+
+    def expect(self, index: LiveIndex) -> None:
+        """Notes an index that is right as it is, and whose tensors the layer may get."""
+        # Aliases: what stands behind the tensors themselves is exchanged when they are handed over.
+        index = index.alias()
+        key = _identity(index.tensors)
+        self._expected = None if key is None else (key, index)
 
     def of(self, tensors: Sequence[Tensor]) -> LiveIndex:
         """The index.
@@ -231,8 +279,10 @@ class KnownIndex:
         offsets, columns, column_offsets, rows, order = tensors
         shape = (offsets.shape[0] - 1, column_offsets.shape[0] - 1)
         key = _identity(tensors)
-        if key is not None and self._made is not None and self._made[0] == key:
-            return self._made[1]
+        for known in (self._made, self._expected):
+            if key is not None and known is not None and known[0] == key:
+                self._made = known
+                return known[1]
         index = LiveIndex(offsets, columns, column_offsets, rows, order, shape)
         if key is not None:
             self._made = key, index

@@ -54,7 +54,7 @@ class LiveIndex:
     _held: tuple[Tensor, ...] = field(init=False, repr=False, default=())
 
     def __post_init__(self) -> None:
-        tensors = self._tensors
+        tensors = self.tensors
         if torch.compiler.is_compiling() or any(type(one) is not Tensor for one in tensors):
             return
         self._check_form()
@@ -103,16 +103,21 @@ class LiveIndex:
     def __len__(self) -> int:
         return self.columns.shape[0]
 
+    def alias(self) -> Self:
+        """The same index of tensors that share the memory of its own."""
+        return self.unchecked([one.detach() for one in self.tensors], self.shape)
+
     def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
-        return type(self), (*self._tensors, self.shape)
+        return type(self), (*self.tensors, self.shape)
 
     @property
-    def _tensors(self) -> tuple[Tensor, ...]:
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The five tensors, in the order above."""
         return self.offsets, self.columns, self.column_offsets, self.rows, self.order
 
     def _take_addresses(self) -> None:
         # Aliases keep the memory alive when a module gives one of its buffers other data.
-        held = tuple(one.detach() for one in self._tensors)
+        held = tuple(one.detach() for one in self.tensors)
         places = tuple(one.data_ptr() for one in held)
         object.__setattr__(self, "_held", held)
         object.__setattr__(self, "count", len(self))
@@ -128,7 +133,7 @@ class LiveIndex:
                 "shape of its mask; write weights with fill(), connections by surgery."
             )
         lengths = (outputs + 1, len(self), inputs + 1, len(self), len(self))
-        for name, one, length in zip(_NAMES, self._tensors, lengths, strict=True):
+        for name, one, length in zip(_NAMES, self.tensors, lengths, strict=True):
             right = one.dtype == torch.int32 and one.shape == (length,) and one.is_contiguous()
             if not right or one.device != self.offsets.device:
                 raise ValueError(

@@ -58,6 +58,10 @@ class Masked:
         """Which places hold a connection. Shape ``(n,)``, bool."""
         return self.mask[rows, columns]
 
+    def places(self) -> Tensor:
+        """The place of each connection in the whole matrix, ascending. Shape ``(n,)``, int64."""
+        return self.mask.flatten().nonzero().flatten()
+
     def pattern(self) -> SparsePattern:
         """The connections, sorted by row and then by column."""
         return SparsePattern.from_mask(self.mask)

@@ -53,8 +53,7 @@ class SparsePattern:
             )
         _check_shape(self.shape)
         _check_range(self.rows, self.columns, self.shape)
-        keys = self.rows * self.shape[1] + self.columns
-        if len(keys) > 1 and not bool((keys[1:] > keys[:-1]).all()):
+        if not _ascend(self.rows * self.shape[1] + self.columns):
             raise ValueError(
                 "The pairs of a pattern must be distinct and sorted by row, then by column; "
                 "`SparsePattern.from_pairs` sorts them."
@@ -187,6 +186,19 @@ class SparseLayer(nn.Module, ABC):
         """The weights with zeros off the pattern. Shape ``(outputs, inputs, *kernel)``."""
 
     @property
+    def places(self) -> Tensor:
+        """Each live connection as ``output * columns + column``. Shape ``(n,)``, int64, ascending.
+
+        ``columns`` are those of the pattern.
+        """
+        pattern = self.pattern
+        return pattern.rows * pattern.shape[1] + pattern.columns
+
+    def fan_in(self) -> Tensor:
+        """Live connections into each output unit. Shape ``(outputs,)``, int64."""
+        return self.pattern.fan_in()
+
+    @property
     def connections(self) -> int:
         """The number of live weights: a kernel of a convolution counts each of its entries."""
         return self.live_weights.numel()
@@ -284,21 +296,35 @@ def pair_indices(pairs: Pairs, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
     Raises:
         ValueError: A pair is out of range or repeated, or ``pairs`` is not a list of pairs.
     """
-    known = torch.tensor(pairs.table) if isinstance(pairs, PairTuple) else pairs
-    table = torch.as_tensor(known, dtype=torch.int64)
+    rows, columns = _columns_of(pairs)
+    _check_range(rows, columns, shape)
+    keys = rows * shape[1] + columns
+    if not _ascend(keys):
+        keys, counts = keys.unique(return_counts=True)
+        if len(keys) != len(rows):
+            repeated = int(keys[counts > 1][0])
+            raise ValueError(f"A pair may be given once; {divmod(repeated, shape[1])} is repeated.")
+    return rows, columns
+
+
+def _columns_of(pairs: Pairs) -> tuple[Tensor, Tensor]:
+    """The rows and columns of ``pairs``, as they are."""
+    if isinstance(pairs, PairTuple):
+        rows, columns = torch.tensor(pairs.table.T)
+        return rows, columns
+    table = torch.as_tensor(pairs, dtype=torch.int64)
     if table.numel() == 0:
         table = table.reshape(0, 2)
     if table.dim() != 2 or table.shape[1] != 2:
         raise ValueError(
             f"pairs must be (output unit, input unit) pairs; got shape {tuple(table.shape)}."
         )
-    rows, columns = table[:, 0].contiguous(), table[:, 1].contiguous()
-    _check_range(rows, columns, shape)
-    keys, counts = (rows * shape[1] + columns).unique(return_counts=True)
-    if len(keys) != len(rows):
-        repeated = int(keys[counts > 1][0])
-        raise ValueError(f"A pair may be given once; {divmod(repeated, shape[1])} is repeated.")
-    return rows, columns
+    return table[:, 0].contiguous(), table[:, 1].contiguous()
+
+
+def _ascend(keys: Tensor) -> bool:
+    """Whether each is larger than the one before it."""
+    return bool((keys[1:] > keys[:-1]).all())
 
 
 def merge_indices(pairs: Pairs, inputs: int) -> tuple[Tensor, Tensor]:
@@ -326,8 +352,16 @@ def _check_shape(shape: tuple[int, int]) -> None:
 
 
 def _check_range(rows: Tensor, columns: Tensor, shape: tuple[int, int]) -> None:
-    outside = (rows < 0) | (rows >= shape[0]) | (columns < 0) | (columns >= shape[1])
-    if bool(outside.any()):
+    if not (_below(rows, shape[0]) and _below(columns, shape[1])):
+        outside = (rows < 0) | (rows >= shape[0]) | (columns < 0) | (columns >= shape[1])
         first = int(outside.nonzero()[0])
         pair = (int(rows[first]), int(columns[first]))
         raise ValueError(f"A pair must lie in a layer of shape {shape}; got {pair}.")
+
+
+def _below(units: Tensor, count: int) -> bool:
+    """Whether all are in [0, count)."""
+    if not len(units):
+        return True
+    least, most = units.aminmax()
+    return int(least) >= 0 and int(most) < count

@@ -23,8 +23,14 @@ from structure_net.core.crossover import Storage, storage_for
 from structure_net.core.drawing import normal_noise
 from structure_net.core.live import KnownIndex, Live
 from structure_net.core.masking import GradientMask, Masked, spread
+from structure_net.core.pair_edits import (
+    places_of,
+    refuse_existing,
+    refuse_missing,
+    weights_for,
+)
 from structure_net.core.products import LiveIndex
-from structure_net.core.rearranging import Born, Carry, along, gathered, scaled_noise
+from structure_net.core.rearranging import Born, Carry, gathered, scaled_noise
 from structure_net.core.restoring import derive, make_room
 from structure_net.core.sparsity import (
     Newborn,
@@ -32,7 +38,6 @@ from structure_net.core.sparsity import (
     SparseLayer,
     SparsePattern,
     merge_indices,
-    pair_indices,
 )
 from structure_net.core.switching import (
     BUFFERS,
@@ -44,7 +49,6 @@ from structure_net.core.switching import (
     stored_tensors,
     switched,
 )
-from structure_net.errors import SurgeryError
 
 RELU_GAIN: Final = math.sqrt(2.0)
 
@@ -126,6 +130,15 @@ class StoredLayer(SparseLayer):
     def pattern(self) -> SparsePattern:
         """The live connections, sorted by row and then by column."""
         return self._content().pattern()
+
+    @property
+    def places(self) -> Tensor:
+        """Each live connection as ``output * columns + column``; see `SparseLayer.places`."""
+        return self._content().places()
+
+    def fan_in(self) -> Tensor:
+        """Live connections into each output unit. Shape ``(outputs,)``, int64."""
+        return self._content().fan_in()
 
     @property
     def live_weights(self) -> Tensor:
@@ -228,34 +241,16 @@ class StoredLayer(SparseLayer):
     def connected(self, pairs: Pairs, values: Tensor | None = None) -> tuple[TensorChange, ...]:
         """The layer with ``pairs`` as further live connections. See `SparseLayer.connected`."""
         content = self._content()
-        rows, columns = self._places(pairs)
-        taken = content.existing(rows, columns)
-        if bool(taken.any()):
-            first = int(taken.nonzero()[0])
-            pair = (int(rows[first]), int(columns[first]))
-            raise SurgeryError(
-                f"Output unit {pair[0]} is connected to input unit {pair[1]} already; "
-                "a pair to connect must be absent from the layer's pattern."
-            )
-        return self._settled(content.connected(rows, columns, self._values(values, len(rows))))
+        rows, columns = places_of(pairs, self._shape, self.weight.device)
+        refuse_existing(content, rows, columns)
+        weights = weights_for(values, len(rows), self.weight, self._kernel)
+        return self._settled(content.connected(rows, columns, weights))
 
     def disconnected(self, pairs: Pairs) -> tuple[TensorChange, ...]:
         """The layer without the live connections ``pairs``. See `SparseLayer.disconnected`."""
         content = self._content()
-        rows, columns = self._places(pairs)
-        absent = ~content.existing(rows, columns)
-        if bool(absent.any()):
-            first = int(absent.nonzero()[0])
-            pair = (int(rows[first]), int(columns[first]))
-            raise SurgeryError(
-                f"Output unit {pair[0]} is not connected to input unit {pair[1]}; "
-                "a pair to disconnect must be in the layer's pattern."
-            )
-        if len(rows) == content.count:
-            raise SurgeryError(
-                f"Disconnecting {len(rows)} pairs would leave the layer without a connection; "
-                "keep at least one."
-            )
+        rows, columns = places_of(pairs, self._shape, self.weight.device)
+        refuse_missing(content, rows, columns)
         return self._settled(content.disconnected(rows, columns))
 
     def merged(self, pairs: Pairs, *, part: float = 1.0) -> tuple[TensorChange, ...]:
@@ -326,6 +321,8 @@ class StoredLayer(SparseLayer):
 
     def _changes(self, content: Content, carry: Carry) -> tuple[TensorChange, ...]:
         tensors = stored_tensors(content)
+        if isinstance(content, Live):
+            self._known.expect(content.index)
         changes = [TensorChange("weight", tensors.pop("weight"), carry)]
         for name, data in tensors.items():
             if data.numel() or getattr(self, name).numel():
@@ -346,27 +343,6 @@ class StoredLayer(SparseLayer):
             return born
         noise = normal_noise((len(born.rows), *self._kernel), generator)
         return replace(born, noise=noise, gain=self.gain)
-
-    def _places(self, pairs: Pairs) -> tuple[Tensor, Tensor]:
-        try:
-            rows, columns = pair_indices(pairs, self._shape)
-        except ValueError as error:
-            raise SurgeryError(str(error)) from error
-        return rows.to(self.weight.device), columns.to(self.weight.device)
-
-    def _values(self, values: Tensor | None, count: int) -> Tensor:
-        kernel = self._kernel
-        if values is None:
-            return self.weight.new_zeros(count, *kernel)
-        if tuple(values.shape) not in ((count,), (count, *kernel)):
-            raise SurgeryError(
-                f"values must have shape {(count,)} or {(count, *kernel)}; "
-                f"got {tuple(values.shape)}."
-            )
-        values = values.detach().to(self.weight)
-        return (
-            values if values.dim() > 1 else along(values, 0, 1 + len(kernel)).expand(count, *kernel)
-        )
 
     def _save_to_state_dict(
         self, destination: dict[str, Any], prefix: str, keep_vars: bool

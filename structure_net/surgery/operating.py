@@ -333,10 +333,10 @@ def _connection_weights(layer: SparseLayer, move: Connect, generator: torch.Gene
     live = layer.live_weights
     kernel = live.shape[1:]
     try:
-        rows, _ = pair_indices(move.pairs, layer.pattern.shape)
+        rows, _ = pair_indices(move.pairs, (layer.out_channels, len(layer.sources)))
     except ValueError as error:
         raise SurgeryError(f"{move.layer!r} cannot be connected so: {error}") from error
-    fan_in = layer.pattern.fan_in().cpu() + torch.bincount(rows, minlength=layer.out_channels)
+    fan_in = layer.fan_in().cpu() + torch.bincount(rows, minlength=layer.out_channels)
     spread = move.scale / (fan_in[rows] * max(1, kernel.numel())).to(torch.float64).sqrt()
     noise = torch.randn((len(rows), *kernel), generator=generator, dtype=torch.float64)
     return (noise * spread.view(-1, *[1] * len(kernel))).to(live)

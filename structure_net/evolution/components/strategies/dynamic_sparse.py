@@ -125,15 +125,15 @@ class DynamicSparseTraining(EditingStrategy):
         return (found,) if found else ()
 
     def _dropped(self, layer: SparseLayer, rate: float) -> LayerDrop:
-        pattern = layer.pattern
+        shape = (layer.out_channels, len(layer.sources))
+        places = layer.places.cpu()
         live = layer.live_weights.detach().cpu()
         strength = live.flatten(1).norm(dim=1) if live.dim() > 1 else live
-        chosen = self._weakest(strength, rate)[: len(pattern) - 1]
-        places = (pattern.rows * pattern.shape[1] + pattern.columns).cpu()
+        chosen = self._weakest(strength, rate)[: len(places) - 1]
         stays = torch.ones(len(places), dtype=torch.bool)
         stays[chosen] = False
-        pairs = as_pairs(places[chosen], pattern.shape[1])
-        return LayerDrop(pairs, len(pattern), places[stays], pattern.shape)
+        pairs = as_pairs(places[chosen], shape[1])
+        return LayerDrop(pairs, len(places), places[stays], shape)
 
     def _weakest(self, weights: Tensor, rate: float) -> Tensor:
         return weakest(weights.abs(), round(rate * len(weights)))

@@ -1,0 +1,73 @@
+"""Compiled loops over places give what sets and sorts of the same places give."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from structure_net.core.index_kernels import exchange_places, find_places, merge_free
+from structure_net.core.live_index import LiveIndex
+from structure_net.core.sparsity import SparsePattern
+
+SHAPES = st.tuples(st.integers(1, 7), st.integers(1, 9))
+
+
+def places(data: st.DataObject, size: int) -> list[int]:
+    return sorted(data.draw(st.sets(st.integers(0, size - 1))))
+
+
+def index_of(held: list[int], shape: tuple[int, int]) -> LiveIndex:
+    keys = torch.tensor(held, dtype=torch.int64)
+    return LiveIndex.from_pattern(SparsePattern(keys // shape[1], keys % shape[1], shape))
+
+
+def whole(numbers: list[int]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    return np.array(numbers, dtype=np.int64)
+
+
+@settings(deadline=None, max_examples=60)
+@given(SHAPES, st.data())
+def test_places_are_found_where_they_stand(shape: tuple[int, int], data: st.DataObject) -> None:
+    size = shape[0] * shape[1]
+    held, wanted = places(data, size), whole(list(range(size)))
+    index, found = index_of(held, shape), np.empty(size, dtype=np.int64)
+    rows, columns = wanted // shape[1], wanted % shape[1]
+    find_places(index.offsets.numpy(), index.columns.numpy(), rows, columns, found)
+    assert found.tolist() == [held.index(k) if k in held else -1 for k in range(size)]
+
+
+@settings(deadline=None, max_examples=60)
+@given(SHAPES, st.data())
+def test_an_exchanged_index_is_that_of_the_places_left_and_come(
+    shape: tuple[int, int], data: st.DataObject
+) -> None:
+    size = shape[0] * shape[1]
+    held = places(data, size)
+    gone = sorted(data.draw(st.sets(st.sampled_from(range(len(held)))))) if held else []
+    free = [k for k in range(size) if k not in held]
+    new = sorted(data.draw(st.sets(st.sampled_from(free)))) if free else []
+    left = [k for n, k in enumerate(held) if n not in gone]
+    both = sorted(left + new)
+    index, wanted = index_of(held, shape), index_of(both, shape)
+    made = [np.zeros_like(one.numpy()) for one in wanted.tensors]
+    origin = np.empty(len(both), dtype=np.int64)
+    read = index.offsets.numpy(), index.columns.numpy()
+    exchange_places(*read, whole(gone), whole(new), origin, *made)
+    for one, other in zip(made, wanted.tensors, strict=True):
+        assert one.tolist() == other.tolist()
+    assert [(held + new)[place] for place in origin] == both
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_what_was_drawn_joins_once_where_it_is_free(data: st.DataObject) -> None:
+    taken = places(data, 30)
+    chosen = [k for k in places(data, 30) if k not in taken]
+    drawn = sorted(data.draw(st.lists(st.integers(0, 29))))
+    made = np.empty(len(chosen) + len(drawn), dtype=np.int64)
+    count = merge_free(whole(taken), whole(chosen), whole(drawn), made)
+    assert made[:count].tolist() == sorted({*chosen, *drawn} - set(taken))

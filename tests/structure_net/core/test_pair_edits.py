@@ -1,0 +1,82 @@
+"""Connections are made where there are none, and removed where they are."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from structure_net.core import SparsePattern, StandardSparseLayer, assign
+from structure_net.core.crossover import Storage
+from structure_net.core.live import Live
+from structure_net.core.live_index import LiveIndex
+from structure_net.core.pair_edits import (
+    Connected,
+    places_of,
+    refuse_existing,
+    refuse_missing,
+    weights_for,
+)
+from structure_net.core.storage import StoredLayer
+from structure_net.errors import SurgeryError
+
+PATTERN = SparsePattern.from_pairs([(0, 1), (2, 0), (2, 3)], (3, 4))
+HELD: Connected = Live(torch.ones(3), LiveIndex.from_pattern(PATTERN))
+
+
+def layer_in(storage: Storage, seed: int = 0) -> StoredLayer:
+    generator = torch.Generator().manual_seed(seed)
+    layer = StandardSparseLayer(40, 30, density=0.1, generator=generator)
+    assign(layer, layer.stored(storage))
+    return layer
+
+
+def test_pairs_that_lie_outside_are_refused() -> None:
+    assert [one.tolist() for one in places_of([(2, 1)], (3, 4), torch.device("cpu"))] == [[2], [1]]
+    with pytest.raises(SurgeryError, match=r"must lie in a layer of shape \(3, 4\); got \(3, 0\)"):
+        places_of([(3, 0)], (3, 4), torch.device("cpu"))
+
+
+def test_what_is_there_is_not_made_and_what_is_not_there_is_not_removed() -> None:
+    there, free = (torch.tensor([2]), torch.tensor([3])), (torch.tensor([1]), torch.tensor([3]))
+    refuse_existing(HELD, *free)
+    refuse_missing(HELD, *there)
+    with pytest.raises(SurgeryError, match="unit 2 is connected to input unit 3 already"):
+        refuse_existing(HELD, *there)
+    with pytest.raises(SurgeryError, match="unit 1 is not connected to input unit 3"):
+        refuse_missing(HELD, *free)
+    with pytest.raises(SurgeryError, match="keep at least one"):
+        refuse_missing(HELD, PATTERN.rows, PATTERN.columns)
+
+
+def test_values_fill_kernels_or_are_given_for_each_entry() -> None:
+    like = torch.zeros(0, 2, dtype=torch.float64)
+    assert weights_for(None, 3, like, (2,)).tolist() == [[0, 0]] * 3
+    assert weights_for(torch.tensor([1.0, 2.0]), 2, like, (2,)).tolist() == [[1, 1], [2, 2]]
+    with pytest.raises(SurgeryError, match=r"values must have shape \(3,\) or \(3, 2\)"):
+        weights_for(torch.zeros(2), 3, like, (2,))
+
+
+@pytest.mark.parametrize("storage", ["live", "masked"])
+def test_places_and_counts_are_those_of_the_pattern(storage: Storage) -> None:
+    layer = layer_in(storage)
+    pattern = layer.pattern
+    assert torch.equal(layer.places, pattern.rows * 40 + pattern.columns)
+    assert torch.equal(layer.fan_in(), pattern.fan_in())
+
+
+def test_the_index_of_a_layer_whose_connections_moved_is_right() -> None:
+    layer = layer_in("live")
+    for seed in range(3):
+        draw = torch.Generator().manual_seed(seed)
+        free = (layer.pattern.mask() == 0).nonzero()
+        come = free[torch.randperm(len(free), generator=draw)[:20]]
+        assign(layer, layer.disconnected(layer.pattern.pairs[seed::3]))
+        layer.disconnected(layer.pattern.pairs[:5])  # is not carried out
+        wanted = LiveIndex.from_pattern(layer.pattern)
+        for one, other in zip(layer.index.tensors, wanted.tensors, strict=True):
+            assert torch.equal(one, other)
+        assign(layer, layer.connected(come, torch.ones(len(come))))
+        inputs = torch.randn(4, 40, generator=draw)
+        dense = torch.nn.functional.linear(inputs, layer.dense_weight(), layer.bias)
+        # Sums of at most 40 products, in float32.
+        assert torch.allclose(layer(inputs), dense, atol=1e-5)
