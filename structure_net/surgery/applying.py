@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 from torch.optim import Optimizer
 
+from structure_net.core.storage import StoredLayer
 from structure_net.errors import SurgeryError
 from structure_net.graph.channels import ChannelGroup
 from structure_net.surgery.committing import Claim, Undo
@@ -104,7 +105,7 @@ def apply(  # noqa: PLR0913 - everything that decides what new weights hold
         probe: Inputs, targets and a loss of both, for initialisers that look at data.
         seed: Decides what new weights hold.
         verify: Whether the example runs before and after the edit, and the edit is undone where it
-            broke its promise.
+            broke its promise. Where connections move and nothing is promised, nothing runs.
 
     Returns:
         The edit, what it changed, and how to take it back.
@@ -116,8 +117,9 @@ def apply(  # noqa: PLR0913 - everything that decides what new weights hold
     refuse_uneditable(model)
     _refuse_no_edit(change)
     _refuse_initialiser(change, initialiser)
-    before = observe_before(model, example) if verify and example is not None else None
     start = initialiser or ZeroOutgoing()
+    looks = verify and example is not None and not _cannot_fail(model, change, start)
+    before = observe_before(model, example) if looks else None
     asked = _Asked(model, change, example, optimizers_of(optimizer), start, probe, seed)
     with speaking_of(model):
         try:
@@ -305,6 +307,18 @@ def new_grafts(moves: Iterable[Move]) -> tuple[str, ...]:
     grafts = [f"{m.layer}.grafts.{m.name}" for m in moves if isinstance(m, AddGraft)]
     gates = [m.layer for m in moves if isinstance(m, SetGate) and not all(m.open)]
     return (*grafts, *(f"{name.removesuffix('.origin')}.gates.heads" for name in gates))
+
+
+def _cannot_fail(model: nn.Module, change: Edit, start: Initialiser) -> bool:
+    """Whether a run could tell nothing: the connections of a layer of ours change, which leaves
+    every shape as it is, and nothing is promised.
+
+    A look costs three passes through the whole model, the edit one through the layer's connections.
+    """
+    if not isinstance(change, AddConnections | RemoveConnections):
+        return False
+    layer = dict(model.named_modules()).get(current_name(model, change.layer))
+    return isinstance(layer, StoredLayer) and not promises(change, start)
 
 
 _KEEPING = (DoubleWidth, InsertLayer, AddResidualBlock, AddSkipConnection)

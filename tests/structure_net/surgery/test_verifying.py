@@ -4,9 +4,18 @@ import pytest
 import torch
 from torch import nn
 
+from structure_net.core import StandardSparseLayer
 from structure_net.errors import SurgeryError
 from structure_net.graph import graph_of
-from structure_net.surgery import AddNeurons, RemoveNeurons, apply, edit, verifying
+from structure_net.surgery import (
+    AddConnections,
+    AddNeurons,
+    RemoveConnections,
+    RemoveNeurons,
+    apply,
+    edit,
+    verifying,
+)
 
 
 def precisions() -> list[str]:
@@ -130,3 +139,16 @@ def test_modules_of_torch_that_ask_for_the_mode_are_known(part: nn.Module) -> No
     seen = verifying.observe_before(part.train(), x)
     assert seen.presumed
     assert verifying.observe_training(part, x, seen).training == ((3, 6),)
+
+
+def test_moving_connections_runs_nothing_unless_it_promises_something() -> None:
+    layer = StandardSparseLayer(6, 5, density=0.5, generator=torch.Generator().manual_seed(0))
+    model, runs = nn.Sequential(layer), []
+    model.register_forward_pre_hook(lambda *_: runs.append(1))
+    pair = layer.pattern.pairs[0]
+    apply(model, RemoveConnections("0", (pair,)), torch.ones(2, 6))
+    apply(model, AddConnections("0", (pair,), scale=1.0), torch.ones(2, 6))
+    assert not runs
+    apply(model, RemoveConnections("0", (pair,)), torch.ones(2, 6))
+    apply(model, AddConnections("0", (pair,)), torch.ones(2, 6))  # which keeps the function
+    assert runs
