@@ -33,7 +33,7 @@ def plot_memory(
     frame(ax, title=title, x="minutes", y="MiB", grid="y")
     minutes = [seconds / 60 for seconds, _ in samples]
     held = [mebibytes for _, mebibytes in samples]
-    ax.plot(minutes, held, color=BLUE, lw=1.2, label="memory of the process (RSS)")
+    ax.plot(minutes, held, color=BLUE, lw=1.2, label="memory of the process, without mapped files")
     ax.fill_between(minutes, held, color=FAINT, alpha=0.35, lw=0)
     if line is not None:
         (start, low), (end, high) = line

@@ -3,7 +3,16 @@
 from structure_net.core.sections import section
 from structure_net.logging.profiling.costs import BESIDE, Costs, SectionCost
 from structure_net.logging.profiling.findings import bottlenecks
-from structure_net.logging.profiling.memory import resident_bytes
+from structure_net.logging.profiling.memory import own_bytes, resident_bytes
 from structure_net.logging.profiling.profiler import Profiler
 
-__all__ = ["BESIDE", "Costs", "Profiler", "SectionCost", "bottlenecks", "resident_bytes", "section"]
+__all__ = [
+    "BESIDE",
+    "Costs",
+    "Profiler",
+    "SectionCost",
+    "bottlenecks",
+    "own_bytes",
+    "resident_bytes",
+    "section",
+]

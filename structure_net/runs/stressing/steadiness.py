@@ -35,7 +35,7 @@ class MemorySample:
 
     Args:
         seconds: Since the run began.
-        mebibytes: What it held (RSS), in MiB.
+        mebibytes: What it held of its own (RSS without the pages of mapped files), in MiB.
     """
 
     seconds: float

@@ -26,7 +26,7 @@ from structure_net.evolution.components import StandardNetworkTrainer
 from structure_net.evolution.editing import derived_seed, uninterrupted
 from structure_net.evolution.measuring import held_out
 from structure_net.logging import RecordStream, Spool, current
-from structure_net.logging.profiling import resident_bytes
+from structure_net.logging.profiling import own_bytes
 from structure_net.runs.optimizers import optimizer_like
 from structure_net.runs.preparing import loss_of
 from structure_net.runs.stressing.folder import Member, Standing, StressFolder
@@ -42,7 +42,7 @@ _JUDGED: Final = 8
 _MIB: Final = 1 << 20
 
 Told = Callable[[int, int, float], None]
-"""Is told the generation, the turns done in it, and the memory in MiB."""
+"""Is told the generation, the turns done in it, and the memory of its own in MiB."""
 
 
 def stress(
@@ -138,7 +138,7 @@ class _Tournament:
             if self._elapsed >= seconds:
                 return None
             losses.append(self._turn(standing, member))
-            self._told(standing.generation, turn + 1, (resident_bytes() or 0) / _MIB)
+            self._told(standing.generation, turn + 1, (own_bytes() or 0) / _MIB)
         ranked = [member for _, member in sorted(losses, key=lambda one: (one[0], one[1].number))]
         winners = ranked[: (len(ranked) + 1) // 2]
         number = standing.next_number
@@ -188,7 +188,7 @@ class _Tournament:
         from structure_net.logging.records import Trial
 
         (done, started, network), (loss, accuracy) = turn, result
-        held = resident_bytes()
+        held = own_bytes()
         assert isinstance(network, StandardNetwork)
         metrics = {
             "validation_loss": loss,

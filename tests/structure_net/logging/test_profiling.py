@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 from pathlib import Path
 from time import perf_counter, sleep
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,6 +20,7 @@ from structure_net.logging.profiling import (
     Profiler,
     SectionCost,
     bottlenecks,
+    own_bytes,
     resident_bytes,
     section,
 )
@@ -137,6 +140,20 @@ def test_the_memory_that_a_section_took_is_seen_though_it_was_given_back() -> No
     assert outer.peak_bytes is not None
     assert outer.peak_bytes >= inner.peak_bytes - (1 << 20)
     assert (profiler.costs().peak_bytes or 0) >= inner.peak_bytes
+
+
+@pytest.mark.skipif(own_bytes() is None, reason="the system does not tell")
+def test_pages_of_mapped_files_are_not_the_processs_own(tmp_path: Path) -> None:
+    size = 64 << 20
+    np.zeros(size, np.uint8).tofile(tmp_path / "pages")
+    gc.collect()
+    before, own = resident_bytes(), own_bytes()
+    pages = np.memmap(tmp_path / "pages", mode="r")
+    assert int(pages.max()) == 0
+    assert own is not None
+    assert before is not None
+    assert (resident_bytes() or 0) - before > size // 2
+    assert (own_bytes() or 0) - own < size // 2
 
 
 def test_a_watch_that_was_never_started_holds_what_it_last_saw() -> None:
