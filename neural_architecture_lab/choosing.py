@@ -9,9 +9,12 @@ from importlib import import_module
 from typing import Final
 
 from neural_architecture_lab.configuration import LabConfig
+from neural_architecture_lab.errors import LabError
+from neural_architecture_lab.hypothesis import Experiment
 from neural_architecture_lab.runners.protocol import Limits, Runner
+from neural_architecture_lab.runners.replicas import not_described
 from neural_architecture_lab.runners.serial import SerialRunner
-from neural_architecture_lab.trials import Design
+from neural_architecture_lab.trials import Design, Trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,22 +30,57 @@ class Chosen:
     why: str
 
 
-def choose_runner(config: LabConfig, design: Design) -> Chosen:
+def choose_runner(
+    config: LabConfig, design: Design, experiment: Experiment | None = None
+) -> Chosen:
     """The runner that was asked for, or the one that suits the trials.
 
-    Left to itself the lab takes a process for each trial where several are to run at once, or where
+    Left to itself the lab trains replicas where the experiment describes every trial, which is many
+    times faster. It takes a process for each trial where several are to run at once, or where
     limits are set, which nothing else can hold a trial to; and this process otherwise.
 
+    Args:
+        config: What was asked for.
+        design: The trials.
+        experiment: What runs them; None leaves open whether it describes them.
+
     Raises:
-        RunnerError: It needs a package that is not there, or this system cannot do it.
+        RunnerError: It needs a package that is not there, this system cannot do it, or replicas
+            were asked for, and the experiment does not describe its trials.
     """
     if isinstance(config.runner, Runner):
         return Chosen(config.runner, "as asked")
     workers = min(config.max_parallel_experiments, len(design.trials))
+    if config.runner == "replicas" and experiment is not None:
+        _check_described(experiment, design)
     if config.runner != "auto":
         return Chosen(_made(config.runner, workers, config.limits), "as asked")
+    if config.limits.memory is None and _described(experiment, design):
+        at_once = "one at a time" if workers == 1 else f"{workers} at once"
+        why = f"the experiment describes its trials, which are trained as replicas, {at_once}"
+        return Chosen(_made("replicas", workers, config.limits), why)
     name, why = _suited(config, workers)
     return Chosen(_made(name, workers, config.limits), why)
+
+
+def _described(experiment: Experiment | None, design: Design) -> bool:
+    """Whether every trial has a plan, or one that is refused, which any runner would say of it."""
+    return experiment is not None and all(_has_plan(experiment, trial) for trial in design.trials)
+
+
+def _check_described(experiment: Experiment, design: Design) -> None:
+    for trial in design.trials:
+        if not _has_plan(experiment, trial):
+            raise not_described(trial)
+
+
+def _has_plan(experiment: Experiment | None, trial: Trial) -> bool:
+    from neural_architecture_lab.replicas.experiment import plan_of
+
+    try:
+        return plan_of(experiment, trial) is not None
+    except LabError:
+        return True
 
 
 def _suited(config: LabConfig, workers: int) -> tuple[str, str]:
@@ -67,6 +105,7 @@ def _made(name: str, workers: int, limits: Limits) -> Runner:
 _FOLDER: Final = SerialRunner.__module__.rpartition(".")[0]
 _RUNNERS: Final[Mapping[str, tuple[str, str]]] = {
     "processes": (f"{_FOLDER}.processes", "ProcessRunner"),
+    "replicas": (f"{_FOLDER}.replicas", "ReplicaRunner"),
     "dask": (f"{_FOLDER}.dask", "DaskRunner"),
     "ray": (f"{_FOLDER}.ray", "RayRunner"),
 }

@@ -10,8 +10,8 @@ from typing import Literal, TypeAlias
 from neural_architecture_lab.errors import LabError
 from neural_architecture_lab.runners.protocol import Limits, Runner
 
-RunnerName: TypeAlias = Literal["auto", "serial", "processes", "dask", "ray"]
-RUNNERS = ("auto", "serial", "processes", "dask", "ray")
+RunnerName: TypeAlias = Literal["auto", "serial", "processes", "replicas", "dask", "ray"]
+RUNNERS = ("auto", "serial", "processes", "replicas", "dask", "ray")
 
 
 @dataclass(frozen=True)

@@ -33,3 +33,7 @@ class RunnerError(LabError):
 
 class PlanError(LabError):
     """A training run cannot be meant as it is described."""
+
+
+class OutOfTimeError(RunnerError):
+    """A trial ran longer than it may."""

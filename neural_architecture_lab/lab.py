@@ -199,7 +199,8 @@ class NeuralArchitectureLab:
         with Store(self.config.folder, self._sinks) as store:
             for one in ids:
                 changed[one] = store.freeze(self._hypotheses[one], designs[one])
-                chosen[one] = choose_runner(self.config, designs[one])
+                experiment = self._hypotheses[one].experiment
+                chosen[one] = choose_runner(self.config, designs[one], experiment)
                 with closing(chosen[one].runner) as runner:
                     self._carry_out(one, designs[one], store, runner, family, tell)
             reviews = review(store, ids)

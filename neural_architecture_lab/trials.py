@@ -78,7 +78,11 @@ class FreshSeeds:
 
     def __call__(self, trial: Trial, *, device: str) -> Mapping[str, Any] | Outcome:
         """The metrics of the trial with the other seed."""
-        return self.experiment(replace(trial, seed=trial.seed + self.first_seed), device=device)
+        return self.experiment(self.moved(trial), device=device)
+
+    def moved(self, trial: Trial) -> Trial:
+        """The trial with the other seed."""
+        return replace(trial, seed=trial.seed + self.first_seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +217,7 @@ def code_of(experiment: Any) -> dict[str, str]:
     """Which code runs: the experiment's name, the hash of its source, versions of packages.
 
     What an experiment that is made of another says of itself (``first_seed``, ``measured``) is
-    part of it.
+    part of it, and so is what one is made of that describes its trials (``described``).
     """
     first, measured = getattr(experiment, "first_seed", 0), getattr(experiment, "measured", "")
     experiment = inspect.unwrap(experiment)
@@ -229,6 +233,8 @@ def code_of(experiment: Any) -> dict[str, str]:
     }
     if first:
         found["first_seed"] = str(first)
+    if described := getattr(experiment, "described", None):
+        found["described"] = str(described)
     if measured:
         found["measured"] = str(measured)
     for package in _PACKAGES:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import time
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, Self, TypeAlias
 
-from neural_architecture_lab.errors import LabError
+from neural_architecture_lab.errors import LabError, OutOfTimeError
 from neural_architecture_lab.hypothesis import Experiment
 from neural_architecture_lab.outcomes import Outcome, outcome_of
 from neural_architecture_lab.trials import Trial
@@ -111,11 +111,20 @@ def carried_out(job: Job) -> Result:
     Raises:
         KeyboardInterrupt: It was interrupted.
     """
+    return settled(job, lambda: job.experiment(job.trial, device=job.device))
+
+
+def settled(job: Job, action: Callable[[], object]) -> Result:
+    """The result of a job whose outcome ``action`` returns; what it raises becomes part of it.
+
+    Raises:
+        KeyboardInterrupt: It was interrupted.
+    """
     begun = time.perf_counter()
     status: Status = "finished"
     outcome, error = None, ""
     try:
-        outcome = outcome_of(job.experiment(job.trial, device=job.device))
+        outcome = outcome_of(action())
     except (Exception, SystemExit) as reason:  # noqa: BLE001 - the user's, and its failure a record
         status, error = _failure(reason)
     seconds = time.perf_counter() - begun
@@ -124,7 +133,7 @@ def carried_out(job: Job) -> Result:
 
 def _failure(reason: BaseException) -> tuple[Status, str]:
     if isinstance(reason, LabError):
-        return "failed", str(reason)
+        return "timed_out" if isinstance(reason, OutOfTimeError) else "failed", str(reason)
     told = "".join(traceback.format_exception(reason, limit=-3))
     # torch says so in a RuntimeError, whether the memory is the machine's or a device's.
     full = any(words in str(reason) for words in _OUT_OF_MEMORY)

@@ -168,6 +168,10 @@ class TypedKernel(Generic[_R]):
         }
         self._compiled: dict[type, Any] = {}
 
+    def of(self, kind: str) -> Kernel[..., _R]:
+        """The kernel for one type of the first argument, such as ``"float32"``."""
+        return self._kernels[kind]
+
     def __call__(self, first: Any, *others: Any) -> _R:
         """What the function returns; ``first`` is one of numpy's numbers.
 

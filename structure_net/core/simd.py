@@ -97,6 +97,12 @@ def integers(builder: Any, kinds: Any, values: Any) -> Any:
     return builder.inttoptr(values[0], _ir().IntType(32).as_pointer())
 
 
+@_instruction(lambda address: _types().CPointer(_types().int64))
+def longs(builder: Any, kinds: Any, values: Any) -> Any:
+    """``longs(address)``: what stands there, as int64."""
+    return builder.inttoptr(values[0], _ir().IntType(64).as_pointer())
+
+
 @_instruction(lambda address, like: _types().CPointer(like))
 def numbers(builder: Any, kinds: Any, values: Any) -> Any:
     """``numbers(address, like)``: what stands there, as numbers of the type of ``like``."""
