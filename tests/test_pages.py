@@ -13,8 +13,9 @@ from types import FunctionType
 import pytest
 from typer.main import get_command
 
+from neural_architecture_lab.cli.app import app as nal
 from structure_net.cli.app import app
-from tests.programs import ROOT, finished
+from tests.programs import ROOT, ended, finished
 
 DOCS = ROOT / "docs"
 PAGES = {page.relative_to(DOCS).as_posix(): page for page in sorted(DOCS.rglob("*.md"))}
@@ -46,7 +47,7 @@ def test_the_programs_of_a_page_run_one_after_the_other(
 ) -> None:
     program = "\n".join(blocks(page, "python"))
     home = tmp_path_factory.mktemp("home")
-    done = finished([sys.executable, "-W", "error", "-c", program], tmp_path, home)
+    done = ended(program, tmp_path, home)
     assert done.returncode == 0, done.stderr
 
 
@@ -107,9 +108,13 @@ def test_the_reference_describes_every_public_class_and_function(site: Path) -> 
 @pytest.mark.extras
 @pytest.mark.timeout(600)
 def test_the_reference_describes_every_command(site: Path) -> None:
-    text = (site / "reference/command_line.html").read_text(encoding="utf-8")
-    commands = get_command(app).commands
-    assert [name for name in commands if f'id="structure-net-{name}"' not in text] == []
+    for page, program, group in (
+        ("command_line", "structure-net", app),
+        ("nal", "nal", nal),
+    ):
+        text = (site / f"reference/{page}.html").read_text(encoding="utf-8")
+        commands = get_command(group).commands
+        assert [name for name in commands if f'id="{program}-{name}"' not in text] == []
 
 
 @pytest.mark.extras
@@ -130,3 +135,17 @@ def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
         loads = re.findall(r"<(?:script|img|iframe)[^>]* src=\"?([^\"\s>]+)", text)
         loads += re.findall(r"<link[^>]* href=\"?([^\"\s>]+)", text)
         assert not [load for load in loads if re.match(r"(https?:)?//", load)], path.name
+
+
+LINE = re.compile(r"^\s*(structure-net|nal) (?!`)([a-z-]+)((?:\\\n|.)*)$", re.M)
+
+
+@pytest.mark.parametrize("page", [*PAGES, "../README.md"])
+def test_every_command_of_a_page_exists_with_its_flags(page: str) -> None:
+    groups = {"structure-net": get_command(app), "nal": get_command(nal)}
+    text = (DOCS / page).read_text(encoding="utf-8")
+    for program, name, rest in LINE.findall(text):
+        command = groups[program].commands[name]
+        known = {flag for parameter in command.params for flag in parameter.opts}
+        flags = re.findall(r"(?<= )--?[a-z][\w-]*", rest.partition("#")[0])
+        assert known | {"--help"} >= set(flags), f"{program} {name}{rest}"

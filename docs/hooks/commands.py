@@ -1,9 +1,10 @@
-"""The page of the command line, written by the build from the commands themselves."""
+"""The pages of the two command lines, written by the build from the commands themselves."""
 
 from __future__ import annotations
 
 import inspect
 import re
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from mkdocs.structure.files import File, Files
@@ -11,35 +12,38 @@ from mkdocs.structure.files import File, Files
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
 
-PAGE = "reference/command_line.md"
+PAGES = {
+    "structure-net": ("reference/command_line.md", "structure_net.cli.app"),
+    "nal": ("reference/nal.md", "neural_architecture_lab.cli.app"),
+}
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """The page stands first behind the one of the reference."""
+    """The pages stand first behind the one of the reference."""
     nav: list[Any] = config.nav or []
-    next(part["Reference"] for part in nav if "Reference" in part).insert(1, {"Commands": PAGE})
+    reference = next(part["Reference"] for part in nav if "Reference" in part)
+    reference[1:1] = [{f"Commands of {program}": page} for program, (page, _) in PAGES.items()]
     return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """The page is made."""
+    """The pages are made."""
     from typer.main import get_command
 
-    from structure_net.cli.app import app
-
-    group: Any = get_command(app)
-    parts = ["# The command line", "", group.help, ""]
-    for name, command in group.commands.items():
-        parts += _described(name, command)
-    files.append(File.generated(config, PAGE, content="\n".join(parts)))
+    for program, (page, module) in PAGES.items():
+        group: Any = get_command(import_module(module).app)
+        parts = [f"# The commands of `{program}`", "", group.help, ""]
+        for name, command in group.commands.items():
+            parts += _described(program, name, command)
+        files.append(File.generated(config, page, content="\n".join(parts)))
     return files
 
 
-def _described(name: str, command: Any) -> list[str]:
+def _described(program: str, name: str, command: Any) -> list[str]:
     text = inspect.cleandoc(command.help or "").replace("\b\n", "")
     rows = [_row(parameter) for parameter in command.params]
     table = ["| | | default |", "|---|---|---|", *rows] if rows else []
-    return [f"## `structure-net {name}`", "", text, "", *table, ""]
+    return [f"## `{program} {name}`", "", text, "", *table, ""]
 
 
 def _row(parameter: Any) -> str:

@@ -32,6 +32,7 @@ FAMILIES: Final[tuple[str, ...]] = (
     "architecture topology structure shape",
     "depth layer",
     # sizes and numbers
+    "very extremely ultra highly super extraordinarily",
     "large big huge giant massive enormous gigantic immense",
     "small tiny little minute minimal miniature",
     "wide broad fat",

@@ -97,7 +97,7 @@ def _told(words: Sequence[str]) -> tuple[list[str], list[str]]:
     stems = [stem(word) for word in raw]
     place = 0
     while place < len(stems):
-        for size in (3, 2):
+        for size in range(max(map(len, _idioms())), 1, -1):
             one = _idioms().get(tuple(stems[place : place + size]))
             if one is not None:
                 raw[place : place + size] = [" ".join(raw[place : place + size])]
