@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.programs import ROOT, finished
+from tests.programs import ROOT, ended
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PROGRAMS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
@@ -20,7 +19,7 @@ def test_every_program_of_the_readme_runs(
     number: int, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     home = tmp_path_factory.mktemp("home")
-    done = finished([sys.executable, "-W", "error", "-c", PROGRAMS[number]], tmp_path, home)
+    done = ended(PROGRAMS[number], tmp_path, home)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
     written = {path.name for path in tmp_path.iterdir()}
