@@ -6,6 +6,7 @@ from neural_architecture_lab.experiments.catalogue import (
     default_of,
     ready_hypothesis,
 )
+from neural_architecture_lab.experiments.datasets import on_dataset
 from neural_architecture_lab.experiments.evolving import described, evolve, growing
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "described",
     "evolve",
     "growing",
+    "on_dataset",
     "ready_hypothesis",
 ]

@@ -7,7 +7,9 @@ from neural_architecture_lab.hypothesis import Arm, Hypothesis, HypothesisCatego
 
 
 def deep_against_wide() -> Hypothesis:
-    """Four hidden layers of 29 units against one of 64: 4795 and 4810 parameters on the digits.
+    """Four hidden layers of one width against one of 64 units, at as many parameters.
+
+    The width follows from the data: 29 on the digits (4795 and 4810 parameters).
 
     The prediction is a guess that rests on Ba and Caruana, "Do deep nets really need to be deep?",
     NeurIPS 2014: at as many parameters a shallow network can represent what a deep one learns. The
@@ -19,6 +21,9 @@ def deep_against_wide() -> Hypothesis:
         question="At equal parameters, is a deep network less accurate than a wide one?",
         prediction="After a short training the deep network is less accurate.",
         experiment=evolve,
-        arms=(Arm("wide", {"hidden": [64]}, control=True), Arm("deep", {"hidden": [29] * 4})),
+        arms=(
+            Arm("wide", {"hidden": [64]}, control=True),
+            Arm("deep", {"hidden": {"shape": [1, 1, 1, 1], "as_large_as": [64]}}),
+        ),
         predictions=(Prediction("accuracy", "lower", smallest_effect=0.005),),
     )

@@ -13,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from neural_architecture_lab.errors import HypothesisError
+from neural_architecture_lab.experiments.widths import widths_of
 from neural_architecture_lab.hypothesis import Setting
 from neural_architecture_lab.outcomes import Outcome
 from neural_architecture_lab.trials import Trial
@@ -27,6 +28,7 @@ DEFAULTS: Final[Mapping[str, Setting]] = {
     "dataset": "digits",
     "data_dir": None,
     "hidden": [64, 32],
+    "shortcuts": [],
     "density": 1.0,
     "allocation": "erdos_renyi_kernel",
     "activation": "relu",
@@ -41,7 +43,9 @@ DEFAULTS: Final[Mapping[str, Setting]] = {
     "analyzers": [],
     "strategies": [],
 }
-"""What an arm leaves open. ``hidden``: the widths of the hidden layers at birth; ``density``: the
+"""What an arm leaves open. ``hidden``: the widths of the hidden layers at birth, or a mapping that
+asks for as many parameters as others have (`widths.widths_of`); ``shortcuts``: pairs of layers,
+counted from 0, between which there are projections at birth, which begin at zero; ``density``: the
 fraction of connections at birth, spread over the layers by ``allocation``; ``iterations`` of
 looking, growing and training for ``epochs`` each; ``weight_decay``: AdamW's, whose own default
 stays where it is None; ``rates``: rules of `structure_net.evolution.adaptive_learning_rates` as
@@ -92,9 +96,11 @@ def started(trial: Trial, settings: Mapping[str, Any], device: str) -> NetworkCo
     """The arm's network at birth, with its data."""
     from structure_net import create_standard_network
     from structure_net.evolution import NetworkContext
+    from structure_net.surgery import AddSkipConnection, apply
 
     data = data_of(settings["dataset"], settings["data_dir"])
-    widths = [data.input_shape[0], *settings["hidden"], data.outputs]
+    inputs, outputs = data.input_shape[0], data.outputs
+    widths = [inputs, *widths_of(settings, inputs, outputs), outputs]
     network = create_standard_network(
         widths,
         settings["density"],
@@ -102,6 +108,9 @@ def started(trial: Trial, settings: Mapping[str, Any], device: str) -> NetworkCo
         allocation=settings["allocation"],
         seed=trial.seed,
     )
+    for source, target in settings["shortcuts"]:
+        change = AddSkipConnection(f"layers.{source}", f"layers.{target}")
+        apply(network, change, data.train.inputs[:2], seed=trial.seed)
     size = settings["batch_size"]
     return NetworkContext(
         network.to(device),

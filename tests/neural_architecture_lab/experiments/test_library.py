@@ -13,9 +13,9 @@ from structure_net.core import network_stats
 EVOLVING = tuple(
     name for name in available_hypotheses() if ready_hypothesis(name).experiment is evolve
 )
-BORN_WITH = ("hidden", "density", "allocation", "activation", "dataset")
+BORN_WITH = ("hidden", "shortcuts", "density", "allocation", "activation", "dataset")
 
-EQUAL = ("deep_against_wide", "pyramid_shapes", "static_against_dynamic")
+EQUAL = ("deep_against_wide", "pyramid_shapes", "skip_connections", "static_against_dynamic")
 """Hypotheses whose arms have as many parameters at birth, within a hundredth."""
 
 OF_CATEGORY = {
@@ -84,7 +84,6 @@ def test_the_grown_network_ends_with_the_size_of_the_fixed_one() -> None:
         ("growth_location", {"extrema": 4, "gain": 4}),
         ("newborn_initialisation", {"zero": 3, "gradmax": 3}),
         ("information_bottlenecks", {"extrema": 2, "information": 2}),
-        ("skip_connections", {"plain": 0, "skipping": 1}),
         ("learning_rate_after_growth", {"even": 3, "young": 3, "scaffold": 3}),
     ],
 )
