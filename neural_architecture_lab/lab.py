@@ -19,7 +19,7 @@ from neural_architecture_lab.hypothesis import Hypothesis
 from neural_architecture_lab.insights import Insight, extract
 from neural_architecture_lab.judgement import Evidence, Verdict
 from neural_architecture_lab.progress import OnResult, progress_on_terminal
-from neural_architecture_lab.report import Report, report_of
+from neural_architecture_lab.report import Report, keep_report, report_of
 from neural_architecture_lab.reviewing import Review, comparisons_of, review
 from neural_architecture_lab.runners.protocol import Job, Runner
 from neural_architecture_lab.searching import Search, SearchResult, run_search
@@ -69,7 +69,7 @@ class NeuralArchitectureLab:
 
     Args:
         config: How; the defaults if None.
-        sinks: Who else is told of every record, such as a tracker.
+        sinks: Who else is told of every record, such as a tracker; and of the report at the end.
     """
 
     def __init__(self, config: LabConfig | None = None, *, sinks: Sequence[Sink] = ()) -> None:
@@ -214,6 +214,8 @@ class NeuralArchitectureLab:
                 }
                 verdict = (said.verdict, said.reason)
                 store.judge(one, said.evidence, verdict, changed=changed[one], how=how)
+            if self._sinks:
+                keep_report(store)
         return {
             one: HypothesisResult(
                 reviews[one], designs[one], chosen[one].runner.name, chosen[one].why, changed[one]

@@ -131,31 +131,52 @@ def review(archive: Archive, ids: Sequence[str]) -> dict[str, Review]:
     Raises:
         StoreError: One was never frozen.
     """
-    frozen = archive.hypotheses()
-    if unknown := [one for one in ids if one not in frozen]:
-        known = ", ".join(frozen) or "none"
-        raise StoreError(f"There are no results of {unknown[0]!r}; there are of {known}.")
-    progress = {one: progress_of(archive, frozen[one]) for one in ids}
-    compared = {one: comparisons_of(archive, frozen[one], progress[one].seeds) for one in ids}
-    alpha = min((float(frozen[one].statement["alpha"]) for one in ids), default=0.05)
-    power = max((float(frozen[one].statement["power"]) for one in ids), default=0.8)
-    judged = iter(judge([c for one in ids for c in compared[one]], alpha=alpha, power=power))
-    family = sum(len(compared[one]) for one in ids)
-    reviews = {}
-    for one in ids:
-        evidence = tuple(next(judged) for _ in compared[one])
-        far = progress[one]
-        reviews[one] = Review(
-            frozen[one],
-            evidence,
-            *overall(evidence),
-            far.seeds,
-            far.trials,
-            far.failed,
-            far.seconds,
-            family,
+    return dict(zip(ids, review_together([(archive, one) for one in ids]), strict=True))
+
+
+def review_together(wanted: Sequence[tuple[Archive, str]]) -> tuple[Review, ...]:
+    """Judges hypotheses of one archive or of several together.
+
+    Args:
+        wanted: Each hypothesis by its archive and its id.
+
+    Returns:
+        In the order given.
+
+    Raises:
+        StoreError: One was never frozen where it is looked for.
+    """
+    forms = {archive.folder: archive.hypotheses() for archive, _ in wanted}
+    for archive, one in wanted:
+        if one not in forms[archive.folder]:
+            known = ", ".join(forms[archive.folder]) or "none"
+            raise StoreError(f"There are no results of {one!r}; there are of {known}.")
+    frozen = [forms[archive.folder][one] for archive, one in wanted]
+    far = [progress_of(one[0], form) for one, form in zip(wanted, frozen, strict=True)]
+    compared = [
+        comparisons_of(archive, form, progress.seeds)
+        for (archive, _), form, progress in zip(wanted, frozen, far, strict=True)
+    ]
+    alpha = min((float(form.statement["alpha"]) for form in frozen), default=0.05)
+    power = max((float(form.statement["power"]) for form in frozen), default=0.8)
+    judged = iter(judge([c for found in compared for c in found], alpha=alpha, power=power))
+    family = sum(map(len, compared))
+    reviews = []
+    for form, progress, found in zip(frozen, far, compared, strict=True):
+        evidence = tuple(next(judged) for _ in found)
+        reviews.append(
+            Review(
+                form,
+                evidence,
+                *overall(evidence),
+                progress.seeds,
+                progress.trials,
+                progress.failed,
+                progress.seconds,
+                family,
+            )
         )
-    return reviews
+    return tuple(reviews)
 
 
 def _prediction(said: Mapping[str, Any]) -> Prediction:

@@ -7,14 +7,16 @@ Ctrl-C, and `nal resume` goes on.
 
 from __future__ import annotations
 
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, cast
 
 import typer
 
-from neural_architecture_lab.cli import commands
+from neural_architecture_lab.cli import commands, searches
 from neural_architecture_lab.cli.telling import fail
 from neural_architecture_lab.configuration import LabConfig, RunnerName
 from neural_architecture_lab.errors import LabError
@@ -48,7 +50,7 @@ Ids = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[ID...]",
-        help="Which hypotheses; all that are there unless given.",
+        help="Which, by id (`nal list --results DIR`); all that are there unless given.",
         show_default=False,
     ),
 ]
@@ -60,7 +62,7 @@ Parallel = Annotated[
 ]
 Runner = Annotated[
     str,
-    typer.Option(metavar="NAME", help="auto, serial, processes, dask or ray."),
+    typer.Option(metavar="NAME", help="auto, serial, processes, replicas, dask or ray."),
 ]
 Device = Annotated[str, typer.Option(metavar="DEVICE", help="cpu, cuda or cuda:N.")]
 Seconds = Annotated[
@@ -78,6 +80,11 @@ Memory = Annotated[
     ),
 ]
 RESULTS = "nal_results"
+INTERRUPTED = 130
+
+
+class Stopped(Exception):  # noqa: N818 - no error: the user's wish
+    """A run was stopped by Ctrl-C; its words say how to go on."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -98,10 +105,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         fail(said_of(error))
         return 2
-    except KeyboardInterrupt:
-        fail("stopped by Ctrl-C; `nal resume` goes on from the last trial that ended.")
-        return 130
+    except (Stopped, KeyboardInterrupt) as stopped:
+        code = str(stopped)
+    # Typer makes a code of Ctrl-C, of which nobody has been told then.
+    if isinstance(code, str) or code == INTERRUPTED:
+        fail(code if isinstance(code, str) and code else "stopped by Ctrl-C.")
+        return INTERRUPTED
     return code if isinstance(code, int) else 0
+
+
+@contextmanager
+def _stoppable(results: str) -> Iterator[None]:
+    """Says how to go on with a folder of results where Ctrl-C stops the block."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Stopped(
+            "stopped by Ctrl-C; what ended is kept, and `nal resume --results"
+            f" {shlex.quote(results)}` goes on from there."
+        ) from None
 
 
 def _config(
@@ -151,7 +173,52 @@ def run(  # noqa: PLR0913, PLR0917 - one argument for each flag
 ) -> int:
     """Runs hypotheses; see ``nal run --help``."""
     config = _config(results, parallel, runner, device, limits=(seconds, memory))
-    return commands.run(names, config, seeds=seeds, as_json=json)
+    with _stoppable(results):
+        return commands.run(names, config, seeds=seeds, as_json=json)
+
+
+_SEARCH_HELP = """Searches for settings that do well; Optuna chooses them.
+
+Takes files that hold a search, NAME = Search(...). Every trial is stored as it ends: a search that
+was stopped goes on with the same words, or with `nal resume`. What was found is the best of many,
+and looks better than it is: test it as a hypothesis, on fresh seeds.
+
+Examples:
+
+    nal search my_search.py -j 2 --results results
+
+    nal search my_search.py:RATES --tries 100
+"""
+
+
+@app.command(cls=Command, help=_SEARCH_HELP)
+def search(  # noqa: PLR0913, PLR0917 - one argument for each flag
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE...",
+            help="Files that hold searches: FILE.py, or FILE.py:NAME for one of them.",
+            show_default=False,
+        ),
+    ],
+    results: Results = RESULTS,
+    parallel: Parallel = 1,
+    runner: Runner = "auto",
+    device: Device = "cpu",
+    tries: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole_of, metavar="INT", help="Settings to try; as the search says unless given."
+        ),
+    ] = None,
+    seconds: Seconds = None,
+    memory: Memory = None,
+    json: Json = False,
+) -> int:
+    """Searches for settings that do well; see ``nal search --help``."""
+    config = _config(results, parallel, runner, device, limits=(seconds, memory))
+    with _stoppable(results):
+        return searches.search(files, config, tries=tries, as_json=json)
 
 
 @app.command(cls=Command)
@@ -164,20 +231,29 @@ def resume(  # noqa: PLR0913, PLR0917 - one argument for each flag
     memory: Memory = None,
     json: Json = False,
 ) -> int:
-    """Goes on with what `nal run` left in a folder: no trial is lost, and none is run twice."""
+    """Goes on with what was left in a folder: no trial is lost, and none is run twice."""
     config = _config(results, parallel, runner, device, limits=(seconds, memory))
-    return commands.resume(config, as_json=json)
+    with _stoppable(results):
+        return commands.resume(config, as_json=json)
 
 
 @app.command("list", cls=Command)
-def list_(json: Json = False) -> int:
-    """Prints the hypotheses that are ready to run."""
-    return commands.listing(as_json=json)
+def list_(
+    results: Annotated[
+        str | None,
+        typer.Option(
+            "--results", metavar="DIR", help="List what this folder of results holds instead."
+        ),
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Prints the hypotheses that are ready to run, or what a folder of results holds."""
+    return commands.listing(None if results is None else Path(results), as_json=json)
 
 
 @app.command(cls=Command)
 def status(results: Results = RESULTS, json: Json = False) -> int:
-    """Prints how far each hypothesis is; also while a lab runs."""
+    """Prints how far each hypothesis and each search is; also while a lab runs."""
     return commands.status(Path(results), as_json=json)
 
 
@@ -201,9 +277,21 @@ def report(
 
 
 @app.command(cls=Command)
-def compare(ids: Ids = None, results: Results = RESULTS, json: Json = False) -> int:
+def compare(
+    ids: Ids = None,
+    results: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--results",
+            metavar="DIR",
+            help="A folder of results; give several to compare across them. [default: nal_results]",
+        ),
+    ] = None,
+    json: Json = False,
+) -> int:
     """Prints the effects of several hypotheses side by side, metric by metric, judged together."""
-    return commands.compare(Path(results), ids or [], as_json=json)
+    folders = [Path(one) for one in results or [RESULTS]]
+    return commands.compare(folders, ids or [], as_json=json)
 
 
 @app.command(cls=Command)

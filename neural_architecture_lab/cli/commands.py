@@ -7,14 +7,24 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from neural_architecture_lab.choosing import choose_runner
 from neural_architecture_lab.cli.loading import (
+    existing,
     found_again,
     hypotheses_of,
     lasting,
     remember,
     remembered,
+)
+from neural_architecture_lab.cli.searches import (
+    SEARCH_COLUMNS,
+    is_unfinished,
+    run_searches,
+    search_again,
+    search_cells,
+    search_row,
 )
 from neural_architecture_lab.cli.telling import (
     EVIDENCE_COLUMNS,
@@ -29,6 +39,7 @@ from neural_architecture_lab.cli.telling import (
     status_cells,
 )
 from neural_architecture_lab.configuration import LabConfig
+from neural_architecture_lab.errors import StoreError
 from neural_architecture_lab.experiments import (
     available_hypotheses,
     completed,
@@ -39,10 +50,14 @@ from neural_architecture_lab.lab import NeuralArchitectureLab
 from neural_architecture_lab.planning import forecast, pilot_jobs
 from neural_architecture_lab.progress import progress_on
 from neural_architecture_lab.report import report_of
-from neural_architecture_lab.reviewing import review
+from neural_architecture_lab.reviewing import Review, review, review_together
+from neural_architecture_lab.searching import Searched, searched
 from neural_architecture_lab.store import Archive
 from neural_architecture_lab.trials import design
 from structure_net.cli.console import emit, people, plain_table
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 FAILED = 1
 """The exit code where a trial failed."""
@@ -57,37 +72,56 @@ def run(
         for one in hypotheses_of(name):
             found[one.id] = (one if seeds is None else replace(one, seeds=seeds), lasting(name))
     sources = {key: source for key, (_, source) in found.items()}
-    return _run([one for one, _ in found.values()], config, sources, as_json=as_json)
+    console = people(quiet=as_json)
+    reviews = _run([one for one, _ in found.values()], config, sources, console)
+    if as_json:
+        emit([review_row(one) for one in reviews])
+    return FAILED if any(one.failed for one in reviews) else 0
 
 
 def resume(config: LabConfig, *, as_json: bool = False) -> int:
-    """Goes on with all hypotheses of a folder that are not at their end."""
-    archive = Archive(config.folder)
+    """Goes on with all hypotheses and searches of a folder that are not at their end."""
+    archive = existing(config.folder)
     frozen, sources = archive.hypotheses(), remembered(config.folder)
-    reviews = review(archive, list(frozen))
-    left = [key for key, one in reviews.items() if one.seeds < one.planned]
+    reviewed = review(archive, list(frozen))
+    left = [key for key, one in reviewed.items() if one.seeds < one.planned]
     # Those that ended count as well: the more are judged together, the more each has to show.
     again = [found_again(one, sources) for key, one in frozen.items() if key in {*left, *sources}]
-    if not left:
-        people(quiet=as_json).print(f"Nothing is left to run in {config.folder}.", markup=False)
+    open_searches = [one for one in _searched(archive) if is_unfinished(one)]
+    begun = {one.id: search_again(one.id, one.planned, sources) for one in open_searches}
+    console = people(quiet=as_json)
+    if not left and not begun:
+        console.print(f"Nothing is left to run in {config.folder}.", markup=False)
         return status(config.folder, as_json=as_json)
-    return _run(again, config, {}, as_json=as_json)
+    reviews = _run(again, config, {}, console) if left else []
+    found = run_searches(begun, config, console)
+    if as_json:
+        emit([*map(review_row, reviews), *map(search_row, found)])
+    return FAILED if any(one.failed for one in reviews) else 0
 
 
 def status(folder: Path, *, as_json: bool = False) -> int:
-    """How far each hypothesis of a folder is; also while a lab runs."""
-    archive = Archive(folder)
+    """How far each hypothesis and each search of a folder is; also while a lab runs."""
+    archive = existing(folder)
     rows = [review_row(one) for one in review(archive, list(archive.hypotheses())).values()]
+    begun = _searched(archive)
     if as_json:
-        emit(rows)
+        emit([*rows, *map(search_row, begun)])
         return 0
-    table = plain_table(STATUS_COLUMNS, [status_cells(row) for row in rows], left=True)
-    people(quiet=False).print(table if rows else f"{folder} holds no hypothesis yet.")
+    console = people(quiet=False)
+    if rows:
+        console.print(plain_table(STATUS_COLUMNS, [status_cells(row) for row in rows], left=True))
+    if begun:
+        console.print(plain_table(SEARCH_COLUMNS, [search_cells(one) for one in begun], left=True))
+    if not rows and not begun:
+        console.print(f"{folder} holds no hypothesis yet.", markup=False)
     return 0
 
 
-def listing(*, as_json: bool = False) -> int:
-    """The hypotheses that are ready to run."""
+def listing(folder: Path | None = None, *, as_json: bool = False) -> int:
+    """The hypotheses that are ready to run, or what a folder of results holds."""
+    if folder is not None:
+        return _held_in(existing(folder), as_json=as_json)
     library = {name: ready_hypothesis(name) for name in available_hypotheses()}
     if as_json:
         emit(
@@ -113,9 +147,30 @@ def listing(*, as_json: bool = False) -> int:
     return 0
 
 
+def _held_in(archive: Archive, *, as_json: bool) -> int:
+    rows = [
+        ("hypothesis", one.id, one.category, ", ".join(one.statement["arms"]), one.question)
+        for one in archive.hypotheses().values()
+    ]
+    rows += [
+        ("search", key, ", ".join(one.objectives), f"{one.tries} settings", one.question)
+        for key, one in archive.searches().items()
+    ]
+    columns = ("kind", "id", "about", "what", "question")
+    if as_json:
+        emit([dict(zip(columns, row, strict=True)) for row in rows])
+    else:
+        people(quiet=False).print(plain_table(columns, rows, left=True))
+    return 0
+
+
+def _searched(archive: Archive) -> list[Searched]:
+    return [searched(archive, one) for one in archive.searches()]
+
+
 def report(folder: Path, ids: Sequence[str], *, html: bool = False, out: str | None = None) -> int:
     """Prints the report, or writes its page and prints where that is."""
-    made = report_of(Archive(folder), ids or None)
+    made = report_of(existing(folder), ids or None)
     console = people(quiet=False)
     if html or out:
         place = made.save_html(out or folder / "report.html")
@@ -125,17 +180,28 @@ def report(folder: Path, ids: Sequence[str], *, html: bool = False, out: str | N
     return 0
 
 
-def compare(folder: Path, ids: Sequence[str], *, as_json: bool = False) -> int:
-    """Hypotheses side by side, metric by metric, judged together."""
-    archive = Archive(folder)
-    reviews = review(archive, list(ids or archive.hypotheses()))
-    rows = sorted(evidence_rows(list(reviews.values())), key=lambda row: row["metric"])
+def compare(folders: Sequence[Path], ids: Sequence[str], *, as_json: bool = False) -> int:
+    """Hypotheses of one folder or of several, side by side by metric, judged together."""
+    archives = [existing(folder) for folder in dict.fromkeys(folders)]
+    held = [(archive, list(archive.hypotheses())) for archive in archives]
+    known = {one for _, there in held for one in there}
+    if unknown := [one for one in ids if one not in known]:
+        raise StoreError(
+            f"There are no results of {unknown[0]!r}; there are of"
+            f" {', '.join(sorted(known)) or 'none'}. Folders are named by --results DIR."
+        )
+    wanted = [(archive, one) for archive, there in held for one in there if not ids or one in ids]
+    rows = []
+    for (archive, _), one in zip(wanted, review_together(wanted), strict=True):
+        rows += [{"results": str(archive.folder), **row} for row in evidence_rows([one])]
+    rows.sort(key=lambda row: row["metric"])
     if as_json:
         emit(rows)
         return 0
-    people(quiet=False).print(
-        plain_table(EVIDENCE_COLUMNS, [evidence_cells(row) for row in rows], left=True)
-    )
+    several = len(archives) > 1
+    columns = (*EVIDENCE_COLUMNS, *(("results",) if several else ()))
+    cells = [(*evidence_cells(row), *((row["results"],) if several else ())) for row in rows]
+    people(quiet=False).print(plain_table(columns, cells, left=True))
     return 0
 
 
@@ -151,7 +217,7 @@ def plan(names: Sequence[str], config: LabConfig, *, pilot: int, as_json: bool =
             markup=False,
             soft_wrap=True,
         )
-        chosen = choose_runner(config, design(one, seeds=pilot))
+        chosen = choose_runner(config, design(one, seeds=pilot), one.experiment)
         begun, results = time.perf_counter(), []
         with progress_on(console, "pilot", len(jobs)) as tell, closing(chosen.runner) as runner:
             for result in runner.run(jobs):
@@ -172,10 +238,8 @@ def _run(
     hypotheses: Sequence[Hypothesis],
     config: LabConfig,
     sources: dict[str, str],
-    *,
-    as_json: bool,
-) -> int:
-    console = people(quiet=as_json)
+    console: Console,
+) -> list[Review]:
     lab = NeuralArchitectureLab(config)
     for one in hypotheses:
         laid = lab.plan(lab.register_hypothesis(one))
@@ -185,10 +249,7 @@ def _run(
     total = sum(len(lab.plan(key).trials) for key in lab.hypotheses)
     with progress_on(console, "running", total) as tell:
         results = lab.run_all(on_result=tell)
-    if as_json:
-        emit([review_row(one.review) for one in results.values()])
-    else:
-        for result in results.values():
-            console.print(str(result), markup=False, soft_wrap=True)
-        console.print(f"nal report --results {config.folder}", markup=False, soft_wrap=True)
-    return FAILED if any(one.review.failed for one in results.values()) else 0
+    for result in results.values():
+        console.print(str(result), markup=False, soft_wrap=True)
+    console.print(f"nal report --results {config.folder}", markup=False, soft_wrap=True)
+    return [one.review for one in results.values()]

@@ -11,14 +11,16 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Final
+from typing import Final, TypeVar
 
 from neural_architecture_lab.errors import HypothesisError, StoreError
 from neural_architecture_lab.experiments import available_hypotheses, ready_hypothesis
 from neural_architecture_lab.hypothesis import Hypothesis
-from neural_architecture_lab.store import Frozen
+from neural_architecture_lab.searching import Search
+from neural_architecture_lab.store import Archive, Frozen
 
 SOURCES: Final = "sources.json"
+_Kind = TypeVar("_Kind")
 
 
 def hypotheses_of(text: str) -> tuple[Hypothesis, ...]:
@@ -30,34 +32,29 @@ def hypotheses_of(text: str) -> tuple[Hypothesis, ...]:
     Raises:
         HypothesisError: There is no such name or file, or it holds no hypothesis.
     """
-    file, colon, name = text.rpartition(":") if ".py:" in text else (text, "", "")
-    if not file.endswith(".py"):
+    if not _is_file(text):
         return (ready_hypothesis(text),)
-    path = Path(file).expanduser().resolve()
-    if not path.is_file():
-        raise HypothesisError(
-            f"There is no file {path}; give one, or a name of the library:"
-            f" {', '.join(available_hypotheses())}."
-        )
-    module = _imported(path)
-    found = {key: value for key, value in vars(module).items() if isinstance(value, Hypothesis)}
-    if colon and name not in found:
-        raise HypothesisError(
-            f"{path.name} holds no hypothesis {name!r}; it holds {', '.join(found) or 'none'}."
-        )
-    if not found:
-        raise HypothesisError(
-            f"{path.name} holds no hypothesis: assign one, NAME = Hypothesis(...), at its top."
-        )
-    return (found[name],) if colon else tuple(found.values())
+    known = f", or a name of the library: {', '.join(available_hypotheses())}"
+    return _held(text, Hypothesis, "hypothesis", known)
+
+
+def searches_of(text: str) -> tuple[Search, ...]:
+    """The searches of ``FILE.py``, or of ``FILE.py:NAME``.
+
+    Raises:
+        HypothesisError: There is no such file, or it holds no search.
+    """
+    if not _is_file(text):
+        raise HypothesisError(f"{text!r} is no file; give one that holds a search, as FILE.py.")
+    return _held(text, Search, "search")
 
 
 def lasting(text: str) -> str:
     """What was typed, so that it means the same from any folder."""
-    if not text.partition(":")[0].endswith(".py"):
+    if not _is_file(text):
         return text
-    file, colon, name = text.rpartition(":") if ".py:" in text else (text, "", "")
-    return f"{Path(file).expanduser().resolve()}{colon}{name}"
+    file, name = _split(text)
+    return f"{Path(file).expanduser().resolve()}{':' if name else ''}{name}"
 
 
 def remember(folder: Path, sources: dict[str, str]) -> None:
@@ -109,6 +106,55 @@ def found_again(frozen: Frozen, sources: dict[str, str]) -> Hypothesis:
         if one.id == frozen.id:
             return replace(one, seeds=int(frozen.statement["seeds"]))
     raise HypothesisError(f"{sources[frozen.id]} no longer holds {frozen.id!r}.")
+
+
+def existing(folder: Path) -> Archive:
+    """What is stored in a folder of results.
+
+    Raises:
+        StoreError: There is no such folder, or no lab has written to it.
+    """
+    archive = Archive(folder)
+    if (archive.spool_folder / "records.jsonl").exists():
+        return archive
+    if not folder.exists():
+        raise StoreError(
+            f"There is no folder {folder}; name the one that holds the results, --results DIR."
+        )
+    what = "holds no results of a lab" if folder.is_dir() else "is a file"
+    raise StoreError(f"{folder} {what}; name the folder of results, --results DIR.")
+
+
+def _split(text: str) -> tuple[str, str]:
+    file, colon, name = text.rpartition(":") if ".py:" in text else (text, "", "")
+    return file, name if colon else ""
+
+
+def _is_file(text: str) -> bool:
+    return _split(text)[0].endswith(".py")
+
+
+def _read(text: str, known: str = "") -> tuple[ModuleType, str]:
+    file, name = _split(text)
+    path = Path(file).expanduser().resolve()
+    if not path.is_file():
+        raise HypothesisError(f"There is no file {path}; give one{known}.")
+    return _imported(path), name
+
+
+def _held(text: str, kind: type[_Kind], word: str, known: str = "") -> tuple[_Kind, ...]:
+    module, name = _read(text, known)
+    file = Path(_split(text)[0]).name
+    found = {key: value for key, value in vars(module).items() if isinstance(value, kind)}
+    if name and name not in found:
+        raise HypothesisError(
+            f"{file} holds no {word} {name!r}; it holds {', '.join(found) or 'none'}."
+        )
+    if not found:
+        raise HypothesisError(
+            f"{file} holds no {word}: assign one, NAME = {kind.__name__}(...), at its top."
+        )
+    return (found[name],) if name else tuple(found.values())
 
 
 def _imported(path: Path) -> ModuleType:

@@ -14,6 +14,8 @@ from neural_architecture_lab.insights import Insight, extract
 from neural_architecture_lab.report.blocks import Block, Heading, Picture, hypertext, markdown
 from neural_architecture_lab.report.composing import chapter, learned, summary
 from neural_architecture_lab.report.gathering import Section, gather
+from neural_architecture_lab.report.searches import searches
+from neural_architecture_lab.searching import Searched, searched
 from neural_architecture_lab.store import Archive
 
 _STYLE: Final = """
@@ -51,21 +53,27 @@ class Report:
         title: Of the whole.
         sections: One for each hypothesis.
         insights: What their results show beyond the verdicts.
+        searches: Those of the same folder.
     """
 
     title: str
     sections: tuple[Section, ...]
     insights: tuple[Insight, ...] = ()
+    searches: tuple[Searched, ...] = ()
 
     def __str__(self) -> str:
         return markdown(self.blocks())
 
     def blocks(self) -> list[Block]:
         """All that it says, in order."""
-        said: list[Block] = [Heading(1, self.title), *summary(self.sections)]
+        said: list[Block] = [Heading(1, self.title)]
+        if self.sections or not self.searches:
+            said += summary(self.sections)
         for section in self.sections:
             said += chapter(section)
-        return [*said, *learned(self.insights)] if self.sections else said
+        if self.sections:
+            said += learned(self.insights)
+        return [*said, *searches(self.searches)]
 
     def html(self) -> str:
         """One page that needs no other file."""
@@ -110,12 +118,20 @@ def report_of(archive: Archive, ids: Sequence[str] | None = None) -> Report:
 
     Args:
         archive: Where it is.
-        ids: Which hypotheses; all that were ever frozen if None. They are judged together.
+        ids: Which hypotheses, which are judged together, and which searches; all if None.
 
     Raises:
-        StoreError: One of them was never frozen, or the archive cannot be read.
+        StoreError: One of them is not there, or the archive cannot be read.
     """
-    return Report("Report of the lab", gather(archive, ids), extract(archive, ids))
+    begun = archive.searches()
+    wanted = [one for one in (begun if ids is None else ids) if one in begun]
+    tested = None if ids is None else [one for one in ids if one not in begun]
+    return Report(
+        "Report of the lab",
+        gather(archive, tested),
+        extract(archive, tested),
+        tuple(searched(archive, one) for one in wanted),
+    )
 
 
 def _file(picture: Picture) -> str:

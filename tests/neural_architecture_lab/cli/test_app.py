@@ -112,7 +112,15 @@ def test_list_names_what_is_ready_to_run(capsys: pytest.CaptureFixture[str]) -> 
         (["run", "random.py"], "has the name of another module, 'random'"),
         (["run", "empty_of_claims.py"], "holds no hypothesis: assign one"),
         (["run", "empty_of_claims.py:X"], "holds no hypothesis 'X'; it holds none"),
-        (["report", "absent", "--results", "r"], "There are no results of 'absent'"),
+        (["report", "--results", "r"], "There is no folder r; name the one that holds"),
+        (["status", "--results", "r"], "There is no folder r"),
+        (["resume", "--results", "r"], "There is no folder r"),
+        (["compare", "--results", "r"], "There is no folder r"),
+        (["list", "--results", "r"], "There is no folder r"),
+        (["report", "--results", "."], ". holds no results of a lab"),
+        (["report", "--results", "random.py"], "random.py is a file"),
+        (["search", "nope"], "'nope' is no file"),
+        (["search", "empty_of_claims.py"], "holds no search: assign one, NAME = Search(...)"),
         (["run", "extrema_growth", "--runner", "magic"], "runner must be one of"),
         (["plan", "extrema_growth", "--pilot", "1"], "A pilot needs 2 seeds or more"),
         (["run", "extrema_growth", "-j", "two"], "must be a whole number"),
@@ -129,6 +137,35 @@ def test_what_cannot_be_done_is_said_in_one_line(
     assert said in error
     assert error.count("\n") == 1
     sys.modules.pop("empty_of_claims", None)
+
+
+def test_what_is_not_among_the_results_is_said(
+    file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", f"{file}:GOOD", "--results", "r"]) == 0
+    capsys.readouterr()
+    for command in ("report", "compare"):
+        assert main([command, "absent", "--results", "r"]) == 2
+        assert "There are no results of 'absent'; there are of good" in capsys.readouterr().err
+
+
+def test_compare_takes_several_folders_and_judges_them_together(
+    file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder, seeds in (("r", "6"), ("s", "8")):
+        assert main(["run", f"{file}:GOOD", "--results", folder, "--seeds", seeds]) == 0
+    capsys.readouterr()
+    folders = ["--results", "r", "--results", "s"]
+    assert main(["compare", *folders, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["results"], row["pairs"]) for row in rows] == [("r", 6), ("s", 8)]
+    assert main(["compare", "--results", "s", "--json"]) == 0
+    (alone,) = json.loads(capsys.readouterr().out)  # the surer one, which Holm corrects for both
+    assert rows[1]["corrected_p"] == pytest.approx(2 * alone["corrected_p"], rel=1e-6, abs=0)
+    assert main(["compare", "good", *folders]) == 0
+    assert "results" in capsys.readouterr().out
+    assert main(["list", "--results", "s"]) == 0
+    assert "hypothesis" in capsys.readouterr().out
 
 
 def test_sources_that_cannot_be_read_are_said(file: str, tmp_path: Path) -> None:
