@@ -1,9 +1,10 @@
-"""The planted experiments asked for again, in the words of somebody else.
+"""The planted experiments asked for again, in other people's words.
 
-Both sets were written at one sitting, before their writer had read how the index ranks. No
-experiment is new: only the words are. The third set asks for the twenty of the first; the index
-was improved after it had been measured. The fourth set, in still other words, asks for the ten
-later ones and for ten of the first.
+No experiment is new: only the words are. The third and the fourth set were written at one sitting,
+before their writer had read how the index ranks; the third asks for the twenty of the first, the
+fourth for the ten later ones and ten of the first. The index was improved after the third had been
+measured, before the fourth was. The fifth asks for the twenty once more; it is by somebody who
+never saw the index, and was opened when the improvements stood.
 """
 
 from __future__ import annotations
@@ -128,3 +129,27 @@ FOURTH = _reworded(
         ),
     )
 )
+
+_FIFTH = (
+    "experiments with almost no weights whose score stopped rising after a few epochs",
+    "which model had layers inserted until it was several times as deep",
+    "one huge hidden layer and nothing else",
+    "the one where the loss turned into NaN",
+    "memorised the clothing pictures: train score up, held-out score down at the end",
+    "pruned away two thirds of its weights by removing units",
+    "ConvNet that widened by neuron splits on CIFAR",
+    "smallest model on the 8x8 digit scans",
+    "dynamic sparse training, 2 % of weights, connections moved by gradient",
+    "skip blocks inserted in the last part of training",
+    "the run where nearly all proposed changes were undone",
+    "should have been trained longer, loss was still going down at the end",
+    "attention model that lost some of its heads",
+    "predicting a price, not a class",
+    "had growth strategies configured but its architecture stayed the same",
+    "twenty thin layers on top of each other",
+    "good MNIST result, around 98 %, although it is very sparse",
+    "score dropped sharply when units were cut, then came back",
+    "magnitude pruning with weights reset to earlier values, down to five percent",
+    "step size too large: the loss jumps up and down",
+)
+FIFTH = tuple(Case(asked, case.facts) for asked, case in zip(_FIFTH, CASES, strict=True))

@@ -27,7 +27,7 @@ _NUMBERS: Final = {
 _NAME_NUMBER: Final = re.compile(
     r"([a-z][a-z_ ]*?)\s*(?:of|=|:|is|was)?\s*(\d+(?:\.\d+)?(?:e-?\d+)?)"
 )
-_NUMBER_NAME: Final = re.compile(r"(\d+)[\s-]+((?:hidden|layer|epoch)[a-z]*)")
+_NUMBER_NAME: Final = re.compile(r"(\d+)[\s-]+(?:[a-z]+[\s-]+)?((?:hidden|layer|epoch)[a-z]*)")
 _PERCENT: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(?:%|per\s?cent)")
 _SHARES: Final = {
     "sparsity": ("spars", "zero", "pruned", "removed"),
@@ -153,3 +153,5 @@ def _compounds(text: str) -> Iterator[str]:
         yield f"{before}>{after}"
     for number, name in _NUMBER_NAME.findall(plain):
         yield f"{stem(name)}={float(number):g}"
+        if name.startswith("layer"):  # some people count the last one, others do not
+            yield f"hidden={float(number):g}"

@@ -59,7 +59,8 @@ PHRASES: Final[dict[str, tuple[str, ...]]] = {
         "shrink", "shrank", "shrunk", "became smaller", "got smaller", "compressed", "slimmed",
         "lost parameters", "ended smaller", "reduced size", "cut down", "halved", "to half",
         "to a third", "to a quarter", "to a tenth", "to a fraction", "fraction of the parameters",
-        "times smaller", "times fewer", "times fewer parameters",
+        "times smaller", "times fewer", "times fewer parameters", "fraction of the weights",
+        "fraction of the size",
     ),
     "widened": (
         "grew wide", "grew wider", "widened", "became wider", "got wider", "width growth",
@@ -166,6 +167,7 @@ PHRASES: Final[dict[str, tuple[str, ...]]] = {
         "plateau", "plateaued", "stalled", "stagnated", "stuck", "levelled off", "leveled off",
         "flat curve", "stopped improving", "no longer improving", "converged", "saturated",
         "flattened out", "no more progress", "no progress", "flat loss", "settled",
+        "accuracy stopped rising", "loss stopped falling",
     ),
     "early_plateau": (
         "plateaued early", "early plateau", "stalled early", "stuck early", "stagnated early",
@@ -176,6 +178,8 @@ PHRASES: Final[dict[str, tuple[str, ...]]] = {
         "stalled quickly", "stuck soon", "stuck quickly", "plateaued fast",
         "stopped learning early", "stopped learning soon", "stopped improving quickly",
         "early stagnation", "premature plateau", "plateaued right away", "plateaued beginning",
+        "stopped rising early", "stopped falling early", "stopped rising after few epochs",
+        "stopped falling after few epochs",
     ),
     "late_plateau": ("plateaued late", "late plateau", "stalled late", "converged late"),
     "improving": (

@@ -23,7 +23,7 @@ from structure_net.logging.search.vocabulary import (
     PHRASES,
 )
 
-_CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z][a-z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _WORD: Final = re.compile(r"[^\W\d_]+|\d+(?:\.\d+)?(?:e-?\d+)?")
 _JOINED: Final = re.compile(r"[^\W_]+(?:[-_.][^\W_]+)*")
 _WIDTHS: Final = re.compile(r"\b\d+(?:\s*[-x×,]\s*\d+){1,}\b")
