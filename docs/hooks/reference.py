@@ -69,10 +69,14 @@ def _own(name: str) -> str:
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """The pages stand in the navigation behind the reference's own first page."""
+    """The pages stand behind the reference's own first page, those of a package together."""
     nav: list[Any] = config.nav or []
     pages = next(part["Reference"] for part in nav if "Reference" in part)
-    pages += [{name: f"reference/{name}.md"} for name in described()]
+    for package in PACKAGES:
+        names = [name for name in described() if name.split(".")[0] == package]
+        # Names are cut where they are longer than the column.
+        told = {name: name.removeprefix(f"{package}.") for name in names}
+        pages.append({package: [{told[name]: f"reference/{name}.md"} for name in names]})
     return config
 
 
