@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
+import os
+import signal
 from typing import Any
 
 from neural_architecture_lab import Range, Trial
@@ -15,9 +16,8 @@ CALLS: list[str] = []
 def bowl(trial: Trial, *, device: str) -> dict[str, float]:
     """A bowl with its bottom at x = .3, a little higher for kind b, moved a little by the seed."""
     CALLS.append(trial.id)
-    if note := trial.settings.get("notes"):
-        with Path(str(note)).open("a", encoding="utf-8") as stream:
-            stream.write(f"{trial.id}\n")
+    if len(CALLS) == int(os.environ.get("KILL_AT", "0")):
+        os.kill(os.getpid(), signal.SIGKILL)
     x = float(str(trial.settings["x"]))
     if x > float(str(trial.settings.get("raises_above", math.inf))):
         raise RuntimeError("too far")

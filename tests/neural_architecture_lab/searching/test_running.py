@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ from neural_architecture_lab.searching import Rungs, Search, SearchResult, run_s
 from neural_architecture_lab.store import Archive
 from tests.neural_architecture_lab.searching.searches import CALLS, SPACE, search
 
+ROOT = Path(__file__).resolve().parents[3]
 pytestmark = [pytest.mark.extras]
 
 
@@ -81,6 +86,31 @@ def test_a_search_that_was_stopped_ends_as_one_that_was_not(
     assert parts.tries == whole.tries
     assert parts.trials == whole.trials == len(calls)
     assert sorted(CALLS) == sorted(calls)
+
+
+KILLED = """
+import sys
+from neural_architecture_lab import LabConfig
+from neural_architecture_lab.searching import run_search
+from tests.neural_architecture_lab.searching.searches import search
+run_search(search(tries=9, seeds=2), LabConfig(results_dir=sys.argv[1]))
+"""
+
+
+def test_a_search_that_was_killed_loses_and_repeats_nothing(optuna: Any, tmp_path: Path) -> None:
+    for kill_at in ("6", "3"):  # in the middle of a trial of the first seed, and of the second
+        killed = subprocess.run(
+            [sys.executable, "-c", KILLED, str(tmp_path / "killed")],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "KILL_AT": kill_at},
+            check=False,
+        )
+        assert killed.returncode == -signal.SIGKILL
+    found = run(tmp_path / "killed", search(tries=9, seeds=2)).searched
+    trials = [trial.trial for trial in Archive(tmp_path / "killed").trials("bowl")]
+    assert len(trials) == len(set(trials)) == 18
+    assert len(CALLS) == 18 - 5 - 2
+    assert found.tries == run(tmp_path / "whole", search(tries=9, seeds=2)).searched.tries
 
 
 def test_what_fails_is_told_and_the_others_go_on(optuna: Any, tmp_path: Path) -> None:
