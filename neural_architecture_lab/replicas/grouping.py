@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import torch
 
+from neural_architecture_lab.replicas.fused import HUNDREDTHS
 from neural_architecture_lab.replicas.plan import ReplicaPlan
 
 STACK: Final = 64
@@ -15,9 +16,6 @@ STACK: Final = 64
 
 NEAR: Final = 32
 """Hidden widths fit together that lie between the same multiples of this."""
-
-FUSED: Final = ("relu", "leaky_relu", "identity")
-"""The activations that the compiled step knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +35,7 @@ class Group:
 
 def takes(plan: ReplicaPlan, device: str) -> bool:
     """Whether the compiled step can train a plan."""
-    return plan.activation in FUSED and torch.device(device).type == "cpu"
+    return plan.activation in HUNDREDTHS and torch.device(device).type == "cpu"
 
 
 def grouped(planned: Iterable[tuple[Any, ReplicaPlan, str]]) -> Iterator[Group]:

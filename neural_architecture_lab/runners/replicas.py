@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from neural_architecture_lab.errors import LabError, OutOfTimeError, RunnerError
@@ -19,6 +20,8 @@ from neural_architecture_lab.trials import Trial
 if TYPE_CHECKING:
     from neural_architecture_lab.replicas.grouping import Group
     from neural_architecture_lab.replicas.plan import ReplicaPlan
+    from neural_architecture_lab.replicas.starting import Start
+    from neural_architecture_lab.replicas.trained import Trained
 
 
 class ReplicaRunner(Runner):
@@ -115,6 +118,8 @@ def not_described(trial: Trial) -> RunnerError:
 
 def _trained(group: Group, seconds: float | None, stop: threading.Event) -> list[Result]:
     """The results of a group's jobs, on a thread."""
+    if not group.fused:
+        return _stacked(group, seconds, stop)
     from neural_architecture_lab.replicas.experiment import brought_back
     from neural_architecture_lab.replicas.fused import prepare, train_fused
 
@@ -122,6 +127,71 @@ def _trained(group: Group, seconds: float | None, stop: threading.Event) -> list
     prepare(plan)
     watch = _Watch(seconds, stop)
     return [settled(job, lambda: brought_back(job.experiment, job.trial, train_fused(plan, watch)))]
+
+
+def _stacked(group: Group, seconds: float | None, stop: threading.Event) -> list[Result]:
+    from neural_architecture_lab.replicas.stacked import train_stacked
+
+    failed: list[Result] = []
+    members = [
+        one for one in (_started(*one, group.device, failed) for one in group.members) if one
+    ]
+    if not members:
+        return failed
+    begun = time.perf_counter()
+    try:
+        plans = [(plan, start) for _, plan, start in members]
+        found = train_stacked(plans, group.device, _Watch(seconds, stop, len(members)))
+    except Exception as reason:  # noqa: BLE001 - the same end for all, and a record of each
+        share = (time.perf_counter() - begun) / len(members)
+        ended = [_ended(job, reason, share) for job, _, _ in members]
+        if ended[0].status != "out_of_memory" or len(members) == 1:
+            return failed + ended
+    else:
+        pairs = zip(members, found, strict=True)
+        return failed + [_settled_share(job, one) for (job, _, _), one in pairs]
+    middle = len(members) // 2
+    halves = (group.members[:middle], group.members[middle:])
+    return [
+        result
+        for half in halves
+        for result in _stacked(replace(group, members=half), seconds, stop)
+    ]
+
+
+def _started(
+    job: Job, plan: ReplicaPlan, device: str, failed: list[Result]
+) -> tuple[Job, ReplicaPlan, Start] | None:
+    """A member of a stack with what is drawn for it, unless that fails."""
+    from neural_architecture_lab.replicas.material import material_of
+    from neural_architecture_lab.replicas.starting import drawn
+
+    starts: list[Start] = []
+
+    def start() -> dict[str, float]:
+        material_of(plan, device)
+        starts.append(drawn(plan))
+        return {"drawn": 1.0}
+
+    result = settled(job, start)
+    if not starts:
+        failed.append(result)
+        return None
+    return job, plan, starts[0]
+
+
+def _ended(job: Job, reason: Exception, seconds: float) -> Result:
+    def fail() -> None:
+        raise reason
+
+    return replace(settled(job, fail), seconds=seconds)
+
+
+def _settled_share(job: Job, trained: Trained) -> Result:
+    from neural_architecture_lab.replicas.experiment import brought_back
+
+    result = settled(job, lambda: brought_back(job.experiment, job.trial, trained))
+    return replace(result, seconds=trained.seconds)
 
 
 class _Watch:

@@ -188,3 +188,19 @@ def test_a_lab_takes_another_runner_where_it_must() -> None:
     assert choose_runner(asked, laid, EXPERIMENT).why == "as asked"
     with pytest.raises(RunnerError, match="does not describe it"):
         choose_runner(asked, laid, not_described_experiment)
+
+
+def test_stacked_replicas_are_records_too_each_with_its_share_of_the_time() -> None:
+    tanh = ReplicaExperiment(replace(PLAN, activation="tanh", dtype="float64"))
+    jobs = [job(0, tanh), job(1, tanh), job(2, tanh, sizes=(64, 24, 11)), job(3, EXPERIMENT)]
+    results = {result.trial.seed: result for result in ReplicaRunner(2).run(jobs)}
+    assert results[2].status == "failed"
+    assert "end with its 10 outputs" in results[2].error
+    for seed in (0, 1):
+        alone = tanh(jobs[seed].trial, device="cpu")
+        found = results[seed].outcome
+        assert found is not None
+        assert found.metrics["loss"] == pytest.approx(alone.metrics["loss"], abs=1e-10)
+        assert results[seed].seconds == found.metrics["seconds"]
+    late = ReplicaRunner(1, Limits(seconds=0.0)).run(jobs[:2])
+    assert [one.status for one in late] == ["timed_out", "timed_out"]
