@@ -78,7 +78,7 @@ def finished(folder: Path) -> Counter[str]:
     return Counter(one.trial for one in archive.trials("h") if one.status == "finished")
 
 
-def is_gone(process: int, seconds: float = 10.0) -> bool:
+def is_gone(process: int, seconds: float = 250.0) -> bool:
     """Whether a process ends within ``seconds``."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:

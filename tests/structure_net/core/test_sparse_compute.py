@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from structure_net.core import sparse_compute
+from structure_net.core import sparse_passes
 from structure_net.core.products import LiveIndex, sparse_linear
 from structure_net.core.sparse_compute import (
     ZEROS,
@@ -53,7 +53,7 @@ def computed(batch: int, dtype: torch.dtype) -> list[Tensor]:
 def test_results_are_the_same_bits_on_any_number_of_threads(
     threads: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sparse_compute, "THREADED_WORK", 0)
+    monkeypatch.setattr(sparse_passes, "THREADED_WORK", 0)
     alone = computed(37, dtype)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -152,11 +152,11 @@ def test_away_from_the_processor_the_dense_product_gives_the_same() -> None:
 
 def summed_on_two_threads(results: multiprocessing.SimpleQueue[float] | None) -> float:
     """The sum of all results, computed on two threads."""
-    sparse_compute.THREADED_WORK, limit = 0, sparse_compute.THREADED_WORK  # type: ignore[misc]
+    sparse_passes.THREADED_WORK, limit = 0, sparse_passes.THREADED_WORK  # type: ignore[misc]
     torch.set_num_threads(2)
     total = sum(float(one.sum()) for one in computed(37, torch.float64))
     torch.set_num_threads(1)
-    sparse_compute.THREADED_WORK = limit  # type: ignore[misc]
+    sparse_passes.THREADED_WORK = limit  # type: ignore[misc]
     if results is not None:
         results.put(total)
     return total
@@ -171,6 +171,6 @@ def test_a_child_process_computes_with_threads_of_its_own(method: str) -> None:
     results = context.SimpleQueue()
     child = context.Process(target=summed_on_two_threads, args=(results,))
     child.start()
-    child.join(120)
+    child.join(250)
     assert child.exitcode == 0
     assert results.get() == here

@@ -37,7 +37,7 @@ def inspected(folder: Path) -> list[dict[str, Any]]:
     """The records of an offline run, as W&B's reader prints them."""
     (file,) = (folder / "wandb").glob("offline-run-*/*.wandb")
     words = [sys.executable, "-P", "-m", "wandb", "leet", "inspect", "--json", str(file)]
-    found = subprocess.run(words, check=True, capture_output=True, text=True, timeout=120)
+    found = subprocess.run(words, check=True, capture_output=True, text=True)
     return [json.loads(line) for line in found.stdout.splitlines() if line.startswith("{")]
 
 
@@ -48,10 +48,10 @@ def of(records: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
 @pytest.mark.usefixtures("no_network")
 def test_an_offline_run_holds_what_was_recorded(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    sink = WandbSink(WandbTarget(project="growing"))
+    sink = WandbSink(WandbTarget(project="growing"), patience=250.0)
     last = write_run(folder, sinks=[sink])
     assert sink.process is not None
-    assert sink.process.gone(60)
+    assert sink.process.gone(250)
     assert not sink.process.failed
     records = inspected(folder)
     (run,) = of(records, "run")
@@ -71,13 +71,13 @@ def test_an_offline_run_holds_what_was_recorded(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("no_network")
 def test_killing_the_tracker_does_not_stop_the_run(tmp_path: Path) -> None:
-    sink = WandbSink()
+    sink = WandbSink(patience=250.0)
     with RecordStream(Spool(tmp_path), [sink], patience=20.0) as stream:
         stream.emit(start())
-        assert stream.flush(60.0)
+        assert stream.flush(250.0)
         assert sink.process is not None
         os.killpg(sink.process.pid, signal.SIGKILL)
-        sink.process.gone(20)
+        assert sink.process.gone(250)
         for number in range(1, 40):
             stream.emit(epoch(number))
     (trouble,) = stream.troubles
@@ -98,9 +98,9 @@ def test_a_server_that_hangs_does_not_keep_the_run(
         with RecordStream(Spool(tmp_path), [sink], patience=1.0) as stream:
             for record in (start(), epoch(1), epoch(2)):
                 stream.emit(record)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 100  # the server hangs for ten minutes
         assert stream.spool.last == 4  # with what the sink missed
-        assert wait_for(lambda: sink.process is None, 30)
+        assert wait_for(lambda: sink.process is None, 250)
 
 
 @pytest.mark.usefixtures("no_network")
