@@ -9,8 +9,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from structure_net.cli import main
 from structure_net.evolution import TrainingHistory
 from structure_net.surgery.checkpoint import load_checkpoint, read_header
 from structure_net.surgery.journal import Journal
+from tests.programs import Ended, ended
 
 # Stops its own process in the middle of iteration STOP_AT, by the signal STOP_BY.
 PIPELINE = """
@@ -56,24 +57,28 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def evolve(
-    pipeline: Path, out: Path, *, limit: Callable[[], None] | None = None, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    flags = ["--dataset", "spirals", "--density", "0.2", "--iterations", str(ITERATIONS)]
-    flags += ["--system", f"{pipeline}:build"]
-    return started("evolve", *flags, "--out", str(out), limit=limit, **environment)
+def flags(pipeline: Path, out: Path) -> list[str]:
+    """Of a run that is stopped where the environment says."""
+    chosen = ["--dataset", "spirals", "--density", "0.2", "--iterations", str(ITERATIONS)]
+    return ["evolve", *chosen, "--system", f"{pipeline}:build", "--out", str(out)]
 
 
-def started(
-    *words: str, limit: Callable[[], None] | None = None, **environment: str
-) -> subprocess.CompletedProcess[str]:
+def evolve(pipeline: Path, out: Path, **environment: str) -> Ended:
+    """The end of a run in a process of its own."""
+    words = flags(pipeline, out)
+    program = f"import sys\nfrom structure_net.cli import main\nsys.exit(main({words!r}))"
+    with tempfile.TemporaryDirectory() as home:
+        return ended(program, Path(home), Path(home), **environment)
+
+
+def limited(size: int, *words: str) -> subprocess.CompletedProcess[str]:
+    """The end of a command of which no file may have more than ``size`` bytes."""
     return subprocess.run(
         [sys.executable, "-m", "structure_net.cli", *words],
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-        preexec_fn=limit,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
         capture_output=True,
         text=True,
-        timeout=120,
         check=False,
     )
 
@@ -132,8 +137,8 @@ def test_a_run_that_is_killed_at_any_moment_is_whole_or_not_there(
     tmp_path: Path, seconds: float
 ) -> None:
     out = tmp_path / "run"
-    flags = ["--iterations", "500", "--epochs", "1", "--dataset", "spirals", "--out", str(out)]
-    command = [sys.executable, "-m", "structure_net.cli", "evolve", *flags]
+    words = ["--iterations", "500", "--epochs", "1", "--dataset", "spirals", "--out", str(out)]
+    command = [sys.executable, "-m", "structure_net.cli", "evolve", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         next(line for line in process.stdout if line.startswith("iteration"))
@@ -168,7 +173,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
 )
 def test_a_full_disk_at_the_start_leaves_nothing(tmp_path: Path, size: int, said: str) -> None:
     out = tmp_path / "run"
-    stopped = started("evolve", "--out", str(out), limit=lambda: _limit_files(size))
+    stopped = limited(size, "evolve", "--out", str(out))
     assert stopped.returncode == 2
     assert stopped.stderr.count("\n") == 1
     assert said.format(out=out) in stopped.stderr
@@ -181,7 +186,7 @@ def test_a_full_disk_on_the_way_keeps_the_checkpoint_before(
     out = tmp_path / "run"
     # Checkpoints grow with the history, so that only the last one is over this limit.
     size = (uninterrupted / "checkpoint.safetensors").stat().st_size
-    stopped = evolve(pipeline, out, limit=lambda: _limit_files(size - 100))
+    stopped = limited(size - 100, *flags(pipeline, out))
     assert stopped.returncode == 2
     assert stopped.stderr.count("\n") == 1
     assert "cannot be written" in stopped.stderr
@@ -190,10 +195,6 @@ def test_a_full_disk_on_the_way_keeps_the_checkpoint_before(
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
     assert main(["resume", str(out)]) == 0
     assert_same_end(uninterrupted, out)
-
-
-def _limit_files(size: int) -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
 def test_a_damaged_checkpoint_is_refused_and_left_alone(
