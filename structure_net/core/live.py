@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -276,24 +278,31 @@ class KnownIndex:
         Args:
             tensors: Offsets, columns, column offsets, rows and order.
         """
+        key, made = _identity(tensors), self._made
+        if key is not None and made is not None and made[0] == key:
+            return made[1]
+        if key is not None and self._expected is not None and self._expected[0] == key:
+            self._made = self._expected
+            return self._expected[1]
         offsets, columns, column_offsets, rows, order = tensors
         shape = (offsets.shape[0] - 1, column_offsets.shape[0] - 1)
-        key = _identity(tensors)
-        for known in (self._made, self._expected):
-            if key is not None and known is not None and known[0] == key:
-                self._made = known
-                return known[1]
         index = LiveIndex(offsets, columns, column_offsets, rows, order, shape)
         if key is not None:
             self._made = key, index
         return index
 
 
-def _identity(tensors: Sequence[Tensor]) -> tuple[int, ...] | None:
+def _identity(tensors: Sequence[Tensor]) -> list[int] | None:
     """What changes with the memory or the content of tensors; None where they have no memory."""
-    if torch.compiler.is_compiling() or not all(type(tensor) is Tensor for tensor in tensors):
+    if torch.compiler.is_compiling() or any(kind is not Tensor for kind in map(type, tensors)):
         return None
     try:
-        return tuple(n for t in tensors for n in (t.data_ptr(), t._version, t.shape[0]))
+        return [*map(_ADDRESS, tensors), *map(_VERSION, tensors), *map(_LENGTH, tensors)]
     except RuntimeError:  # inside a transform, or made under torch.inference_mode
         return None
+
+
+# Functions of C: an index is asked for in every step of every layer.
+_ADDRESS: Final = Tensor.data_ptr
+_LENGTH: Final = Tensor.numel
+_VERSION: Final = attrgetter("_version")

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from structure_net.core.sparsity import SparsePattern
 
-_NAMES: Final = ("offsets", "columns", "column_offsets", "rows", "order")
+NAMES: Final = ("offsets", "columns", "column_offsets", "rows", "order")
+"""The tensors of an index, in order."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,7 +73,7 @@ class LiveIndex:
     def unchecked(cls, tensors: Sequence[Tensor], shape: tuple[int, int]) -> Self:
         """The index of the five ``tensors``, in the order above, which somebody has checked."""
         made = object.__new__(cls)
-        for name, one in zip(_NAMES, tensors, strict=True):
+        for name, one in zip(NAMES, tensors, strict=True):
             object.__setattr__(made, name, one)
         object.__setattr__(made, "shape", shape)
         made._take_addresses()
@@ -133,7 +134,7 @@ class LiveIndex:
                 "shape of its mask; write weights with fill(), connections by surgery."
             )
         lengths = (outputs + 1, len(self), inputs + 1, len(self), len(self))
-        for name, one, length in zip(_NAMES, self.tensors, lengths, strict=True):
+        for name, one, length in zip(NAMES, self.tensors, lengths, strict=True):
             right = one.dtype == torch.int32 and one.shape == (length,) and one.is_contiguous()
             if not right or one.device != self.offsets.device:
                 raise ValueError(

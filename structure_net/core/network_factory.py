@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from numbers import Integral, Real
 from typing import Any, Final, Literal, Self, get_args
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from structure_net.core.activations import activation_gain, make_activation
 from structure_net.core.allocation import Allocation, connection_counts
+from structure_net.core.chaining import through
 from structure_net.core.changes import assign
 from structure_net.core.drawing import random_pattern
 from structure_net.core.layers import StandardSparseLayer
@@ -110,11 +111,7 @@ class StandardNetwork(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Maps ``(N, *)`` to ``(N, outputs)``."""
-        hidden = inputs.flatten(1)
-        for layer, activation in zip(self.layers, self.activations, strict=False):
-            hidden = activation(layer(hidden))
-        outputs: Tensor = self.layers[-1](hidden)
-        return outputs
+        return through(zip_longest(self.layers, self.activations), inputs.flatten(1))
 
     def get_network_stats(self) -> NetworkStats:
         """Connections, parameters, density and a table of the layers, as they are now."""

@@ -67,6 +67,17 @@ def _ready(inputs: Tensor, values: Tensor, bias: Tensor | None, index: LiveIndex
     return fits and plain and not (torch.is_autocast_enabled("cpu") or _watched())
 
 
+def plain_now() -> bool:
+    """Whether operations may be left out of sight: no transform, compiler or mode is active."""
+    return not (
+        torch.compiler.is_compiling()
+        or _watched()
+        or torch._C._len_torch_function_stack() > 0
+        or torch._C._are_functorch_transforms_active()
+        or torch.autograd.forward_ad._current_level >= 0
+    )
+
+
 def _dispatched(inputs: Tensor, values: Tensor, bias: Tensor | None, index: LiveIndex) -> Tensor:
     """The product of tensors that fit each other, by whoever can compute it."""
     tensors = [one for one in (inputs, values, bias) if one is not None]

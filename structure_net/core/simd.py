@@ -27,7 +27,7 @@ def _types() -> Any:
     return import_module("numba.core.types")
 
 
-def _instruction(
+def instruction(
     result: Callable[..., Any],
 ) -> Callable[[Callable[[Any, Any, Any], Any]], Instruction]:
     """Declares what writes the machine code of an instruction.
@@ -91,25 +91,25 @@ def _lines(scalar: Any, lines: int) -> Any:
     return _block(scalar, lines * (LINE * 8 // scalar.bitwidth))
 
 
-@_instruction(lambda address: _types().CPointer(_types().int32))
+@instruction(lambda address: _types().CPointer(_types().int32))
 def integers(builder: Any, kinds: Any, values: Any) -> Any:
     """``integers(address)``: what stands there, as int32."""
     return builder.inttoptr(values[0], _ir().IntType(32).as_pointer())
 
 
-@_instruction(lambda address: _types().CPointer(_types().int64))
+@instruction(lambda address: _types().CPointer(_types().int64))
 def longs(builder: Any, kinds: Any, values: Any) -> Any:
     """``longs(address)``: what stands there, as int64."""
     return builder.inttoptr(values[0], _ir().IntType(64).as_pointer())
 
 
-@_instruction(lambda address, like: _types().CPointer(like))
+@instruction(lambda address, like: _types().CPointer(like))
 def numbers(builder: Any, kinds: Any, values: Any) -> Any:
     """``numbers(address, like)``: what stands there, as numbers of the type of ``like``."""
     return builder.inttoptr(values[0], _element(kinds[1]).as_pointer())
 
 
-@_instruction(lambda pointer: _types().boolean)
+@instruction(lambda pointer: _types().boolean)
 def given(builder: Any, kinds: Any, values: Any) -> Any:
     """``given(pointer)``: whether it is not 0."""
     integer = _ir().IntType(64)
@@ -117,7 +117,7 @@ def given(builder: Any, kinds: Any, values: Any) -> Any:
     return builder.icmp_signed("!=", address, _ir().Constant(integer, 0))
 
 
-@_instruction(lambda like: _types().intp)
+@instruction(lambda like: _types().intp)
 def lanes(builder: Any, kinds: Any, values: Any) -> Any:
     """``lanes(like)``: how many numbers of the type of ``like`` a line holds."""
     return _ir().Constant(_ir().IntType(64), _lines(kinds[0], 1).count)
@@ -129,7 +129,7 @@ def _splat(lines: int) -> Instruction:
 
     splat.__name__ = f"splat{lines}"
     splat.__doc__ = f"``splat{lines}(number)``: so many lines with ``number`` in every lane."
-    return _instruction(lambda number: _lines(number, lines))(splat)
+    return instruction(lambda number: _lines(number, lines))(splat)
 
 
 splat1: Final = _splat(1)
@@ -138,25 +138,25 @@ splat4: Final = _splat(4)
 splat8: Final = _splat(8)
 
 
-@_instruction(lambda number, like: like)
+@instruction(lambda number, like: like)
 def filled(builder: Any, kinds: Any, values: Any) -> Any:
     """``filled(number, like)``: a block of the type of ``like`` with ``number`` in every lane."""
     return _spread(builder, values[0], kinds[1].vector)
 
 
-@_instruction(lambda pointer, at, like: like)
+@instruction(lambda pointer, at, like: like)
 def load(builder: Any, kinds: Any, values: Any) -> Any:
     """``load(pointer, at, like)``: the block of the type of ``like`` that begins at ``at``."""
     return _loaded(builder, values[0], values[1], kinds[2])
 
 
-@_instruction(lambda pointer, at, block: None)
+@instruction(lambda pointer, at, block: None)
 def store(builder: Any, kinds: Any, values: Any) -> None:
     """``store(pointer, at, block)``: writes the block where it begins at ``at``."""
     _stored(builder, values[0], values[1], (kinds[2], values[2]))
 
 
-@_instruction(lambda pointer, at, like, count: like)
+@instruction(lambda pointer, at, like, count: like)
 def load_some(builder: Any, kinds: Any, values: Any) -> Any:
     """``load_some(pointer, at, like, count)``: a block whose lanes from ``count`` on are zero."""
     ir, block = _ir(), kinds[2]
@@ -170,7 +170,7 @@ def load_some(builder: Any, kinds: Any, values: Any) -> Any:
     return _call(builder, name, block.vector, arguments)
 
 
-@_instruction(lambda pointer, at, block, count: None)
+@instruction(lambda pointer, at, block, count: None)
 def store_some(builder: Any, kinds: Any, values: Any) -> None:
     """``store_some(pointer, at, block, count)``: writes the first ``count`` lanes of a block."""
     ir, block = _ir(), kinds[2]
@@ -184,33 +184,33 @@ def store_some(builder: Any, kinds: Any, values: Any) -> None:
     _call(builder, name, ir.VoidType(), arguments)
 
 
-@_instruction(lambda first, second: first)
+@instruction(lambda first, second: first)
 def add(builder: Any, kinds: Any, values: Any) -> Any:
     """``add(first, second)``: the sums of two blocks' lanes."""
     return builder.fadd(*values)
 
 
-@_instruction(lambda number, block, sums: block)
+@instruction(lambda number, block, sums: block)
 def add_product(builder: Any, kinds: Any, values: Any) -> Any:
     """``add_product(number, block, sums)``: ``number * block + sums``, rounded once."""
     factor = _spread(builder, values[0], kinds[1].vector)
     return _fused(builder, (factor, *values[1:]), kinds[1])
 
 
-@_instruction(lambda block, sums: block)
+@instruction(lambda block, sums: block)
 def add_squares(builder: Any, kinds: Any, values: Any) -> Any:
     """``add_squares(block, sums)``: ``block * block + sums``, rounded once."""
     return _fused(builder, (values[0], *values), kinds[0])
 
 
-@_instruction(lambda block, sums: block)
+@instruction(lambda block, sums: block)
 def add_sizes(builder: Any, kinds: Any, values: Any) -> Any:
     """``add_sizes(block, sums)``: ``|block| + sums``."""
     name = f"llvm.fabs.{kinds[0].suffix}"
     return builder.fadd(_call(builder, name, values[0].type, values[:1]), values[1])
 
 
-@_instruction(lambda block, sums: block)
+@instruction(lambda block, sums: block)
 def count_above(builder: Any, kinds: Any, values: Any) -> Any:
     """``count_above(block, sums)``: 1 more in ``sums`` where a lane of ``block`` is above 0."""
     none, one = (_ir().Constant(values[0].type, [n] * kinds[0].count) for n in (0.0, 1.0))
@@ -218,19 +218,26 @@ def count_above(builder: Any, kinds: Any, values: Any) -> Any:
     return builder.fadd(builder.select(above, one, none), values[1])
 
 
-@_instruction(lambda block, least: block)
+@instruction(lambda block, least: block)
 def smaller(builder: Any, kinds: Any, values: Any) -> Any:
     """``smaller(block, least)``: the smaller ones; those of ``least`` where a lane is NaN."""
     return builder.select(builder.fcmp_ordered("<", *values), *values)
 
 
-@_instruction(lambda block, most: block)
+@instruction(lambda block, most: block)
 def larger(builder: Any, kinds: Any, values: Any) -> Any:
     """``larger(block, most)``: the larger ones; those of ``most`` where a lane is NaN."""
     return builder.select(builder.fcmp_ordered(">", *values), *values)
 
 
-@_instruction(lambda first, second: _lines(first.scalar, 1))
+@instruction(lambda block, gate: block)
+def opened(builder: Any, kinds: Any, values: Any) -> Any:
+    """``opened(block, gate)``: 0 where a lane of ``gate`` is not above 0, nor NaN."""
+    none = _ir().Constant(values[0].type, [0.0] * kinds[0].count)
+    return builder.select(builder.fcmp_ordered("<=", values[1], none), none, values[0])
+
+
+@instruction(lambda first, second: _lines(first.scalar, 1))
 def line_dot(builder: Any, kinds: Any, values: Any) -> Any:
     """``line_dot(first, second)``: the sum over the lines of two blocks' products: a line."""
     line = _lines(kinds[0].scalar, 1)
@@ -245,7 +252,7 @@ def line_dot(builder: Any, kinds: Any, values: Any) -> Any:
     return sums
 
 
-@_instruction(lambda line: line.scalar)
+@instruction(lambda line: line.scalar)
 def total(builder: Any, kinds: Any, values: Any) -> Any:
     """``total(line)``: the sum over its lanes."""
     sums, half = values[0], kinds[0].count // 2
@@ -268,14 +275,14 @@ def _extreme(sign: str, name: str) -> Instruction:
 
     extreme.__name__ = name
     extreme.__doc__ = f"``{name}(line)``: the {name} of its lanes."
-    return _instruction(lambda line: line.scalar)(extreme)
+    return instruction(lambda line: line.scalar)(extreme)
 
 
 smallest: Final = _extreme("<", "smallest")
 largest: Final = _extreme(">", "largest")
 
 
-@_instruction(lambda a, b, c, d: _types().UniTuple(a.scalar, 4))
+@instruction(lambda a, b, c, d: _types().UniTuple(a.scalar, 4))
 def totals(builder: Any, kinds: Any, values: Any) -> Any:
     """``totals(a, b, c, d)``: the sums over the lanes of four lines: a tuple of four numbers."""
     width = kinds[0].count
@@ -298,7 +305,7 @@ def totals(builder: Any, kinds: Any, values: Any) -> Any:
     return result
 
 
-@_instruction(lambda read, step, write, stride, like: None)
+@instruction(lambda read, step, write, stride, like: None)
 def transpose_square(builder: Any, kinds: Any, values: Any) -> None:
     """``transpose_square(read, step, write, stride, like)``: turns a square as wide as a line.
 

@@ -8,59 +8,56 @@ matrix for the time of a product.
 
 from __future__ import annotations
 
-from functools import cache
 from math import prod
-from typing import Any, Final, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from structure_net.core import sparse_kernels
-from structure_net.core.compiling import TypedKernel, wide_registers
 from structure_net.core.live_index import LiveIndex
-from structure_net.core.threads import even_bounds, run_blocks
+from structure_net.core.sparse_passes import ZEROS, Pass
 
-ZEROS: Final[dict[torch.dtype, Any]] = {
-    torch.float32: np.float32(0),
-    torch.float64: np.float64(0),
-}
-"""The types that kernels compute in, and a zero of each."""
-
-THREADED_WORK: Final = 1_000_000
-"""Products of a weight and a sample below which a second thread costs more than it gains."""
-
-
-class _Lines(NamedTuple):
-    """The widest tiles whose sums stay in registers, in lines, by kernel."""
-
-    multiply: int
-    differentiate: int
-    sample: int
+__all__ = [
+    "ZEROS",
+    "batch_size",
+    "bias_gradient",
+    "differentiated",
+    "features_first",
+    "input_gradient",
+    "lies_features_first",
+    "like_features_first",
+    "multiplied",
+    "strides_of",
+    "value_gradient",
+]
 
 
 def features_first(tensor: Tensor) -> Tensor:
     """``tensor``, shape ``(*, features)``, or a copy of it that lies with the features first."""
+    if lies_features_first(tensor):
+        return tensor
     shape = tensor.shape
-    strides = _strides(shape)
-    if tensor.stride() == strides:
-        return tensor
-    height, width = batch_size(shape), shape[-1]
-    plain = tensor.is_contiguous()
-    if plain and (height <= 1 or width <= 1):
-        return tensor
-    lines = tensor.new_empty_strided(shape, strides)
-    if not plain or not tensor.is_cpu:
+    lines = tensor.new_empty_strided(shape, strides_of(shape))
+    if not tensor.is_contiguous() or not tensor.is_cpu:
         return lines.copy_(tensor)
-    addresses = (tensor.data_ptr(), lines.data_ptr())
-    sparse_kernels.transpose(ZEROS[tensor.dtype], addresses, width, height, (1, 0, width))
+    height, width = batch_size(shape), shape[-1]
+    turning = Pass(height)
+    turning.transpose((tensor.data_ptr(), lines.data_ptr()), width, height)
+    turning.run(tensor.dtype)
     return lines
+
+
+def lies_features_first(tensor: Tensor) -> bool:
+    """Whether ``tensor``, shape ``(*, features)``, lies with the features first."""
+    shape = tensor.shape
+    if tensor.stride() == strides_of(shape):
+        return True
+    return (batch_size(shape) <= 1 or shape[-1] <= 1) and tensor.is_contiguous()
 
 
 def like_features_first(like: Tensor, features: int) -> Tensor:
     """Memory for ``(*, features)``, features first, with the type and batch of ``like``."""
     shape = (*like.shape[:-1], features)
-    return like.new_empty_strided(shape, _strides(shape))
+    return like.new_empty_strided(shape, strides_of(shape))
 
 
 def batch_size(shape: torch.Size) -> int:
@@ -89,7 +86,9 @@ def multiplied(inputs: Tensor, values: Tensor, bias: Tensor | None, index: LiveI
         0 if bias is None else bias.data_ptr(),
         result.data_ptr(),
     )
-    _run(sparse_kernels.multiply, tensors, inputs, index, _lines().multiply)
+    product = Pass(batch_size(inputs.shape))
+    product.multiply(tensors, index)
+    product.run(inputs.dtype)
     return result
 
 
@@ -99,8 +98,9 @@ def input_gradient(gradient: Tensor, values: Tensor, index: LiveIndex) -> Tensor
         return gradient @ _dense(values, index)
     result = like_features_first(gradient, index.shape[1])
     tensors = (gradient.data_ptr(), values.data_ptr(), 0, result.data_ptr())
-    lines = _lines().multiply
-    _run(sparse_kernels.multiply, tensors, gradient, index, lines, by_column=True)
+    product = Pass(batch_size(gradient.shape))
+    product.multiply(tensors, index, by_column=True)
+    product.run(gradient.dtype)
     return result
 
 
@@ -111,7 +111,9 @@ def value_gradient(gradient: Tensor, inputs: Tensor, index: LiveIndex) -> Tensor
         return full[index.row_order, index.columns]
     result = gradient.new_empty(index.count)
     tensors = (gradient.data_ptr(), inputs.data_ptr(), result.data_ptr())
-    _run(sparse_kernels.sample, tensors, gradient, index, _lines().sample)
+    product = Pass(batch_size(gradient.shape))
+    product.sample(tensors, index)
+    product.run(gradient.dtype)
     return result
 
 
@@ -140,8 +142,9 @@ def differentiated(
         of_inputs.data_ptr(),
         of_values.data_ptr(),
     )
-    lines = _lines().differentiate
-    _run(sparse_kernels.differentiate, tensors, gradient, index, lines, by_column=True)
+    product = Pass(batch_size(gradient.shape))
+    product.differentiate(tensors, index)
+    product.run(gradient.dtype)
     return of_inputs, of_values
 
 
@@ -151,41 +154,10 @@ def bias_gradient(gradient: Tensor, bias: Tensor) -> Tensor:
     if not gradient.is_cpu:
         return gradient.reshape(-1, shape[-1]).sum(0)
     result = torch.empty_like(bias)
-    tensors = (gradient.data_ptr(), result.data_ptr())
-    block = (1, 0, shape[-1])
-    sparse_kernels.add_up(ZEROS[gradient.dtype], tensors, 0, batch_size(shape), block)
+    product = Pass(batch_size(shape))
+    product.add_up((gradient.data_ptr(), result.data_ptr()), shape[-1])
+    product.run(gradient.dtype)
     return result
-
-
-def _run(
-    kernel: TypedKernel[None],
-    tensors: tuple[int, ...],
-    like: Tensor,
-    index: LiveIndex,
-    lines: int,
-    *,
-    by_column: bool = False,
-) -> None:
-    """Runs a kernel over all rows or columns, on threads where the work is worth it.
-
-    Args:
-        kernel: One of `sparse_kernels`.
-        tensors: The addresses that the kernel takes.
-        like: A tensor of the type and with the batch of the others. Shape ``(*, features)``.
-        index: Of the weights.
-        lines: The most lines of a tile.
-        by_column: Whether the kernel goes through columns.
-    """
-    zero, batch = ZEROS[like.dtype], batch_size(like.shape)
-    places = index.by_column if by_column else index.by_row
-    if batch * index.count < THREADED_WORK or (threads := torch.get_num_threads()) == 1:
-        kernel(zero, tensors, places, batch, (lines, 0, index.shape[by_column]))
-        return
-    offsets = index.column_offsets if by_column else index.offsets
-    run_blocks(
-        lambda first, last: kernel(zero, tensors, places, batch, (lines, first, last)),
-        even_bounds(offsets.numpy(), threads),
-    )
 
 
 def _dense(values: Tensor, index: LiveIndex) -> Tensor:
@@ -195,7 +167,7 @@ def _dense(values: Tensor, index: LiveIndex) -> Tensor:
     return matrix
 
 
-def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+def strides_of(shape: tuple[int, ...]) -> tuple[int, ...]:
     """The strides of ``shape`` with the last axis slowest."""
     if len(shape) == 2:
         return (1, shape[0])
@@ -204,9 +176,3 @@ def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:
         strides.append(step)
         step *= max(size, 1)
     return (*reversed(strides), step)
-
-
-@cache
-def _lines() -> _Lines:
-    """Measured: more lines than registers hold are written to memory and read back."""
-    return _Lines(8, 8, 8) if wide_registers() else _Lines(4, 4, 4)

@@ -22,6 +22,7 @@ from structure_net.core.columns import born_of, columns_of, followed
 from structure_net.core.crossover import Storage, storage_for
 from structure_net.core.drawing import normal_noise
 from structure_net.core.live import KnownIndex, Live
+from structure_net.core.live_index import NAMES, LiveIndex
 from structure_net.core.masking import GradientMask, Masked, spread
 from structure_net.core.pair_edits import (
     places_of,
@@ -29,7 +30,6 @@ from structure_net.core.pair_edits import (
     refuse_missing,
     weights_for,
 )
-from structure_net.core.products import LiveIndex
 from structure_net.core.rearranging import Born, Carry, gathered, scaled_noise
 from structure_net.core.restoring import derive, make_room
 from structure_net.core.sparsity import (
@@ -123,8 +123,8 @@ class StoredLayer(SparseLayer):
         """Where the live weights stand; made anew for each use in masked storage."""
         if self.storage == "masked":
             return LiveIndex.from_pattern(self.pattern)
-        tensors = (self.offsets, self.columns, self.column_offsets, self.rows, self.order)
-        return self._known.of(tensors)
+        held: dict[str, Any] = self._buffers
+        return self._known.of([held[name] for name in NAMES])
 
     @property
     def pattern(self) -> SparsePattern:

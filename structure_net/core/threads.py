@@ -1,4 +1,4 @@
-"""Blocks of a kernel's rows on several threads.
+"""Blocks of a kernel's rows, and help with them, on several threads.
 
 A kernel releases Python's lock, so plain threads run it side by side. They sleep until there is
 work, and belong to one process: after a fork the child starts its own when it needs them.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from queue import SimpleQueue
 from typing import Any, Final
@@ -28,7 +29,7 @@ class _Crew:
     """
 
     def __init__(self) -> None:
-        self.tasks: SimpleQueue[tuple[Block, int, int, _Outcome]] = SimpleQueue()
+        self.tasks: SimpleQueue[Callable[[], object]] = SimpleQueue()
         self._size = 0
         self._lock = threading.Lock()
 
@@ -44,8 +45,7 @@ class _Crew:
 
     def _work(self) -> None:
         while True:
-            block, first, last, outcome = self.tasks.get()
-            outcome.put(_failure(block, first, last))
+            self.tasks.get()()
 
 
 def run_blocks(block: Block, bounds: Sequence[int]) -> None:
@@ -66,12 +66,27 @@ def run_blocks(block: Block, bounds: Sequence[int]) -> None:
         crew = _crews.setdefault(os.getpid(), _Crew())
         crew.grow(len(pairs) - 1)
         for first, last in pairs[1:]:
-            crew.tasks.put((block, first, last, outcome))
+            crew.tasks.put(partial(_report, block, (first, last), outcome))
     failures = [_failure(block, *pair) for pair in pairs[:1]]
     failures += [outcome.get() for _ in pairs[1:]]
     for failure in failures:
         if failure is not None:
             raise failure
+
+
+def invite(task: Callable[[], object], count: int) -> None:
+    """Asks other threads to run ``task``, each once, and does not wait for them.
+
+    Where they have not come to what they were asked before, no more of them are asked.
+
+    Args:
+        task: Must not raise. It may be run late, when its work has been done by others.
+        count: How many threads.
+    """
+    crew = _crews.setdefault(os.getpid(), _Crew())
+    crew.grow(count)
+    for _ in range(count - crew.tasks.qsize()):
+        crew.tasks.put(task)
 
 
 def even_bounds(weights: Any, parts: int) -> list[int]:
@@ -86,6 +101,10 @@ def even_bounds(weights: Any, parts: int) -> list[int]:
     """
     shares = [int(weights[-1]) * part // parts for part in range(1, parts)]
     return [0, *(int(row) for row in weights.searchsorted(shares)), len(weights) - 1]
+
+
+def _report(block: Block, pair: tuple[int, int], outcome: _Outcome) -> None:
+    outcome.put(_failure(block, *pair))
 
 
 def _failure(block: Block, first: int, last: int) -> BaseException | None:

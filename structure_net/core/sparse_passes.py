@@ -1,0 +1,164 @@
+"""Several products with live weights in one compiled call, on as many threads as pay."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from functools import cache, partial
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import torch
+
+from structure_net.core import pass_kernels
+from structure_net.core.compiling import wide_registers
+from structure_net.core.live_index import LiveIndex
+from structure_net.core.threads import invite
+
+ZEROS: Final[dict[torch.dtype, Any]] = {
+    torch.float32: np.float32(0),
+    torch.float64: np.float64(0),
+}
+"""The types that kernels compute in, and a zero of each."""
+
+THREADED_WORK: Final = 1_000_000
+"""Products of a weight and a sample in a pass below which a second thread gains nothing."""
+
+_BLOCK: Final = 2**16
+"""Products in a block, about: some microseconds."""
+_ROWS: Final = 32
+"""Rows in a block, at most: what is written stays in the nearest cache for what follows."""
+_BLOCKS: Final = 16
+"""Blocks for each thread, at most."""
+_REST: Final = 2e-5
+"""Seconds that a thread sleeps while it waits for the last blocks of others."""
+
+
+class _Lines(NamedTuple):
+    """The widest tiles whose sums stay in registers, in lines, by kernel."""
+
+    multiply: int
+    differentiate: int
+    sample: int
+
+
+class Pass:
+    """Operations on addresses, in order; `run` does them.
+
+    Callers keep the tensors alive whose addresses they give, and answer for sizes, as those of
+    `sparse_kernels` do. Each method returns the operation's number, which others may wait for.
+
+    Args:
+        batch: The number of samples.
+    """
+
+    def __init__(self, batch: int) -> None:
+        self._batch = batch
+        self._kept: list[torch.Tensor] = []
+        self._most = _BLOCKS * max(torch.get_num_threads(), 2)
+        self._table = array("q")
+        self._length = 0
+        self._work = 0
+
+    def multiply(
+        self,
+        tensors: tuple[int, ...],
+        index: LiveIndex,
+        *,
+        by_column: bool = False,
+        rectified: bool = False,
+        after: int = -1,
+    ) -> int:
+        """Adds `sparse_kernels.multiply`, with or without a ReLU behind it.
+
+        Args:
+            tensors: Its tensors.
+            index: Of the weights.
+            by_column: Whether to multiply with the transpose.
+            rectified: Whether negative results are written as 0.
+            after: The operation that must be done before; none if -1.
+        """
+        places = index.by_column if by_column else index.by_row
+        row = (pass_kernels.MULTIPLY, *tensors, 0, *places)
+        return self._add(row, index, _lines().multiply, (by_column, rectified, after))
+
+    def differentiate(
+        self,
+        tensors: tuple[int, ...],
+        index: LiveIndex,
+        *,
+        rectified: bool = False,
+        after: int = -1,
+    ) -> int:
+        """Adds `sparse_kernels.differentiate`.
+
+        Args:
+            tensors: Its tensors.
+            index: Of the weights.
+            rectified: Whether inputs are results of a ReLU, which the gradient goes through.
+            after: The operation that must be done before; none if -1.
+        """
+        row = (pass_kernels.DIFFERENTIATE, *tensors, *index.by_column)
+        return self._add(row, index, _lines().differentiate, (True, rectified, after))
+
+    def sample(self, tensors: tuple[int, ...], index: LiveIndex, *, after: int = -1) -> int:
+        """Adds `sparse_kernels.sample`."""
+        row = (pass_kernels.SAMPLE, *tensors, 0, 0, *index.by_row)
+        return self._add(row, index, _lines().sample, (False, False, after))
+
+    def add_up(self, tensors: tuple[int, ...], rows: int, *, after: int = -1) -> int:
+        """Adds `sparse_kernels.add_up`."""
+        blocks = self._blocks(rows, rows * self._batch // 8)
+        self._table.extend((pass_kernels.ADD_UP, *tensors, 0, 0, 0, 0, 0, 0, rows, blocks, 1, 0))
+        self._table.extend((after, 0))
+        return self._count()
+
+    def transpose(self, tensors: tuple[int, ...], width: int, height: int) -> int:
+        """Adds `sparse_kernels.transpose`."""
+        blocks = self._blocks(width, width * height)
+        self._table.extend((pass_kernels.TRANSPOSE, *tensors, 0, 0, 0, 0, 0, 0, width, blocks, 1))
+        self._table.extend((0, -1, height))
+        return self._count()
+
+    def keep(self, tensor: torch.Tensor) -> None:
+        """Keeps a tensor alive as long as the pass itself."""
+        self._kept.append(tensor)
+
+    def run(self, dtype: torch.dtype) -> None:
+        """Does all operations.
+
+        Args:
+            dtype: Of all numbers.
+        """
+        table = np.frombuffer(self._table, np.int64).reshape(-1, pass_kernels.COLUMNS)
+        counts = np.zeros(2 * pass_kernels.COUNTS * self._length, np.int64)
+        task = partial(pass_kernels.work, ZEROS[dtype], table, counts, self._batch)
+        if not self._length:
+            return
+        if self._work >= THREADED_WORK and (threads := torch.get_num_threads()) > 1:
+            invite(task, threads - 1)
+        while not task():
+            time.sleep(_REST)
+
+    def _add(
+        self, row: tuple[int, ...], index: LiveIndex, lines: int, how: tuple[bool, bool, int]
+    ) -> int:
+        by_column, rectified, after = how
+        rows, products = index.shape[by_column], self._batch * index.count
+        self._table.extend(row)
+        self._table.extend((rows, self._blocks(rows, products), lines, rectified, after, 0))
+        self._work += products
+        return self._count()
+
+    def _count(self) -> int:
+        self._length += 1
+        return self._length - 1
+
+    def _blocks(self, rows: int, products: int) -> int:
+        return max(1, min(max(rows // _ROWS, products // _BLOCK), rows, self._most))
+
+
+@cache
+def _lines() -> _Lines:
+    """Measured: more lines than registers hold are written to memory and read back."""
+    return _Lines(8, 8, 8) if wide_registers() else _Lines(4, 4, 4)

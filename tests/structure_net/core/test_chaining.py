@@ -1,0 +1,256 @@
+"""Layers that run as one chain give what they give one by one; whoever looks between sees them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from structure_net.core import create_standard_network, sparse_passes
+from structure_net.core.chaining import through
+from structure_net.core.crossover import set_crossover
+from structure_net.core.network_factory import StandardNetwork
+from structure_net.core.sparse_chains import Link, chained
+
+KINDS = [torch.float32, torch.float64]
+WIDTHS = (40, 33, 20, 7)
+
+
+@pytest.fixture(autouse=True)
+def live() -> Iterator[None]:
+    set_crossover("live")
+    yield
+    set_crossover(None)
+
+
+def network(dtype: torch.dtype = torch.float64) -> StandardNetwork:
+    return create_standard_network(list(WIDTHS), density=0.3, seed=0).to(dtype)
+
+
+def random(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(1))
+
+
+def one_by_one(model: StandardNetwork, inputs: Tensor) -> Tensor:
+    hidden = inputs
+    for layer, activation in zip(model.layers, model.activations, strict=False):
+        hidden = activation(layer(hidden))
+    outputs: Tensor = model.layers[-1](hidden)
+    return outputs
+
+
+def derived(
+    run: Callable[[Tensor], Tensor], model: nn.Module, inputs: Tensor
+) -> list[Tensor | None]:
+    """Outputs and all gradients there are."""
+    model.zero_grad()
+    inputs.grad = None
+    outputs = run(inputs)
+    if outputs.requires_grad:
+        outputs.backward(random(*outputs.shape, dtype=outputs.dtype))
+    return [outputs.detach(), inputs.grad, *(one.grad for one in model.parameters())]
+
+
+def same(found: list[Tensor | None], wanted: list[Tensor | None]) -> bool:
+    return len(found) == len(wanted) and all(
+        one is other
+        if one is None or other is None
+        else one.dtype == other.dtype and torch.equal(one, other)
+        for one, other in zip(found, wanted, strict=True)
+    )
+
+
+def is_chain(outputs: Tensor) -> bool:
+    return type(outputs.grad_fn).__name__ == "_ChainBackward"
+
+
+@pytest.mark.parametrize("dtype", KINDS)
+@pytest.mark.parametrize("batch", [0, 1, 7, 128, 150])
+def test_a_chain_gives_the_bits_of_its_layers(batch: int, dtype: torch.dtype) -> None:
+    model, inputs = network(dtype), random(batch, 40, dtype=dtype).requires_grad_()
+    assert is_chain(model(inputs))
+    wanted = derived(lambda x: one_by_one(model, x), model, inputs)
+    assert same(derived(model, model, inputs), wanted)
+
+
+@pytest.mark.parametrize("dtype", KINDS)
+@pytest.mark.parametrize("threads", [2, 3])
+def test_a_chain_gives_the_same_bits_on_any_number_of_threads(
+    threads: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sparse_passes, "THREADED_WORK", 0)
+    model = create_standard_network([300, 200, 200, 10], density=0.1, seed=0).to(dtype)
+    inputs = random(150, 300, dtype=dtype).requires_grad_()
+    alone = derived(model, model, inputs)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        together = [derived(model, model, inputs) for _ in range(5)]
+    finally:
+        torch.set_num_threads(before)
+    assert all(same(one, alone) for one in together)
+
+
+@pytest.mark.parametrize(
+    "frozen", ["layers.0", "layers.1", "layers.2", "weight", "bias", "s.0.weight", "none", ""]
+)
+@pytest.mark.parametrize("of_inputs", [True, False])
+def test_only_what_is_needed_has_a_gradient(frozen: str, of_inputs: bool) -> None:
+    model, inputs = network(), random(9, 40).requires_grad_(of_inputs)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(frozen not in name)
+    wanted = derived(lambda x: one_by_one(model, x), model, inputs)
+    assert same(derived(model, model, inputs), wanted)
+
+
+def test_inputs_may_lie_in_any_way() -> None:
+    model, inputs = network(), random(9, 40)
+    wanted = one_by_one(model, inputs)
+    for other in (inputs.t().contiguous().t(), random(9, 80)[:, ::2].copy_(inputs)):
+        assert torch.equal(model(other), wanted)
+
+
+def test_layers_without_bias_and_a_last_relu_are_part_of_a_chain() -> None:
+    model, inputs = network(), random(9, 40).requires_grad_()
+    layers = [layer.branch(layer.pattern) for layer in model.layers]
+    held = nn.ModuleList([*layers, nn.ReLU()])
+    for layer in layers:
+        layer.reset_parameters(torch.Generator().manual_seed(2))
+    outputs = through([(layer, held[-1]) for layer in layers], inputs)
+    assert is_chain(outputs)
+    wanted = derived(
+        lambda x: layers[2](layers[1](layers[0](x).relu()).relu()).relu(), held, inputs
+    )
+    found = derived(lambda x: through([(one, held[-1]) for one in layers], x), held, inputs)
+    assert same(found, wanted)
+
+
+def test_other_modules_run_by_themselves_between_chains() -> None:
+    model, inputs = network(), random(9, 40).requires_grad_()
+    model.activations[0] = nn.Tanh()
+    wanted = derived(lambda x: one_by_one(model, x), model, inputs)
+    assert same(derived(model, model, inputs), wanted)
+    dense = nn.Linear(33, 20).double()
+    model = network()
+    model.layers[1] = dense
+    wanted = derived(lambda x: one_by_one(model, x), model, inputs)
+    assert same(derived(model, model, inputs), wanted)
+
+
+@pytest.mark.parametrize("order", ["first", "second", "batched"])
+def test_chains_can_be_differentiated_again_and_again(order: str) -> None:
+    model, inputs = network(), random(4, 40).requires_grad_()
+    links = tuple(
+        Link(layer.index, place < 2)  # type: ignore[arg-type]
+        for place, layer in enumerate(model.layers)
+    )
+    parameters = [one.detach().clone().requires_grad_() for one in model.parameters()]
+    tanh = torch.tanh  # so that second derivatives are not zero
+
+    def outputs(x: Tensor, *values: Tensor) -> Tensor:
+        return tanh(chained(x, values, links))
+
+    if order == "second":
+        assert torch.autograd.gradgradcheck(outputs, (inputs, *parameters), fast_mode=True)
+    else:
+        batched = order == "batched"
+        assert torch.autograd.gradcheck(
+            outputs, (inputs, *parameters), check_batched_grad=batched, fast_mode=True
+        )
+
+
+def test_a_chain_of_its_own_weights_is_differentiated_through_both() -> None:
+    # The inputs depend on a weight of the chain, too.
+    model = network()
+    weight = model.layers[0].weight
+    inputs = random(4, 40)
+
+    def penalty(run: Callable[[Tensor], Tensor]) -> Tensor:
+        model.zero_grad()
+        (slope,) = torch.autograd.grad(
+            run(inputs * weight.sum()).square().sum(), weight, create_graph=True
+        )
+        slope.square().sum().backward()
+        assert weight.grad is not None
+        return weight.grad
+
+    torch.testing.assert_close(
+        penalty(model), penalty(lambda x: one_by_one(model, x)), rtol=1e-10, atol=1e-10
+    )
+
+
+def test_hooks_see_the_layers_between() -> None:
+    model, inputs, seen = network(), random(3, 40), []
+    for module in (model.layers[1], model.activations[0]):
+        hook = module.register_forward_hook(lambda _, __, outputs: seen.append(outputs))
+        wanted = one_by_one(model, inputs)
+        seen.clear()
+        assert torch.equal(model(inputs), wanted)
+        assert len(seen) == 1
+        hook.remove()
+    with nn.modules.module.register_module_forward_hook(lambda *_: None):
+        assert not is_chain(model(inputs))
+    assert is_chain(model(inputs))
+
+
+def test_a_layer_with_a_forward_of_its_own_keeps_it() -> None:
+    model, inputs = network(), random(3, 40)
+    layer = model.layers[1]
+    layer.forward = lambda x: F.linear(x, layer.dense_weight()) * 0  # type: ignore[method-assign, operator]
+    assert torch.equal(model(inputs), model.layers[2](torch.zeros(3, 20).double()))
+
+
+def test_modes_see_every_operation() -> None:
+    class Mode(TorchFunctionMode):
+        seen = 0
+
+        def __torch_function__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            self.seen += function is F.relu
+            return function(*args, **(kwargs or {}))
+
+    with Mode() as mode:
+        network()(random(3, 40))
+    assert mode.seen == 2
+
+
+# torch's own forward mode compiles some of its formulas in a way that torch deprecates.
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_autocast_and_transforms_are_those_of_the_layers() -> None:
+    model, inputs = network(torch.float32), random(3, 40, dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert model(inputs).dtype == torch.bfloat16
+    found = torch.func.vmap(lambda x: model(x[None])[0])(inputs)
+    torch.testing.assert_close(found, model(inputs))
+    _, slope = torch.func.jvp(model, (inputs,), (inputs,))
+    assert slope.shape == (3, 7)
+
+
+def test_copies_and_edited_tensors_are_followed() -> None:
+    model, inputs = network(), random(3, 40)
+    model(inputs)
+    twin = copy.deepcopy(model)
+    twin.layers[0].fill(1.0)  # type: ignore[operator]
+    assert torch.equal(twin(inputs), one_by_one(twin, inputs))
+    twin.load_state_dict(
+        create_standard_network(list(WIDTHS), density=0.5, seed=3).double().state_dict()
+    )
+    assert torch.equal(twin(inputs), one_by_one(twin, inputs))
+    assert not torch.equal(twin(inputs), model(inputs))
+
+
+def test_inputs_of_another_width_are_refused() -> None:
+    with pytest.raises(ValueError, match="40"):
+        network()(random(3, 41))
+
+
+def test_inference_leaves_no_graph() -> None:
+    model = network()
+    with torch.no_grad():
+        assert not model(random(3, 40)).requires_grad
+    with torch.inference_mode():
+        assert model(random(3, 40)).is_inference()
