@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import urllib.request
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -40,6 +42,20 @@ class RemoteFile:
     address: str | None
 
 
+_READ: ContextVar[list[Path] | None] = ContextVar("files that are read", default=None)
+
+
+@contextmanager
+def noting_files() -> Iterator[list[Path]]:
+    """Yields a list to which each file is added that is read within."""
+    found: list[Path] = []
+    token = _READ.set(found)
+    try:
+        yield found
+    finally:
+        _READ.reset(token)
+
+
 def md5_of(blocks: Iterable[bytes | memoryview]) -> str:
     """The md5 of bytes, as 32 hexadecimal digits: it finds damage, it is no proof of origin."""
     digest = hashlib.md5(usedforsecurity=False)
@@ -66,6 +82,8 @@ def read_verified(path: Path, md5: str) -> bytes:
 
 def read_bytes(path: Path) -> bytes:
     """The bytes of ``path``; a `DatasetError` where the system refuses."""
+    if (noted := _READ.get()) is not None:
+        noted.append(path)
     try:
         return path.read_bytes()
     except OSError as error:

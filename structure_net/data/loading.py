@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -12,17 +13,21 @@ from torch import Tensor
 
 from structure_net.data import registry
 from structure_net.data.datasets import Dataset, DatasetDescriptor, RawDataset, Split, TensorSplit
-from structure_net.data.files import default_data_dir
+from structure_net.data.files import default_data_dir, noting_files
 from structure_net.data.mapped import MappedSplit
-from structure_net.data.mapping import LARGE, Origin, map_dataset, mapped_if_there, size_of
-from structure_net.data.normalising import Normalisation, Scaling
+from structure_net.data.mapping import (
+    LARGE,
+    DatasetCacheWarning,
+    MappedDataset,
+    Origin,
+    map_dataset,
+    mapped_if_there,
+    size_of,
+)
+from structure_net.data.partitions import Partition, kept_partition, partition
 from structure_net.data.requests import DatasetRequest
 from structure_net.data.sources import npz
-from structure_net.data.splitting import split_indices
 from structure_net.errors import DatasetError
-
-_TEST_SEED = 20260101  # of the test split where the source has none: the same for every run
-_TEST_FRACTION = 0.2
 
 
 def load_dataset(
@@ -42,7 +47,8 @@ def load_dataset(
 
     A mapped set stays on the disk, in the cache folder, as the source's own values, and is
     normalised batch by batch: it gives the same batches, bit for bit, processes share its pages,
-    and nothing is copied as a whole. The first process that asks loads it whole and writes it.
+    and nothing but ``.inputs`` and ``.targets`` copies it as a whole. The first process that asks
+    loads it and writes it; the others open it in a few milliseconds.
 
     Args:
         name: A registered name, with options after a colon (``"parity:bits=6"``), or the path of an
@@ -51,20 +57,21 @@ def load_dataset(
         seed: The seed of the validation split.
         validation_fraction: The share of the training samples that validate, in [0, 1).
         download: Whether missing files are downloaded into the folder.
-        mapped: Whether it stays on the disk; None: if its arrays have 256 MiB or more.
+        mapped: Whether it stays on the disk; None: if its arrays have 16 MiB or more, as those of
+            MNIST and CIFAR-10, and the cache folder can be written.
 
     Returns:
         The data set. The same arguments and files give the same tensors.
 
     Raises:
         DatasetError: The name is unknown, a file is missing, damaged or of another form, or the
-            cache folder cannot be written.
+            cache folder cannot be written and ``mapped`` is True.
         ValueError: ``validation_fraction`` is outside [0, 1), or ``seed`` is negative.
     """
     folder = Path(data_dir).expanduser() if data_dir is not None else default_data_dir()
     source = _source(name, folder, download=download)
-    raw, is_mapped = _raw(source, mapped)
-    return _prepared(name, raw, _Wish(seed, validation_fraction, is_mapped, source.version))
+    wish = _Wish(seed, validation_fraction, source.version)
+    return _prepared(name, _parts(source, wish, mapped), wish)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +89,6 @@ class _Wish:
 
     seed: int
     fraction: float
-    mapped: bool
     version: str
 
 
@@ -94,9 +100,8 @@ def _source(name: str, folder: Path, *, download: bool) -> _Source:
     found = registry.find(plain)
     options = registry.parse_options(found, text)
     load = partial(found.loader, DatasetRequest(plain, folder, download, options))
-    made_by = f"{found.loader.__module__}.{getattr(found.loader, '__qualname__', plain)}"
     set_to = (f"{key}={value}" for key, value in sorted(options.items()))
-    parts = (found.version, made_by, str(folder.resolve()), *set_to)
+    parts = (found.version, *registry.made_by(found), str(folder.resolve()), *set_to)
     return _Source(Origin(plain, parts), load, found.version)
 
 
@@ -108,73 +113,92 @@ def _origin_of_file(path: Path, folder: Path) -> Origin:
     return Origin(path.stem, (str(found.resolve()), str(stat.st_size), str(stat.st_mtime_ns)))
 
 
-def _raw(source: _Source, mapped: bool | None) -> tuple[RawDataset, bool]:
-    """The raw data set, and whether it is mapped."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Parts:
+    """A raw data set and its parts."""
+
+    raw: RawDataset
+    parts: Partition
+    mapped: bool
+
+
+def _parts(source: _Source, wish: _Wish, mapped: bool | None) -> _Parts:
+    """The raw data set, mapped or in memory, and its parts."""
+    there = _mapped(source, mapped)
+    if isinstance(there, RawDataset):
+        return _Parts(there, partition(there, wish.seed, wish.fraction), mapped=False)
+    return _Parts(there.raw, kept_partition(there, wish.seed, wish.fraction), mapped=True)
+
+
+def _mapped(source: _Source, mapped: bool | None) -> MappedDataset | RawDataset:
     if mapped is False:
-        return source.load(), False
-    if mapped is None:
-        there = mapped_if_there(source.origin)
-        if there is not None and size_of(there) >= LARGE:
-            return there, True
+        return source.load()
+    if mapped is True:
+        return map_dataset(source.origin, source.load)
+    there = mapped_if_there(source.origin)
+    if there is not None and size_of(there.raw) >= LARGE:
+        return there
+    with noting_files() as files:
         raw = source.load()
-        if size_of(raw) < LARGE:
-            return raw, False
-        return map_dataset(source.origin, lambda: raw), True
-    return map_dataset(source.origin, source.load), True
+    if size_of(raw) < LARGE:
+        return raw
+    try:
+        return map_dataset(source.origin, lambda: raw, files=files)
+    except DatasetError as error:
+        warnings.warn(f"{error} It is held in memory now.", DatasetCacheWarning, stacklevel=4)
+        return raw
 
 
-def _prepared(name: str, raw: RawDataset, wish: _Wish) -> Dataset:
-    stratify = raw.task == "classification"
-    pool = torch.arange(len(raw.train))
-    tested, test = raw.test, torch.arange(0 if raw.test is None else len(raw.test))
-    if tested is None:
-        tested = raw.train
-        pool, test = split_indices(tested.targets, _TEST_FRACTION, _TEST_SEED, stratify=stratify)
-    labels = raw.train.targets.index_select(0, pool)
-    stay, held = split_indices(labels, wish.fraction, wish.seed, stratify=stratify)
-    if not len(stay) or not len(test):
+def _prepared(name: str, found: _Parts, wish: _Wish) -> Dataset:
+    raw, parts = found.raw, found.parts
+    if not len(parts.train) or not len(parts.test):
         raise DatasetError(
             f"The data set {name!r} has {len(raw.train)} samples: too few for a training split, a "
             "validation split and a test split."
         )
-    train, validation = pool[stay], pool[held]
-    inputs = Normalisation.fit(raw.train.inputs, raw.scaling, rows=train)
-    by_target: Scaling = "none" if stratify else "feature"
-    targets = Normalisation.fit(raw.train.targets, by_target, rows=train)
+    return Dataset(
+        name=name,
+        train=_split(found, raw.train, parts.train),
+        validation=_split(found, raw.train, parts.validation),
+        test=_split(found, raw.train if raw.test is None else raw.test, parts.test),
+        task=raw.task,
+        classes=raw.classes,
+        descriptor=_described(name, found, wish),
+    )
 
-    def split(source: TensorSplit, rows: Tensor) -> Split:
-        if wish.mapped:
-            scale = None if stratify else targets
-            return MappedSplit(source.inputs, source.targets, rows, inputs, scale)
-        chosen = source.select(rows)
-        wanted = chosen.targets.to(torch.int64) if stratify else targets(chosen.targets)
-        return TensorSplit(inputs(chosen.inputs), wanted)
 
-    descriptor = DatasetDescriptor(
+def _split(found: _Parts, source: TensorSplit, rows: Tensor) -> Split:
+    classes = found.raw.task == "classification"
+    inputs, targets = found.parts.inputs, found.parts.targets
+    if found.mapped:
+        return MappedSplit(
+            source.inputs, source.targets, rows, inputs, None if classes else targets
+        )
+    chosen = source.select(rows)
+    wanted = chosen.targets.to(torch.int64) if classes else targets(chosen.targets)
+    return TensorSplit(inputs(chosen.inputs), wanted)
+
+
+def _described(name: str, found: _Parts, wish: _Wish) -> DatasetDescriptor:
+    raw, parts = found.raw, found.parts
+    classes = raw.task == "classification"
+    rows = {"train": parts.train, "validation": parts.validation, "test": parts.test}
+    return DatasetDescriptor(
         name=name,
         checksum=raw.checksum,
         split_seed=wish.seed,
         validation_fraction=wish.fraction,
-        sizes={"train": len(train), "validation": len(validation), "test": len(test)},
+        sizes={split: len(chosen) for split, chosen in rows.items()},
         input_shape=tuple(raw.train.inputs.shape[1:]),
         task=raw.task,
-        outputs=len(raw.classes) if stratify else int(raw.train.targets.shape[1]),
+        outputs=len(raw.classes) if classes else int(raw.train.targets.shape[1]),
         scaling=raw.scaling,
-        mean=tuple(inputs.mean.flatten().tolist()),
-        deviation=tuple(inputs.deviation.flatten().tolist()),
-        target_mean=() if stratify else tuple(targets.mean.flatten().tolist()),
-        target_deviation=() if stratify else tuple(targets.deviation.flatten().tolist()),
+        mean=tuple(parts.inputs.mean.flatten().tolist()),
+        deviation=tuple(parts.inputs.deviation.flatten().tolist()),
+        target_mean=() if classes else tuple(parts.targets.mean.flatten().tolist()),
+        target_deviation=() if classes else tuple(parts.targets.deviation.flatten().tolist()),
         version=wish.version,
         transforms=_transforms(raw),
-    )
-    return Dataset(
-        name=name,
-        train=split(raw.train, train),
-        validation=split(raw.train, validation),
-        test=split(tested, test),
-        task=raw.task,
-        classes=raw.classes,
-        descriptor=descriptor,
     )
 
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, replace
 from math import prod
-from typing import Self
+from typing import Final, Self
 
 import torch
 from torch import Tensor
 
 from structure_net.data.batches import order_of
 from structure_net.data.normalising import Normalisation
+
+_COPIED: Final = 256 << 20
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -64,7 +66,7 @@ class MappedSplit:
 
     def read(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Inputs and targets of the samples at ``index`` (shape ``(m,)``, int64), normalised."""
-        rows = self.rows.index_select(0, index)
+        rows = self.rows.index_select(0, index.to(self.rows.device))
         inputs = self.scale(self.source.index_select(0, rows))
         targets = self._targets(self.labels.index_select(0, rows))
         return inputs.flatten(1) if self.flat else inputs, targets
@@ -76,6 +78,21 @@ class MappedSplit:
     def flattened(self) -> Self:
         """The same samples with each input as a vector."""
         return replace(self, flat=True)
+
+    def on(self, device: torch.device | str) -> Self:
+        """The same samples in a device's memory, in the source's values: a copy of them alone."""
+        return replace(
+            self,
+            source=self.source.index_select(0, self.rows).to(device),
+            labels=self.labels.index_select(0, self.rows).to(device),
+            rows=torch.arange(len(self), device=device),
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """What its samples take, in the source's values, in bytes."""
+        whole = self.source.nbytes + self.labels.nbytes
+        return whole * len(self) // max(1, len(self.source))
 
     def batches(
         self,
@@ -105,7 +122,8 @@ class MappedBatches:
         shuffle: Whether each epoch has an order of its own.
         seed: The seed of the orders.
         drop_last: Whether a last batch that is smaller is left out.
-        device: Where each batch is moved to; the CPU if None.
+        device: Where the batches are; the CPU if None. Up to 256 MiB are copied to another device
+            once, in the source's values; of more, each batch is moved there.
         epoch: The number of the next epoch.
 
     Raises:
@@ -126,6 +144,9 @@ class MappedBatches:
             raise ValueError(f"batch_size must be at least 1; got {self.batch_size}.")
         if self.seed < 0:
             raise ValueError(f"A seed must be 0 or more; got {self.seed}.")
+        if torch.device(self.device or "cpu").type != "cpu" and self.split.nbytes <= _COPIED:
+            assert self.device is not None
+            self.split = self.split.on(self.device)
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self.split), self.batch_size)

@@ -48,8 +48,9 @@ class Normalisation:
     def __call__(self, samples: Tensor) -> Tensor:
         """``samples`` normalised: the same shape, float32; float64 is rounded last."""
         dtype = torch.float64 if samples.dtype == torch.float64 else torch.float32
-        centred = samples.to(dtype, copy=True).sub_(self.mean.to(dtype))
-        return centred.div_(self.deviation.to(dtype)).to(torch.float32)
+        where = samples.device
+        centred = samples.to(dtype, copy=True).sub_(self.mean.to(where, dtype))
+        return centred.div_(self.deviation.to(where, dtype)).to(torch.float32)
 
 
 def _reduced(dims: int, scaling: Scaling) -> list[int]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 
 from structure_net.data.requests import Loader, Option, Registration
 from structure_net.data.sources import california, cifar10, digits, generated, idx, mnist1d
@@ -40,8 +42,9 @@ def register_dataset(
         name: Lower-case letters, digits and underscores.
         loader: Takes a `DatasetRequest`, returns a `RawDataset`; a function of its argument alone.
         options: What ``name:option=value`` may set, with the defaults.
-        version: Of what the loader gives. Raise it when that changes: runs record it, and what is
-            mapped from the cache belongs to one version.
+        version: Of what the loader gives. Raise it when that changes, as when files change that
+            it reads: runs record it, and what is mapped from the cache belongs to one version and
+            to one text of the loader.
 
     Raises:
         ValueError: The name is taken, or not a name.
@@ -74,6 +77,17 @@ def find(name: str) -> Registration:
         f"There is no data set {name!r}.{meant} Known are {', '.join(available_datasets())}, "
         "and the path of an .npz file."
     )
+
+
+def made_by(registration: Registration) -> tuple[str, ...]:
+    """What names the loader: where it stands, and of a user's the text of its function."""
+    loader = registration.loader
+    place = f"{loader.__module__}.{getattr(loader, '__qualname__', registration.name)}"
+    if registration in _BUILT_IN:
+        return (place,)
+    with suppress(OSError, TypeError):  # typed in at a prompt, or no function
+        return (place, inspect.getsource(loader))
+    return (place,)
 
 
 def parse_options(registration: Registration, text: str) -> dict[str, Option]:

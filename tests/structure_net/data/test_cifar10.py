@@ -62,7 +62,7 @@ def test_a_python_batch_that_was_changed_is_not_unpickled(tmp_path: Path) -> Non
     folder.mkdir()
     (folder / "data_batch_1").write_bytes(pickled(Hostile(tmp_path / "touched")))
     with pytest.raises(DatasetError, match="data_batch_1 is damaged: its md5 is"):
-        load_dataset("cifar10", data_dir=tmp_path)
+        load_dataset("cifar10", data_dir=tmp_path, mapped=False)
     assert not (tmp_path / "touched").exists()
 
 
@@ -71,13 +71,13 @@ def test_a_binary_batch_that_is_cut_short_is_refused(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "data_batch_1.bin").write_bytes(b"\x00" * 1000)
     with pytest.raises(DatasetError, match=r"data_batch_1\.bin is damaged: it has 1000 bytes"):
-        load_dataset("cifar10", data_dir=tmp_path)
+        load_dataset("cifar10", data_dir=tmp_path, mapped=False)
 
 
 def test_a_missing_set_is_named_with_its_public_archive(tmp_path: Path) -> None:
     wanted = r"cifar-10-binary\.tar\.gz \(md5 c32a1d4ab5d0.* or its folder cifar-10-batches-bin"
     with pytest.raises(DatasetError, match=wanted):
-        load_dataset("cifar10", data_dir=tmp_path)
+        load_dataset("cifar10", data_dir=tmp_path, mapped=False)
 
 
 def archive(folder: Path, files: dict[str, bytes]) -> Path:
@@ -113,7 +113,7 @@ def test_an_archive_that_is_cut_short_is_refused(tmp_path: Path) -> None:
 def test_another_archive_under_the_published_name_is_refused(tmp_path: Path) -> None:
     archive(tmp_path, {}).rename(tmp_path / "cifar-10-binary.tar.gz")
     with pytest.raises(DatasetError, match=r"cifar-10-binary\.tar\.gz is damaged: its md5 is"):
-        load_dataset("cifar10", data_dir=tmp_path)
+        load_dataset("cifar10", data_dir=tmp_path, mapped=False)
 
 
 def test_what_can_be_verified_goes_before_a_folder_that_cannot(tmp_path: Path) -> None:
@@ -121,13 +121,15 @@ def test_what_can_be_verified_goes_before_a_folder_that_cannot(tmp_path: Path) -
     folder.mkdir()
     for name in [f"data_batch_{number}" for number in range(1, 6)] + ["test_batch"]:
         (folder / f"{name}.bin").write_bytes(bytes(10_000 * 3073))
-    assert load_dataset("cifar10", data_dir=tmp_path).descriptor.sizes["test"] == 10_000
+    assert (
+        load_dataset("cifar10", data_dir=tmp_path, mapped=False).descriptor.sizes["test"] == 10_000
+    )
     (tmp_path / "cifar-10-batches-py").mkdir()
     with pytest.raises(DatasetError, match=r"batches-py/data_batch_1 cannot be read"):
-        load_dataset("cifar10", data_dir=tmp_path)
+        load_dataset("cifar10", data_dir=tmp_path, mapped=False)
     archive(tmp_path, {}).rename(tmp_path / "cifar-10-binary.tar.gz")
     with pytest.raises(DatasetError, match=r"cifar-10-binary\.tar\.gz is damaged: its md5 is"):
-        load_dataset("cifar10", data_dir=tmp_path)
+        load_dataset("cifar10", data_dir=tmp_path, mapped=False)
 
 
 @pytest.mark.data
@@ -143,7 +145,7 @@ def test_the_official_binary_layout_is_read(data_dir: Path, tmp_path: Path) -> N
     folder.mkdir()
     for name in [f"data_batch_{number}" for number in range(1, 6)] + ["test_batch"]:
         (folder / f"{name}.bin").write_bytes(rows)
-    data = load_dataset("cifar10", data_dir=tmp_path)
+    data = load_dataset("cifar10", data_dir=tmp_path, mapped=False)
     assert data.descriptor.sizes == {"train": 45000, "validation": 5000, "test": 10000}
     assert data.test.targets[:4].tolist() == [3, 8, 8, 0]  # cat, ship, ship, airplane
     assert torch.equal(data.train.targets.bincount(), torch.full((10,), 4500))

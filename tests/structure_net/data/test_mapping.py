@@ -24,7 +24,14 @@ from structure_net.data import (
     register_dataset,
     registry,
 )
-from structure_net.data.mapping import Origin, map_dataset, mapped_if_there, size_of
+from structure_net.data.mapping import (
+    MappedDataset,
+    Origin,
+    map_dataset,
+    mapped_if_there,
+    size_of,
+)
+from structure_net.data.sources import npz
 from structure_net.errors import DatasetError
 
 LOADS: list[str] = []
@@ -85,7 +92,7 @@ def test_the_arrays_keep_the_sources_values_and_are_written_once_for_all_seeds(c
     assert LOADS == ["planted"]
     (folder,) = cache.iterdir()
     assert np.load(folder / "train_inputs.npy").dtype == np.uint8
-    assert json.loads((folder / "facts.json").read_text())["checksum"] == "0" * 32
+    assert json.loads((folder / "facts.json").read_text())["notes"]["checksum"] == "0" * 32
 
 
 def test_another_version_of_a_loader_is_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,9 +188,50 @@ def test_an_origin_names_its_folder_by_all_that_it_is_made_of() -> None:
     assert one.folder != other.folder
     assert mapped_if_there(one) is None
     raw = planted(DatasetRequest("planted", Path(), False, {}))
-    assert torch.equal(map_dataset(one, lambda: raw).train.inputs, raw.train.inputs)
-    assert mapped_if_there(one) is not None
+    made = map_dataset(one, lambda: raw)
+    assert isinstance(made, MappedDataset)
+    assert torch.equal(made.raw.train.inputs, raw.train.inputs)
+    found = mapped_if_there(one)
+    assert found is not None
+    assert found.identity == made.identity
     assert size_of(raw) == 40 * 6 + 40 * 8
+
+
+def test_files_of_the_source_that_change_are_read_anew_and_gone_ones_are_not_missed(
+    tmp_path: Path, table: Path
+) -> None:
+    source = tmp_path / "mine.npz"
+    register_dataset("mine", lambda request: npz.load(source, tmp_path))
+    content = np.load(table)
+    sums = []
+    for factor in (1.0, 2.0):
+        np.savez(source, x=content["x"] * factor, y=content["y"])
+        os.utime(source, ns=(0, int(factor) << 40))
+        sums.append(load_dataset("mine", mapped=True).descriptor.mean[0])
+    assert sums[1] == pytest.approx(2 * sums[0])
+    source.unlink()
+    assert load_dataset("mine", mapped=True).descriptor.mean[0] == sums[1]
+
+
+def test_a_large_set_stays_in_memory_where_the_cache_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("STRUCTURE_NET_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr("structure_net.data.loading.LARGE", 100)
+    with pytest.warns(DatasetCacheWarning, match=r"cannot be written.* held in memory") as told:
+        assert isinstance(load_dataset("planted").train, TensorSplit)
+    assert told[0].filename == __file__
+
+
+def test_samples_that_are_copied_to_a_device_make_the_same_batches() -> None:
+    split = load_dataset("planted", mapped=True).validation
+    assert isinstance(split, MappedSplit)
+    copied = split.on("cpu")
+    assert len(copied.source) == len(split) < len(split.source)
+    assert copied.nbytes == split.nbytes == len(split) * (6 + 8)
+    for one, other in zip(split.batches(4), copied.batches(4), strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 _PROGRAM = """

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 import pytest
 import torch
 
@@ -85,3 +88,14 @@ def test_an_error_is_one_line(name: str) -> None:
     with pytest.raises(DatasetError) as error:
         load_dataset(name)
     assert "\n" not in str(error.value)
+
+
+def test_another_text_of_a_loader_is_another_loader(rings: str) -> None:
+    def load(request: DatasetRequest) -> RawDataset:
+        raise NotImplementedError
+
+    known = registry.find(rings)
+    assert registry.made_by(known) != registry.made_by(replace(known, loader=load))
+    assert registry.made_by(known) == registry.made_by(replace(known, version="2"))
+    assert len(registry.made_by(registry.find("digits"))) == 1
+    assert len(registry.made_by(replace(known, loader=partial(load)))) == 1
