@@ -33,7 +33,7 @@ from structure_net.files import cache_folder
 LARGE: Final = 16 << 20
 """Bytes of a raw data set from which it is mapped without being asked."""
 
-_FORM: Final = 2
+_FORM: Final = 3
 
 
 class DatasetCacheWarning(UserWarning):
