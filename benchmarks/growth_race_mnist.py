@@ -163,7 +163,7 @@ def images() -> tuple[TensorSplit, TensorSplit]:
     Raises:
         DatasetError: The data folder holds no MNIST.
     """
-    data = load_dataset("mnist", validation_fraction=0.0).flattened()
+    data = load_dataset("mnist", validation_fraction=0.0, mapped=False).flattened()
     return data.train, data.test
 
 
