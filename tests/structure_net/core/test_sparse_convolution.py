@@ -172,7 +172,7 @@ def test_results_are_the_same_bits_on_any_number_of_threads(threads: int) -> Non
     assert all(torch.equal(one, other) for one, other in zip(once, again, strict=True))
 
 
-def test_transforms_and_autocast_take_the_dense_way() -> None:
+def test_transforms_and_autocast_give_what_the_dense_way_gives() -> None:
     geometry = GEOMETRIES["3x3"]
     *given, index = _case(geometry, whole=False)
     inputs, values, bias = (one.detach() for one in given)
