@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from structure_net.core.crossover import Storage
 from structure_net.core.products import LiveIndex
+from structure_net.core.stale_moments import STALE_MOMENTS
 from structure_net.core.switching import BUFFERS, DERIVED, SAVED
 
 
@@ -49,6 +50,7 @@ def make_room(
         return
     if not _same_places(layer, saved):
         layer.weight.grad = None
+        STALE_MOMENTS.note(layer)
     if "columns" in shapes:
         shapes |= dict.fromkeys(("rows", "order"), shapes["columns"])
     for name in ("weight", *BUFFERS):

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from structure_net.core import SparsePattern, StandardSparseLayer
 from structure_net.core.crossover import Storage, set_crossover
+from structure_net.core.optimizers import Adam
+from structure_net.core.stale_moments import STALE_MOMENTS, StaleMoments
 
 STORAGES: tuple[Storage, ...] = ("live", "masked")
 INPUTS = torch.linspace(-1, 1, 24).view(3, 8)
@@ -95,6 +97,42 @@ def test_shapes_are_known_without_memory(storage: Storage) -> None:
 def test_the_index_stands_for_the_pattern_in_either_storage(storage: Storage) -> None:
     own = layer(storage)
     assert own.index.pattern == own.pattern
+
+
+@pytest.mark.parametrize("load_again", [False, True])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: torch.optim.SGD(p, 0.1, momentum=0.9),
+        lambda p: torch.optim.Adam(p, 0.1),
+        lambda p: Adam(p, 0.1),
+        lambda p: torch.optim.RMSprop(p, 0.1, momentum=0.9, centered=True),
+    ],
+    ids=["SGD", "torch's Adam", "Adam", "RMSprop"],
+)
+def test_moments_of_another_pattern_move_no_weight_off_the_one_that_was_loaded(
+    make: Callable[..., torch.optim.Optimizer], load_again: bool
+) -> None:
+    own, other = layer("masked"), layer("masked", seed=1)
+    optimizer = make(own.parameters())
+    for _ in range(3):
+        own(INPUTS).square().sum().backward()
+        optimizer.step()
+    own.load_state_dict(other.state_dict())
+    stale = copy.deepcopy(optimizer.state_dict())
+    for _ in range(3):
+        optimizer.zero_grad()
+        own(INPUTS).square().sum().backward()
+        optimizer.step()
+        if load_again:
+            optimizer.load_state_dict(copy.deepcopy(stale))
+    assert own.pattern == other.pattern
+    assert own.off_pattern() == 0
+    kept = own.pattern.mask() & layer("masked").pattern.mask()
+    moved = own.live_weights.detach() != other.live_weights.detach()
+    assert bool(kept.any())
+    assert bool(moved.any())
+    assert isinstance(STALE_MOMENTS, StaleMoments)
 
 
 def test_a_state_without_connections_is_loaded() -> None:
