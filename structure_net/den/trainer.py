@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, TensorDataset
 
+from structure_net.core.optimizers import AdamW
 from structure_net.den.calls import train_call
 from structure_net.den.core import DynamicExpandableNetwork
 from structure_net.den.evolving import DENEvolution, event_of
@@ -49,7 +50,8 @@ class DENTrainer:
     Args:
         network: Is trained and grown in place.
         growth_strategy: Says when and how it grows; `AdaptiveGrowth` if None.
-        optimizer: Makes the optimizer of parameters, ``lr`` and ``optimizer_kwargs``: a class.
+        optimizer: Makes the optimizer of parameters, ``lr`` and ``optimizer_kwargs``: a class; the
+            compiled AdamW by default, which has the arguments and the state of torch's.
         learning_rate: In every epoch.
         optimizer_kwargs: What else the optimizer is made with.
         loss_function: Takes output and targets to a scalar; if None the mean squared error for
@@ -68,7 +70,7 @@ class DENTrainer:
         network: DynamicExpandableNetwork,
         growth_strategy: GrowthStrategy | None = None,
         *,
-        optimizer: Callable[..., Optimizer] = torch.optim.AdamW,
+        optimizer: Callable[..., Optimizer] = AdamW,
         learning_rate: float = 0.001,
         optimizer_kwargs: Mapping[str, Any] | None = None,
         loss_function: Loss | None = None,
