@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from structure_net.core.arguments import check_number, check_whole
+from structure_net.core.drawing import free_places
 from structure_net.core.sparsity import SparseLayer
 from structure_net.core.statistics import sparse_layers
 from structure_net.errors import StructureNetError
@@ -274,13 +275,13 @@ class RigL(DynamicSparseTraining):
         """The strongest of some places, and others where they do not suffice."""
         width, count = drop.shape[1], len(drop.pairs)
         places, score = places[: self.candidates], score[: self.candidates]
-        found = strongest_of(places, score, count, width=width)
-        if len(found) == count:
-            return found
+        if len(places) >= count:
+            return strongest_of(places, score, count, width=width)
         taken = torch.cat([drop.kept, places]).sort().values
         draw = torch.Generator().manual_seed(derived_seed(count, "rest", len(taken)))
-        rest = random_free(taken, drop.shape, count - len(found), draw)
-        return tuple(sorted((*found, *rest)))
+        size = drop.shape[0] * width
+        rest = free_places(taken, size, count - len(places), draw)
+        return as_pairs(torch.cat([places, rest]).sort().values, width)
 
     @property
     def _why(self) -> str:
