@@ -17,6 +17,7 @@ from typing import Annotated, cast
 import typer
 
 from neural_architecture_lab.cli import commands, searches
+from neural_architecture_lab.cli.loading import loaded
 from neural_architecture_lab.cli.telling import fail
 from neural_architecture_lab.configuration import LabConfig, RunnerName
 from neural_architecture_lab.errors import LabError
@@ -24,6 +25,7 @@ from neural_architecture_lab.runners.protocol import Limits
 from structure_net.cli.console import said_of
 from structure_net.cli.flags import Json
 from structure_net.cli.groups import Command, Group, UsageError
+from structure_net.cli.logs import PROJECT, Log, WandbMode, WandbProject, sinks_of
 from structure_net.cli.parsing import number_of, whole_of
 from structure_net.errors import StructureNetError
 
@@ -77,6 +79,23 @@ Memory = Annotated[
         parser=number_of,
         metavar="MIB",
         help="What one trial may take beyond what its process begins with; any unless given.",
+    ),
+]
+Dataset = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Run hypotheses of the library on this data set; digits unless given."
+    ),
+]
+DataDir = Annotated[
+    str | None, typer.Option("--data-dir", metavar="DIR", help="The folder that holds it.")
+]
+Tracking = Annotated[
+    str,
+    typer.Option(
+        "--wandb-tracking",
+        metavar="NAME",
+        help="batch: trials are rows of one run; trials: and runs of their own.",
     ),
 ]
 RESULTS = "nal_results"
@@ -151,6 +170,8 @@ Examples:
     nal run my_hypotheses.py -j 2 --results results
 
     nal run my_hypotheses.py:DEEPER --seeds 20 --seconds 60
+
+    nal run deep_against_wide --dataset mnist --data-dir DATA --log wandb --wandb-project lab
 """
 
 
@@ -167,14 +188,22 @@ def run(  # noqa: PLR0913, PLR0917 - one argument for each flag
             parser=whole_of, metavar="INT", help="Seeds of each arm; as planned unless given."
         ),
     ] = None,
+    dataset: Dataset = None,
+    data_dir: DataDir = None,
+    log: Log = None,
+    wandb_project: WandbProject = PROJECT,
+    wandb_mode: WandbMode = "offline",
+    wandb_tracking: Tracking = "batch",
     seconds: Seconds = None,
     memory: Memory = None,
     json: Json = False,
 ) -> int:
     """Runs hypotheses; see ``nal run --help``."""
     config = _config(results, parallel, runner, device, limits=(seconds, memory))
+    sinks = sinks_of(log, project=wandb_project, mode=wandb_mode, tracking=wandb_tracking)
+    found = loaded(names, seeds=seeds, dataset=dataset, data_dir=data_dir)
     with _stoppable(results):
-        return commands.run(names, config, seeds=seeds, as_json=json)
+        return commands.run(found, config, sinks=sinks, as_json=json)
 
 
 _SEARCH_HELP = """Searches for settings that do well; Optuna chooses them.
@@ -227,14 +256,19 @@ def resume(  # noqa: PLR0913, PLR0917 - one argument for each flag
     parallel: Parallel = 1,
     runner: Runner = "auto",
     device: Device = "cpu",
+    log: Log = None,
+    wandb_project: WandbProject = PROJECT,
+    wandb_mode: WandbMode = "offline",
+    wandb_tracking: Tracking = "batch",
     seconds: Seconds = None,
     memory: Memory = None,
     json: Json = False,
 ) -> int:
     """Goes on with what was left in a folder: no trial is lost, and none is run twice."""
     config = _config(results, parallel, runner, device, limits=(seconds, memory))
+    sinks = sinks_of(log, project=wandb_project, mode=wandb_mode, tracking=wandb_tracking)
     with _stoppable(results):
-        return commands.resume(config, as_json=json)
+        return commands.resume(config, sinks=sinks, as_json=json)
 
 
 @app.command("list", cls=Command)
@@ -295,7 +329,7 @@ def compare(
 
 
 @app.command(cls=Command)
-def plan(
+def plan(  # noqa: PLR0913, PLR0917 - one argument for each flag
     names: Names,
     pilot: Annotated[
         int, typer.Option(parser=whole_of, metavar="INT", help="Seeds of the pilot, from 2 on.")
@@ -303,6 +337,8 @@ def plan(
     parallel: Parallel = 1,
     runner: Runner = "auto",
     device: Device = "cpu",
+    dataset: Dataset = None,
+    data_dir: DataDir = None,
     json: Json = False,
 ) -> int:
     """Says how many seeds give which power, and how long it will take, before anything is tested.
@@ -311,4 +347,5 @@ def plan(
     spread is bounded rather than estimated, so that the numbers err on the side of too many.
     """
     config = _config(RESULTS, parallel, runner, device)
-    return commands.plan(names, config, pilot=pilot, as_json=json)
+    found = loaded(names, dataset=dataset, data_dir=data_dir)
+    return commands.plan(list(found), config, pilot=pilot, as_json=json)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +12,6 @@ from neural_architecture_lab.choosing import choose_runner
 from neural_architecture_lab.cli.loading import (
     existing,
     found_again,
-    hypotheses_of,
-    lasting,
     remember,
     remembered,
 )
@@ -59,27 +56,30 @@ from structure_net.cli.console import emit, people, plain_table
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from structure_net.logging import Sink
+
 FAILED = 1
 """The exit code where a trial failed."""
 
 
 def run(
-    names: Sequence[str], config: LabConfig, *, seeds: int | None = None, as_json: bool = False
+    found: Sequence[tuple[Hypothesis, str]],
+    config: LabConfig,
+    *,
+    sinks: Sequence[Sink] = (),
+    as_json: bool = False,
 ) -> int:
-    """Runs hypotheses by name or file, and judges them together."""
-    found: dict[str, tuple[Hypothesis, str]] = {}
-    for name in names:
-        for one in hypotheses_of(name):
-            found[one.id] = (one if seeds is None else replace(one, seeds=seeds), lasting(name))
-    sources = {key: source for key, (_, source) in found.items()}
+    """Runs hypotheses, each with where it came from, and judges them together."""
+    sources = {one.id: source for one, source in found}
+    hypotheses = {one.id: one for one, _ in found}
     console = people(quiet=as_json)
-    reviews = _run([one for one, _ in found.values()], config, sources, console)
+    reviews = _run(list(hypotheses.values()), config, sources, console, sinks)
     if as_json:
         emit([review_row(one) for one in reviews])
     return FAILED if any(one.failed for one in reviews) else 0
 
 
-def resume(config: LabConfig, *, as_json: bool = False) -> int:
+def resume(config: LabConfig, *, sinks: Sequence[Sink] = (), as_json: bool = False) -> int:
     """Goes on with all hypotheses and searches of a folder that are not at their end."""
     archive = existing(config.folder)
     frozen, sources = archive.hypotheses(), remembered(config.folder)
@@ -93,7 +93,7 @@ def resume(config: LabConfig, *, as_json: bool = False) -> int:
     if not left and not begun:
         console.print(f"Nothing is left to run in {config.folder}.", markup=False)
         return status(config.folder, as_json=as_json)
-    reviews = _run(again, config, {}, console) if left else []
+    reviews = _run(again, config, {}, console, sinks) if left else []
     found = run_searches(begun, config, console)
     if as_json:
         emit([*map(review_row, reviews), *map(search_row, found)])
@@ -205,11 +205,17 @@ def compare(folders: Sequence[Path], ids: Sequence[str], *, as_json: bool = Fals
     return 0
 
 
-def plan(names: Sequence[str], config: LabConfig, *, pilot: int, as_json: bool = False) -> int:
+def plan(
+    found: Sequence[tuple[Hypothesis, str]],
+    config: LabConfig,
+    *,
+    pilot: int,
+    as_json: bool = False,
+) -> int:
     """How many seeds for which power, and how long it will take, going by a pilot."""
     console = people(quiet=as_json)
     told = []
-    for one in [completed(h) for name in names for h in hypotheses_of(name)]:
+    for one in [completed(hypothesis) for hypothesis, _ in found]:
         jobs = list(pilot_jobs(one, pilot, config.device))
         console.print(
             f"{one.name}: a pilot of {pilot} seeds first, {len(jobs)} trials, which are none of"
@@ -224,11 +230,11 @@ def plan(names: Sequence[str], config: LabConfig, *, pilot: int, as_json: bool =
                 results.append(result)
                 tell(result, len(results), len(jobs))
         wall = time.perf_counter() - begun
-        found = forecast(one, results, parallel=config.max_parallel_experiments, wall=wall)
-        told.append(forecast_row(one.id, found))
-        for line in forecast_lines(found):
+        foreseen = forecast(one, results, parallel=config.max_parallel_experiments, wall=wall)
+        told.append(forecast_row(one.id, foreseen))
+        for line in forecast_lines(foreseen):
             console.print(line, markup=False, soft_wrap=True)
-        console.print(plain_table(FORECAST_COLUMNS, forecast_cells(found), left=True))
+        console.print(plain_table(FORECAST_COLUMNS, forecast_cells(foreseen), left=True))
     if as_json:
         emit(told)
     return 0
@@ -239,8 +245,9 @@ def _run(
     config: LabConfig,
     sources: dict[str, str],
     console: Console,
+    sinks: Sequence[Sink] = (),
 ) -> list[Review]:
-    lab = NeuralArchitectureLab(config)
+    lab = NeuralArchitectureLab(config, sinks=sinks)
     for one in hypotheses:
         laid = lab.plan(lab.register_hypothesis(one))
         said = f"{one.id}: {len(laid.trials)} trials, {laid.seeds} seeds ({laid.why})"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -14,7 +15,14 @@ from types import ModuleType
 from typing import Final, TypeVar
 
 from neural_architecture_lab.errors import HypothesisError, StoreError
-from neural_architecture_lab.experiments import available_hypotheses, ready_hypothesis
+from neural_architecture_lab.experiments import (
+    available_hypotheses,
+    completed,
+    evolve,
+    on_dataset,
+    place,
+    ready_hypothesis,
+)
 from neural_architecture_lab.hypothesis import Hypothesis
 from neural_architecture_lab.searching import Search
 from neural_architecture_lab.store import Archive, Frozen
@@ -36,6 +44,36 @@ def hypotheses_of(text: str) -> tuple[Hypothesis, ...]:
         return (ready_hypothesis(text),)
     known = f", or a name of the library: {', '.join(available_hypotheses())}"
     return _held(text, Hypothesis, "hypothesis", known)
+
+
+def loaded(
+    names: Sequence[str],
+    *,
+    seeds: int | None = None,
+    dataset: str | None = None,
+    data_dir: str | None = None,
+) -> list[tuple[Hypothesis, str]]:
+    """Hypotheses by name or file, each with what it is found again by.
+
+    Args:
+        names: What was typed.
+        seeds: How many seeds of each arm; as they say if None.
+        dataset: What those of the library run on; what they say if None.
+        data_dir: The folder that holds it.
+
+    Raises:
+        HypothesisError: One is not there, or does not go to these data.
+        DatasetError: There is no such data set, or not in this folder.
+    """
+    if data_dir is not None and dataset is None:
+        raise HypothesisError("--data-dir says where a data set lies; say which by --dataset.")
+    folder = None if data_dir is None else str(Path(data_dir).expanduser().resolve())
+    found = []
+    for name in names:
+        for one in hypotheses_of(name):
+            moved = one if dataset is None else on_dataset(completed(one), dataset, folder)
+            found.append((moved if seeds is None else replace(moved, seeds=seeds), lasting(name)))
+    return found
 
 
 def searches_of(text: str) -> tuple[Search, ...]:
@@ -104,8 +142,18 @@ def found_again(frozen: Frozen, sources: dict[str, str]) -> Hypothesis:
         )
     for one in hypotheses_of(sources[frozen.id]):
         if one.id == frozen.id:
-            return replace(one, seeds=int(frozen.statement["seeds"]))
+            return replace(_there(one, frozen), seeds=int(frozen.statement["seeds"]))
     raise HypothesisError(f"{sources[frozen.id]} no longer holds {frozen.id!r}.")
+
+
+def _there(one: Hypothesis, frozen: Frozen) -> Hypothesis:
+    """A hypothesis of the library on the data that it was frozen with."""
+    arms = list(frozen.statement["arms"].values())
+    dataset = arms[0].get("dataset")
+    given = any("dataset" in arm.settings for arm in one.arms)
+    if dataset is None or given or one.experiment not in (None, evolve, place):
+        return one
+    return on_dataset(completed(one), dataset, arms[0].get("data_dir"))
 
 
 def existing(folder: Path) -> Archive:

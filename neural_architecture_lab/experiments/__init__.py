@@ -8,6 +8,7 @@ from neural_architecture_lab.experiments.catalogue import (
 )
 from neural_architecture_lab.experiments.datasets import on_dataset
 from neural_architecture_lab.experiments.evolving import described, evolve, growing
+from neural_architecture_lab.experiments.placing import place
 
 __all__ = [
     "available_hypotheses",
@@ -17,5 +18,6 @@ __all__ = [
     "evolve",
     "growing",
     "on_dataset",
+    "place",
     "ready_hypothesis",
 ]

@@ -11,7 +11,7 @@ from structure_net.errors import RunError
 
 if TYPE_CHECKING:
     from structure_net.logging import Sink
-    from structure_net.logging.sinks.wandb_orders import Mode
+    from structure_net.logging.sinks.wandb_orders import Mode, Tracking
 
 PROJECT: Final = "structure-net"
 NAMES: Final = ("console", "series", "tensorboard", "wandb")
@@ -39,22 +39,26 @@ WandbMode = Annotated[
 
 
 def sinks_of(
-    names: Sequence[str] | None, *, project: str = PROJECT, mode: str = "offline"
+    names: Sequence[str] | None,
+    *,
+    project: str = PROJECT,
+    mode: str = "offline",
+    tracking: str = "batch",
 ) -> tuple[Sink, ...]:
     """The sinks of these names, each once.
 
     Raises:
-        RunError: There is no such sink or mode, or W&B takes no project of that name.
+        RunError: There is no such sink, mode or tracking, or W&B takes no project of that name.
         TrackingError: Online without a key.
     """
     found = tuple(dict.fromkeys(names or ()))
     for name in found:
         if name not in NAMES:
             raise RunError(f"--log must be one of {', '.join(NAMES)}; got {name!r}.")
-    return tuple(_sink(name, project, mode) for name in found)
+    return tuple(_sink(name, project, mode, tracking) for name in found)
 
 
-def _sink(name: str, project: str, mode: str) -> Sink:
+def _sink(name: str, project: str, mode: str, tracking: str) -> Sink:
     from structure_net.logging.sinks import (
         ConsoleSink,
         SeriesSink,
@@ -66,7 +70,8 @@ def _sink(name: str, project: str, mode: str) -> Sink:
 
     if name == "wandb":
         try:
-            target = WandbTarget(project=project, mode=cast("Mode", mode))
+            kept = cast("Tracking", tracking)
+            target = WandbTarget(project=project, mode=cast("Mode", mode), tracking=kept)
         except ValueError as error:
             raise RunError(str(error)) from error
         if mode == "online":
