@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -204,6 +204,21 @@ class StoredLayer(SparseLayer):
             self.weight.copy_(live)
         else:
             self.weight[self.mask] = live
+
+    @torch.no_grad()
+    def fill_by(self, initialise: Callable[[Tensor], object]) -> None:
+        """Writes the live weights as an initialiser of matrices draws them, in either storage.
+
+        ``layer.fill_by(nn.init.xavier_uniform_)``: what `torch.nn.init` asks for is a matrix, which
+        a list of live weights is not. It takes the memory of the dense weight for a moment.
+
+        Args:
+            initialise: Writes into a tensor of the dense weight's shape, as `dense_weight` has it;
+                units count all their inputs there, not those that they are connected to.
+        """
+        matrix, places = self.dense_weight().detach().clone(), self.places
+        initialise(matrix)
+        self.fill(matrix.reshape(-1, *self._kernel)[places])
 
     def stored(self, storage: Storage) -> tuple[TensorChange, ...]:
         """The layer in another storage; nothing where it is in this one already."""

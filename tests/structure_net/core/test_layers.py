@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -14,8 +15,12 @@ from structure_net.core import (
     StandardSparseLayer,
     assign,
 )
+from structure_net.core.crossover import Storage
 from structure_net.core.masking import PRODUCT_LIMIT
+from structure_net.core.storage import StoredLayer
 from structure_net.errors import SurgeryError
+
+STORAGES: tuple[Storage, ...] = ("live", "masked")
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -254,6 +259,24 @@ def test_print_tells_the_sizes_as_they_are() -> None:
     assert layer.out_features == 2
     assert "out_features=2" in repr(layer)
     assert "kernel_size=(3, 3)" in repr(SparseConv2d(2, 3, 3))
+
+
+@pytest.mark.parametrize("kind", ["linear", "kernel", "weight"])
+def test_initialisers_of_matrices_draw_the_same_weights_in_both_storages(kind: str) -> None:
+    drawn = []
+    for storage in STORAGES:
+        layer: StoredLayer = linear()
+        if kind != "linear":
+            layer = SparseConv2d(3, 4, (3, 2), density=0.4, granularity=kind, generator=generator())  # type: ignore[arg-type]
+        assign(layer, layer.stored(storage))
+        pattern = layer.pattern
+        layer.fill_by(partial(nn.init.xavier_uniform_, generator=generator()))
+        assert layer.pattern == pattern
+        assert layer.off_pattern() == 0
+        drawn.append(layer.dense_weight().detach())
+    whole = nn.init.xavier_uniform_(drawn[0].clone(), generator=generator())
+    assert torch.equal(drawn[0], drawn[1])
+    assert torch.equal(drawn[0], torch.where(drawn[0] != 0, whole, 0))
 
 
 def test_wrong_arguments_are_refused() -> None:
