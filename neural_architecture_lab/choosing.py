@@ -52,10 +52,10 @@ def choose_runner(
         return Chosen(config.runner, "as asked")
     workers = min(config.max_parallel_experiments, len(design.trials))
     if config.runner == "replicas" and experiment is not None:
-        _check_described(experiment, design)
+        _check_described(config, experiment, design)
     if config.runner != "auto":
         return Chosen(_made(config.runner, workers, config.limits), "as asked")
-    if config.limits.memory is None and _described(experiment, design):
+    if config.limits.memory is None and _described(config, experiment, design):
         at_once = "one at a time" if workers == 1 else f"{workers} at once"
         why = f"the experiment describes its trials, which are trained as replicas, {at_once}"
         return Chosen(_made("replicas", workers, config.limits), why)
@@ -63,22 +63,24 @@ def choose_runner(
     return Chosen(_made(name, workers, config.limits), why)
 
 
-def _described(experiment: Experiment | None, design: Design) -> bool:
+def _described(config: LabConfig, experiment: Experiment | None, design: Design) -> bool:
     """Whether every trial has a plan, or one that is refused, which any runner would say of it."""
-    return experiment is not None and all(_has_plan(experiment, trial) for trial in design.trials)
+    if experiment is None:
+        return False
+    return all(_has_plan(experiment, trial, config.device) for trial in design.trials)
 
 
-def _check_described(experiment: Experiment, design: Design) -> None:
+def _check_described(config: LabConfig, experiment: Experiment, design: Design) -> None:
     for trial in design.trials:
-        if not _has_plan(experiment, trial):
+        if not _has_plan(experiment, trial, config.device):
             raise not_described(trial)
 
 
-def _has_plan(experiment: Experiment | None, trial: Trial) -> bool:
+def _has_plan(experiment: Experiment, trial: Trial, device: str) -> bool:
     from neural_architecture_lab.replicas.experiment import plan_of
 
     try:
-        return plan_of(experiment, trial) is not None
+        return plan_of(experiment, trial, device) is not None
     except LabError:
         return True
 

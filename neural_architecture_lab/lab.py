@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from neural_architecture_lab.choosing import Chosen, choose_runner
 from neural_architecture_lab.configuration import LabConfig, usable_device
@@ -192,6 +192,7 @@ class NeuralArchitectureLab:
 
     def _run(self, ids: Sequence[str], on_result: OnResult | None) -> dict[str, HypothesisResult]:
         designs = {one: self.plan(one) for one in ids}
+        config = replace(self.config, device=self.device)
         family = sum(len(self._hypotheses[one].predictions) for one in ids)
         tell = on_result or (lambda result, ended, of: None)
         changed: dict[str, tuple[str, ...]] = {}
@@ -200,7 +201,7 @@ class NeuralArchitectureLab:
             for one in ids:
                 changed[one] = store.freeze(self._hypotheses[one], designs[one])
                 experiment = self._hypotheses[one].experiment
-                chosen[one] = choose_runner(self.config, designs[one], experiment)
+                chosen[one] = choose_runner(config, designs[one], experiment)
                 with closing(chosen[one].runner) as runner:
                     self._carry_out(one, designs[one], store, runner, family, tell)
             reviews = review(store, ids)

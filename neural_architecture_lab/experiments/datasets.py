@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from neural_architecture_lab.errors import HypothesisError
-from neural_architecture_lab.experiments.evolving import DEFAULTS, data_of, evolve
+from neural_architecture_lab.experiments.evolving import DEFAULTS, evolve
 from neural_architecture_lab.experiments.placing import PLACING, place
 from neural_architecture_lab.experiments.widths import widths_of
 from neural_architecture_lab.hypothesis import Hypothesis, Setting
+from neural_architecture_lab.replicas.material import dataset_of
 
 
 def on_dataset(hypothesis: Hypothesis, dataset: str, data_dir: str | None = None) -> Hypothesis:
@@ -36,7 +37,7 @@ def on_dataset(hypothesis: Hypothesis, dataset: str, data_dir: str | None = None
             f"The experiment of {hypothesis.name!r} is none of the library's, which alone read a"
             " data set from their settings; name the data in its own arms."
         )
-    data = data_of(dataset, data_dir)
+    data = dataset_of(dataset, data_dir)
     predicted = {prediction.metric for prediction in hypothesis.predictions}
     if "accuracy" in predicted and data.task != "classification":
         raise HypothesisError(

@@ -9,13 +9,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from neural_architecture_lab.errors import HypothesisError
+from neural_architecture_lab.experiments.describing import (
+    check_decay,
+    outcome_of_replica,
+    plan_of_settings,
+)
 from neural_architecture_lab.experiments.widths import widths_of
 from neural_architecture_lab.hypothesis import Setting
 from neural_architecture_lab.outcomes import Outcome
+from neural_architecture_lab.replicas import ReplicaPlan, Trained
+from neural_architecture_lab.replicas.material import dataset_of
 from neural_architecture_lab.trials import Trial
 
 if TYPE_CHECKING:
@@ -55,27 +61,56 @@ mappings, the class under ``kind``, then its arguments; ``analyzers``: parts as 
 CURVES: Final = ("train_loss", "validation_loss", "validation_accuracy")
 
 
-def evolve(trial: Trial, *, device: str) -> Outcome:
-    """Trains the network of an arm, growing it as the arm says, and tests it.
+class Evolving:
+    """The experiment; `evolve` is the one there is.
 
-    Weights and the order of batches follow from the trial's seed: arms of one architecture begin
-    with the same weights and see the same batches. The split of the data is the same for all.
+    It describes the trials whose network keeps its shape and nobody looks at, so that they can be
+    trained as replicas (`neural_architecture_lab.replicas`).
 
-    Returns:
-        ``accuracy`` (of a classification) and ``loss`` on the test split; ``parameters``,
-        ``connections``, ``layers`` and ``flops`` (of one sample) at the end; ``edits``: how many
-        were made; ``seconds``. Curves by epoch: losses, accuracy, ``parameters``, ``connections``.
-        Events: each growth, at its epoch.
-
-    Raises:
-        HypothesisError: The arm has a setting that there is not.
+    Attributes:
+        replicas_on: Where replicas come to the same numbers: not on CUDA, where trainers compute in
+            mixed precision.
     """
-    settings = settings_of(trial)
-    context = started(trial, settings, device)
-    system = system_of(settings)
-    begun = time.perf_counter()
-    evolved = system.evolve_network(context, settings["iterations"])
-    return outcome(evolved, settings, time.perf_counter() - begun)
+
+    replicas_on: Final = ("cpu",)
+
+    def __call__(self, trial: Trial, *, device: str) -> Outcome:
+        """Trains the network of an arm, growing it as the arm says, and tests it.
+
+        Weights and the order of batches follow from the trial's seed: arms of one architecture
+        begin with the same weights and see the same batches. The split of the data is the same for
+        all.
+
+        Returns:
+            ``accuracy`` (of a classification) and ``loss`` on the test split; ``parameters``,
+            ``connections``, ``layers`` and ``flops`` (of one sample) at the end; ``edits``: how
+            many were made; ``seconds``. Curves by epoch: losses, accuracy, ``parameters``,
+            ``connections``. Events: each growth, at its epoch.
+
+        Raises:
+            HypothesisError: The arm has a setting that there is not.
+        """
+        settings = settings_of(trial)
+        context = started(trial, settings, device)
+        system = system_of(settings)
+        begun = time.perf_counter()
+        evolved = system.evolve_network(context, settings["iterations"])
+        return outcome(evolved, settings, time.perf_counter() - begun)
+
+    def replica(self, trial: Trial) -> ReplicaPlan | None:
+        """The same training as a plan; None where the network changes or is looked at."""
+        return plan_of_settings(settings_of(trial), trial.seed)
+
+    def brought(self, trial: Trial, trained: Trained) -> Outcome:
+        """A replica's metrics and curves, those of `__call__`.
+
+        Raises:
+            TrainingDivergedError: A loss is not finite.
+        """
+        return outcome_of_replica(trained)
+
+
+evolve: Final = Evolving()
 
 
 def settings_of(trial: Trial, defaults: Mapping[str, Setting] = DEFAULTS) -> dict[str, Any]:
@@ -98,7 +133,7 @@ def started(trial: Trial, settings: Mapping[str, Any], device: str) -> NetworkCo
     from structure_net.evolution import NetworkContext
     from structure_net.surgery import AddSkipConnection, apply
 
-    data = data_of(settings["dataset"], settings["data_dir"])
+    data = dataset_of(settings["dataset"], settings["data_dir"])
     inputs, outputs = data.input_shape[0], data.outputs
     widths = [inputs, *widths_of(settings, inputs, outputs), outputs]
     network = create_standard_network(
@@ -110,7 +145,7 @@ def started(trial: Trial, settings: Mapping[str, Any], device: str) -> NetworkCo
     )
     for source, target in settings["shortcuts"]:
         change = AddSkipConnection(f"layers.{source}", f"layers.{target}")
-        apply(network, change, data.train.inputs[:2], seed=trial.seed)
+        apply(network, change, next(iter(data.train.batches(2)))[0], seed=trial.seed)
     size = settings["batch_size"]
     return NetworkContext(
         network.to(device),
@@ -154,12 +189,13 @@ def outcome(evolved: NetworkContext, settings: Mapping[str, Any], seconds: float
     from structure_net.core import count_flops, network_stats
     from structure_net.evolution.measuring import measured
 
-    data = data_of(settings["dataset"], settings["data_dir"])
+    data = dataset_of(settings["dataset"], settings["data_dir"])
     batches = data.test.batches(512, device=str(evolved.device))
     score = measured(evolved.network, batches, evolved.loss)
     assert score is not None  # a data set has test samples
     stats = network_stats(evolved.network)
-    flops = count_flops(evolved.network, data.test.inputs[:1].to(evolved.device))
+    example, _ = next(iter(data.test.batches(1)))
+    flops = count_flops(evolved.network, example.to(evolved.device))
     metrics = {
         "loss": score.loss,
         "parameters": float(stats["total_parameters"]),
@@ -172,14 +208,6 @@ def outcome(evolved: NetworkContext, settings: Mapping[str, Any], seconds: float
     if score.accuracy is not None:
         metrics["accuracy"] = score.accuracy
     return Outcome(metrics, _curves(evolved), _events(evolved))
-
-
-@cache
-def data_of(name: str, data_dir: str | None) -> Dataset:
-    """A data set by name, loaded once for each process."""
-    from structure_net.data import load_dataset
-
-    return load_dataset(name, data_dir=data_dir).flattened()
 
 
 def described(*parts: Any) -> list[Setting]:
@@ -209,14 +237,10 @@ def _optimizer(settings: Mapping[str, Any]) -> Any:
     Raises:
         HypothesisError: Another optimizer is to have a weight decay.
     """
-    name, decay = settings["optimizer"], settings["weight_decay"]
+    check_decay(settings)
+    decay = settings["weight_decay"]
     if decay is None:
-        return name
-    if name != "adamw":
-        raise HypothesisError(
-            f"weight_decay is {decay!r} and optimizer is {name!r}; weight decay goes with"
-            " optimizer='adamw', which keeps it apart from the gradient."
-        )
+        return settings["optimizer"]
     from torch.optim import AdamW
 
     return lambda parameters, rate: AdamW(parameters, lr=rate, weight_decay=decay)

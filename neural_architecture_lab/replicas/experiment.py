@@ -63,10 +63,17 @@ class ReplicaExperiment:
         return train_alone(self.replica(trial), device).outcome()
 
 
-def plan_of(experiment: Any, trial: Trial) -> ReplicaPlan | None:
-    """The plan of a trial; None where the experiment, or this trial of it, has none."""
+def plan_of(experiment: Any, trial: Trial, device: str = "cpu") -> ReplicaPlan | None:
+    """The plan of a trial; None where the experiment, or this trial of it, has none.
+
+    An experiment whose replicas come to the same numbers on some devices only names these, in an
+    attribute ``replicas_on``.
+    """
     if isinstance(experiment, FreshSeeds):
-        return plan_of(experiment.experiment, experiment.moved(trial))
+        return plan_of(experiment.experiment, experiment.moved(trial), device)
+    places = getattr(experiment, "replicas_on", None)
+    if places is not None and device.partition(":")[0] not in places:
+        return None
     describe = getattr(experiment, "replica", None)
     plan: ReplicaPlan | None = None if describe is None else describe(trial)
     return plan

@@ -25,7 +25,8 @@ class Part:
     Args:
         inputs: Shape ``(n, features)``.
         targets: Shape ``(n,)`` and int64 for classes; ``(n, k)`` for regression.
-        blocks: The same in blocks of at most 512, inputs feature-major, ``(features, count)``.
+        blocks: The same in blocks of at most 512, inputs feature-major, ``(features, count)``; none
+            of what is trained on.
     """
 
     inputs: Tensor
@@ -82,13 +83,13 @@ def _converted(name: str, data_dir: str | None, dtype: str, device: str) -> Mate
     data = dataset_of(name, data_dir)
     kind = getattr(torch, dtype)
     classes = data.task == "classification"
-    train, validation, test = (
-        _part(one, kind, device) for one in (data.train, data.validation, data.test)
+    validation, test = (
+        _part(one, kind, device, scored=True) for one in (data.validation, data.test)
     )
-    return Material(train, validation, test, classes)
+    return Material(_part(data.train, kind, device), validation, test, classes)
 
 
-def _part(split: Split, kind: torch.dtype, device: str) -> Part:
+def _part(split: Split, kind: torch.dtype, device: str, *, scored: bool = False) -> Part:
     inputs = split.inputs[:].to(device, kind).contiguous()
     targets = split.targets[:].to(device)
     if targets.is_floating_point():
@@ -99,6 +100,6 @@ def _part(split: Split, kind: torch.dtype, device: str) -> Part:
         for some, wanted in zip(
             inputs.split(SCORED_AT_ONCE), targets.split(SCORED_AT_ONCE), strict=True
         )
-        if len(wanted)
+        if scored and len(wanted)
     )
     return Part(inputs, targets, blocks)

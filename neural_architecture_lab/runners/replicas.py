@@ -94,7 +94,7 @@ def _planned(jobs: Iterable[Job], failed: list[Result]) -> Iterator[tuple[Job, R
         made: list[ReplicaPlan] = []
 
         def describe(job: Job = job, made: list[ReplicaPlan] = made) -> dict[str, float]:
-            plan = plan_of(job.experiment, job.trial)
+            plan = plan_of(job.experiment, job.trial, job.device)
             made.extend([] if plan is None else [plan])
             return {"described": 1.0}
 
