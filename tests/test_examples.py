@@ -9,9 +9,14 @@ import pytest
 from tests.programs import ROOT, ended
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+NEEDS_EXTRAS = {"search_example"}
+PARAMETERS = [
+    pytest.param(path, id=path.stem, marks=[pytest.mark.extras] * (path.stem in NEEDS_EXTRAS))
+    for path in EXAMPLES
+]
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("example", PARAMETERS)
 def test_an_example_runs_and_says_what_happened(
     example: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

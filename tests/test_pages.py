@@ -19,7 +19,7 @@ from tests.programs import ROOT, ended, finished
 
 DOCS = ROOT / "docs"
 PAGES = {page.relative_to(DOCS).as_posix(): page for page in sorted(DOCS.rglob("*.md"))}
-WITH_EXTRAS = {"how-to/other_loops.md"}
+WITH_EXTRAS = {"how-to/other_loops.md", "how-to/tune.md"}
 KINDS = (type, FunctionType)
 SHELL = 'structure-net() { "$PYTHON" -W error -m structure_net.cli "$@"; }\nset -e\n'
 

@@ -94,7 +94,9 @@ class Searched:
                 " holds those that none beats."
             )
         if not self.front:
-            raise SearchError(f"No setting of {self.name!r} was tried to its end.")
+            reasons = [one.reason for one in self.tries if one.state == "failed"]
+            first = f" The first that failed: {reasons[0]}." if reasons else ""
+            raise SearchError(f"No setting of {self.name!r} was tried to its end.{first}")
         return self.front[0]
 
     def ended(self, state: State) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from neural_architecture_lab.errors import SearchError
@@ -57,7 +57,7 @@ class SearchResult:
         default: Mapping[str, Setting] | None = None,
         *,
         chosen: Try | None = None,
-        smallest_effects: Mapping[str, float] | None = None,
+        predictions: Sequence[Prediction] = (),
         seeds: int | None = None,
         category: HypothesisCategory = HypothesisCategory.TRAINING,
     ) -> Hypothesis:
@@ -70,24 +70,19 @@ class SearchResult:
             default: What the found settings are compared with; what every trial of the search was
                 told if None, which leaves what was searched to the experiment's own defaults.
             chosen: One of `front`; the best setting if None.
-            smallest_effects: The smallest difference that would matter, by metric.
+            predictions: What is predicted of the found settings; each objective, by any amount, if
+                empty. Where the search chose by validation data, predict what test data show.
             seeds: How many; planned from power if None.
             category: What the hypothesis is about.
 
         Returns:
-            Ready to register: the arms ``default`` and ``tuned``, one prediction an objective.
+            Ready to register: the arms ``default``, which is the control, and ``tuned``.
 
         Raises:
             SearchError: No setting was tried to its end, or there are several objectives and none
                 was chosen.
         """
         search, found = self.search, chosen or self.best
-        sizes = dict(smallest_effects or {})
-        if unknown := sorted(set(sizes) - set(search.objectives)):
-            raise SearchError(
-                f"smallest_effects names {unknown[0]!r}, which is no objective of {search.name!r};"
-                f" these are {', '.join(search.objectives)}."
-            )
         known: Mapping[str, Setting] = search.settings if default is None else default
         settings = dict(found.settings)
         if search.rungs is not None:
@@ -98,18 +93,18 @@ class SearchResult:
                 f"The settings found are the default ones: {settings}; there is nothing to test."
             )
         shown = ", ".join(f"{name} {value}" for name, value in found.params.items())
-        words = " and ".join(f"{way} {name}" for name, way in search.objectives.items())
+        said = tuple(predictions) or tuple(
+            Prediction(name, way) for name, way in search.objectives.items()
+        )
+        words = " and ".join(f"{one.direction} {one.metric}" for one in said)
         return Hypothesis(
             name=f"{search.name}: tuned against default",
             category=category,
             question=f"Do the settings that were found ({shown}) do better on fresh seeds?",
-            prediction=f"They give {words} than the default settings.",
+            prediction=f"Compared with the default settings they give {words}.",
             experiment=_afresh(search.experiment),
             arms=(Arm("default", known, control=True), Arm("tuned", settings)),
-            predictions=tuple(
-                Prediction(name, way, sizes.get(name, 0.0))
-                for name, way in search.objectives.items()
-            ),
+            predictions=said,
             seeds=seeds,
         )
 
@@ -122,11 +117,16 @@ def summary_line(found: Searched) -> str:
             said += f", {count} {state}"
     front = found.front
     if not front:
-        return f"{said}; none was tried to its end"
+        return f"{said}; none was tried to its end{_first_failure(found)}"
     if len(found.objectives) > 1:
         return f"{said}; {len(front)} on the Pareto front"
     ((metric, _),) = found.objectives.items()
     return f"{said}; best {metric} {front[0].values[0]:.4g} with {words_of(front[0].params)}"
+
+
+def _first_failure(found: Searched) -> str:
+    reasons = [one.reason for one in found.tries if one.state == "failed"]
+    return f" ({reasons[0]})" if reasons else ""
 
 
 def words_of(settings: Mapping[str, object]) -> str:

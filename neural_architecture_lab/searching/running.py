@@ -49,6 +49,7 @@ class _Open:
     asked: Asked
     step: int = 0
     values: dict[str, tuple[float, ...]] = field(default_factory=dict)  # by trial
+    error: str = ""  # of the last that failed
 
 
 def run_search(
@@ -172,6 +173,9 @@ class _Carrying:
             ended = [t for t in stored.values() if t.point == setting.asked.number]
             values = {t.trial: self._values(t.status, t.metrics, t.trial) for t in ended}
             setting.values.update(values)
+            for one in ended:
+                if one.status != "finished":
+                    setting.error = _last_line(one.trial, one.error or one.status)
             self._enter(setting)
 
     def run(self, runner: Runner, tell: OnResult) -> None:
@@ -208,6 +212,8 @@ class _Carrying:
             return
         metrics = result.outcome.metrics if result.outcome is not None else {}
         setting.values[trial.id] = self._values(result.status, metrics, trial.id)
+        if result.status != "finished":
+            setting.error = _last_line(trial.id, result.error or result.status)
         self._look(setting)
 
     def _values(self, status: str, metrics: Mapping[str, float], trial: str) -> tuple[float, ...]:
@@ -232,7 +238,7 @@ class _Carrying:
         """Ends a step whose trials are all there, and a setting of which one failed."""
         trials = self._trials(setting, setting.step)
         if any(setting.values.get(trial.id) == () for trial in trials):
-            self._end(setting, "failed", reason="a trial failed")
+            self._end(setting, "failed", reason=setting.error)
         elif all(trial.id in setting.values for trial in trials):
             self._judge(setting)
 
@@ -292,3 +298,7 @@ class _Carrying:
         self._store.note(
             records.Setting(search=self._search.id, number=number, status=status, **more)
         )
+
+
+def _last_line(trial: str, error: str) -> str:
+    return f"{trial}: {(error.strip().splitlines() or ['it failed'])[-1]}"
