@@ -1,10 +1,5 @@
 from __future__ import annotations
 
-import os
-import signal
-import threading
-import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +9,7 @@ from neural_architecture_lab.runners import Limits, Result, SerialRunner
 from neural_architecture_lab.runners.dask import DaskRunner
 from neural_architecture_lab.runners.remote import carry_out, never_answered, unpacked
 from neural_architecture_lab.runners.working import packed
+from tests.neural_architecture_lab.runners.killing import run_with_a_killed_worker
 from tests.neural_architecture_lab.runners.misbehaving import job, training_job
 
 pytestmark = [
@@ -29,7 +25,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def runner() -> Iterator[DaskRunner]:
     pytest.importorskip("distributed")
-    with DaskRunner(2, Limits(seconds=30, memory=300)) as made:
+    with DaskRunner(2, Limits(seconds=250, memory=300)) as made:
         yield made
 
 
@@ -58,22 +54,9 @@ def test_whatever_a_trial_does_becomes_one_record(runner: DaskRunner) -> None:
 
 
 def test_a_killed_worker_loses_nothing(runner: DaskRunner, tmp_path: Path) -> None:
-    notes = tmp_path / "notes"
-    jobs = [job(seed, "sleeps", seconds=1.5, notes=str(notes)) for seed in range(6)]
-
-    def kill() -> None:
-        while not notes.exists() or len(notes.read_text("utf-8").splitlines()) < 2:
-            time.sleep(0.02)
-        worker = int(notes.read_text("utf-8").split()[2])
-        os.kill(worker, signal.SIGKILL)
-
-    thread = threading.Thread(target=kill)
-    thread.start()
-    results = list(runner.run(jobs))
-    thread.join()
+    results, begun = run_with_a_killed_worker(runner, tmp_path, trials=6)
     assert sorted(result.trial.seed for result in results) == list(range(6))
     assert {result.status for result in results} == {"finished"}
-    begun = Counter(int(line.split()[0]) for line in notes.read_text("utf-8").splitlines())
     # What the worker was at, and nothing else, was begun again.
     assert sum(begun.values()) <= 7
 

@@ -1,11 +1,6 @@
 from __future__ import annotations
 
 import builtins
-import os
-import signal
-import threading
-import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +9,7 @@ import pytest
 
 from neural_architecture_lab.runners import Limits, SerialRunner
 from neural_architecture_lab.runners.ray import RayRunner
+from tests.neural_architecture_lab.runners.killing import run_with_a_killed_worker
 from tests.neural_architecture_lab.runners.misbehaving import job, training_job
 
 pytestmark = [
@@ -35,7 +31,7 @@ def ray() -> Any:
 @pytest.fixture(scope="module")
 def runner(ray: Any) -> Iterator[RayRunner]:
     printing = builtins.print
-    with RayRunner(2, Limits(seconds=30, memory=300)) as made:
+    with RayRunner(2, Limits(seconds=250, memory=300)) as made:
         yield made
     assert not ray.is_initialized()
     assert builtins.print is printing
@@ -61,21 +57,8 @@ def test_whatever_a_trial_does_becomes_one_record(runner: RayRunner) -> None:
 
 
 def test_a_killed_worker_loses_nothing(runner: RayRunner, tmp_path: Path) -> None:
-    notes = tmp_path / "notes"
-    jobs = [job(seed, "sleeps", seconds=1.5, notes=str(notes)) for seed in range(5)]
-
-    def kill() -> None:
-        while not notes.exists() or len(notes.read_text("utf-8").splitlines()) < 2:
-            time.sleep(0.02)
-        worker = int(notes.read_text("utf-8").split()[2])
-        os.kill(worker, signal.SIGKILL)
-
-    thread = threading.Thread(target=kill)
-    thread.start()
-    results = list(runner.run(jobs))
-    thread.join()
+    results, begun = run_with_a_killed_worker(runner, tmp_path, trials=5)
     assert sorted(result.trial.seed for result in results) == list(range(5))
     assert {result.status for result in results} == {"finished"}
-    begun = Counter(int(line.split()[0]) for line in notes.read_text("utf-8").splitlines())
     # What the worker was at, and nothing else, was begun again.
     assert sum(begun.values()) <= 6

@@ -41,12 +41,12 @@ def test_an_interrupt_ends_the_workers_and_keeps_what_ended(tmp_path: Path) -> N
     lab = begin(tmp_path, "processes", 1.0)
     wait_until_begun(tmp_path, lab, 5)
     os.killpg(lab.pid, signal.SIGINT)  # as a terminal does, to the whole group
-    _, wrong = lab.communicate(timeout=60)
+    _, wrong = lab.communicate(timeout=400)
     assert "KeyboardInterrupt" in wrong
     assert all(is_gone(process) for _, process in begun(tmp_path))
     before = finished(tmp_path)
     assert before
-    said, wrong = begin(tmp_path, "processes").communicate(timeout=400)
+    said, wrong = begin(tmp_path, "serial").communicate(timeout=400)
     assert "SUPPORTED" in said, wrong
     assert before.keys() <= finished(tmp_path).keys()
     assert list(finished(tmp_path).values()) == [1] * TRIALS
@@ -59,10 +59,10 @@ def test_a_killed_lab_loses_no_finished_trial_and_repeats_none(tmp_path: Path, s
     wait_until_begun(tmp_path, lab, chance.randint(3, 9))
     time.sleep(chance.random() * 0.3)
     lab.kill()
-    lab.communicate(timeout=60)
+    lab.communicate(timeout=400)
     assert all(is_gone(process) for _, process in begun(tmp_path))
     before, already = finished(tmp_path), Counter(name for name, _ in begun(tmp_path))
-    said, wrong = begin(tmp_path, "processes").communicate(timeout=400)
+    said, wrong = begin(tmp_path, "serial").communicate(timeout=400)
     assert "SUPPORTED" in said, wrong
     assert list(finished(tmp_path).values()) == [1] * TRIALS
     again = Counter(name for name, _ in begun(tmp_path)) - already

@@ -51,7 +51,7 @@ def write_run(
     folder: Path, *, epochs: int = 6, artifacts: bool = True, sinks: Sequence[Sink] = ()
 ) -> int:
     """Writes a run with growth, artifacts and an end; the number of its last record."""
-    with RecordStream(Spool(folder), sinks, patience=60.0) as stream:
+    with RecordStream(Spool(folder), sinks, patience=250.0) as stream:
         stream.emit(start())
         for number in range(1, epochs + 1):
             stream.emit(epoch(number))
@@ -61,7 +61,7 @@ def write_run(
             leave_files(stream)
         end = RunEnded(status="finished", scores=({"name": "final", "accuracy": 0.5},))
         last = stream.emit(end)
-        stream.flush(60.0)
+        stream.flush(250.0)
     return last
 
 

@@ -181,7 +181,7 @@ def _named(words: str) -> str:
     return " ".join(parts[:2]) if parts else f"{method} {path.rsplit('/', 1)[-1]}"
 
 
-def wait_for(what: Any, seconds: float = 60.0) -> bool:
+def wait_for(what: Any, seconds: float = 250.0) -> bool:
     """Waits until ``what()`` holds; whether it does."""
     by = time.monotonic() + seconds
     while time.monotonic() < by:

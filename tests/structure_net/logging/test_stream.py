@@ -23,6 +23,7 @@ from structure_net.logging import (
 )
 from structure_net.logging.records import Epoch, Missed, RunEnded, RunStarted
 from structure_net.logging.sinks import ConsoleSink
+from tests.structure_net.logging.stub_server import wait_for
 
 
 def epoch(number: int) -> Epoch:
@@ -104,7 +105,7 @@ def test_a_flush_waits_until_sinks_have_everything(tmp_path: Path) -> None:
     sink = Listening()
     with RecordStream(Spool(tmp_path), [sink]) as stream:
         stream.emit(epoch(1))
-        assert stream.flush(10.0)
+        assert stream.flush(250.0)
         assert (sink.got, sink.heard[-1]) == ([1], "flush")
 
 
@@ -150,6 +151,8 @@ def test_a_sink_that_blocks_for_ever_neither_stops_nor_slows_the_run(tmp_path: P
     for number in range(1, 6):
         stream.emit(epoch(number))
     assert not stream.flush(0.05)
+    taken = {sink.name: 1, other.name: 5}
+    assert wait_for(lambda: {name: n for name, (n, _) in stream.sink_costs.items()} == taken)
     (trouble,) = stream.close()
     assert trouble == Trouble("blocking", 2, 5, 4, "it did not take them in time")
     assert other.got == [1, 2, 3, 4, 5]
@@ -201,7 +204,7 @@ def test_a_sink_that_fell_behind_reads_from_the_spool_what_its_queue_let_go(
         for number in range(1, 101):
             guarded.write(spool.append(epoch(number)))
         sink.go.set()
-        assert guarded.flush(10.0)
+        assert guarded.flush(250.0)
         assert guarded.close() is None
     assert sink.got == list(range(1, 101))
 
