@@ -29,7 +29,7 @@ test: $(DEV) ## run the test suite
 	$(RUN) -m pytest -q -n $(WORKERS) --maxprocesses 8 --dist worksteal -m "not extras" $(ARGS)
 
 test-extras: $(EXTRAS) ## run the tests of the optional parts
-	$(RUN) -m pytest -q -m extras $(ARGS)
+	$(RUN) -m pytest -q -n $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder -m extras $(ARGS)
 
 bench: $(DEV) ## measure, and print ratios
 	$(RUN) -m benchmarks $(ARGS)
