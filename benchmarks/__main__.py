@@ -52,6 +52,7 @@ GROUPS = {
     "lab_throughput": lab_throughput.figures,
     "lab_faults": lab_faults.figures,
     "tracking": tracking.figures,
+    "sinks": tracking.costs,
     "sparse_convolution": sparse_convolution.figures,
     "sparse_edits": sparse_edits.figures,
     "series": series.figures,

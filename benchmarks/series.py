@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,31 +16,14 @@ import numpy as np
 
 from benchmarks.harness import Figure, interleaved, seconds
 from structure_net.errors import SeriesError
-from structure_net.logging import read
+from structure_net.logging import Source, Spool, read
+from structure_net.logging.records import Epoch
 from structure_net.logging.series import SERIES, Series, SeriesWriter, rebuild
+from structure_net.logging.sinks import SeriesSink
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = {1: 2_000, 64: 64_000, 256: 128_000, 1024: 256_000}
 KILLS = 45
-WRITER = """
-import itertools, sys
-from pathlib import Path
-from structure_net.logging import Source, Spool
-from structure_net.logging.records import Epoch
-from structure_net.logging.sinks import SeriesSink
-folder = Path(sys.argv[1])
-spool, sink = Spool(folder), SeriesSink(block=64)
-sink.open(Source(folder, spool.last))
-for number in itertools.count(1):
-    metrics = {"a": number, "b": -number}
-    stored = spool.append(
-        Epoch(epoch=number, step=number, metrics=metrics, parameters=1, connections=1)
-    )
-    sink.write(stored)
-    if number % 50 == 0:
-        sink.flush(1.0)
-        print(stored.seq, flush=True)
-"""
 READER = """
 import sys, time
 from structure_net.logging.series import Series
@@ -76,7 +62,10 @@ def _speed() -> list[Figure]:
             writer.close()
             return spent
 
-    found = interleaved({str(block): lambda b=block: written(b) for block in ROWS}, 5)
+    found = interleaved(
+        {str(block): lambda b=block: written(b) for block in ROWS},  # type: ignore[misc]  # bound now
+        repeats=5,
+    )
     return [
         Figure(
             f"a row of 6 values, blocks of {block}",
@@ -120,20 +109,45 @@ def _rows(folder: Path) -> int:
 
 
 def _killed(folder: Path, after: float) -> int:
-    command = [sys.executable, "-c", WRITER, str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as writer:
-        assert writer.stdout is not None
-        said = writer.stdout.readline()
+    """Kills a writer ``after`` seconds behind its first rows; the last row that it told of."""
+    told, channel = os.pipe()
+    process = os.fork()
+    if not process:
+        os.close(told)
+        _write_until_killed(folder, channel)
+    os.close(channel)
+    with os.fdopen(told, "rb") as lines:
+        last = int(lines.readline())
         time.sleep(after)  # killed at any moment
-        writer.kill()
-        return int((said + writer.stdout.read()).rpartition("\n")[0].rpartition("\n")[2])
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+        for line in lines:
+            last = int(line) if line.endswith(b"\n") else last
+    return last
+
+
+def _write_until_killed(folder: Path, channel: int) -> None:
+    """Writes records and their rows, telling of every fiftieth once it is handed over."""
+    try:
+        spool, sink = Spool(folder), SeriesSink(block=64)
+        sink.open(Source(folder, spool.last))
+        for number in itertools.count(1):
+            metrics = {"a": float(number), "b": -float(number)}
+            made = Epoch(epoch=number, step=number, metrics=metrics, parameters=1, connections=1)
+            stored = spool.append(made)
+            sink.write(stored)
+            if number % 50 == 0:
+                sink.flush(1.0)
+                os.write(channel, b"%d\n" % stored.seq)
+    finally:
+        os._exit(1)
 
 
 def _reading() -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / SERIES
         with SeriesWriter(path, tables=("epoch",), block=64) as writer:
-            command = [sys.executable, "-c", READER, str(path), "8"]
+            command = [sys.executable, "-c", READER, str(path), "5"]
             with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as reader:
                 seq = 0
                 while reader.poll() is None:
