@@ -172,9 +172,11 @@ class GradientMask:
                 f"weight must have the shape {tuple(mask.shape)} of the layer's mask; got "
                 f"{tuple(weight.shape)}. Write weights with fill(), connections by surgery."
             )
-        if not (torch.is_grad_enabled() and weight.requires_grad):
+        # A trace is checked by another one without gradients, and used with and without them.
+        traced = torch._C._get_tracing_state() is not None
+        if not traced and not (torch.is_grad_enabled() and weight.requires_grad):
             return weight
-        if torch.compiler.is_compiling() or _transforming():
+        if traced or torch.compiler.is_compiling() or _transforming():
             return weight * spread(mask, weight)
         factor = self._factor(weight, mask)
         if factor is None:

@@ -261,6 +261,21 @@ def test_print_tells_the_sizes_as_they_are() -> None:
     assert "kernel_size=(3, 3)" in repr(SparseConv2d(2, 3, 3))
 
 
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated")
+@pytest.mark.parametrize("storage", STORAGES)
+def test_a_layer_is_traced_to_the_same_graph_each_time(storage: Storage) -> None:
+    model = nn.Sequential(
+        SparseConv2d(2, 9, 3, density=0.5, generator=generator()), nn.Flatten(), linear(81)
+    )
+    for layer in (model[0], model[2]):
+        assert isinstance(layer, StoredLayer)
+        assign(layer, layer.stored(storage))
+    inputs = torch.randn(2, 2, 5, 5, generator=generator(1))
+    traced = torch.jit.trace(model, inputs)  # checks by a second trace
+    assert torch.equal(traced(inputs), model(inputs))
+
+
 @pytest.mark.parametrize("kind", ["linear", "kernel", "weight"])
 def test_initialisers_of_matrices_draw_the_same_weights_in_both_storages(kind: str) -> None:
     drawn = []
