@@ -7,17 +7,18 @@ arms and predictions (`neural_architecture_lab.experiments`). In full it says al
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 from neural_architecture_lab.errors import HypothesisError
-from neural_architecture_lab.naming import check_name, id_of
+from neural_architecture_lab.naming import check_experiment, check_name, id_of
 from neural_architecture_lab.outcomes import Outcome
 
 Setting: TypeAlias = "str | int | float | bool | Sequence[Setting] | Mapping[str, Setting] | None"
 PredictedDirection: TypeAlias = Literal["higher", "lower", "same"]
+_Kind = TypeVar("_Kind")
 Layout: TypeAlias = Literal["grid", "random", "latin-hypercube"]
 
 
@@ -206,18 +207,20 @@ class Hypothesis:
         check_name("A hypothesis's name", self.name)
         _settle(self, "category", _category(self.category))
         _settle(self, "arms", _checked_arms(self.arms))
-        _settle(self, "predictions", tuple(self.predictions))
+        _settle(self, "predictions", _listed("predictions", self.predictions, Prediction))
         _settle(self, "factors", _checked_factors(self.factors, self.layout, self.points))
         check_experiment(self.experiment)
         for name in ("alpha", "power"):
             value = getattr(self, name)
             if not 0 < value < 1:
                 raise HypothesisError(f"{name} must lie between 0 and 1; got {value}.")
-        if self.seeds is not None and (isinstance(self.seeds, bool) or self.seeds < 2):
+        if self.seeds is not None and (type(self.seeds) is not int or self.seeds < 2):
             raise HypothesisError(
-                f"seeds must be 2 or more, since differences over seeds are tested; got"
-                f" {self.seeds}."
+                "seeds must be a whole number from 2 on, since differences over seeds are tested;"
+                f" got {self.seeds!r}."
             )
+        if not isinstance(self.stopping, Stopping | None):
+            raise HypothesisError(f"stopping must be a Stopping(...); got {self.stopping!r}.")
         if not self.assumed_effect:
             raise HypothesisError("assumed_effect must not be 0: no number of seeds finds it.")
         if self.arms and self.predictions:
@@ -311,6 +314,14 @@ def _plain(value: Any, what: str) -> Setting:
     )
 
 
+def _listed(name: str, values: Any, kind: type[_Kind]) -> tuple[_Kind, ...]:
+    if isinstance(values, Sequence) and all(isinstance(one, kind) for one in values):
+        return tuple(values)
+    raise HypothesisError(
+        f"{name} must be a list of {kind.__name__}(...), even of one; got {values!r:.80}."
+    )
+
+
 def _settle(hypothesis: Hypothesis, name: str, value: object) -> None:
     object.__setattr__(hypothesis, name, value)
 
@@ -324,7 +335,7 @@ def _category(category: object) -> HypothesisCategory:
 
 
 def _checked_arms(arms: Sequence[Arm]) -> tuple[Arm, ...]:
-    arms = tuple(arms)
+    arms = _listed("arms", arms, Arm)
     if not arms:
         return arms
     names = [arm.name for arm in arms]
@@ -347,6 +358,8 @@ def _checked_factors(
         raise HypothesisError(
             f"layout must be 'grid', 'random' or 'latin-hypercube'; got {layout!r}."
         )
+    if not isinstance(factors, Mapping):
+        raise HypothesisError(f"factors must be levels by name; got {factors!r:.80}.")
     checked: dict[str, Sequence[Setting] | Range] = {}
     for name, levels in factors.items():
         if isinstance(levels, Range):
@@ -375,23 +388,3 @@ def checked_levels(name: str, levels: Sequence[Setting]) -> tuple[Setting, ...]:
     if any(level in found[:place] for place, level in enumerate(found)):
         raise HypothesisError(f"The levels of {name!r} must differ; got {list(found)}.")
     return found
-
-
-def check_experiment(experiment: Callable[..., Any] | None) -> None:
-    """Refuses what workers could not find by its name.
-
-    Raises:
-        HypothesisError: It is no function, or one that is made inside a function.
-    """
-    if experiment is None:
-        return
-    if not callable(experiment):
-        raise HypothesisError(
-            f"experiment must be a function (trial, *, device) -> metrics; got {experiment!r}."
-        )
-    name = getattr(experiment, "__qualname__", type(experiment).__qualname__)
-    if "<locals>" in name or "<lambda>" in name:
-        raise HypothesisError(
-            f"The experiment {name!r} is made inside a function, where workers cannot find it; put"
-            " it at the top of a module."
-        )

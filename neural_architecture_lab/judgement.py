@@ -176,7 +176,7 @@ def judge(
     sameness = [_equivalence(comparison, alpha) for comparison in comparisons]
     same = holm([1.0 if found is None else found.p_value for found in sameness])
     return tuple(
-        _evidence(comparison, float(p), found, float(q), alpha, power)
+        _evidence(comparison, float(p), found, float(q), (alpha, len(comparisons)), power)
         for comparison, p, found, q in zip(comparisons, adjusted, sameness, same, strict=True)
     )
 
@@ -236,13 +236,14 @@ def _evidence(
     adjusted: float,
     sameness: Equivalence | None,
     same: float,
-    alpha: float,
+    level: tuple[float, int],
     power: float,
 ) -> Evidence:
+    alpha, family = level
     blank = Evidence(comparison, Verdict.INCONCLUSIVE, "", adjusted, alpha)
     differences, missing = comparison.differences, len(comparison.left_out)
     if len(differences) < 2:
-        return replace(blank, reason=f"nothing was tested: {len(differences)} paired seeds")
+        return replace(blank, reason=_untested(comparison))
     mean = mean_interval(differences, confidence=1 - alpha)
     numbers: dict[str, Any] = {
         "mean": mean,
@@ -258,8 +259,20 @@ def _evidence(
             " fail may have to do with what they would have shown",
         )
     verdict, reason = _verdict(comparison, mean, adjusted, same, alpha)
-    settle = _seeds(comparison, alpha, power) if verdict is Verdict.INCONCLUSIVE else None
+    open_still = verdict is Verdict.INCONCLUSIVE
+    settle = _seeds(comparison, alpha / family, power) if open_still else None
     return replace(blank, **numbers, verdict=verdict, reason=reason, seeds_to_settle=settle)
+
+
+def _untested(comparison: Comparison) -> str:
+    pairs, missing = len(comparison.differences), len(comparison.left_out)
+    said = f"nothing was tested: {pairs} paired seed{'s' * (pairs != 1)}"
+    if not missing:
+        return said
+    return (
+        f"{said}, since {missing} seed{'s' * (missing != 1)} lack a finite"
+        f" {comparison.prediction.metric} of {comparison.arm} or {comparison.versus}"
+    )
 
 
 def _verdict(
@@ -297,7 +310,7 @@ def _of_difference(toward: float, margin: float, *, differs: bool) -> tuple[Verd
 
 
 def _seeds(comparison: Comparison, alpha: float, power: float) -> int | None:
-    """The fewest seeds that would show a difference as large, or its absence."""
+    """The fewest seeds, more than there are, that would show such a difference or its absence."""
     differences = np.array(comparison.differences)
     mean, deviation = float(differences.mean()), float(differences.std(ddof=1))
     margin = comparison.prediction.smallest_effect
@@ -314,7 +327,7 @@ def _seeds(comparison: Comparison, alpha: float, power: float) -> int | None:
                 )
             )
         )
-    enough = [count for count in found if count is not None]
+    enough = [max(count, len(differences) + 1) for count in found if count is not None]
     return min(enough, default=None)
 
 

@@ -1,8 +1,10 @@
-"""Names of what a lab keeps, and the ids that are made of them."""
+"""Names of what a lab keeps, the ids that are made of them, and what workers find by name."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 from neural_architecture_lab.errors import HypothesisError
 
@@ -33,3 +35,23 @@ def id_of(what: str, name: str) -> str:
     """
     check_name(what, name)
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
+def check_experiment(experiment: Callable[..., Any] | None) -> None:
+    """Refuses what workers could not find by its name.
+
+    Raises:
+        HypothesisError: It is no function, or one that is made inside a function.
+    """
+    if experiment is None:
+        return
+    if not callable(experiment):
+        raise HypothesisError(
+            f"experiment must be a function (trial, *, device) -> metrics; got {experiment!r}."
+        )
+    name = getattr(experiment, "__qualname__", type(experiment).__qualname__)
+    if "<locals>" in name or "<lambda>" in name:
+        raise HypothesisError(
+            f"The experiment {name!r} is made inside a function, where workers cannot find it; put"
+            " it at the top of a module."
+        )

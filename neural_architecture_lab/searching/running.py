@@ -168,7 +168,7 @@ class _Carrying:
             else:
                 self._ended += 1
                 del self._open[event.number]
-        stored = self._store.latest(self._search.id)
+        stored = {trial.trial: trial for trial in self._store.trials(self._search.id)}
         for setting in list(self._open.values()):
             ended = [t for t in stored.values() if t.point == setting.asked.number]
             values = {t.trial: self._values(t.status, t.metrics, t.trial) for t in ended}

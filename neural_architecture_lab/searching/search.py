@@ -18,11 +18,10 @@ from neural_architecture_lab.hypothesis import (
     Experiment,
     Range,
     Setting,
-    check_experiment,
     checked_levels,
     plain,
 )
-from neural_architecture_lab.naming import check_name, id_of
+from neural_architecture_lab.naming import check_experiment, check_name, id_of
 from neural_architecture_lab.trials import code_of
 
 if TYPE_CHECKING:

@@ -9,12 +9,13 @@ disk lag behind by at most 256 records, and asks it to write at most 25 ms after
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Final, Literal, Self
 
 from structure_net.errors import SpoolError
 from structure_net.logging.blobs import Blob, flush_folder, put_blob
@@ -209,10 +210,19 @@ class Spool:
     def _refused(self, error: OSError) -> SpoolError:
         kept = self.last
         said = f"its {kept} records can be read" if kept else "nothing was written"
+        way_out = "Free some space or mend the disk, then go on."
+        if error.errno in _OF_THE_PLACE:
+            way_out = "Name a folder that can be written."
         return SpoolError(
-            f"{error.filename or self._path} cannot be written: {error.strerror or error}; {said}. "
-            "Free some space or mend the disk, then go on."
+            f"{error.filename or self._path} cannot be written: {error.strerror or error}; {said}."
+            f" {way_out}"
         )
+
+
+_OF_THE_PLACE: Final = frozenset(
+    {errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS}
+)
+"""What an operating system says of a place where no space would help."""
 
 
 def _opened(path: Path) -> int:

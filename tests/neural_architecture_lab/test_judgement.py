@@ -72,7 +72,7 @@ def test_a_difference_that_may_be_too_small_is_open() -> None:
 def test_nothing_tested_supports_nothing() -> None:
     found = verdict([5.0])
     assert (found.verdict, found.mean) == (Verdict.INCONCLUSIVE, None)
-    assert found.reason == "nothing was tested: 1 paired seeds"
+    assert found.reason == "nothing was tested: 1 paired seed"
     assert overall([]) == (Verdict.INCONCLUSIVE, "nothing was tested")
     assert judge([]) == ()
 
@@ -137,6 +137,26 @@ def test_an_open_question_says_how_many_seeds_would_settle_it() -> None:
     assert found.verdict is Verdict.INCONCLUSIVE
     assert found.seeds_to_settle == 24
     assert verdict(CLEAR).seeds_to_settle is None
+
+
+def test_more_seeds_settle_what_is_judged_with_others() -> None:
+    differences = dict(enumerate([0.5, 0.1, 0.4, -0.1, 0.3]))
+    plain = Prediction("accuracy", "higher")
+    zeros = dict.fromkeys(differences, 0.0)
+    one = compare(plain, ("b", "a"), differences, zeros, ran=5, planned=5)
+    alone = judge([one])[0].seeds_to_settle
+    among = [found.seeds_to_settle for found in judge([one] * 4)]
+    assert alone is not None
+    assert all(count is not None and count > alone > 5 for count in among)
+
+
+def test_what_was_not_tested_says_what_it_lacks() -> None:
+    prediction = Prediction("accuracy", "higher")
+    nothing = dict.fromkeys(range(3), float("nan"))
+    one = compare(prediction, ("b", "a"), nothing, dict(enumerate([1.0] * 3)), ran=3, planned=3)
+    assert judge([one])[0].reason == (
+        "nothing was tested: 0 paired seeds, since 3 seeds lack a finite accuracy of b or a"
+    )
 
 
 def test_the_evidence_shows_its_numbers() -> None:
