@@ -47,6 +47,8 @@ class LabConfig:
             raise LabError(
                 f"max_parallel_experiments must be a whole number from 1 on; got {count!r}."
             )
+        if not isinstance(self.results_dir, str | Path) or not str(self.results_dir):
+            raise LabError(f"results_dir must name a folder; got {self.results_dir!r}.")
         if not isinstance(self.runner, Runner) and self.runner not in RUNNERS:
             raise LabError(
                 f"runner must be one of {', '.join(RUNNERS)}, or a Runner; got {self.runner!r}."

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 
 from neural_architecture_lab.choosing import Chosen, choose_runner
 from neural_architecture_lab.configuration import LabConfig, usable_device
@@ -21,7 +22,7 @@ from neural_architecture_lab.judgement import Evidence, Verdict
 from neural_architecture_lab.progress import OnResult, progress_on_terminal
 from neural_architecture_lab.report import Report, keep_report, report_of
 from neural_architecture_lab.reviewing import Review, comparisons_of, review
-from neural_architecture_lab.runners.protocol import Job, Runner
+from neural_architecture_lab.runners.protocol import Job, Result, Runner
 from neural_architecture_lab.searching import Search, SearchResult, run_search
 from neural_architecture_lab.store import Archive, Store
 from neural_architecture_lab.trials import Design, Trial, design
@@ -95,8 +96,13 @@ class NeuralArchitectureLab:
             Its id.
 
         Raises:
-            HypothesisError: Another one of the same id is registered.
+            HypothesisError: It is none, or another one of the same id is registered.
         """
+        if not isinstance(hypothesis, Hypothesis):
+            raise HypothesisError(
+                f"Only a Hypothesis(...) can be registered; got {hypothesis!r:.80}."
+                " `ready_hypothesis` makes one of the library by its name."
+            )
         from neural_architecture_lab.experiments import completed
 
         known = self._hypotheses.get(hypothesis.id)
@@ -127,7 +133,8 @@ class NeuralArchitectureLab:
             on_result: Is told of each result, how many ended, and how many there are in all.
 
         Raises:
-            LabError: It is not registered, or the store cannot be written. What ended is kept.
+            LabError: It is not registered, no trial returns what a prediction is about, or the
+                store cannot be written. What ended is kept.
         """
         with self._telling(on_result, len(self.plan(hypothesis_id).trials)) as tell:
             return self._run([hypothesis_id], tell)[hypothesis_id]
@@ -236,17 +243,39 @@ class NeuralArchitectureLab:
         done = store.done().get(one, set())
         frozen = store.hypotheses()[one]
         ended, begun = len(done), 0
+        returned: set[str] = set()
         for look in laid.looks:
             missing = [trial for trial in laid.of_seeds(begun, look) if trial.id not in done]
             for result in runner.run(self._jobs(one, missing)):
                 store.append(result, runner.name)
                 ended += 1
                 tell(result, ended, len(laid.trials))
+                self._check_metrics(one, result, store, returned)
             store.flush()
             begun = look
             found = comparisons_of(store, frozen, look)
             if all(one.p_value <= self._hypotheses[frozen.id].alpha / family for one in found):
                 return
+
+    def _check_metrics(self, one: str, result: Result, store: Store, returned: set[str]) -> None:
+        """Refuses to go on where no trial returns what a prediction is about."""
+        if result.outcome is None:
+            return
+        returned.update(result.outcome.metrics)
+        wanted = {said.metric: None for said in self._hypotheses[one].predictions}
+        absent = [metric for metric in wanted if metric not in returned]
+        if not absent:
+            return
+        for trial in store.trials(one):
+            returned.update(trial.metrics)
+        if unknown := [metric for metric in absent if metric not in returned]:
+            near = get_close_matches(unknown[0], returned, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise HypothesisError(
+                f"A prediction of {one!r} is about {unknown[0]!r}, but {result.trial.id} returned"
+                f" {', '.join(result.outcome.metrics)} only.{hint} Mend the prediction and go on,"
+                " or let the experiment return it, with another folder of results."
+            )
 
     def _jobs(self, one: str, trials: Sequence[Trial]) -> Iterator[Job]:
         experiment = self._hypotheses[one].experiment

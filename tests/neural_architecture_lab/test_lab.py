@@ -140,6 +140,23 @@ def test_a_batch_is_judged_together(lab: NeuralArchitectureLab) -> None:
     assert together == pytest.approx(3 * alone.evidence[0].adjusted)
 
 
+def test_a_metric_that_no_trial_returns_stops_the_run_at_once(
+    lab: NeuralArchitectureLab, tmp_path: Path
+) -> None:
+    lab.register_hypothesis(hypothesis(predictions=[Prediction("acuracy", "higher")]))
+    with pytest.raises(HypothesisError, match=r"'acuracy', but .* returned accuracy only. Did you"):
+        lab.run_hypothesis_test("h")
+    assert len(CALLS) == 1
+    mended = NeuralArchitectureLab(LabConfig(results_dir=tmp_path))
+    mended.register_hypothesis(hypothesis())
+    assert mended.run_hypothesis_test("h").review.trials == len(CALLS) == 12
+
+
+def test_only_a_hypothesis_can_be_registered(lab: NeuralArchitectureLab) -> None:
+    with pytest.raises(HypothesisError, match="can be registered; got 'growth'"):
+        lab.register_hypothesis("growth")  # type: ignore[arg-type]
+
+
 def test_a_changed_hypothesis_says_what_changed(lab: NeuralArchitectureLab, tmp_path: Path) -> None:
     lab.register_hypothesis(hypothesis())
     lab.run_hypothesis_test("h")
@@ -178,6 +195,7 @@ def test_names_and_numbers_are_checked(lab: NeuralArchitectureLab) -> None:
     [
         (lambda: LabConfig(max_parallel_experiments=0), "a whole number from 1 on; got 0"),
         (lambda: LabConfig(runner="magic"), "runner must be one of auto, serial"),  # type: ignore[arg-type]
+        (lambda: LabConfig(results_dir=""), "results_dir must name a folder; got ''"),
         (lambda: usable_device("gpu9"), "device must be one that torch knows"),
     ],
 )
