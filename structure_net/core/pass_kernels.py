@@ -1,10 +1,12 @@
 """Several products in a row as one compiled call, which any number of threads may join.
 
 A table has one row for each operation: which of `sparse_kernels` it is, the addresses it works on,
-and into how many blocks of rows it is cut. Threads claim blocks one by one and count those that
-they have done; an operation begins when the one that it waits for is done. So nobody waits for a
-thread that has not begun to work, and a thread that comes late finds what is left: nothing, when
-all is done. Blocks do not depend on who computes them (`sparse_kernels`), nor do the results.
+and into how many blocks of rows it is cut. Each thread has a share of neighbouring blocks, so that
+two threads seldom write to the same line of the cache. Threads claim blocks one by one, of their
+own share and then of the others', and count those that they have done; an operation begins when
+the one that it waits for is done. So nobody waits for a thread that has not begun to work, and a
+thread that comes late finds what is left: nothing, when all is done. Blocks do not depend on who
+computes them (`sparse_kernels`), nor do the results.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from structure_net.core.compiling import Template, compiled_by_type
-from structure_net.core.shared_counts import count_one, counted, pause
+from structure_net.core.shared_counts import count_up, counted, pause
 from structure_net.core.simd import (
     integers,
     lanes,
@@ -38,9 +40,8 @@ SAMPLE: Final = 2
 ADD_UP: Final = 3
 TRANSPOSE: Final = 4
 
-COUNTS: Final = 16
-"""Numbers between the counts of two operations, and twice that between the two of each: the blocks
-that are claimed, and those that are done. Each has a line of the cache to itself."""
+LINE: Final = 16
+"""Numbers from one count to the next: each has a line of the cache to itself."""
 
 PATIENCE: Final = 4000
 """How often a thread looks whether the others are done, before it goes to sleep."""
@@ -56,50 +57,52 @@ _transpose = Template(transpose.__wrapped__)
 
 
 @compiled_by_type(
-    "boolean(float32, int64[:, ::1], int64[::1], int64)",
-    "boolean(float64, int64[:, ::1], int64[::1], int64)",
+    "boolean(float32, int64[:, ::1], int64[:, :, ::1], int64, int64)",
+    "boolean(float64, int64[:, ::1], int64[:, :, ::1], int64, int64)",
 )
-def work(zero: Any, table: Any, counts: Any, batch: int) -> bool:
+def work(zero: Any, table: Any, counts: Any, batch: int, thread: int) -> bool:
     """Does what is left of a table, beside others that may do the same.
 
     Args:
         zero: A zero of the type of all numbers.
         table: Shape ``(operations, COLUMNS)``.
-        counts: Zero before the first thread begins. Shape ``(2 * operations * COUNTS,)``.
+        counts: Of the blocks of an operation that are done, and of those of each share that are
+            claimed; zero before the first thread begins. Shape ``(operations, 1 + threads, LINE)``.
         batch: The number of samples.
+        thread: The share to begin with.
 
     Returns:
         Whether all is done. Otherwise others are at work on the rest, and the caller may sleep and
         call again.
     """
+    threads = counts.shape[1] - 1
     for k in range(len(table)):
-        blocks = table[k, 10]
-        before = table[k, 13]
-        if before >= 0 and not _done(counts, before, table[before, 10]):
+        blocks, before = table[k, 10], table[k, 13]
+        if before >= 0 and not _done(counts[before], table[before, 10]):
             return False
-        claims, finished = counts[2 * k * COUNTS :], counts[(2 * k + 1) * COUNTS :]
-        part = count_one(claims.ctypes.data)
-        while part < blocks:
-            first = _bound(table[k], part)
-            last = _bound(table[k], part + 1)
-            _block(zero, table[k], batch, first, last)
-            count_one(finished.ctypes.data)
-            part = count_one(claims.ctypes.data)
+        for step in range(threads):
+            share = (thread + step) % threads
+            start, end = blocks * share // threads, blocks * (share + 1) // threads
+            claims = counts[k, 1 + share].ctypes.data
+            done, part = 0, start + count_up(claims, 1)
+            while part < end:
+                _block(zero, table[k], batch, _bound(table[k], part), _bound(table[k], part + 1))
+                done, part = done + 1, start + count_up(claims, 1)
+            count_up(counts[k, 0].ctypes.data, done)
     for k in range(len(table)):  # noqa: SIM110  # numba has no generators in `all`
-        if not _done(counts, k, table[k, 10]):
+        if not _done(counts[k], table[k, 10]):
             return False
     return True
 
 
 @Template
-def _done(counts: Any, k: int, blocks: int) -> bool:
+def _done(counts: Any, blocks: int) -> bool:
     """Whether an operation is done, if need be after a while."""
-    finished = counts[(2 * k + 1) * COUNTS :].ctypes.data
     for _ in range(PATIENCE):
-        if counted(finished) == blocks:
+        if counted(counts.ctypes.data) == blocks:
             return True
         pause()
-    return bool(counted(finished) == blocks)
+    return False
 
 
 @Template

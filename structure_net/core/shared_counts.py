@@ -19,12 +19,11 @@ def _integer() -> Any:
     return import_module("numba.core.types").int64
 
 
-@instruction(lambda address: _integer())
-def count_one(builder: Any, kinds: Any, values: Any) -> Any:
-    """``count_one(address)``: adds 1 to the int64 there, as one step among threads; what it was."""
-    integer = _ir().IntType(64)
-    place = builder.inttoptr(values[0], integer.as_pointer())
-    return builder.atomic_rmw("add", place, _ir().Constant(integer, 1), "acq_rel")
+@instruction(lambda address, number: _integer())
+def count_up(builder: Any, kinds: Any, values: Any) -> Any:
+    """``count_up(address, number)``: adds to the int64 there, as one step; what it was before."""
+    place = builder.inttoptr(values[0], _ir().IntType(64).as_pointer())
+    return builder.atomic_rmw("add", place, values[1], "acq_rel")
 
 
 @instruction(lambda address: _integer())

@@ -130,14 +130,15 @@ class Pass:
         Args:
             dtype: Of all numbers.
         """
-        table = np.frombuffer(self._table, np.int64).reshape(-1, pass_kernels.COLUMNS)
-        counts = np.zeros(2 * pass_kernels.COUNTS * self._length, np.int64)
-        task = partial(pass_kernels.work, ZEROS[dtype], table, counts, self._batch)
         if not self._length:
             return
-        if self._work >= THREADED_WORK and (threads := torch.get_num_threads()) > 1:
-            invite(task, threads - 1)
-        while not task():
+        threads = torch.get_num_threads() if self._work >= THREADED_WORK else 1
+        table = np.frombuffer(self._table, np.int64).reshape(-1, pass_kernels.COLUMNS)
+        counts = np.zeros((self._length, 1 + threads, pass_kernels.LINE), np.int64)
+        task = partial(pass_kernels.work, ZEROS[dtype], table, counts, self._batch)
+        if threads > 1:
+            invite([partial(task, thread) for thread in range(1, threads)])
+        while not task(0):
             time.sleep(_REST)
 
     def _add(

@@ -74,18 +74,17 @@ def run_blocks(block: Block, bounds: Sequence[int]) -> None:
             raise failure
 
 
-def invite(task: Callable[[], object], count: int) -> None:
-    """Asks other threads to run ``task``, each once, and does not wait for them.
+def invite(tasks: Sequence[Callable[[], object]]) -> None:
+    """Asks other threads to run ``tasks``, one each, and does not wait for them.
 
-    Where they have not come to what they were asked before, no more of them are asked.
+    As many of the last tasks are left out as others still wait for a thread.
 
     Args:
-        task: Must not raise. It may be run late, when its work has been done by others.
-        count: How many threads.
+        tasks: Must not raise. One may be run late, when its work has been done by others.
     """
     crew = _crews.setdefault(os.getpid(), _Crew())
-    crew.grow(count)
-    for _ in range(count - crew.tasks.qsize()):
+    crew.grow(len(tasks))
+    for task in tasks[: max(0, len(tasks) - crew.tasks.qsize())]:
         crew.tasks.put(task)
 
 

@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from structure_net.core.threads import even_bounds, run_blocks
+from structure_net.core.threads import even_bounds, invite, run_blocks
 
 
 def test_every_block_runs_once() -> None:
@@ -60,3 +60,33 @@ def test_bounds_cover_all_rows_with_even_work(parts: int) -> None:
 
 def test_rows_without_work_are_covered() -> None:
     assert even_bounds(np.zeros(5, np.int32), 3) == [0, 0, 0, 4]
+
+
+def test_who_is_invited_works_beside_the_caller() -> None:
+    barrier = threading.Barrier(3, timeout=250)
+    invite([barrier.wait, barrier.wait])
+    barrier.wait()
+
+
+def test_no_more_are_invited_than_are_free() -> None:
+    begun, over, seen = threading.Barrier(2, timeout=250), threading.Event(), []
+
+    def busy() -> None:
+        begun.wait()
+        over.wait(250)
+
+    free: threading.Event = threading.Event()
+    invite([free.set])
+    free.wait(250)
+    # All threads that there are.
+    size = max(1, sum(one.name.startswith("structure-net-kernel") for one in threading.enumerate()))
+    invite([busy] * size)
+    for _ in range(size):
+        begun.wait()
+    for place in range(size + 2):
+        invite([lambda place=place: seen.append(place)] * size)  # type: ignore[misc]
+    over.set()
+    done = threading.Event()
+    run_blocks(lambda first, last: done.set(), [0, 1, 2])
+    assert done.wait(250)
+    assert len(seen) <= size
