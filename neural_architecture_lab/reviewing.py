@@ -6,6 +6,7 @@ depends on nothing but the stored trials and the statement that was frozen befor
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -82,18 +83,17 @@ class Progress:
 def progress_of(archive: Archive, frozen: Frozen) -> Progress:
     """How far the trials of a frozen hypothesis are."""
     wanted = len(frozen.statement["arms"]) * len(frozen.statement["points"])
-    of_seed: dict[int, int] = {}
-    trials = failed = 0
-    seconds = 0.0
-    for trial in archive.latest(frozen.id).values():
-        trials += 1
-        failed += trial.status != "finished"
-        seconds += trial.seconds
-        of_seed[trial.seed] = of_seed.get(trial.seed, 0) + 1
+    last = {
+        trial.trial: (trial.seed, trial.status, trial.seconds)
+        for trial in archive.trials(frozen.id)
+    }
+    of_seed = Counter(seed for seed, _, _ in last.values())
+    failed = sum(status != "finished" for _, status, _ in last.values())
+    seconds = sum(seconds for _, _, seconds in last.values())
     seeds = 0
     while of_seed.get(seeds, 0) >= wanted:
         seeds += 1
-    return Progress(seeds, trials, failed, seconds)
+    return Progress(seeds, len(last), failed, seconds)
 
 
 def comparisons_of(archive: Archive, frozen: Frozen, seeds: int) -> tuple[Comparison, ...]:

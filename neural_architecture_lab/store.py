@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from neural_architecture_lab.errors import StoreError
 from neural_architecture_lab.hypothesis import Hypothesis
+from neural_architecture_lab.indexing import SpoolIndex
 from neural_architecture_lab.judgement import Evidence, Verdict
 from neural_architecture_lab.recording import (
     evidence_record,
@@ -26,7 +27,7 @@ from neural_architecture_lab.recording import (
 from neural_architecture_lab.runners.protocol import Result
 from neural_architecture_lab.trials import Design
 from structure_net.errors import StructureNetError
-from structure_net.logging import RecordStream, Sink, Spool, current
+from structure_net.logging import RecordStream, Sink, Spool
 
 if TYPE_CHECKING:
     from structure_net.logging.records import Evidence as EvidenceRecord
@@ -73,6 +74,7 @@ class Archive:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        self._index = SpoolIndex(self.spool_folder)
 
     @property
     def spool_folder(self) -> Path:
@@ -106,21 +108,21 @@ class Archive:
 
         A trial that was tried several times comes once for each attempt that was recorded.
         """
-        for _, record in self._of_kind("trial"):
-            if record.hypothesis == hypothesis:
-                yield record
+        for _, record in self._of_kind("trial", hypothesis):
+            yield record
 
     def latest(self, hypothesis: str) -> dict[str, TrialRecord]:
-        """The last record of each trial of a hypothesis, by the trial's id."""
+        """The last record of each trial of a hypothesis, by the trial's id; all of it in memory."""
         return {trial.trial: trial for trial in self.trials(hypothesis)}
 
     def done(self) -> dict[str, set[str]]:
         """The ids of the trials that ended, by hypothesis, well or not."""
-        found: dict[str, set[str]] = defaultdict(set)
-        for _, record in self._of_kind("trial"):
-            if record.status != "cancelled":
-                found[record.hypothesis].add(record.trial)
-        return found
+        if not self._spool_file.exists():
+            return {}
+        try:
+            return self._index.done()
+        except StructureNetError as error:
+            raise StoreError(str(error)) from error
 
     def values(
         self, hypothesis: str, metrics: Sequence[str], points: int
@@ -138,11 +140,15 @@ class Archive:
         Returns:
             ``{metric: {arm: {seed: mean}}}``.
         """
+        last: dict[str, tuple[str, int, dict[str, float]]] = {}
+        for trial in self.trials(hypothesis):
+            known = trial.metrics if trial.status == "finished" else {}
+            wanted = {metric: known[metric] for metric in metrics if metric in known}
+            last[trial.trial] = (trial.arm, trial.seed, wanted)
         sums: dict[tuple[str, str, int], list[float]] = defaultdict(list)
-        for trial in self.latest(hypothesis).values():
-            for metric in metrics:
-                if trial.status == "finished" and metric in trial.metrics:
-                    sums[metric, trial.arm, trial.seed].append(trial.metrics[metric])
+        for arm, seed, found in last.values():
+            for metric, value in found.items():
+                sums[metric, arm, seed].append(value)
         table: dict[str, dict[str, dict[int, float]]] = {metric: {} for metric in metrics}
         for (metric, arm, seed), values in sorted(sums.items()):
             mean = math.fsum(values) / len(values)
@@ -153,9 +159,8 @@ class Archive:
     def evidence(self, hypothesis: str) -> tuple[EvidenceRecord, ...]:
         """The last judgement of a hypothesis: one for each prediction, and one for the whole."""
         found: dict[int | None, EvidenceRecord] = {}
-        for _, record in self._of_kind("evidence"):
-            if record.hypothesis == hypothesis:
-                found[record.prediction] = record
+        for _, record in self._of_kind("evidence", hypothesis):
+            found[record.prediction] = record
         return tuple(found.values())
 
     def searches(self) -> dict[str, SearchRecord]:
@@ -164,17 +169,19 @@ class Archive:
 
     def settings(self, search: str) -> Iterator[SettingRecord]:
         """What became of the settings of a search, one step at a time, in its order."""
-        for _, record in self._of_kind("setting"):
-            if record.search == search:
-                yield record
+        for _, record in self._of_kind("setting", search):
+            yield record
 
-    def _of_kind(self, kind: str) -> Iterator[tuple[Any, Any]]:
-        if not (self.spool_folder / "records.jsonl").exists():
+    @property
+    def _spool_file(self) -> Path:
+        return self.spool_folder / "records.jsonl"
+
+    def _of_kind(self, kind: str, owner: str | None = None) -> Iterator[tuple[Any, Any]]:
+        if not self._spool_file.exists():
             return
         try:
-            for stored in current(self.spool_folder):
-                if stored.kind == kind:
-                    yield stored, stored.record
+            for stored in self._index.records(kind, owner):
+                yield stored, stored.record
         except StructureNetError as error:
             raise StoreError(str(error)) from error
 
