@@ -20,7 +20,7 @@ from structure_net.core.sparsity import SparsePattern
 from structure_net.evolution import NetworkContext
 from structure_net.evolution.components import RigL, SparseEvolutionaryTraining
 from structure_net.evolution.editing import carry_out
-from structure_net.evolution.metrics.rewiring import strongest_free, strongest_of
+from structure_net.evolution.metrics.rewiring import strongest_free, strongest_places
 from structure_net.evolution.reductions import drawn_absent
 
 SIZE, BATCH, CANDIDATES = 1024, 128, 10_240
@@ -82,9 +82,9 @@ class Moved:
         strongest_free(score, self.taken, self.count)
 
     def sampled_choice(self) -> None:
-        """RigL's places by the gradient at some."""
+        """RigL's places by the gradient at some, the gradient included."""
         score = value_gradient(self.rows, self.columns, self.index).abs_()
-        strongest_of(self.places, score, self.count, width=SIZE)
+        strongest_places(self.places, score, self.count)
 
     def sampled(self) -> None:
         """All of RigL's decision, given the gradient at some places."""
@@ -148,7 +148,7 @@ def figures() -> list[Figure]:
             Figure("... by itself", times["set"] * 1e3, "ms", None, how),
             Figure("SET's choice over a dense step", times["chosen"] / step, "x", None, how),
             Figure("RigL's growth by all gradients", times["all"] * 1e3, "ms", None, how),
-            Figure(f"RigL's growth by {CANDIDATES}", times["some"] * 1e3, "ms", 0.4, how),
+            Figure(f"RigL's places among {CANDIDATES}", times["some"] * 1e3, "ms", 0.4, how),
             Figure(
                 "RigL's decision by these over a dense step", times["rigl"] / step, "x", None, how
             ),

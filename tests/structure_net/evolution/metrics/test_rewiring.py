@@ -13,6 +13,7 @@ from structure_net.evolution.metrics.rewiring import (
     shares_by_momentum,
     strongest_free,
     strongest_of,
+    strongest_places,
     weakest,
 )
 from structure_net.evolution.metrics.validity import Unavailable
@@ -63,11 +64,30 @@ def test_free_places_of_the_lowest_score_are_not_mistaken_for_taken_ones() -> No
     assert strongest_free(score, torch.tensor([1, 4]), 3) == ((0, 0), (0, 2), (1, 0))
 
 
+@pytest.mark.parametrize("kind", ["normal", "ties", "one value", "sorted", "few are not -inf"])
+@pytest.mark.parametrize("count", [1, 300, 5000, 70_000])
+def test_of_many_places_the_strongest_are_the_same_as_by_a_sort(kind: str, count: int) -> None:
+    score = torch.randn(300, 300, generator=torch.Generator().manual_seed(0))
+    if kind == "ties":
+        score = (3 * score).round()
+    elif kind == "one value":
+        score = torch.ones(300, 300)
+    elif kind == "sorted":
+        score = score.flatten().sort().values.view(300, 300)
+    elif kind == "few are not -inf":
+        score = score.where(score > 3, -torch.inf)
+    none = torch.zeros(0, dtype=torch.int64)
+    order = torch.sort(score.flatten(), descending=True, stable=True).indices[:count]
+    found = torch.tensor(strongest_free(score, none, count))
+    assert torch.equal(found[:, 0] * 300 + found[:, 1], order.sort().values)
+
+
 def test_the_strongest_of_some_candidates_come() -> None:
     places, score = torch.tensor([7, 0, 4, 2]), torch.tensor([1.0, 3.0, 2.0, 3.0])
     assert strongest_of(places, score, 2, width=3) == ((0, 0), (0, 2))
     assert strongest_of(places, score, 3, width=3) == ((0, 0), (0, 2), (1, 1))
     assert len(strongest_of(places, score, 9, width=3)) == 4
+    assert strongest_places(places, score, 2).tolist() == [0, 2]
     assert as_pairs(torch.tensor([5, 3]), 3) == ((1, 2), (1, 0))
 
 
