@@ -120,7 +120,8 @@ def _needed(hypothesis: Hypothesis, prediction: Prediction, pilot: Sequence[Resu
     alpha = hypothesis.alpha / len(hypothesis.predictions)
     same = prediction.direction == "same"
     seeds = {power: _seeds(effect, alpha, power, same=same) for power in POWERS}
-    return Needed(prediction, deviation, effect, seeds)
+    named = replace(prediction, arm=arms[0], versus=arms[1])
+    return Needed(named, deviation, effect, seeds)
 
 
 def _differences(metric: str, arms: tuple[str, str], pilot: Sequence[Result]) -> list[float]:

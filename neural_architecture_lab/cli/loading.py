@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
@@ -108,7 +109,10 @@ def remember(folder: Path, sources: dict[str, str]) -> None:
         fresh.write_text(json.dumps({**remembered(folder), **sources}, indent=2), "utf-8")
         fresh.replace(place)
     except OSError as error:
-        raise StoreError(f"{place} cannot be written: {error.strerror}.") from error
+        raise StoreError(
+            f"{place} cannot be written: {error.strerror}. Name a folder that can be:"
+            " --results DIR."
+        ) from error
 
 
 def remembered(folder: Path) -> dict[str, str]:
@@ -211,9 +215,27 @@ def _imported(path: Path) -> ModuleType:
         raise HypothesisError(f"{path.name} must have a name that Python can import.")
     if folder not in sys.path:
         sys.path.insert(0, folder)
-    module = import_module(name)
+    try:
+        module = import_module(name)
+    except Exception as error:
+        raise HypothesisError(
+            f"{path.name} cannot be imported: {type(error).__name__}: {error}"
+            f" ({_place(error, path)})."
+        ) from error
     if Path(getattr(module, "__file__", None) or "").resolve() != path:
         raise HypothesisError(
             f"{path.name} has the name of another module, {name!r}; give it another one."
         )
     return module
+
+
+def _place(error: Exception, path: Path) -> str:
+    """The last line of a file that an error went through."""
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if Path(frame.filename) == path
+    ]
+    if isinstance(error, SyntaxError):
+        lines.append(error.lineno)
+    return f"line {lines[-1]}" if lines else "in what it imports"

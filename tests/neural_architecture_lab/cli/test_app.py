@@ -120,6 +120,12 @@ def test_list_names_what_is_ready_to_run(capsys: pytest.CaptureFixture[str]) -> 
         (["report", "--results", "."], ". holds no results of a lab"),
         (["report", "--results", "random.py"], "random.py is a file"),
         (["search", "nope"], "'nope' is no file"),
+        (
+            ["run", "broken_claims.py"],
+            "cannot be imported: ValueError: no (line 2)",
+        ),
+        (["run", "unreadable_claims.py"], "unreadable_claims.py cannot be imported: SyntaxError"),
+        (["run", "extrema_growth", "--results", "random.py"], "Name a folder that can be"),
         (["search", "empty_of_claims.py"], "holds no search: assign one, NAME = Search(...)"),
         (["run", "extrema_growth", "--runner", "magic"], "runner must be one of"),
         (["plan", "extrema_growth", "--pilot", "1"], "A pilot needs 2 seeds or more"),
@@ -131,6 +137,8 @@ def test_what_cannot_be_done_is_said_in_one_line(
 ) -> None:
     for name in ("random.py", "empty_of_claims.py"):
         (tmp_path / name).write_text("")
+    (tmp_path / "broken_claims.py").write_text("\nraise ValueError('no')\n")
+    (tmp_path / "unreadable_claims.py").write_text("def x(:\n")
     assert main(words) == 2
     error = capsys.readouterr().err
     assert error.startswith("nal: ")
