@@ -146,7 +146,8 @@ def review_together(wanted: Sequence[tuple[Archive, str]]) -> tuple[Review, ...]
     Raises:
         StoreError: One was never frozen where it is looked for.
     """
-    forms = {archive.folder: archive.hypotheses() for archive, _ in wanted}
+    archives = {archive.folder: archive for archive, _ in wanted}
+    forms = {folder: archive.hypotheses() for folder, archive in archives.items()}
     for archive, one in wanted:
         if one not in forms[archive.folder]:
             known = ", ".join(forms[archive.folder]) or "none"

@@ -75,7 +75,7 @@ def dose_response(
 
     check_fraction(confidence=confidence)
     x, table = _checked(levels, scores)
-    slopes = table @ (x - x.mean()) / ((x - x.mean()) ** 2).sum()
+    slopes = _more_than_rounding(table, (x - x.mean()) / ((x - x.mean()) ** 2).sum())
     order = np.argsort(x) if slopes.mean() >= 0 else np.argsort(-x)
     monotone = float(stats.page_trend_test(table[:, order]).pvalue)
     return DoseResponse(mean_interval(slopes, confidence=confidence), paired_t(slopes), monotone)
@@ -105,7 +105,7 @@ def bend(levels: ArrayLike, scores: ArrayLike, *, resamples: int = 5_000, seed: 
     x, table = _checked(levels, scores, least=4)
     inner = np.sort(x)[1:-1]
     hinges = _unexplained(x, np.maximum(x[None, :] - inner[:, None], 0))
-    changes = table @ (hinges / (hinges**2).sum(1, keepdims=True)).T
+    changes = _more_than_rounding(table, (hinges / (hinges**2).sum(1, keepdims=True)).T)
     found = np.abs(_t(changes))
     most, best = float(found.max()), _place(changes.mean(0), hinges)
     generator = np.random.default_rng(seed)
@@ -118,6 +118,15 @@ def bend(levels: ArrayLike, scores: ArrayLike, *, resamples: int = 5_000, seed: 
         places = inner[_place(draws.mean(1), hinges)]
         where = (float(np.quantile(places, 0.025)), float(np.quantile(places, 0.975)))
     return Bend(float(inner[best]), float(changes[:, best].mean()), p, where)
+
+
+def _more_than_rounding(
+    table: NDArray[np.float64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """``table @ weights``, and 0 where rounding alone can have made it."""
+    small = 1e-13 * np.abs(table) @ np.abs(weights)
+    found = table @ weights
+    return np.where(np.abs(found) <= small, 0.0, found)
 
 
 def _place(changes: Any, hinges: NDArray[np.float64]) -> Any:

@@ -15,6 +15,13 @@ def noisy(clean: np.ndarray, seeds: int = 10, scale: float = 0.2, seed: int = 0)
     return clean + of_seed + scale * generator.normal(size=(seeds, len(clean)))
 
 
+def test_rounding_is_neither_a_slope_nor_a_bend() -> None:
+    level = np.random.default_rng(0).random((25, 1))
+    flat = np.repeat(level, 4, axis=1)
+    assert bend([0, 1, 2, 3], flat).p_value == 1
+    assert dose_response([0, 1, 2, 3], flat).significance.p_value == 1
+
+
 def test_a_line_without_noise_has_its_own_slope() -> None:
     scores = 3 * LEVELS + np.array([[0.0], [5.0], [-2.0]])
     found = dose_response(LEVELS, scores)
