@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neural_architecture_lab.insights.arms import GOALS
 from neural_architecture_lab.insights.factors import numbers_in
@@ -15,6 +16,9 @@ from neural_architecture_lab.insights.reading import Tried
 from neural_architecture_lab.reviewing import Review
 
 RESAMPLES: Final = 5_000
+_AT_ONCE: Final = 250
+"""Shuffles that are drawn together: their memory is that times the networks of a hypothesis."""
+
 _SIZES: Final = ("parameters", "connections", "layers", "flops", "edits")
 
 
@@ -31,13 +35,21 @@ def features(
         studied: Hypotheses with their trials; two or more in which a feature differs are needed.
         resamples: How many shuffles are drawn.
     """
+    ids = [one.frozen.id for one, _ in studied]
     for goal in GOALS:
         blocks = [_block(review, trials, goal) for review, trials in studied]
+        alike: dict[tuple[bytes, ...], tuple[list[str], _Ranks]] = {}
         for name in sorted({key for block in blocks for row in block for key in row[1]}):
-            yield from _tested(name, goal, blocks, [one.frozen.id for one, _ in studied], resamples)
+            ranks = _ranks(name, blocks, ids)
+            if len(ranks) > 1:
+                same = tuple(x.tobytes() for _, x, _ in ranks)
+                alike.setdefault(same, ([], ranks))[0].append(name)
+        for names, ranks in alike.values():
+            yield _tested(names, goal, ranks, resamples)
 
 
 _Row = tuple[float, dict[str, float]]
+_Ranks = list[tuple[str, NDArray[np.float64], NDArray[np.float64]]]
 
 
 def _block(review: Review, trials: Sequence[Tried], goal: str) -> list[_Row]:
@@ -57,35 +69,40 @@ def _known(group: Sequence[Tried]) -> dict[str, float]:
     return found
 
 
-def _tested(
-    name: str, goal: str, blocks: Sequence[list[_Row]], ids: Sequence[str], resamples: int
-) -> Iterator[Insight]:
+def _ranks(name: str, blocks: Sequence[list[_Row]], ids: Sequence[str]) -> _Ranks:
+    """Standardised ranks of a feature and of the goal, where both differ within a hypothesis."""
     from scipy import stats
 
-    pairs, used = [], []
+    found = []
     for block, one in zip(blocks, ids, strict=True):
         rows = [(known[name], value) for value, known in block if name in known]
         if len({x for x, _ in rows}) > 1 and len({y for _, y in rows}) > 1:
             x, y = (stats.rankdata(column) for column in zip(*rows, strict=True))
-            pairs.append(((x - x.mean()) / x.std(), (y - y.mean()) / y.std()))
-            used.append(one)
-    if len(pairs) < 2:
-        return
-    found = sum(float(x @ y) for x, y in pairs)
+            found.append((one, (x - x.mean()) / x.std(), (y - y.mean()) / y.std()))
+    return found
+
+
+def _tested(names: Sequence[str], goal: str, ranks: _Ranks, resamples: int) -> Insight:
+    """One test for features that rank all networks alike: nothing tells them apart."""
+    found = sum(float(x @ y) for _, x, y in ranks)
     generator = np.random.default_rng(0)
-    drawn = np.zeros(resamples)
-    for x, y in pairs:
-        drawn += generator.permuted(np.tile(y, (resamples, 1)), axis=1) @ x
-    p = float((1 + (np.abs(drawn) >= abs(found) - 1e-9).sum()) / (1 + resamples))
-    count = sum(len(x) for x, _ in pairs)
+    as_large = 0
+    for first in range(0, resamples, _AT_ONCE):
+        drawn = np.zeros(min(_AT_ONCE, resamples - first))
+        for _, x, y in ranks:
+            drawn += generator.permuted(np.tile(y, (len(drawn), 1)), axis=1) @ x
+        as_large += int((np.abs(drawn) >= abs(found) - 1e-9).sum())
+    count = sum(len(x) for _, x, _ in ranks)
     rho = found / count
-    yield Insight(
+    *others, last = names
+    said = f"{', '.join(others)} and {last}, which rank alike" if others else last
+    return Insight(
         "feature",
-        f"{goal} goes {'up' if rho > 0 else 'down'} with {name}: mean rank correlation {rho:.2f}"
-        f" within {len(pairs)} hypotheses, {count} networks' means",
-        tuple(used),
+        f"{goal} goes {'up' if rho > 0 else 'down'} with {said}: mean rank correlation {rho:.2f}"
+        f" within {len(ranks)} hypotheses, {count} networks' means",
+        tuple(one for one, _, _ in ranks),
         "ranks shuffled within each hypothesis",
-        p,
+        (1 + as_large) / (1 + resamples),
         {"correlation": rho},
     )
 

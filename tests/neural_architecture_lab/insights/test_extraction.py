@@ -100,6 +100,18 @@ def test_features_that_go_with_good_results_are_found_across_hypotheses(tmp_path
     assert found.sentence.startswith("accuracy goes up with width: mean rank correlation 1.00")
 
 
+def test_features_that_rank_alike_are_one_finding(tmp_path: Path) -> None:
+    ladder = tuple(
+        Arm(f"w{w}", {"width": w, "size": 2.0 * w, "slope": 1.0}, control=w == 1)
+        for w in (1, 2, 3, 4, 5)
+    )
+    said = (Prediction("accuracy", "higher", arm="w5"),)
+    lab = ran(tmp_path, *(claim(name, arms=ladder, predictions=said) for name in ("one", "two")))
+    (found,) = (one for one in lab.extract_insights() if one.kind == "feature")
+    alike = "number of parameters, size and width, which rank alike"
+    assert found.sentence.startswith(f"accuracy goes up with {alike}: mean rank correlation 1.00")
+
+
 def test_a_run_that_stopped_early_is_tested_for_surprises_only(tmp_path: Path) -> None:
     pair = (Arm("a", {"size": 1.0, "bonus": 1.0}, control=True), Arm("b", {"size": 9.0}))
     said = claim(arms=pair, seeds=16, stopping=Stopping(looks=(8, 16)))
