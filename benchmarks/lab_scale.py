@@ -1,7 +1,5 @@
 """A lab of ten thousand trials: what each costs beside its experiment, and whether memory is flat.
 
-    python -m benchmarks.lab_scale [--trials 10000]
-
 The experiment computes nothing, so that all that is measured is the lab: laying out, running one by
 one, writing each trial to the spool, judging; then the report and the insights of the folder. Each
 of these has a process of its own, whose memory is read every thousand trials, or at its peak.
@@ -9,7 +7,6 @@ of these has a process of its own, whose memory is read every thousand trials, o
 
 from __future__ import annotations
 
-import argparse
 import json
 import resource
 import subprocess
@@ -21,6 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.harness import Figure
+
+TRIALS = 10_000
 ARMS, POINTS = 4, 25
 
 
@@ -106,36 +106,31 @@ def imported(folder: str, trials: int) -> dict[str, Any]:
 PARTS = {"imported": imported, "run": run, "report": report, "insights": insights}
 
 
-def main() -> None:
-    """Measures each part in a process of its own, and prints what was found."""
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--trials", type=int, default=10_000)
-    asked.add_argument("--part", choices=PARTS)
-    asked.add_argument("--folder")
-    flags = asked.parse_args()
-    if flags.part:
-        sys.stdout.write(json.dumps(PARTS[flags.part](flags.folder, flags.trials)) + "\n")
-        return
+def figures() -> list[Figure]:
+    """Each part in a process of its own, over what the imports take."""
     with tempfile.TemporaryDirectory() as folder:
-        for part in PARTS:
-            said = [sys.executable, "-m", "benchmarks.lab_scale", "--part", part]
-            said += ["--folder", f"{folder}/lab", "--trials", str(flags.trials)]
-            done = subprocess.run(said, check=True, capture_output=True, text=True)
-            sys.stdout.write(f"{part}: {_told(json.loads(done.stdout.splitlines()[-1]))}\n")
-        size = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
-        sys.stdout.write(f"on the disk: {size / 2**20:.1f} MiB\n")
+        found = {part: _measured(part, f"{folder}/lab") for part in PARTS}
+        files = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
+    ran, idle = found["run"], found["imported"]["peak_mib"]
+    memory = ran["memory"]
+    note = f"{TRIALS:,} trials that do nothing: 4 arms at 25 points, 100 seeds, a curve each"
+    return [
+        Figure("overhead of a trial with a curve", 1e3 * ran["seconds"] / TRIALS, "ms", 5, note),
+        Figure("memory from the 1,000th trial to the last", memory[-1] - memory[0], "MiB", 8, note),
+        Figure("report of 10,000 trials as text, with insights", found["report"]["seconds"], "s"),
+        Figure("... and as a page", found["report"]["page"], "s", None, "6 pictures"),
+        Figure("... memory beyond imports", found["report"]["peak_mib"] - idle, "MiB"),
+        Figure("insights of 10,000 trials", found["insights"]["seconds"], "s", None, "imports too"),
+        Figure("... memory beyond imports", found["insights"]["peak_mib"] - idle, "MiB"),
+        Figure("a trial on the disk", files / TRIALS, "bytes", None, "with a curve of 10 epochs"),
+    ]
 
 
-def _told(found: dict[str, Any]) -> str:
-    if "memory" in found:
-        each = 1000 * found["seconds"] / found["trials"]
-        memory = found["memory"]
-        grew = f"{memory[0]:.0f} to {memory[-1]:.0f} MiB" if memory else "not read"
-        return f"{found['trials']} trials, {each:.2f} ms each, memory from the first 1000 on {grew}"
-    return ", ".join(
-        f"{name} {value:.2f}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in found.items()
-    )
+def _measured(part: str, folder: str) -> dict[str, Any]:
+    said = [sys.executable, "-m", "benchmarks.lab_scale", part, folder]
+    done = subprocess.run(said, check=True, capture_output=True, text=True)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def _resident() -> float:
@@ -150,4 +145,4 @@ def _peak() -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.stdout.write(json.dumps(PARTS[sys.argv[1]](sys.argv[2], TRIALS)) + "\n")
