@@ -44,7 +44,7 @@ docs: $(DOCS) ## write the guides and the reference to site/
 	$(BIN)/python -m mkdocs build --strict $(ARGS)
 
 clean: ## remove the environment and what was built
-	rm -rf $(VENV) build dist site *.egg-info
+	rm -rf $(VENV) .cache build dist site *.egg-info
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v >= (3, 11) or sys.exit("Python 3.11 or newer is needed; $(PYTHON) is %d.%d. Name another: make PYTHON=python3.12 ..." % v)'
