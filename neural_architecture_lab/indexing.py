@@ -28,7 +28,6 @@ class SpoolIndex:
         self._folder = folder
         self._last = 0
         self._places: dict[tuple[str, str], list[range]] = defaultdict(list)
-        self._done: dict[str, set[str]] = defaultdict(set)
 
     def records(self, kind: str, owner: str | None = None) -> Iterator[Stored]:
         """The records of a kind, in order, one at a time.
@@ -53,15 +52,6 @@ class SpoolIndex:
                     break
                 yield stored
 
-    def done(self) -> dict[str, set[str]]:
-        """The ids of the trials that ended, by hypothesis, well or not.
-
-        Raises:
-            SpoolError: There is no spool, or it is damaged.
-        """
-        self._refresh()
-        return {key: set(found) for key, found in self._done.items()}
-
     def _refresh(self) -> None:
         for stored in read(self._folder, self._last):
             if stored.kind == "resumed":  # what stands is another thing now
@@ -72,7 +62,6 @@ class SpoolIndex:
 
     def _begin_anew(self) -> None:
         self._places.clear()
-        self._done.clear()
         for stored in current(self._folder):
             self._take(stored)
             self._last = stored.seq
@@ -81,8 +70,6 @@ class SpoolIndex:
         owner = ""
         if stored.kind in ("hypothesis", "trial", "evidence", *_OWNERS):
             owner = str(stored.data[_OWNERS.get(stored.kind, "hypothesis")])
-        if stored.kind == "trial" and stored.data["status"] != "cancelled":
-            self._done[owner].add(str(stored.data["trial"]))
         places = self._places[stored.kind, owner]
         if places and places[-1].stop == stored.seq:
             places[-1] = range(places[-1].start, stored.seq + 1)

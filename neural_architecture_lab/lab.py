@@ -18,7 +18,7 @@ from neural_architecture_lab.configuration import LabConfig, usable_device
 from neural_architecture_lab.errors import HypothesisError, LabError
 from neural_architecture_lab.hypothesis import Hypothesis
 from neural_architecture_lab.insights import Insight, extract
-from neural_architecture_lab.judgement import Evidence, Verdict
+from neural_architecture_lab.judgement import Comparison, Evidence, Verdict, judge
 from neural_architecture_lab.progress import OnResult, progress_on_terminal
 from neural_architecture_lab.report import Report, keep_report, report_of
 from neural_architecture_lab.reviewing import Review, comparisons_of, review
@@ -240,7 +240,7 @@ class NeuralArchitectureLab:
         family: int,
         tell: OnResult,
     ) -> None:
-        done = store.done().get(one, set())
+        done = store.done(one)
         frozen = store.hypotheses()[one]
         ended, begun = len(done), 0
         returned: set[str] = set()
@@ -253,8 +253,7 @@ class NeuralArchitectureLab:
                 self._check_metrics(one, result, store, returned)
             store.flush()
             begun = look
-            found = comparisons_of(store, frozen, look)
-            if all(one.p_value <= self._hypotheses[frozen.id].alpha / family for one in found):
+            if _is_clear(comparisons_of(store, frozen, look), self._hypotheses[one].alpha, family):
                 return
 
     def _check_metrics(self, one: str, result: Result, store: Store, returned: set[str]) -> None:
@@ -292,3 +291,13 @@ class NeuralArchitectureLab:
                 f"No hypothesis is registered as {hypothesis_id!r}; registered: {known}."
                 " `register_hypothesis` returns the id."
             ) from None
+
+
+def _is_clear(found: Sequence[Comparison], alpha: float, family: int) -> bool:
+    """Whether all predictions have a verdict that more seeds would not be asked for.
+
+    A difference alone is none: it may be too small to matter, or too many trials may have failed.
+    """
+    return all(one.p_value <= alpha / family for one in found) and all(
+        one.verdict is not Verdict.INCONCLUSIVE for one in judge(found, alpha=alpha)
+    )

@@ -7,6 +7,7 @@ a lab may run ten thousand of them; whatever is asked for is read from the disk.
 
 from __future__ import annotations
 
+import json
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -65,6 +66,30 @@ class Frozen:
     time: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What each trial of a frozen hypothesis is told, by arm and point."""
+
+    told: Mapping[tuple[str, int], str]
+    seeds: int
+
+    @classmethod
+    def of(cls, statement: Mapping[str, Any]) -> Self:
+        arms = statement.get("arms", {}).items()
+        points = list(enumerate(statement.get("points", ({},))))
+        told = {(arm, at): _one_form({**s, **point}) for arm, s in arms for at, point in points}
+        return cls(told, int(statement.get("seeds", 0)))
+
+    def holds(self, trial: TrialRecord) -> bool:
+        told = self.told.get((trial.arm, trial.point))
+        return trial.seed < self.seeds and told == _one_form(trial.settings)
+
+
+def _one_form(settings: Mapping[str, Any]) -> str:
+    """Plain data as text that is the same for the same data, whatever not being a number equals."""
+    return json.dumps(settings, sort_keys=True)
+
+
 class Archive:
     """Reads what a lab keeps, while the lab may be writing.
 
@@ -106,23 +131,23 @@ class Archive:
     def trials(self, hypothesis: str) -> Iterator[TrialRecord]:
         """The trials of a hypothesis, in the order in which they ended, one at a time.
 
-        A trial that was tried several times comes once for each attempt that was recorded.
+        A trial that was tried several times comes once for each attempt that was recorded. Those
+        that ran when the hypothesis was frozen in another form count where they were told what
+        they would be told now; others are no trials of it any more, nor are further seeds.
         """
+        form = self.hypotheses().get(hypothesis)
+        plan = None if form is None else _Plan.of(form.statement)
         for _, record in self._of_kind("trial", hypothesis):
-            yield record
+            if plan is None or plan.holds(record):
+                yield record
 
     def latest(self, hypothesis: str) -> dict[str, TrialRecord]:
         """The last record of each trial of a hypothesis, by the trial's id; all of it in memory."""
         return {trial.trial: trial for trial in self.trials(hypothesis)}
 
-    def done(self) -> dict[str, set[str]]:
-        """The ids of the trials that ended, by hypothesis, well or not."""
-        if not self._spool_file.exists():
-            return {}
-        try:
-            return self._index.done()
-        except StructureNetError as error:
-            raise StoreError(str(error)) from error
+    def done(self, hypothesis: str) -> set[str]:
+        """The ids of the trials of a hypothesis that ended, well or not."""
+        return {one.trial for one in self.trials(hypothesis) if one.status != "cancelled"}
 
     def values(
         self, hypothesis: str, metrics: Sequence[str], points: int

@@ -118,6 +118,30 @@ def test_a_clear_answer_ends_the_run_early(lab: NeuralArchitectureLab) -> None:
     assert lab.run_hypothesis_test("h").review.seeds == 5
 
 
+def test_a_difference_that_leaves_the_question_open_does_not_end_the_run(
+    lab: NeuralArchitectureLab,
+) -> None:
+    # Seeds differ less than the margin and surely differ: that they are alike needs all seeds.
+    lab.register_hypothesis(hypothesis(0.05, seeds=20, stopping=Stopping((5, 10, 20), "pocock")))
+    result = lab.run_hypothesis_test("h")
+    assert result.evidence[0].adjusted < 0.01
+    assert (result.verdict, result.review.seeds) == (Verdict.EQUIVALENT, 20)
+
+
+def test_what_an_arm_was_told_before_it_was_changed_does_not_count(
+    lab: NeuralArchitectureLab, tmp_path: Path
+) -> None:
+    lab.register_hypothesis(hypothesis(1.0))
+    assert lab.run_hypothesis_test("h").verdict is Verdict.SUPPORTED
+    changed = NeuralArchitectureLab(LabConfig(results_dir=tmp_path))
+    changed.register_hypothesis(hypothesis(-1.0))
+    result = changed.run_hypothesis_test("h")
+    assert result.verdict is Verdict.REFUTED
+    assert result.deviations == ("arms.b.bonus was 1.0 and is -1.0",)
+    assert len(CALLS) == 12 + 6  # the other arm's trials are as good as before
+    assert result.review.trials == 12
+
+
 def test_a_failed_trial_is_a_record_and_the_others_go_on(lab: NeuralArchitectureLab) -> None:
     arms = (Arm("a", {"bonus": 0.0}, control=True), Arm("b", {"bonus": 1.0, "fails_at": 3}))
     lab.register_hypothesis(hypothesis(arms=arms))

@@ -67,7 +67,7 @@ def test_what_was_stored_is_read_back(tmp_path: Path) -> None:
     assert first.curves["loss"] == (1.0, first.metrics["accuracy"])
     assert first.events == ((2.0, "grew"),)
     assert first.detail == {"deep": [1]}
-    assert archive.done() == {"h": {trial.id for trial in laid.trials}}
+    assert archive.done("h") == {trial.id for trial in laid.trials}
 
 
 def test_values_are_means_over_the_points_of_a_seed(tmp_path: Path) -> None:
@@ -115,6 +115,36 @@ def test_what_changed_since_a_hypothesis_was_frozen_is_said(tmp_path: Path) -> N
     assert deviations({"a": 1}, {"a": 1}) == ()
 
 
+def test_trials_that_were_told_something_else_are_no_trials_of_a_hypothesis(
+    tmp_path: Path,
+) -> None:
+    before = hypothesis()
+    changes: list[dict[str, Any]] = [
+        {"arms": (Arm("a", control=True), Arm("b", {"widths": [4]}))},
+        {"factors": {"rate": [1, 3]}},
+        {"seeds": 2},
+        {"alpha": 0.01},
+    ]
+    counts = []
+    for place, change in enumerate(changes):
+        with Store(tmp_path / str(place)) as store:
+            store.freeze(before, design(before))
+            fill(store, design(before))
+            store.freeze(hypothesis(**change), design(hypothesis(**change)))
+            counts.append(len(store.done("h")))
+            assert len(list(store.trials("h"))) == counts[-1]
+    assert counts == [8, 8, 8, 16]
+
+
+def test_settings_that_are_no_numbers_are_told_from_others(tmp_path: Path) -> None:
+    odd = {"limit": float("inf"), "start": float("nan"), "rate": 0.1}
+    made = hypothesis(arms=(Arm("a", control=True), Arm("b", odd)))
+    with Store(tmp_path) as store:
+        store.freeze(made, design(made))
+        fill(store, design(made))
+        assert store.done("h") == {trial.id for trial in design(made).trials}
+
+
 def test_evidence_is_kept_with_its_numbers(tmp_path: Path) -> None:
     made = hypothesis()
     treated = {0: 1.0, 1: 1.2, 2: 0.9, 3: 1.1}
@@ -133,7 +163,7 @@ def test_evidence_is_kept_with_its_numbers(tmp_path: Path) -> None:
 def test_an_empty_folder_holds_nothing(tmp_path: Path) -> None:
     archive = Archive(tmp_path / "none")
     assert archive.hypotheses() == {}
-    assert archive.done() == {}
+    assert archive.done("h") == set()
     assert list(archive.trials("h")) == []
 
 
