@@ -59,6 +59,10 @@ class Live:
         """Connections into each output unit. Shape ``(outputs,)``, int64."""
         return self.index.offsets.diff().long()
 
+    def fan_out(self) -> Tensor:
+        """Connections out of each column of the pattern. Shape ``(inputs,)``, int64."""
+        return self.index.column_offsets.diff().long()
+
     def existing(self, rows: Tensor, columns: Tensor) -> Tensor:
         """Which places hold a connection. Shape ``(n,)``, bool."""
         return self._found(rows, columns) >= 0

@@ -54,6 +54,10 @@ class Masked:
         """Connections into each output unit. Shape ``(outputs,)``, int64."""
         return self.mask.sum(1)
 
+    def fan_out(self) -> Tensor:
+        """Connections out of each column of the pattern. Shape ``(inputs,)``, int64."""
+        return self.mask.sum(0)
+
     def existing(self, rows: Tensor, columns: Tensor) -> Tensor:
         """Which places hold a connection. Shape ``(n,)``, bool."""
         return self.mask[rows, columns]

@@ -198,6 +198,11 @@ class SparseLayer(nn.Module, ABC):
         """Live connections into each output unit. Shape ``(outputs,)``, int64."""
         return self.pattern.fan_in()
 
+    def fan_out(self) -> Tensor:
+        """Live connections out of each input unit. Shape ``(inputs,)``, int64."""
+        columns = self.pattern.columns
+        return torch.bincount(self.sources.to(columns.device)[columns], minlength=self.in_channels)
+
     @property
     def connections(self) -> int:
         """The number of live weights: a kernel of a convolution counts each of its entries."""

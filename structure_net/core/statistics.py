@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypedDict
 
-import torch
 from torch import Tensor, nn
 
-from structure_net.core.sparsity import SparseLayer, SparsePattern
+from structure_net.core.sparsity import SparseLayer
 
 
 class Spread(TypedDict):
@@ -117,8 +116,8 @@ def _layers(model: nn.Module) -> Iterator[LayerStats]:
 
 
 def _sparse(name: str, layer: SparseLayer) -> LayerStats:
-    pattern, connections = layer.pattern, layer.connections
-    kernel = connections // max(len(pattern), 1)
+    connections, fan_in = layer.connections, layer.fan_in()
+    kernel = connections // max(int(fan_in.sum()), 1)
     bias = 0 if layer.bias is None else layer.bias.numel()
     return {
         "name": name,
@@ -127,16 +126,10 @@ def _sparse(name: str, layer: SparseLayer) -> LayerStats:
         "outputs": layer.out_channels,
         "connections": connections,
         "parameters": connections + bias,
-        "density": pattern.density,
-        "fan_in": _spread(pattern.fan_in() * kernel),
-        "fan_out": _spread(_fan_out(layer, pattern) * kernel),
+        "density": layer.density,
+        "fan_in": _spread(fan_in * kernel),
+        "fan_out": _spread(layer.fan_out() * kernel),
     }
-
-
-def _fan_out(layer: SparseLayer, pattern: SparsePattern) -> Tensor:
-    """Connections out of each input unit. Shape ``(inputs,)``, int64."""
-    sources = layer.sources.to(pattern.columns.device)
-    return torch.bincount(sources[pattern.columns], minlength=layer.in_channels)
 
 
 def _dense(
@@ -168,8 +161,5 @@ def _possible(row: LayerStats) -> float:
 
 
 def _spread(counts: Tensor) -> Spread:
-    return {
-        "min": int(counts.min()),
-        "mean": float(counts.double().mean()),
-        "max": int(counts.max()),
-    }
+    least, most = counts.aminmax()
+    return {"min": int(least), "mean": float(counts.double().mean()), "max": int(most)}

@@ -140,6 +140,10 @@ class StoredLayer(SparseLayer):
         """Live connections into each output unit. Shape ``(outputs,)``, int64."""
         return self._content().fan_in()
 
+    def fan_out(self) -> Tensor:
+        """Live connections out of each input unit. Shape ``(inputs,)``, int64."""
+        return self._content().fan_out().view(-1, self._slots).sum(1)
+
     @property
     def live_weights(self) -> Tensor:
         """The weights of the live connections, in the pattern's order. Shape ``(n, *kernel)``."""

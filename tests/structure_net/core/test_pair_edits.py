@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from structure_net.core import SparsePattern, StandardSparseLayer, assign
+from structure_net.core import SparseConv2d, SparsePattern, StandardSparseLayer, assign
 from structure_net.core.crossover import Storage
 from structure_net.core.live import Live
 from structure_net.core.live_index import LiveIndex
@@ -62,6 +62,11 @@ def test_places_and_counts_are_those_of_the_pattern(storage: Storage) -> None:
     pattern = layer.pattern
     assert torch.equal(layer.places, pattern.rows * 40 + pattern.columns)
     assert torch.equal(layer.fan_in(), pattern.fan_in())
+    assert torch.equal(layer.fan_out(), pattern.fan_out())
+    single = SparseConv2d(3, 4, 2, density=0.4, granularity="weight")
+    assign(single, single.stored(storage))
+    units = single.pattern.columns // 4
+    assert torch.equal(single.fan_out(), torch.bincount(units, minlength=3))
 
 
 def test_the_index_of_a_layer_whose_connections_moved_is_right() -> None:
