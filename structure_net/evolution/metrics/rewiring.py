@@ -76,9 +76,11 @@ def closest_to_zero(weights: Tensor, rate: float) -> Tensor:
         connectivity inspired by network science", Nature Communications 2018.
     """
     values = weights.detach()
-    signs = [(values >= 0).nonzero().flatten(), (values < 0).nonzero().flatten()]
-    chosen = [part[weakest(values[part].abs(), round(rate * len(part)))] for part in signs]
-    return torch.cat(chosen).sort().values
+    chosen = torch.zeros_like(values, dtype=torch.bool)
+    for sign in (values >= 0, values < 0):
+        part = sign.nonzero().flatten()
+        chosen[part[weakest(values[part].abs(), round(rate * len(part)))]] = True
+    return chosen.nonzero().flatten()
 
 
 def strongest_free(score: Tensor, taken: Tensor, count: int) -> tuple[tuple[int, int], ...]:
@@ -128,7 +130,8 @@ def strongest_of(
 def strongest_places(places: Tensor, score: Tensor, count: int) -> Tensor:
     """The places of `strongest_of`, ascending. Shape ``(min(count, n),)``, int64."""
     chosen = _largest(score.detach().nan_to_num(nan=math.inf).cpu(), min(count, len(places)))
-    return places[chosen].sort().values
+    found = places[chosen]
+    return found if bool((found[1:] > found[:-1]).all()) else found.sort().values
 
 
 def random_free(
@@ -215,9 +218,10 @@ def _largest(values: Tensor, count: int) -> Tensor:
     if likely is not None:
         return torch.from_numpy(likely)[_largest(torch.from_numpy(array[likely]), count)]
     edge = np.partition(array, len(array) - count)[len(array) - count]
-    above = np.flatnonzero(array > edge)
-    equal = np.flatnonzero(array == edge)[: count - len(above)]
-    return torch.from_numpy(np.sort(np.concatenate([above, equal])))
+    chosen = array > edge
+    equal = np.flatnonzero(array == edge)
+    chosen[equal[: count - np.count_nonzero(chosen)]] = True
+    return torch.from_numpy(np.flatnonzero(chosen))
 
 
 def _likely(
