@@ -120,7 +120,7 @@ def shares_svg(found: Sequence[FactorEffect] | Sequence[DrawnEffect]) -> str:
     ax.set_yticks(list(rows), [legible(" × ".join(one.factors)) for one in found])
     ax.set_ylim(len(found) - 0.5, -0.5)
     ax.set_xlim(0, 1)
-    frame(ax, x="share of the variance that the others leave", grid="x")
+    frame(ax, x="share explained (partial eta squared)", grid="x")
     return svg(figure)
 
 
@@ -141,7 +141,7 @@ def _shares(section: Section, metric: str) -> list[Block]:
     says = f"What each factor explains of {metric}, and two together beyond each alone."
     return [
         Paragraph(said, f"What {metric} depends on."),
-        Grid(("effect", "share of variance", "p"), rows),
+        Grid(("effect", "share explained", "p"), rows),
         Picture(name, says, partial(shares_svg, found)),
     ]
 
