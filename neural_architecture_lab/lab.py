@@ -58,10 +58,12 @@ class HypothesisResult:
         return self.review.evidence
 
     def __str__(self) -> str:
-        frozen = self.review.frozen
+        frozen, failed = self.review.frozen, self.review.failed
+        failures = f"; {failed} of {self.review.trials} trials failed, first {self.review.failure}"
+        failures = failures if failed else ""
         return (
             f"{frozen.name}: {self.verdict.upper()} after {self.review.seeds} of"
-            f" {self.review.planned} seeds; {self.review.reason}"
+            f" {self.review.planned} seeds; {self.review.reason}{failures}"
         )
 
 

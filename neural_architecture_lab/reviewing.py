@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from neural_architecture_lab.errors import StoreError
 from neural_architecture_lab.hypothesis import Prediction
@@ -24,6 +24,9 @@ from neural_architecture_lab.judgement import (
 )
 from neural_architecture_lab.statistics import group_sequential
 from neural_architecture_lab.store import Archive, Frozen
+
+if TYPE_CHECKING:
+    from structure_net.logging.records import Trial as TrialRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ class Review:
         failed: How many of them ended badly.
         seconds: What all of them took together.
         family: How many predictions were judged together.
+        failure: Which trial failed first and why, in a line; empty where none did.
     """
 
     frozen: Frozen
@@ -51,6 +55,7 @@ class Review:
     failed: int
     seconds: float
     family: int
+    failure: str = ""
 
     @property
     def planned(self) -> int:
@@ -72,28 +77,37 @@ class Progress:
         trials: How many trials ended.
         failed: How many of them ended badly.
         seconds: What all of them took together.
+        failure: Which of them failed first and why, in a line; empty where none did.
     """
 
     seeds: int
     trials: int
     failed: int
     seconds: float
+    failure: str = ""
 
 
 def progress_of(archive: Archive, frozen: Frozen) -> Progress:
     """How far the trials of a frozen hypothesis are."""
     wanted = len(frozen.statement["arms"]) * len(frozen.statement["points"])
     last = {
-        trial.trial: (trial.seed, trial.status, trial.seconds)
+        trial.trial: (trial.seed, trial.seconds, _failure(trial))
         for trial in archive.trials(frozen.id)
     }
     of_seed = Counter(seed for seed, _, _ in last.values())
-    failed = sum(status != "finished" for _, status, _ in last.values())
-    seconds = sum(seconds for _, _, seconds in last.values())
+    seconds = sum(seconds for _, seconds, _ in last.values())
+    failures = [said for _, _, said in last.values() if said]
     seeds = 0
     while of_seed.get(seeds, 0) >= wanted:
         seeds += 1
-    return Progress(seeds, len(last), failed, seconds)
+    return Progress(seeds, len(last), len(failures), seconds, next(iter(failures), ""))
+
+
+def _failure(trial: TrialRecord) -> str:
+    if trial.status == "finished":
+        return ""
+    last = (trial.error.strip().splitlines() or [""])[-1]
+    return f"{trial.trial} {trial.status.replace('_', ' ')}{': ' if last else ''}{last}"
 
 
 def comparisons_of(archive: Archive, frozen: Frozen, seeds: int) -> tuple[Comparison, ...]:
@@ -175,6 +189,7 @@ def review_together(wanted: Sequence[tuple[Archive, str]]) -> tuple[Review, ...]
                 progress.failed,
                 progress.seconds,
                 family,
+                progress.failure,
             )
         )
     return tuple(reviews)

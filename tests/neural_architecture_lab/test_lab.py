@@ -151,6 +151,9 @@ def test_a_failed_trial_is_a_record_and_the_others_go_on(lab: NeuralArchitecture
     assert result.verdict is Verdict.SUPPORTED
     (failed,) = [trial for trial in lab.archive.trials("h") if trial.status == "failed"]
     assert "RuntimeError: as told" in failed.error
+    assert str(result).endswith(
+        "; 1 of 12 trials failed, first h/b/0/3 failed: RuntimeError: as told"
+    )
 
 
 def test_a_batch_is_judged_together(lab: NeuralArchitectureLab) -> None:
