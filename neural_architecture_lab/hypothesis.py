@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from numbers import Integral, Real
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 from neural_architecture_lab.errors import HypothesisError
@@ -304,6 +305,8 @@ def plain(settings: Mapping[str, Any], what: str) -> Mapping[str, Setting]:
 def _plain(value: Any, what: str) -> Setting:
     if value is None or isinstance(value, str | bool | int | float):
         return value
+    if isinstance(value, Integral | Real):  # numpy's
+        return int(value) if isinstance(value, Integral) else float(value)
     if isinstance(value, Mapping):
         return {str(key): _plain(item, f"{what}.{key}") for key, item in value.items()}
     if isinstance(value, Sequence):

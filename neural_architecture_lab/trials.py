@@ -13,7 +13,8 @@ import inspect
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 from typing import Any, Final
@@ -216,11 +217,15 @@ def statement_of(
 def code_of(experiment: Any) -> dict[str, str]:
     """Which code runs: the experiment's name, the hash of its source, versions of packages.
 
-    What an experiment that is made of another says of itself (``first_seed``, ``measured``) is
-    part of it, and so is what one is made of that describes its trials (``described``).
+    Of a ``partial`` and of an object the hash of what it holds is part of it (``made_with``). What
+    an experiment that is made of another says of itself (``first_seed``, ``measured``) is part of
+    it, and so is what one is made of that describes its trials (``described``).
     """
     first, measured = getattr(experiment, "first_seed", 0), getattr(experiment, "measured", "")
     experiment = inspect.unwrap(experiment)
+    state = _state_of(experiment)
+    if isinstance(experiment, partial):
+        experiment = inspect.unwrap(experiment.func)
     function = experiment if inspect.isroutine(experiment) else type(experiment)
     try:
         source = inspect.getsource(function)
@@ -235,6 +240,8 @@ def code_of(experiment: Any) -> dict[str, str]:
         found["first_seed"] = str(first)
     if described := getattr(experiment, "described", None):
         found["described"] = str(described)
+    elif state:
+        found["made_with"] = hash_of(state)
     if measured:
         found["measured"] = str(measured)
     for package in _PACKAGES:
@@ -243,6 +250,30 @@ def code_of(experiment: Any) -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def _state_of(experiment: Any) -> dict[str, Any]:
+    """What an experiment that is no plain function holds, as plain data; of the rest its type."""
+    if isinstance(experiment, partial):
+        held: dict[str, Any] = {"args": list(experiment.args), **experiment.keywords}
+    elif inspect.isroutine(experiment):
+        return {}
+    elif is_dataclass(experiment):
+        held = {one.name: getattr(experiment, one.name) for one in fields(experiment)}
+    else:
+        held = dict(getattr(experiment, "__dict__", {}))
+    return {name: _told(value) for name, value in held.items()}
+
+
+def _told(value: Any) -> Any:
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): _told(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_told(item) for item in value]
+    kind = value if inspect.isroutine(value) or inspect.isclass(value) else type(value)
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def hash_of(statement: Mapping[str, Any]) -> str:

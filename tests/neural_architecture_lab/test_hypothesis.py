@@ -5,6 +5,7 @@ import pickle
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pytest
 
 from neural_architecture_lab.errors import HypothesisError, LabError
@@ -155,3 +156,6 @@ def test_settings_are_copied_as_plain_data() -> None:
     kept = plain(given, "settings")
     assert kept == {"widths": [1, 2], "deep": {"a": None}}
     assert kept is not given
+    numbers = plain({"widths": [np.int64(8)], "rate": np.float32(0.5)}, "settings")
+    assert numbers == {"widths": [8], "rate": 0.5}
+    assert (type(numbers["widths"][0]), type(numbers["rate"])) == (int, float)  # type: ignore[index]

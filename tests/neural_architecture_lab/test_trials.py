@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -122,6 +123,23 @@ def test_the_statement_names_the_code() -> None:
     assert code["experiment"].endswith("test_trials.experiment")
     assert len(code["source"]) == 64
     assert "torch" in code
+
+
+class Kept:
+    def __init__(self, rate: float) -> None:
+        self.rate, self.cache = rate, object()
+
+    def __call__(self, trial: Trial, *, device: str) -> dict[str, float]:
+        return {"accuracy": self.rate}
+
+
+def test_what_an_experiment_is_made_with_is_part_of_its_code() -> None:
+    assert "made_with" not in code_of(experiment)
+    for make in (Kept, lambda rate: partial(experiment, rate=rate)):
+        codes = [code_of(make(rate)) for rate in (0.1, 0.1, 0.2)]
+        assert codes[0] == codes[1] != codes[2]
+        assert {code["source"] for code in codes} == {codes[0]["source"]}
+    assert code_of(partial(experiment, rate=1))["source"] == code_of(experiment)["source"]
 
 
 def test_a_hypothesis_that_is_not_complete_is_refused() -> None:
