@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable
 from typing import Any
@@ -38,10 +39,11 @@ def id_of(what: str, name: str) -> str:
 
 
 def check_experiment(experiment: Callable[..., Any] | None) -> None:
-    """Refuses what workers could not find by its name.
+    """Refuses what workers could not find by its name, or could not call.
 
     Raises:
-        HypothesisError: It is no function, or one that is made inside a function.
+        HypothesisError: It is no function of a trial and a device, or one that is made inside a
+            function.
     """
     if experiment is None:
         return
@@ -55,3 +57,12 @@ def check_experiment(experiment: Callable[..., Any] | None) -> None:
             f"The experiment {name!r} is made inside a function, where workers cannot find it; put"
             " it at the top of a module."
         )
+    try:
+        inspect.signature(experiment).bind(object(), device="cpu")
+    except TypeError as error:
+        raise HypothesisError(
+            f"The experiment {name!r} cannot be called with a trial and a device: {error}. It must"
+            " be a function (trial, *, device) -> metrics."
+        ) from error
+    except ValueError:  # one that Python cannot look into
+        return
