@@ -1,7 +1,8 @@
 """Trials per minute under every runner, against what people do without one; and what a trial costs.
 
 One experiment, a digits MLP (64-128-64-10, Adam, 440 steps of 64), with other seeds: in turn, in a
-plainly started process each, under Optuna in one process, and under each of the lab's runners.
+plainly started process each, under Optuna in one process, and under each of the lab's runners. The
+replicas do a little more than the loop in turn: they are scored after each epoch, too.
 """
 
 from __future__ import annotations
@@ -32,11 +33,20 @@ from neural_architecture_lab import (
     Prediction,
     Trial,
 )
-from neural_architecture_lab.runners import Job, ProcessRunner, Runner, SerialRunner
+from neural_architecture_lab.replicas import ReplicaExperiment, ReplicaPlan
+from neural_architecture_lab.runners import (
+    Job,
+    ProcessRunner,
+    ReplicaRunner,
+    Runner,
+    SerialRunner,
+)
 from structure_net.data import load_dataset
 
 SEEDS, ROUNDS, AT_ONCE = 64, 4, 2
-EPOCHS, BATCH = 20, 64
+EPOCHS, BATCH, RATE = 20, 64, 0.003
+DENSITIES = (1.0, 0.05, 0.01)
+PLAN = ReplicaPlan((64, 128, 64, 10), epochs=EPOCHS, batch_size=BATCH, learning_rate=RATE)
 NO_OPS = 10_000
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -52,7 +62,7 @@ def digits_mlp(trial: Trial, *, device: str) -> dict[str, float]:
         for parameter in network.parameters():
             bound = parameter.shape[-1] ** -0.5
             parameter.uniform_(-bound, bound, generator=generator)
-    optimizer = torch.optim.Adam(network.parameters(), lr=0.003)
+    optimizer = torch.optim.Adam(network.parameters(), lr=RATE)
     for _ in range(EPOCHS):
         for batch in torch.randperm(len(inputs), generator=generator).split(BATCH):
             loss = F.cross_entropy(network(inputs[batch]), targets[batch])
@@ -75,9 +85,11 @@ def _digits() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return data.train.inputs, data.train.targets, data.test.inputs, data.test.targets
 
 
-def jobs(count: int) -> list[Job]:
-    """The same experiment with other seeds."""
-    return [Job(Trial("h", "a", seed, {}), digits_mlp) for seed in range(count)]
+def jobs(count: int, density: float | None = None) -> list[Job]:
+    """The same experiment with other seeds; described, where a density is given."""
+    experiment = digits_mlp if density is None else ReplicaExperiment(PLAN)
+    settings = {} if density is None else {"density": density}
+    return [Job(Trial("h", "a", seed, settings), experiment) for seed in range(count)]
 
 
 def spawned(count: int) -> float:
@@ -99,10 +111,10 @@ def spawned(count: int) -> float:
     return (time.perf_counter() - begun) / count
 
 
-def run_by(runner: Runner, count: int) -> float:
+def run_by(runner: Runner, count: int, density: float | None = None) -> float:
     """Seconds for each trial under a runner that is warm."""
     begun = time.perf_counter()
-    if any(result.status != "finished" for result in runner.run(jobs(count))):
+    if any(result.status != "finished" for result in runner.run(jobs(count, density))):
         raise RuntimeError(f"a trial failed under {runner.name}")
     return (time.perf_counter() - begun) / count
 
@@ -138,6 +150,9 @@ def throughput() -> list[Figure]:
     candidates: dict[str, Callable[[], float]] = {
         name: partial(run_by, runner, count) for name, runner in runners.items()
     }
+    replicas = ReplicaRunner(AT_ONCE)
+    for density in DENSITIES:
+        candidates[_replicas(density)] = partial(run_by, replicas, SEEDS, density)
     candidates["a spawned process each"] = partial(spawned, AT_ONCE)
     if find_spec("optuna") is not None:
         candidates["Optuna, in one process"] = partial(by_optuna, count)
@@ -149,14 +164,29 @@ def throughput() -> list[Figure]:
     return _figures(each)
 
 
+def _replicas(density: float) -> str:
+    return "ReplicaRunner" if density == 1 else f"ReplicaRunner, {density:.0%} of the connections"
+
+
 def _figures(each: Mapping[str, float]) -> list[Figure]:
-    note = f"digits MLP, {SEEDS} seeds, {AT_ONCE} at once, warm; median of {ROUNDS} rounds"
-    spawn = each["a spawned process each"]
+    note = f"digits MLP, {AT_ONCE} at once, warm; median of {ROUNDS} rounds"
+    if find_spec("distributed") is None:
+        note += "; DaskRunner left out, since the extra cluster is not installed"
+    if find_spec("optuna") is None:
+        note += "; Optuna left out, since the extra optuna is not installed"
     found = [
         Figure(f"{name}: per minute", 60 / one, "trials", note=note) for name, one in each.items()
     ]
+    spawn, turn = each["a spawned process each"], each["in turn"]
     share = each["ProcessRunner"] / spawn
     found.append(Figure("ProcessRunner over a spawned process each", share, "x", 1 / 8))
+    for density in DENSITIES:
+        name = _replicas(density)
+        goal = 1 / 10 if density == 1 else 1 / 30
+        how = "the loop trains a dense network" if density < 1 else ""
+        found.append(Figure(f"{name} over the loop in turn", each[name] / turn, "x", goal, how))
+    share = each[_replicas(1.0)] / spawn
+    found.append(Figure("ReplicaRunner over a spawned process each", share, "x", 1 / 30))
     return found
 
 

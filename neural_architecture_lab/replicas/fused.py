@@ -28,7 +28,6 @@ from neural_architecture_lab.replicas.starting import Start, drawn, is_full, sca
 from neural_architecture_lab.replicas.trained import Score, Trained, Watch, unwatched
 from structure_net.core.calling import address_of
 from structure_net.core.compiling import TypedKernel, wide_registers
-from structure_net.core.live_index import LiveIndex
 from structure_net.core.sparse_kernels import add_up, differentiate, multiply, sample, transpose
 from structure_net.core.sparsity import SparsePattern
 from structure_net.data.batches import order_of
@@ -152,7 +151,9 @@ class _Replica:
         """What each of some steps multiplies with."""
         plan, total = self._plan, steps * self._plan.epochs
         rates = np.zeros((steps, kernels.RATES))
-        each = np.array([plan.rate(done + step, total) for step in range(steps)])
+        each: Any = plan.learning_rate
+        if plan.schedule != "constant":
+            each = np.array([plan.rate(done + step, total) for step in range(steps)])
         if plan.optimizer == "sgd":
             rates[:, 0] = each
             rates[:, 1:4] = (plan.momentum, plan.decay, plan.nesterov)
@@ -243,6 +244,7 @@ class _Stored:
         pattern: Its connections.
         form: Dense, sparse or masked.
         size: How many numbers are stored.
+        index: Of a sparse layer, the five tensors of `structure_net.core.live_index.LiveIndex`.
     """
 
     def __init__(self, pattern: SparsePattern) -> None:
@@ -253,16 +255,7 @@ class _Stored:
             self.form = kernels.SPARSE if pattern.density < DENSE_FROM else kernels.MASKED
         sparse = self.form == kernels.SPARSE
         self.size = len(pattern) if sparse else pattern.shape[0] * pattern.shape[1]
-        self.index: tuple[Tensor, ...] = ()
-        if sparse:
-            found = LiveIndex.from_pattern(pattern)
-            self.index = (
-                found.offsets,
-                found.columns,
-                found.column_offsets,
-                found.rows,
-                found.order,
-            )
+        self.index = _indexed(pattern) if sparse else ()
 
     def laid_out(self, values: Tensor) -> Tensor:
         """Weights in the pattern's order, as they are stored."""
@@ -273,6 +266,24 @@ class _Stored:
         if self.form == kernels.SPARSE:
             return scattered(self.pattern, stored)
         return stored.view(self.pattern.shape)
+
+
+def _indexed(pattern: SparsePattern) -> tuple[Tensor, ...]:
+    """Where live weights stand, by rows and by columns; a pattern was checked when it was made."""
+    by_column = torch.argsort(pattern.columns, stable=True)
+    offsets = (
+        _offsets(pattern.rows, pattern.shape[0]),
+        _offsets(pattern.columns, pattern.shape[1]),
+    )
+    columns, rows = pattern.columns.int(), pattern.rows[by_column].int()
+    return offsets[0], columns, offsets[1], rows, by_column.int()
+
+
+def _offsets(lines: Tensor, count: int) -> Tensor:
+    """Where each of ``count`` lines begins, and the number of entries at the end."""
+    found = torch.zeros(count + 1, dtype=torch.int32)
+    torch.cumsum(torch.bincount(lines, minlength=count), 0, out=found[1:])
+    return found
 
 
 def _at(array: Any, place: int = 0) -> int:

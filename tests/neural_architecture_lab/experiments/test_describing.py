@@ -26,6 +26,7 @@ from neural_architecture_lab.replicas.experiment import plan_of
 from neural_architecture_lab.replicas.fused import train_fused
 from neural_architecture_lab.runners import Job, ReplicaRunner
 from neural_architecture_lab.trials import Trial
+from structure_net.core import StandardSparseLayer
 from structure_net.data.batches import TensorBatches
 from structure_net.evolution import NetworkContext
 
@@ -63,8 +64,10 @@ def test_a_plan_trains_what_the_experiment_trains(changes: dict[str, Any]) -> No
     plan = evolve.replica(one)
     assert plan is not None
     trained = train_fused(replace(plan, dtype="float64"))
-    for layer, weight in zip(evolved.network.layers, trained.weights, strict=True):
-        assert torch.allclose(layer.dense_weight(), weight, rtol=0, atol=1e-10)  # type: ignore[operator]
+    layers = list(evolved.network.get_submodule("layers").children())
+    for layer, weight in zip(layers, trained.weights, strict=True):
+        assert isinstance(layer, StandardSparseLayer)
+        assert torch.allclose(layer.dense_weight(), weight, rtol=0, atol=1e-10)
     curve = evolved.history.series("validation_loss")
     assert curve == pytest.approx([score.loss for score in trained.validation], abs=1e-10)
 
