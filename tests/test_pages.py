@@ -144,7 +144,7 @@ LINE = re.compile(r"^\s*(structure-net|nal) (?!`)([a-z-]+)((?:\\\n|.)*)$", re.M)
 def test_every_command_of_a_page_exists_with_its_flags(page: str) -> None:
     groups = {"structure-net": get_command(app), "nal": get_command(nal)}
     text = (DOCS / page).read_text(encoding="utf-8")
-    for program, name, rest in LINE.findall(text):
+    for program, name, rest in LINE.findall(text.replace(" && ", "\n")):
         command = groups[program].commands[name]
         known = {flag for parameter in command.params for flag in parameter.opts}
         flags = re.findall(r"(?<= )--?[a-z][\w-]*", rest.partition("#")[0])
