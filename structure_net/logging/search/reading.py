@@ -45,8 +45,8 @@ def stamp_of(folder: str | Path) -> str:
 def facts_of(folder: str | Path) -> ExperimentFacts:
     """What is known of the run in a folder, whose full path is its name.
 
-    Its records are read if there are some, else ``run.json``, ``history.json`` and
-    ``journal.json``.
+    Its records are read if there are some and they are whole, else ``run.json``, ``history.json``
+    and ``journal.json``.
 
     Raises:
         SearchError: There is no run in the folder, or a file of it is damaged.
@@ -55,7 +55,11 @@ def facts_of(folder: str | Path) -> ExperimentFacts:
     spool = next((p for p in (root / _RECORDS, root) if (p / SPOOL).is_file()), None)
     try:
         if spool is not None:
-            return _from_records(root, spool)
+            try:
+                return _from_records(root, spool)
+            except SpoolError:
+                if not (root / "run.json").is_file():
+                    raise
         if (root / "run.json").is_file():
             return _from_files(root)
     except (

@@ -128,6 +128,9 @@ def test_the_plain_files_of_a_run_say_what_its_records_say(runs: Path, tmp_path:
         assert getattr(from_files, name) == getattr(from_records, name), name
     assert from_files.curves == from_records.curves
     assert from_files.start_density == pytest.approx(0.02)
+    (plain / "records").mkdir()
+    (plain / "records" / "records.jsonl").write_text("damaged\n")
+    assert facts_of(plain) == from_files
 
 
 def test_an_index_follows_the_runs_of_a_folder(runs: Path, tmp_path: Path) -> None:
