@@ -73,7 +73,9 @@ def _worst() -> Iterator[Figure]:
     """The density at which the storage that is chosen loses most against a dense step."""
     for widths in NETWORKS:
         costs = [network_cost(widths, density, seconds=0.5, clock=now) for density in DENSITIES]
-        worst = min(costs, key=lambda cost: cost.speed(FUSED))
+        found = min(costs, key=lambda cost: cost.speed(FUSED))
+        # Once more: the largest of several measured ratios is larger than what it is a measure of.
+        worst = network_cost(widths, found.density, seconds=2.0, clock=now)
         yield Figure(
             f"slowest of {_named(widths)} at any density over {FUSED}",
             1 / worst.speed(FUSED),

@@ -23,7 +23,7 @@ import torch
 from structure_net.core.layer_costs import LayerCosts
 from structure_net.files import cache_folder, write_text
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Raised when the kernels or what is measured of them change, so that figures are taken anew."""
 
 _LOCK: Final = threading.Lock()
