@@ -18,6 +18,7 @@ from structure_net.core.sparse_passes import ZEROS, Pass
 
 __all__ = [
     "ZEROS",
+    "all_gradients",
     "batch_size",
     "bias_gradient",
     "differentiated",
@@ -146,6 +147,33 @@ def differentiated(
     product.differentiate(tensors, index)
     product.run(gradient.dtype)
     return of_inputs, of_values
+
+
+def all_gradients(
+    gradient: Tensor, inputs: Tensor, parameters: tuple[Tensor, Tensor], index: LiveIndex
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`differentiated` and `bias_gradient` in one pass.
+
+    Args:
+        gradient: Of the product. Shape ``(*, out)``, features first.
+        inputs: Shape ``(*, in)``, features first.
+        parameters: Values, shape ``(n,)``, and bias, ``(out,)``.
+        index: Of the weights.
+
+    Returns:
+        Shape ``(*, in)``, features first, ``(n,)`` and ``(out,)``.
+    """
+    values, bias = parameters
+    if not index.by_row:
+        both = differentiated(gradient, inputs, values, index)
+        return *both, bias_gradient(gradient, bias)
+    made = torch.empty_like(inputs), torch.empty_like(values), torch.empty_like(bias)
+    read, x, v, dx, dv, db = (one.data_ptr() for one in (gradient, inputs, values, *made))
+    back = Pass(batch_size(gradient.shape))
+    back.add_up((read, db), index.shape[0])
+    back.differentiate((read, x, v, dx, dv), index)
+    back.run(gradient.dtype)
+    return made
 
 
 def bias_gradient(gradient: Tensor, bias: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from structure_net.core.live_index import LiveIndex
 from structure_net.core.sparse_compute import (
+    all_gradients,
     bias_gradient,
     differentiated,
     features_first,
@@ -71,6 +72,8 @@ class _Step(torch.autograd.Function):
             )
         lines = inputs if lines is None else lines
         gradient = features_first(gradient)
+        if all(needs[:3]):
+            return *all_gradients(gradient, lines, (values, bias), index), None
         of_bias = bias_gradient(gradient, bias) if needs[2] else None
         if needs[0] and needs[1]:
             return *differentiated(gradient, lines, values, index), of_bias, None

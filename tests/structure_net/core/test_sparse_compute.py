@@ -12,6 +12,7 @@ from structure_net.core import sparse_passes
 from structure_net.core.products import LiveIndex, sparse_linear
 from structure_net.core.sparse_compute import (
     ZEROS,
+    all_gradients,
     batch_size,
     bias_gradient,
     differentiated,
@@ -69,6 +70,16 @@ def test_a_pass_for_one_gradient_gives_what_the_pass_for_both_gives(dtype: torch
     _, of_inputs, of_values, inputs_alone, values_alone, _ = computed(37, dtype)
     torch.testing.assert_close(inputs_alone, of_inputs)
     torch.testing.assert_close(values_alone, of_values)
+
+
+@pytest.mark.parametrize("dtype", KINDS)
+def test_a_pass_for_all_gradients_gives_the_bits_of_several(dtype: torch.dtype) -> None:
+    inputs = features_first(random(37, 90, dtype=dtype))
+    gradient = features_first(random(37, 60, dtype=dtype, seed=2))
+    values, bias = random(len(INDEX), dtype=dtype, seed=3), random(60, dtype=dtype, seed=4)
+    found = all_gradients(gradient, inputs, (values, bias), INDEX)
+    wanted = (*differentiated(gradient, inputs, values, INDEX), bias_gradient(gradient, bias))
+    assert all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))
 
 
 @pytest.mark.parametrize("dtype", KINDS)
