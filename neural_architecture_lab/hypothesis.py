@@ -222,8 +222,11 @@ class Hypothesis:
             )
         if not isinstance(self.stopping, Stopping | None):
             raise HypothesisError(f"stopping must be a Stopping(...); got {self.stopping!r}.")
-        if not self.assumed_effect:
-            raise HypothesisError("assumed_effect must not be 0: no number of seeds finds it.")
+        if not self.assumed_effect or not math.isfinite(self.assumed_effect):
+            raise HypothesisError(
+                "assumed_effect must be a number other than 0, which no number of seeds finds; got"
+                f" {self.assumed_effect!r}."
+            )
         if self.arms and self.predictions:
             for prediction in self.predictions:
                 self.sides(prediction)

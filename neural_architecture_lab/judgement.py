@@ -40,6 +40,8 @@ from neural_architecture_lab.statistics import (
 
 MOST_LEFT_OUT: Final = 0.2
 MOST_WORTH_PLANNING: Final = 10_000
+LARGEST: Final = 1e150
+"""Squares of larger values are not finite: they count as values that are not."""
 
 
 class Verdict(StrEnum):
@@ -203,7 +205,7 @@ def overall(evidence: Sequence[Evidence]) -> tuple[Verdict, str]:
 
 
 def _has(values: Mapping[int, float], seed: int) -> bool:
-    return seed in values and bool(np.isfinite(values[seed]))
+    return seed in values and abs(values[seed]) <= LARGEST  # which what is not a number is not
 
 
 def _p_value(

@@ -123,9 +123,11 @@ def design(hypothesis: Hypothesis, *, seeds: int | None = None, order: int = 0) 
         order: What the order within blocks, and points that are drawn, are drawn with.
 
     Raises:
-        DesignError: The hypothesis is not complete, or its looks do not fit the seeds.
+        DesignError: The hypothesis is not complete, its looks do not fit the seeds, or a factor
+            overrides what tells arms apart.
     """
     _check_complete(hypothesis)
+    _check_apart(hypothesis)
     planned, why = (seeds, "as asked") if seeds is not None else planned_seeds(hypothesis)
     points = points_of(hypothesis, order)
     generator = np.random.default_rng(order)
@@ -291,6 +293,17 @@ def _check_complete(hypothesis: Hypothesis) -> None:
             f"{hypothesis.name!r} has no {' and no '.join(absent)}; give them, or register it with"
             " a lab, whose categories supply them."
         )
+
+
+def _check_apart(hypothesis: Hypothesis) -> None:
+    """Refuses factors that override what tells arms apart."""
+    for name in hypothesis.factors:
+        told = [arm.settings[name] for arm in hypothesis.arms if name in arm.settings]
+        if any(value != told[0] for value in told):
+            raise DesignError(
+                f"The arms of {hypothesis.name!r} differ in {name!r}, which is a factor as well, and"
+                " a trial can be told one only: take it out of the arms, or out of the factors."
+            )
 
 
 def _looks(hypothesis: Hypothesis, seeds: int) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, Self, TypeAlias
 
-from neural_architecture_lab.errors import LabError, OutOfTimeError
+from neural_architecture_lab.errors import LabError, OutOfTimeError, RunnerError
 from neural_architecture_lab.hypothesis import Experiment
 from neural_architecture_lab.outcomes import Outcome, outcome_of
 from neural_architecture_lab.trials import Trial
@@ -71,11 +71,22 @@ class Limits:
         memory: MiB beyond what its process has before it begins; None for any.
         retries: How often a trial is begun again whose process died. One that raises, hangs or
             fills memory would do so again.
+
+    Raises:
+        RunnerError: A limit is no positive number, or retries are no whole number from 0 on.
     """
 
     seconds: float | None = None
     memory: float | None = None
     retries: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("seconds", "memory"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, int | float) and value > 0):
+                raise RunnerError(f"{name} must be a number above 0, or None; got {value!r}.")
+        if not isinstance(self.retries, int) or self.retries < 0:
+            raise RunnerError(f"retries must be a whole number from 0 on; got {self.retries!r}.")
 
 
 class Runner(ABC):

@@ -209,3 +209,11 @@ def test_no_effect_is_claimed_as_often_as_the_level_says() -> None:
 def test_a_value_of_a_seed_that_was_not_run_is_an_error() -> None:
     with pytest.raises(ValueError, match="Seeds 0 to 1 were run, but there is a value of seed 2"):
         compare(HIGHER, ARMS, {2: 1.0}, {}, ran=2, planned=2)
+
+
+def test_values_whose_squares_are_not_finite_count_as_not_finite() -> None:
+    treated = {0: 1e300, 1: 2.0, 2: 2.5, 3: 1.9, 4: 2.2, 5: 2.1}
+    zeros = dict.fromkeys(treated, 0.0)
+    one = compare(HIGHER, ARMS, treated, zeros, ran=6, planned=6)
+    assert one.left_out == (0,)
+    assert judge([one])[0].verdict is Verdict.SUPPORTED

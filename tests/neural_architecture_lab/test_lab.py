@@ -26,7 +26,7 @@ from neural_architecture_lab.errors import HypothesisError, StoreError
 from neural_architecture_lab.experiments import completed
 from neural_architecture_lab.reviewing import Progress, Review, progress_of, review
 from neural_architecture_lab.runners import SerialRunner
-from neural_architecture_lab.runners.protocol import Result
+from neural_architecture_lab.runners.protocol import Limits, Result
 
 CALLS: list[str] = []
 
@@ -223,6 +223,9 @@ def test_names_and_numbers_are_checked(lab: NeuralArchitectureLab) -> None:
         (lambda: LabConfig(max_parallel_experiments=0), "a whole number from 1 on; got 0"),
         (lambda: LabConfig(runner="magic"), "runner must be one of auto, serial"),  # type: ignore[arg-type]
         (lambda: LabConfig(results_dir=""), "results_dir must name a folder; got ''"),
+        (lambda: Limits(seconds=0), "seconds must be a number above 0, or None; got 0"),
+        (lambda: Limits(memory=-1), "memory must be a number above 0, or None; got -1"),
+        (lambda: Limits(retries=-1), "retries must be a whole number from 0 on; got -1"),
         (lambda: usable_device("gpu9"), "device must be one that torch knows"),
     ],
 )

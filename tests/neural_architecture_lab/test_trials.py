@@ -61,6 +61,12 @@ def test_a_factor_overrides_the_setting_of_an_arm() -> None:
     assert {trial.factors["rate"] for trial in laid.trials} == {5, 6}
 
 
+def test_a_factor_that_overrides_what_tells_arms_apart_is_refused() -> None:
+    arms = (Arm("a", {"rate": 1}, control=True), Arm("b", {"rate": 2}))
+    with pytest.raises(DesignError, match="differ in 'rate', which is a factor as well"):
+        design(hypothesis(arms=arms, factors={"rate": [5, 6]}))
+
+
 def test_a_latin_hypercube_has_one_point_in_each_row_and_column() -> None:
     made = hypothesis(
         factors={"x": Range(0, 1), "y": Range(0, 1)}, layout="latin-hypercube", points=8
