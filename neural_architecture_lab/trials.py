@@ -301,8 +301,8 @@ def _check_apart(hypothesis: Hypothesis) -> None:
         told = [arm.settings[name] for arm in hypothesis.arms if name in arm.settings]
         if any(value != told[0] for value in told):
             raise DesignError(
-                f"The arms of {hypothesis.name!r} differ in {name!r}, which is a factor as well, and"
-                " a trial can be told one only: take it out of the arms, or out of the factors."
+                f"The arms of {hypothesis.name!r} differ in {name!r}, which is a factor as well,"
+                " and a trial can be told one only: take it out of the arms or of the factors."
             )
 
 
