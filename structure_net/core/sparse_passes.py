@@ -21,8 +21,10 @@ ZEROS: Final[dict[torch.dtype, Any]] = {
 }
 """The types that kernels compute in, and a zero of each."""
 
-THREADED_WORK: Final = 1_000_000
-"""Products of a weight and a sample in a pass below which a second thread gains nothing."""
+THREADED_WORK: Final = 50_000_000
+"""Products of a weight and a sample in a pass, some milliseconds, below which more threads gain
+nothing: after each parallel operation of PyTorch, such as a loss, its threads spin for milliseconds
+on the cores that ours would run on."""
 
 _BLOCK: Final = 2**16
 """Products in a block, about: some microseconds."""
