@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from structure_net.errors import SpoolError
 
@@ -57,9 +57,7 @@ def put_blob(folder: str | Path, content: bytes | Path, *, link: bool = False) -
     if target.is_file() and target.stat().st_size == size:
         return Blob(digest, size, target)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if not (link and isinstance(content, Path) and _linked(content, target)):
-            _write(content, target)
+        target = _kept(Path(folder), content, link=link)
         for parent in (target.parent, target.parent.parent, target.parent.parent.parent):
             flush_folder(parent)
     except OSError as error:
@@ -67,7 +65,7 @@ def put_blob(folder: str | Path, content: bytes | Path, *, link: bool = False) -
             f"{target} cannot be written: {error.strerror or error}. What was written before can "
             "be read. Free some space, then go on."
         ) from error
-    return Blob(digest, size, target)
+    return Blob(target.name, target.stat().st_size, target)
 
 
 def check_blob(folder: str | Path, digest: str) -> Blob:
@@ -102,28 +100,44 @@ def _measured(content: bytes | Path) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
-def _write(content: bytes | Path, target: Path) -> None:
-    descriptor, draft = tempfile.mkstemp(prefix=".", dir=target.parent)
+def _kept(folder: Path, content: bytes | Path, *, link: bool) -> Path:
+    """Keeps what the file holds by now, under its digest: it may be replaced at any moment."""
+    (folder / "blobs").mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=".", dir=folder / "blobs")
+    draft = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            for chunk in _chunks(content):
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(draft).chmod(0o444)
-        Path(draft).replace(target)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
+            if link and isinstance(content, Path) and _linked(content, draft):
+                digest, _ = _measured(draft)
+            else:
+                digest = _copied(content, file)
+                draft.chmod(0o444)
+        target = blob_path(folder, digest)
+        target.parent.mkdir(exist_ok=True)
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)  # also where both are names of one file, which is kept then
+    return target
 
 
-def _linked(source: Path, target: Path) -> bool:
-    """Whether ``target`` is another name of the file ``source`` now."""
+def _copied(content: bytes | Path, file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    for chunk in _chunks(content):
+        digest.update(chunk)
+        file.write(chunk)
+    file.flush()
+    os.fsync(file.fileno())
+    return digest.hexdigest()
+
+
+def _linked(source: Path, draft: Path) -> bool:
+    """Whether ``draft`` is another name of the file ``source`` now."""
+    other = draft.with_name(f"{draft.name}-link")
     try:
-        target.unlink(missing_ok=True)
-        target.hardlink_to(source)
+        other.hardlink_to(source)
     except OSError:  # another disk, or a system without links: a copy does as well
         return False
+    other.replace(draft)
     return True
 
 

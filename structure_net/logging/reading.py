@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from structure_net.errors import SpoolError
-from structure_net.logging.lines import Stored, parse_line, seq_of
+from structure_net.logging.lines import Stored, parse_line
 
 SPOOL: Final = "records.jsonl"
 """The name of the file that holds a spool's records."""
@@ -114,7 +114,7 @@ def gap_before(last: int, seq: int, bad: int) -> str | None:
     """What is wrong with number ``seq`` behind record ``last`` and ``bad`` damaged lines."""
     if seq <= last:
         return f"record {seq} stands behind record {last}"
-    if bad or seq == last + 1:
+    if seq - last - 1 <= bad:
         return None
     missing = f"record {last + 1}" if seq == last + 2 else f"records {last + 1} to {seq - 1}"
     return f"{missing} should stand before record {seq}"
@@ -149,12 +149,16 @@ def _place_after(file: BinaryIO, after: int) -> int:
 
 
 def _next_number(file: BinaryIO, place: int, end: int) -> tuple[int, int | None]:
-    """The first line that begins behind ``place`` and has a number: its start and the number."""
+    """The first good line that begins behind ``place``: its start and its number.
+
+    The number of a damaged line may be any, which would lead astray.
+    """
     file.seek(place)
     start = place + len(file.readline())
     while start < end and (line := file.readline()):
-        if (seq := seq_of(line)) is not None:
-            return start, seq
+        found = parse_line(line.removesuffix(b"\n"))
+        if isinstance(found, Stored):
+            return start, found.seq
         start += len(line)
     return start, None
 

@@ -200,6 +200,10 @@ class Spool:
 
     def _sync(self) -> None:
         to_disk(self._descriptor)
+        found, size = os.fstat(self._descriptor), self._end[0]
+        if not found.st_nlink or found.st_size < size:
+            what = "was cut" if found.st_nlink else "was deleted"
+            raise _MeddledError(errno.EIO, f"{what} by another program while it was written")
 
     def _fail(self, error: OSError) -> SpoolError:
         """After the disk refused what was written, nothing more is promised."""
@@ -208,6 +212,11 @@ class Spool:
         return refused
 
     def _refused(self, error: OSError) -> SpoolError:
+        if isinstance(error, _MeddledError):
+            return SpoolError(
+                f"{self._path} {error.strerror}: records of it are lost. Leave the folder of a run"
+                " alone while it goes on; begin another run."
+            )
         kept = self.last
         said = f"its {kept} records can be read" if kept else "nothing was written"
         way_out = "Free some space or mend the disk, then go on."
@@ -219,8 +228,22 @@ class Spool:
         )
 
 
+class _MeddledError(OSError):
+    """The file is not what was written to it."""
+
+
 _OF_THE_PLACE: Final = frozenset(
-    {errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS}
+    {
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.EEXIST,
+        errno.ENOENT,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+        errno.EINVAL,
+        errno.ELOOP,
+    }
 )
 """What an operating system says of a place where no space would help."""
 

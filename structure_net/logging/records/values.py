@@ -7,7 +7,10 @@ values as well.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from itertools import chain
+from math import isfinite, isnan
 from numbers import Integral, Real
 from typing import Annotated, Any, ClassVar, Final
 
@@ -20,6 +23,7 @@ from pydantic import (
     PlainValidator,
     WithJsonSchema,
 )
+from pydantic_core import PydanticSerializationError
 
 NOT_FINITE: Final = {
     "NaN": float("nan"),
@@ -28,6 +32,8 @@ NOT_FINITE: Final = {
 }
 _SCALARS: Final = frozenset({int, float, bool, type(None)})
 _LISTS: Final = frozenset({list, tuple})
+_DEEPEST: Final = 100
+_LARGEST: Final = 10**4000  # Python reads no more than 4300 digits
 
 
 def _number(value: Any) -> Any:
@@ -51,28 +57,63 @@ def _free(value: Any) -> Any:
     """``value`` as JSON data with Python's own numbers.
 
     Raises:
-        ValueError: Something in it is no JSON.
+        ValueError: Something in it is no JSON, or cannot be read back from it.
     """
+    return _within(value, 0)
+
+
+def _within(value: Any, depth: int) -> Any:
+    """The same of a value that lies ``depth`` lists and objects deep.
+
+    Raises:
+        ValueError: Something in it is no JSON, or cannot be read back from it.
+    """
+    if depth > _DEEPEST:
+        raise ValueError(f"lists and objects may lie {_DEEPEST} deep within each other, not more")
     if isinstance(value, dict):
         if not all(isinstance(key, str) for key in value):
             raise ValueError(f"the keys of an object should be text; got {list(value)!r:.60}")
-        return {key: _free(item) for key, item in value.items()}
+        return {key: _within(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return _listed(value)
+        return _listed(value, depth)
     number = _number(value)
     if type(number) not in _SCALARS and not isinstance(number, str):
         raise ValueError("should be JSON data: an object, a list, text, a number, true, or null")
+    if type(number) is int and abs(number) >= _LARGEST:
+        raise ValueError("a whole number should have 4,000 digits at most")
     return number
 
 
-def _listed(values: list[Any] | tuple[Any, ...]) -> list[Any]:
+def _listed(values: list[Any] | tuple[Any, ...], depth: int) -> list[Any]:
     # An edit may name a hundred thousand pairs, so that plain lists are told at the speed of C.
     kinds = set(map(type, values))
-    if kinds <= _SCALARS:
+    if kinds <= _SCALARS and not _has_huge(values, kinds):
         return list(values)
-    if kinds <= _LISTS and set(map(type, chain.from_iterable(values))) <= _SCALARS:
-        return list(map(list, values))
-    return [_free(item) for item in values]
+    if kinds <= _LISTS:
+        inner = set(map(type, chain.from_iterable(values)))
+        if inner <= _SCALARS and not _has_huge(chain.from_iterable(values), inner):
+            return list(map(list, values))
+    return [_within(item, depth + 1) for item in values]
+
+
+def _has_huge(values: Iterable[Any], kinds: set[type]) -> bool:
+    if kinds != {int}:
+        return int in kinds and any(type(one) is int and abs(one) >= _LARGEST for one in values)
+    return max(map(int.bit_length, values), default=0) >= _LARGEST.bit_length()
+
+
+def _readable(value: Any) -> Any:
+    """JSON data whose text is Unicode: what is none (bytes of a file's name) is written as an
+    escape with a backslash."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_readable(key): _readable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_readable(item) for item in value]
+    if isinstance(value, float) and not isfinite(value):
+        return "NaN" if isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
 
 
 Number = Annotated[
@@ -127,7 +168,11 @@ class RecordModel(Value):
 
     def data_json(self) -> str:
         """All fields but ``kind`` and ``version`` as one line of JSON."""
-        return self.model_dump_json(exclude=set(self._outside))
+        try:
+            return self.model_dump_json(exclude=set(self._outside))
+        except PydanticSerializationError:
+            content = self.model_dump(exclude=set(self._outside))
+            return json.dumps(_readable(content), ensure_ascii=False, separators=(",", ":"))
 
 
 class NetworkFacts(Value):
