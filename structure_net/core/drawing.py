@@ -92,7 +92,7 @@ def free_places(taken: Tensor, size: int, count: int, generator: torch.Generator
     while missing := count - len(new):
         drawn = _integers(size, missing, generator).sort().values
         whole = taken.new_empty(count)
-        left = merge_free(taken.numpy(), new.numpy(), drawn.numpy(), whole.numpy())
+        left = merge_free(*(one.numpy() for one in (taken.contiguous(), new, drawn, whole)))
         new = whole[:left]
     return new
 
