@@ -14,6 +14,7 @@ from neural_architecture_lab.insights import Insight
 from neural_architecture_lab.judgement import Verdict
 from neural_architecture_lab.lab import HypothesisResult, NeuralArchitectureLab
 from neural_architecture_lab.outcomes import Outcome
+from neural_architecture_lab.replicas import ReplicaExperiment, ReplicaPlan
 from neural_architecture_lab.report import Report
 from neural_architecture_lab.trials import Trial
 
@@ -29,6 +30,8 @@ __all__ = [
     "Outcome",
     "Prediction",
     "Range",
+    "ReplicaExperiment",
+    "ReplicaPlan",
     "Report",
     "Stopping",
     "Trial",
