@@ -2,50 +2,90 @@
 
 from __future__ import annotations
 
-from time import perf_counter
+import random
+from collections.abc import Iterator
+from itertools import chain, islice, repeat
+from statistics import median
+from time import perf_counter, process_time, thread_time
+from typing import cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.harness import Figure, now
+from benchmarks.harness import Figure, Ratio, ratio_of
 from structure_net import create_standard_network
-from structure_net.core.sections import section
+from structure_net.core.sections import Sections, listened_by, section
 from structure_net.data import TensorBatches
-from structure_net.evolution import ComposableEvolutionSystem, NetworkContext
+from structure_net.evolution import NetworkContext
 from structure_net.evolution.components import StandardNetworkTrainer
+from structure_net.logging.profiling import Profiler
 
-ARCHITECTURE, DENSITY, BATCH, SAMPLES = [784, 256, 128, 10], 0.02, 128, 12_800
+ARCHITECTURE, DENSITY, BATCH = [784, 256, 128, 10], 0.02, 128
 SMALL = [64, 32, 10]
-ROUNDS, EPOCHS = 9, 4
+STEPS, BLOCKS = 4, 1200
 SECTIONS_A_STEP = 6
-_HOW = "fastest of {rounds} interleaved turns, 400 steps of {batch} samples each"
 
 
-def _data(features: int) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    inputs = torch.randn(SAMPLES, features, generator=generator)
-    return inputs, torch.randint(10, (SAMPLES,), generator=generator)
+class _Flipping:
+    """Batches; every few steps the profiler begins to listen, or ceases to.
+
+    Args:
+        features: Inputs of a sample.
+        profiler: Which profiler.
+        never: Whether nobody ever listens, for comparison.
+    """
+
+    def __init__(self, features: int, profiler: Profiler, *, never: bool = False) -> None:
+        generator = torch.Generator().manual_seed(0)
+        inputs = torch.randn(100 * BATCH, features, generator=generator)
+        targets = torch.randint(10, (100 * BATCH,), generator=generator)
+        self._batches = TensorBatches(inputs, targets, BATCH, shuffle=True)
+        self._profiler, self._never = profiler, never
+        draw = random.Random(0)
+        # Which of a pair comes first is drawn: whatever comes back in a rhythm hits both alike.
+        firsts = [draw.random() < 0.5 for _ in range(BLOCKS // 2 + 1)]
+        self._on = [one for first in firsts for one in (first, not first)]
+        self.times: list[float] = []
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        found = chain.from_iterable(repeat(self._batches))
+        for on in self._on:
+            listens = on and not self._never
+            with listened_by(cast("Sections", self._profiler if listens else None)):
+                start = thread_time()
+                yield from islice(found, STEPS)
+                self.times.append(thread_time() - start)
+
+    def __len__(self) -> int:
+        return STEPS * len(self._on)
+
+    def ratio(self) -> Ratio:
+        """The time of blocks with a listener over that of their neighbours without."""
+        blocks = list(zip(self._on, self.times, strict=True))[2:]  # the first two warm up
+        pairs = zip(blocks[::2], blocks[1::2], strict=True)
+        return ratio_of([a / b if on else b / a for (on, a), (_, b) in pairs])
 
 
-def pair(widths: list[int], density: float) -> tuple[float, float, float]:
-    """How long training takes with a profiler, and without once more, over without; its step."""
-    inputs, targets = _data(widths[0])
+def pair(widths: list[int], density: float) -> tuple[Ratio, Ratio, float, float]:
+    """Steps with a profiler over steps without; steps without over themselves.
+
+    The main thread's processor time counts, block by block within one run.
+
+    Returns:
+        Both ratios, the seconds of a step, and what the profiler's own thread takes of the time.
+    """
     network = create_standard_network(widths, density=density, seed=0)
-    context = NetworkContext(
-        network, TensorBatches(inputs, targets, BATCH, shuffle=True), loss=F.cross_entropy
-    )
-    system = ComposableEvolutionSystem([StandardNetworkTrainer(epochs=EPOCHS, learning_rate=1e-3)])
-    turns: dict[str, list[float]] = {"off": [], "on": [], "again": []}
-    for turn in range(ROUNDS + 1):
-        for name in list(turns)[:: 1 if turn % 2 else -1]:
-            start = now()
-            system.evolve_network(context, 1, profile=name == "on")
-            turns[name].append(now() - start)
-    # Other work only adds time, so that the fastest turn tells most of the work itself.
-    least = {name: min(times[1:]) for name, times in turns.items()}
-    step = least["off"] / (EPOCHS * SAMPLES / BATCH)
-    return least["on"] / least["off"], least["again"] / least["off"], step
+    trainer = StandardNetworkTrainer(epochs=1, learning_rate=1e-3)
+    ratios = []
+    for never in (False, True):
+        with Profiler() as profiler:
+            batches = _Flipping(widths[0], profiler, never=never)
+            start = process_time(), thread_time()
+            trainer.train(NetworkContext(network, batches, loss=F.cross_entropy))
+            whole, own = process_time() - start[0], thread_time() - start[1]
+        ratios.append(batches.ratio())
+    return ratios[0], ratios[1], median(batches.times) / STEPS, (whole - own) / own
 
 
 def idle() -> float:
@@ -66,16 +106,14 @@ def idle() -> float:
 
 def figures() -> list[Figure]:
     """Overheads of a profiled epoch, and of the marks where there is no profiler."""
-    how = _HOW.format(rounds=ROUNDS, batch=BATCH)
-    large, noise, step = pair(ARCHITECTURE, DENSITY)
-    small, _, least = pair(SMALL, 1.0)
+    large, noise, step, watch = pair(ARCHITECTURE, DENSITY)
+    small, _, least, _ = pair(SMALL, 1.0)
     off = SECTIONS_A_STEP * idle()
+    beside = f"; its thread's {100 * watch:.2f} % included"
     return [
-        Figure("profiling 784-256-128-10", 100 * (large - 1), "%", 2.0, how),
-        Figure("the same without a profiler again: noise", 100 * (noise - 1), "%", None, how),
-        Figure(
-            "profiling 64-32-10, a step as small as they come", 100 * (small - 1), "%", None, how
-        ),
+        _shown("profiling 784-256-128-10", large, beside, goal=2.0, more=watch),
+        _shown("the same without a profiler: noise", noise),
+        _shown("profiling 64-32-10, a step as small as they come", small),
         Figure(
             "marks without a profiler, 784-256-128-10",
             100 * off / step,
@@ -91,3 +129,10 @@ def figures() -> list[Figure]:
             f"{SECTIONS_A_STEP} sections a step of {1000 * least:.3f} ms",
         ),
     ]
+
+
+def _shown(
+    name: str, ratio: Ratio, how: str = "", *, goal: float | None = None, more: float = 0.0
+) -> Figure:
+    note = ratio.percent(f" of {STEPS} steps side by side in one run, processor time{how}")
+    return Figure(name, 100 * (ratio.median - 1 + more), "%", goal, note)

@@ -1,4 +1,4 @@
-"""Records: what kills lose, how fast the spool is, what sinks and spooling cost a run."""
+"""Records: what kills lose, and how fast the spool is."""
 
 from __future__ import annotations
 
@@ -9,20 +9,11 @@ import tempfile
 import time
 from pathlib import Path
 
-import torch
-
-from benchmarks.harness import Figure, interleaved, seconds
-from structure_net import create_standard_network
-from structure_net.data import load_dataset
-from structure_net.evolution import NetworkContext
-from structure_net.evolution.components import create_standard_evolution_system
-from structure_net.evolution.events import Event, Observer
-from structure_net.logging import RecordStream, Sink, Source, Spool, Stored, read
+from benchmarks.harness import Figure, seconds
+from structure_net.logging import Spool, read
 from structure_net.logging.records import Epoch
-from structure_net.runs.recording import Recorder
 
 KILLS, RECORDS = 100, 20_000
-DEMO = ([64, 96, 48, 10], 0.02)
 
 
 def epoch(number: int) -> Epoch:
@@ -100,87 +91,8 @@ def spooled(durable: str, records: int) -> float:
         return spent
 
 
-class Bad:
-    """A sink that raises, blocks or ends its thread at every record, or does nothing.
-
-    Args:
-        how: Which of these.
-    """
-
-    def __init__(self, how: str) -> None:
-        self.name = how
-
-    def open(self, source: Source) -> None:
-        """Nothing."""
-
-    def write(self, stored: Stored) -> None:
-        """Does harm."""
-        if self.name == "raises":
-            raise ValueError(stored.seq)
-        if self.name == "blocks":
-            time.sleep(3600)  # a sink that never comes back
-        if self.name == "dies":
-            raise SystemExit(1)
-
-    def flush(self, deadline: float) -> None:
-        """Nothing."""
-
-    def close(self) -> None:
-        """Nothing."""
-
-
-def evolve(observer: Observer) -> None:
-    """The demonstration's evolution, two iterations of it."""
-    data = load_dataset("digits").flattened()
-    widths, density = DEMO
-    network = create_standard_network(widths, density=density, seed=0)
-    train = data.train.batches(64, shuffle=True)
-    context = NetworkContext(network, train, validation_loader=data.validation.batches(64))
-    system = create_standard_evolution_system(epochs=6)
-    system.evolve_network(context, 2, on_event=observer)
-
-
-def recorded(*sinks: Sink) -> float:
-    """The evolution with its events spooled: the time it takes over the time without recording.
-
-    Both are taken from one run, whose moods then hit both. Closing the stream is not counted, and
-    neither is the thread that waits for the disk.
-    """
-    spent = 0.0
-    with tempfile.TemporaryDirectory() as folder:
-        stream = RecordStream(Spool(folder), sinks, patience=0.0)
-        recorder = Recorder(stream)
-
-        def observe(event: Event) -> None:
-            nonlocal spent
-            spent += seconds(lambda: recorder(event))
-
-        total = seconds(lambda: evolve(observe))
-        stream.close()
-    return total / (total - spent)
-
-
-def _costs() -> list[Figure]:
-    torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))]).step()
-    words = {
-        "": "recording",
-        "raises": "recording with a sink that raises",
-        "blocks": "recording with a sink that blocks",
-        "dies": "recording with a sink whose thread ends",
-    }
-    ratios = interleaved(
-        {how: lambda how=how: recorded(*[Bad(how)] * bool(how)) for how in words},  # type: ignore[misc]  # bound now
-        repeats=9,
-    )
-    note = "digits, 64-96-48-10 at density 0.02, two iterations of six epochs"
-    return [
-        Figure(f"a run {said}, over itself", ratios[how], "x", 1.02, note)
-        for how, said in words.items()
-    ]
-
-
 def figures() -> list[Figure]:
-    """Kills, rates and costs."""
+    """Kills and rates."""
     with tempfile.TemporaryDirectory() as folder:
         count, lost, problems = killed(Path(folder))
     how = f"{KILLS} writers of one spool killed at random moments; {count:,} records"
@@ -191,5 +103,4 @@ def figures() -> list[Figure]:
         Figure("gaps, duplicates and damaged lines", problems, "", 0, how),
         Figure("a record on the disk, in groups", group, "us", 200, f"{1e6 / group:,.0f} a second"),
         Figure("a record on the disk, each", single, "us", None, f"{1e6 / single:,.0f} a second"),
-        *_costs(),
     ]

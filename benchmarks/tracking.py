@@ -1,11 +1,10 @@
-"""The queue to W&B under faults, what W&B's client costs a run, and what all sinks cost together.
+"""The queue to W&B under faults, and what W&B's client costs a run.
 
 The server is a stub on the loopback; the client is W&B's own.
 """
 
 from __future__ import annotations
 
-import io
 import os
 import random
 import signal
@@ -16,30 +15,16 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from rich.console import Console
-
-from benchmarks.harness import Figure, interleaved, seconds
+from benchmarks.harness import Figure
 from benchmarks.records import epoch
-from structure_net import create_standard_network
-from structure_net.data import load_dataset
-from structure_net.evolution import NetworkContext
-from structure_net.evolution.components import create_standard_evolution_system
-from structure_net.logging import RecordStream, Sink, Spool, blob_path, read
+from structure_net.logging import RecordStream, Spool, blob_path, read
 from structure_net.logging.sending import Sender, WandbDestination
-from structure_net.logging.sinks import (
-    ConsoleSink,
-    SeriesSink,
-    TensorBoardSink,
-    WandbSink,
-    WandbTarget,
-)
-from structure_net.runs import Recorder
+from structure_net.logging.sinks import WandbSink, WandbTarget
 from tests.structure_net.logging.recorded import start, write_run
 from tests.structure_net.logging.stub_server import Stub, serving, wait_for
 
 ROWS, KILLS, REPLAYS = 2000, 3, 2
 DEADLINE, LIMIT = 8.0, 30.0
-MNIST = [784, 256, 128, 10]
 
 _SENDER = """
 import sys
@@ -125,7 +110,7 @@ def _rejections() -> list[Figure]:
     ]
 
 
-def _offline(records: int = 5000) -> list[Figure]:
+def offline(records: int = 5000) -> list[Figure]:
     """Size of an offline run, and what its writing costs the run's own process."""
     spent, size = {}, 0
     for name in ("spool", "wandb"):
@@ -153,50 +138,7 @@ def _offline(records: int = 5000) -> list[Figure]:
     ]
 
 
-def _trained(sinks: list[Sink] | None) -> float:
-    """Seconds of two epochs on MNIST, closing the stream included."""
-    data = load_dataset("mnist", data_dir=os.environ.get("STRUCTURE_NET_DATA")).flattened()
-    network = create_standard_network(MNIST, density=0.1, seed=0)
-    context = NetworkContext(
-        network,
-        data.train.batches(64, shuffle=True),
-        validation_loader=data.validation.batches(512),
-    )
-    system = create_standard_evolution_system(epochs=1)
-    with tempfile.TemporaryDirectory() as folder:
-        if sinks is None:
-            return seconds(lambda: system.evolve_network(context, 2))
-        stream = RecordStream(Spool(folder), sinks, patience=10.0)
-
-        def run() -> None:
-            stream.emit(start())
-            system.evolve_network(context, 2, on_event=Recorder(stream))
-            stream.close()
-
-        return seconds(run)
-
-
-def _all_sinks() -> list[Figure]:
-    def sinks() -> list[Sink]:
-        console = ConsoleSink(Console(file=io.StringIO()))
-        return [console, SeriesSink(), TensorBoardSink(), WandbSink()]
-
-    times = interleaved(
-        {"none": lambda: _trained(None), "all": lambda: _trained(sinks())}, repeats=3
-    )
-    how = (
-        "784-256-128-10 on MNIST, density 0.1, two iterations of one epoch; spool, console, HDF5, "
-    )
-    how += "TensorBoard, W&B offline"
-    return [Figure("a run with all sinks, over none", times["all"] / times["none"], "x", 1.05, how)]
-
-
 def figures() -> list[Figure]:
     """What arrives under faults."""
     os.environ.setdefault("WANDB_API_KEY", "k" * 40)
     return [*_deliveries(), *_outages(), *_rejections()]
-
-
-def costs() -> list[Figure]:
-    """What W&B's client costs, and all sinks together."""
-    return [*_offline(), *_all_sinks()]

@@ -1,0 +1,161 @@
+"""What recording costs a run: the spool alone, sinks that misbehave, and all sinks together."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+import time
+
+import torch
+from rich.console import Console
+
+from benchmarks.harness import Figure, Ratio, ratio_of, seconds
+from benchmarks.tracking import offline
+from structure_net import create_standard_network
+from structure_net.data import load_dataset
+from structure_net.evolution import NetworkContext
+from structure_net.evolution.components import create_standard_evolution_system
+from structure_net.evolution.events import Event, Observer
+from structure_net.logging import RecordStream, Sink, Source, Spool, Stored
+from structure_net.logging.records import RunStarted
+from structure_net.logging.sinks import ConsoleSink, SeriesSink, TensorBoardSink, WandbSink
+from structure_net.runs.recording import Recorder
+
+DEMO = ([64, 96, 48, 10], 0.02)
+MNIST = [784, 256, 128, 10]
+REPEATS, PAIRS = 9, 10
+
+
+class Bad:
+    """A sink that raises, blocks or ends its thread at every record, or does nothing.
+
+    Args:
+        how: Which of these.
+    """
+
+    def __init__(self, how: str) -> None:
+        self.name = how
+
+    def open(self, source: Source) -> None:
+        """Nothing."""
+
+    def write(self, stored: Stored) -> None:
+        """Does harm."""
+        if self.name == "raises":
+            raise ValueError(stored.seq)
+        if self.name == "blocks":
+            time.sleep(3600)  # a sink that never comes back
+        if self.name == "dies":
+            raise SystemExit(1)
+
+    def flush(self, deadline: float) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+def evolve(observer: Observer) -> None:
+    """The demonstration's evolution, two iterations of it."""
+    data = load_dataset("digits").flattened()
+    widths, density = DEMO
+    network = create_standard_network(widths, density=density, seed=0)
+    train = data.train.batches(64, shuffle=True)
+    context = NetworkContext(network, train, validation_loader=data.validation.batches(64))
+    system = create_standard_evolution_system(epochs=6)
+    system.evolve_network(context, 2, on_event=observer)
+
+
+def recorded(*sinks: Sink) -> float:
+    """The evolution with its events spooled: the time it takes over the time without recording.
+
+    Both are taken from one run, whose moods then hit both. Closing the stream is not counted, and
+    neither is the thread that waits for the disk.
+    """
+    spent = 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        stream = RecordStream(Spool(folder), sinks, patience=0.0)
+        recorder = Recorder(stream)
+
+        def observe(event: Event) -> None:
+            nonlocal spent
+            spent += seconds(lambda: recorder(event))
+
+        total = seconds(lambda: evolve(observe))
+        stream.close()
+    return total / (total - spent)
+
+
+def _recordings() -> list[Figure]:
+    torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))]).step()
+    words = {
+        "": "recording",
+        "raises": "recording with a sink that raises",
+        "blocks": "recording with a sink that blocks",
+        "dies": "recording with a sink whose thread ends",
+    }
+    found: dict[str, list[float]] = {how: [] for how in words}
+    for _ in range(1 + REPEATS):
+        for how, ratios in found.items():
+            ratios.append(recorded(*[Bad(how)] * bool(how)))
+    note = "digits, 64-96-48-10 at density 0.02, two iterations of six epochs; "
+    return [
+        _figure(f"a run {said}, over itself", ratio_of(found[how][1:]), 1.02, note)
+        for how, said in words.items()
+    ]
+
+
+def _figure(name: str, ratio: Ratio, goal: float, note: str) -> Figure:
+    return Figure(name, ratio.median, "x", goal, note + ratio.percent())
+
+
+def trained(sinks: list[Sink] | None) -> float:
+    """Seconds of two epochs on MNIST, closing the stream included."""
+    data = load_dataset("mnist", data_dir=os.environ.get("STRUCTURE_NET_DATA")).flattened()
+    network = create_standard_network(MNIST, density=0.1, seed=0)
+    context = NetworkContext(
+        network,
+        data.train.batches(64, shuffle=True),
+        validation_loader=data.validation.batches(512),
+    )
+    system = create_standard_evolution_system(epochs=1)
+    with tempfile.TemporaryDirectory() as folder:
+        if sinks is None:
+            return seconds(lambda: system.evolve_network(context, 2))
+        stream = RecordStream(Spool(folder), sinks, patience=10.0)
+
+        def run() -> None:
+            named = RunStarted(
+                run="bench", name="bench", program="bench", config={}, dataset={}, seed=0
+            )
+            stream.emit(named)
+            system.evolve_network(context, 2, on_event=Recorder(stream))
+            stream.close()
+
+        return seconds(run)
+
+
+def _all_sinks() -> list[Figure]:
+    def sinks() -> list[Sink]:
+        console = ConsoleSink(Console(file=io.StringIO()))
+        return [console, SeriesSink(), TensorBoardSink(), WandbSink()]
+
+    ratios = []
+    for turn in range(1 + PAIRS):
+        # Which comes first alternates; what else the machine does hits both of a pair.
+        spent = {
+            every: trained(sinks() if every else None) for every in (turn % 2 == 0, turn % 2 > 0)
+        }
+        ratios.append(spent[True] / spent[False])
+    how = (
+        "784-256-128-10 on MNIST, density 0.1, two iterations of one epoch; spool, console, HDF5, "
+    )
+    how += "TensorBoard, W&B offline; "
+    return [_figure("a run with all sinks, over none", ratio_of(ratios[1:]), 1.05, how)]
+
+
+def figures() -> list[Figure]:
+    """Ratios of runs with and without."""
+    os.environ.setdefault("WANDB_API_KEY", "k" * 40)
+    return [*_all_sinks(), *_recordings(), *offline()]
