@@ -124,6 +124,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         fail(said_of(error))
         return 2
+    except ImportError as error:  # an extra is missing, which it names
+        fail(str(error))
+        return 2
     except (Stopped, KeyboardInterrupt) as stopped:
         code = str(stopped)
     # Typer makes a code of Ctrl-C, of which nobody has been told then.

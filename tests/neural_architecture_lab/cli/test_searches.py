@@ -32,6 +32,16 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return path.name
 
 
+def test_what_a_search_lacks_is_said_in_one_line(
+    file: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    assert main(["search", file, "--results", "r"]) == 2
+    error = capsys.readouterr().err
+    assert "python -m pip install 'structure-net[optuna]'" in error
+    assert error.count("\n") == 1
+
+
 @pytest.mark.extras
 def test_a_search_is_run_shown_and_gone_on_with(
     file: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
