@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import accumulate
@@ -70,6 +71,7 @@ def course_svg(found: Searched) -> str:
         shown = [one.values[0] for one in pruned]
         ax.plot([one.number for one in pruned], shown, "x", color=FAINT, ms=5, label="pruned")
     frame(ax, x="setting", y=metric, grid="y")
+    ax.xaxis.get_major_locator().set_params(integer=True)
     key(ax, columns=3)
     return pictures.svg(figure)
 
@@ -79,9 +81,14 @@ def _chapter(found: Searched) -> list[Block]:
     blocks: list[Block] = [Heading(3, found.name)]
     if found.question:
         blocks.append(Paragraph(found.question, "Question."))
-    blocks += [Bullets(sought), Paragraph(f"SHA-256 {found.digest}", "Begun:")]
+    blocks += [Bullets(sought), Paragraph(f"{_space(found)}.", "Searched:")]
+    blocks.append(Paragraph(f"before the first trial; SHA-256 {found.digest}", "Frozen:"))
     if found.changed:
         blocks += [Paragraph("", "What was changed since:"), Bullets(found.changed)]
+    reasons = Counter(one.reason for one in found.tries if one.state == "failed")
+    if reasons:
+        said = tuple(f"{count} x {reason}" for reason, count in reasons.most_common(MOST_ROWS))
+        blocks += [Paragraph("", "What failed:"), Bullets(said)]
     if not found.front:
         return [*blocks, Paragraph("No setting was tried to its end yet.")]
     blocks.append(
@@ -95,6 +102,25 @@ def _chapter(found: Searched) -> list[Block]:
         says = "Each setting in the order of trying, and the best so far."
         blocks.append(Picture(f"{found.id}-course", says, partial(course_svg, found)))
     return blocks
+
+
+def _space(found: Searched) -> str:
+    statement = found.statement
+    space = statement.get("space", {})
+    if "suggest" in space and "source" in space:
+        what = f"what {space['suggest']} suggests"
+    else:
+        what = "; ".join(f"{name} {_levels(levels)}" for name, levels in space.items())
+    each = f"{found.seeds} seed{'s' * (found.seeds != 1)} each"
+    parts = [str(statement.get(part, "")).rpartition(".")[2] for part in ("sampler", "pruner")]
+    return ", ".join([what, each, *(f"by {part}" for part in parts if part)])
+
+
+def _levels(levels: Any) -> str:
+    if isinstance(levels, Mapping):
+        ends = f"from {_shown(levels['low'])} to {_shown(levels['high'])}"
+        return f"{ends} (logarithmic)" if levels["log"] else ends
+    return "in " + " / ".join(map(_shown, levels))
 
 
 def _table(found: Searched) -> Grid:

@@ -64,6 +64,9 @@ def test_a_search_is_run_shown_and_gone_on_with(
     report = capsys.readouterr().out
     assert "## Searches" in report
     assert "loss: lower is better" in report
+    assert "**Searched:** x from 0 to 1, 1 seed each." in report
+    if one["failed"]:
+        assert "RuntimeError: as told" in report
     assert main(["report", "one", "--results", "r", "--html", "--out", "page.html"]) == 0
     assert "Each setting in the order of trying" in (tmp_path / "page.html").read_text()
 
