@@ -200,7 +200,8 @@ class Spool:
 
     def _sync(self) -> None:
         to_disk(self._descriptor)
-        found, size = os.fstat(self._descriptor), self._end[0]
+        size = self._end[0]  # read first: records may be written meanwhile, and only add to it
+        found = os.fstat(self._descriptor)
         if not found.st_nlink or found.st_size < size:
             what = "was cut" if found.st_nlink else "was deleted"
             raise _MeddledError(errno.EIO, f"{what} by another program while it was written")

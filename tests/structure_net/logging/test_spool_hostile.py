@@ -88,6 +88,26 @@ def test_a_file_that_another_program_meddles_with_stops_the_run(tmp_path: Path, 
         spool.close()
 
 
+def test_records_that_are_written_while_the_disk_is_asked_are_no_meddling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool, real = Spool(tmp_path), os.fstat
+
+    def asked(descriptor: int) -> os.stat_result:
+        found = real(descriptor)
+        if descriptor == spool._descriptor and spool.last < 5:
+            spool.append(epoch(spool.last + 1))
+        return found
+
+    spool.append(epoch(1))
+    monkeypatch.setattr(os, "fstat", asked)
+    while spool.last < 5:
+        spool.flush()
+    monkeypatch.setattr(os, "fstat", real)
+    spool.close()
+    assert [one.seq for one in read(tmp_path)] == list(range(1, spool.last + 1))
+
+
 @pytest.mark.skipif(os.name == "nt", reason="symbolic links need a right there")
 def test_places_that_are_no_files_are_refused_with_the_way_out(tmp_path: Path) -> None:
     def refused(folder: Path) -> None:
