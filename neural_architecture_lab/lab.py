@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
-from neural_architecture_lab.choosing import Chosen, choose_runner
+from neural_architecture_lab.choosing import choose_runner
 from neural_architecture_lab.configuration import LabConfig, usable_device
 from neural_architecture_lab.errors import HypothesisError, LabError
 from neural_architecture_lab.hypothesis import Hypothesis
@@ -202,15 +202,16 @@ class NeuralArchitectureLab:
     def _run(self, ids: Sequence[str], on_result: OnResult | None) -> dict[str, HypothesisResult]:
         designs = {one: self.plan(one) for one in ids}
         config = replace(self.config, device=self.device)
+        chosen = {
+            one: choose_runner(config, designs[one], self._hypotheses[one].experiment)
+            for one in ids
+        }
         family = sum(len(self._hypotheses[one].predictions) for one in ids)
         tell = on_result or (lambda result, ended, of: None)
         changed: dict[str, tuple[str, ...]] = {}
-        chosen: dict[str, Chosen] = {}
         with Store(self.config.folder, self._sinks) as store:
             for one in ids:
                 changed[one] = store.freeze(self._hypotheses[one], designs[one])
-                experiment = self._hypotheses[one].experiment
-                chosen[one] = choose_runner(config, designs[one], experiment)
                 with closing(chosen[one].runner) as runner:
                     self._carry_out(one, designs[one], store, runner, family, tell)
             reviews = review(store, ids)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from neural_architecture_lab.cli import main
 from neural_architecture_lab.store import Archive
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -35,6 +36,15 @@ lab = NeuralArchitectureLab(LabConfig(max_parallel_experiments=2, results_dir=fo
 print(lab.run_hypothesis_test(lab.register_hypothesis(hypothesis), on_result=tell).runner)
 """
 ENDLESS = 10**8
+
+
+def test_nal_trains_a_hypothesis_of_the_library_as_replicas(tmp_path: Path) -> None:
+    words = ["run", "sparsity_level", "--seeds", "5", "--results", str(tmp_path)]
+    assert main([*words, "--runner", "replicas"]) == 0
+    trials = list(Archive(tmp_path).trials("sparsity_level"))
+    assert len(trials) == 15
+    assert {(one.runner, one.status) for one in trials} == {("replicas", "finished")}
+    assert main([*words[:1], "growth_timing", *words[2:], "--runner", "replicas"]) == 2
 
 
 @pytest.mark.timeout(600)
