@@ -16,10 +16,11 @@ from torch import Tensor
 
 from structure_net.core.live_index import LiveIndex
 from structure_net.core.sparse_compute import (
+    features_first,
     lies_features_first,
     like_features_first,
 )
-from structure_net.core.sparse_gradients import product
+from structure_net.core.sparse_gradients import check_kept, product
 from structure_net.core.sparse_passes import Pass
 
 
@@ -41,12 +42,12 @@ class _Activations(NamedTuple):
     Args:
         held: The memory of inputs, if they had to be turned, and of all products but the last.
             Shape ``(features, batch)``.
-        addresses: Of what each product reads.
+        turned: Whether inputs had to be.
         outputs: Of the last product. Shape ``(batch, out)``.
     """
 
     held: Tensor
-    addresses: tuple[int, ...]
+    turned: bool
     outputs: Tensor
 
 
@@ -75,21 +76,29 @@ class _Chain(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *args: Any) -> Tensor:
         links, inputs, *parameters = args
-        held, addresses, outputs = _forward(inputs, parameters, links)
-        ctx.links, ctx.addresses = links, addresses
+        held, turned, outputs = _forward(inputs, parameters, links)
+        ctx.links, ctx.turned = links, turned
         last = outputs if links[-1].rectified else None
         ctx.save_for_backward(inputs, held, last, *parameters)
         return outputs
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, _, last, *parameters = ctx.saved_tensors
+        inputs, held, last, *parameters = ctx.saved_tensors
         gradient, needs = gradients[0], ctx.needs_input_grad[1:]
+        for place, link in enumerate(ctx.links):
+            weights, bias = parameters[2 * place : 2 * place + 2]
+            check_kept(weights, bias, link.places, gradient.dtype)
         if torch.is_grad_enabled() or torch._C._functorch.is_legacy_batchedtensor(gradient):
             return None, *_again(gradient, (inputs, *parameters), ctx.links, needs)
         if last is not None:
             gradient = torch.ops.aten.threshold_backward(gradient, last, 0)
-        way = _Back(gradient, (inputs, *parameters), ctx.links, ctx.addresses)
+        # What was saved may come back elsewhere: hooks may have moved it, or made it anew.
+        held = held.contiguous()
+        lines = held if ctx.turned else features_first(inputs)
+        reads = lines.data_ptr(), *_between(held, inputs.shape[1], ctx.links)
+        parameters = [None if one is None else one.contiguous() for one in parameters]
+        way = _Back(gradient, (inputs, *parameters), ctx.links, reads)
         return None, *way.run(needs)
 
 
@@ -100,14 +109,10 @@ def _forward(
     sizes = [link.places.shape[0] for link in links[:-1]]
     held = inputs.new_empty((width + sum(sizes), batch))
     outputs = like_features_first(inputs, links[-1].places.shape[0])
-    step, address, way = held.element_size() * batch, held.data_ptr(), Pass(batch)
-    read, after = _turned(inputs, address, way)
-    addresses = [read]
-    address += width * step
-    for size in sizes:
-        addresses.append(address)
-        address += size * step
-    writes = (*addresses[1:], outputs.data_ptr())
+    way = Pass(batch)
+    read, after = _turned(inputs, held.data_ptr(), way)
+    turned, between = after >= 0, _between(held, width, links)
+    addresses, writes = (read, *between), (*between, outputs.data_ptr())
     for number, (index, rectified) in enumerate(links):
         weights, bias = parameters[2 * number], parameters[2 * number + 1]
         assert weights is not None
@@ -115,7 +120,17 @@ def _forward(
         tensors = (addresses[number], weights.data_ptr(), place, writes[number])
         after = way.multiply(tensors, index, rectified=rectified, after=after)
     way.run(inputs.dtype)
-    return _Activations(held, tuple(addresses), outputs)
+    return _Activations(held, turned, outputs)
+
+
+def _between(held: Tensor, width: int, links: tuple[Link, ...]) -> tuple[int, ...]:
+    """Where the products of all links but the last lie in ``held``, behind ``width`` inputs."""
+    step = held.element_size() * held.shape[1]
+    address, found = held.data_ptr() + width * step, []
+    for link in links[:-1]:
+        found.append(address)
+        address += link.places.shape[0] * step
+    return tuple(found)
 
 
 class _Back:
@@ -189,6 +204,9 @@ def _turned(tensor: Tensor, address: int, way: Pass) -> tuple[int, int]:
         address: Where a copy may be written, if there must be one.
         way: What writes it.
     """
+    if tensor.is_neg():
+        tensor = tensor.resolve_neg()
+        way.keep(tensor)
     if lies_features_first(tensor):
         return tensor.data_ptr(), -1
     height, width = tensor.shape

@@ -34,6 +34,7 @@ __all__ = [
 
 def features_first(tensor: Tensor) -> Tensor:
     """``tensor``, shape ``(*, features)``, or a copy of it that lies with the features first."""
+    tensor = tensor.resolve_neg()
     if lies_features_first(tensor):
         return tensor
     shape = tensor.shape

@@ -48,6 +48,29 @@ def product(inputs: Tensor, values: Tensor, bias: Tensor | None, index: LiveInde
     return multiplied(features_first(inputs), values, bias, index)
 
 
+def check_kept(values: Tensor, bias: Tensor | None, index: LiveIndex, dtype: torch.dtype) -> None:
+    """Refuses weights that were exchanged between a product and its gradients.
+
+    Args:
+        values: Live weights, as they were saved.
+        bias: As it was saved, or None.
+        index: Where the weights stood.
+        dtype: Of the gradient.
+
+    Raises:
+        RuntimeError: Their number or type is no longer that of the product.
+    """
+    fits = values.shape == (index.count,) and values.dtype == dtype
+    if bias is not None:
+        fits = fits and bias.shape == index.shape[:1] and bias.dtype == dtype
+    if not fits:
+        raise RuntimeError(
+            f"The weights of a product got other data between forward and backward: now "
+            f"{tuple(values.shape)}, {values.dtype}; then ({index.count},), {dtype}. Edit and "
+            "convert a network after backward()."
+        )
+
+
 class _Step(torch.autograd.Function):
     """The product where only `Tensor.backward` asks: half the cost of `_Bilinear`."""
 
@@ -63,6 +86,7 @@ class _Step(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         inputs, values, bias, lines = ctx.saved_tensors
         needs, gradient, index = ctx.needs_input_grad, gradients[0], ctx.index
+        check_kept(values, bias, index, gradient.dtype)
         if torch.is_grad_enabled() or torch._C._functorch.is_legacy_batchedtensor(gradient):
             return (
                 _bilinear("inputs", gradient, values, index) if needs[0] else None,
@@ -70,7 +94,11 @@ class _Step(torch.autograd.Function):
                 gradient.reshape(-1, gradient.shape[-1]).sum(0) if needs[2] else None,
                 None,
             )
-        lines = inputs if lines is None else lines
+        # Hooks may have laid out anew what was saved.
+        lines = features_first(inputs if lines is None else lines)
+        values = values.contiguous()
+        if bias is not None:
+            bias = bias.contiguous()
         gradient = features_first(gradient)
         if all(needs[:3]):
             return *all_gradients(gradient, lines, (values, bias), index), None

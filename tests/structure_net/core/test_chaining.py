@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+from torch.utils.checkpoint import checkpoint
 
 from structure_net.core import create_standard_network, sparse_passes
 from structure_net.core.chaining import through
@@ -254,3 +255,56 @@ def test_inference_leaves_no_graph() -> None:
         assert not model(random(3, 40)).requires_grad
     with torch.inference_mode():
         assert model(random(3, 40)).is_inference()
+
+
+def elsewhere(tensor: Tensor) -> Tensor:
+    """A copy that lies in other memory, and in another order."""
+    return tensor.detach().t().clone(memory_format=torch.contiguous_format).t()
+
+
+@pytest.mark.parametrize("batch", [1, 9])
+def test_what_is_saved_may_come_back_elsewhere(batch: int) -> None:
+    model, inputs = network(), random(40, batch).t().requires_grad_()
+
+    def moved(run: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        def saving(x: Tensor) -> Tensor:
+            with torch.autograd.graph.saved_tensors_hooks(elsewhere, elsewhere):
+                return run(x)
+
+        return saving
+
+    for run in (model, lambda x: one_by_one(model, x)):
+        wanted = derived(run, model, inputs)
+        assert same(derived(moved(run), model, inputs), wanted)
+        found = derived(lambda x, run=run: checkpoint(run, x, use_reentrant=False), model, inputs)
+        assert same(found, wanted)
+
+
+def test_a_view_that_negates_is_read_as_what_it_shows() -> None:
+    model, inputs = network(), random(9, 40)
+    slope = random(9, 7)
+    for turned in (lambda x: x, lambda x: x.t().contiguous().t()):
+        for run in (model, lambda x: one_by_one(model, x)):
+            found = run(torch._neg_view(turned(-inputs)))
+            assert torch.equal(found, run(turned(inputs)))
+            weights = list(model.parameters())
+            given = [torch._neg_view(turned(-slope)), turned(slope)]
+            one, other = (
+                torch.autograd.grad(found, weights, gradient, retain_graph=True)
+                for gradient in given
+            )
+            assert same(list(one), list(other))
+
+
+@pytest.mark.parametrize("edit", ["grown", "shrunk", "float"])
+@pytest.mark.parametrize("chain", [True, False])
+def test_weights_exchanged_before_the_way_back_are_refused(edit: str, chain: bool) -> None:
+    model = network()
+    outputs = model(random(3, 40)) if chain else one_by_one(model, random(3, 40))
+    weight = model.layers[1].weight
+    assert isinstance(weight, nn.Parameter)
+    count = len(weight)
+    data = {"grown": random(count + 5), "shrunk": random(count - 5), "float": weight.data.float()}
+    weight.data = data[edit]
+    with pytest.raises(RuntimeError, match="after backward"):
+        outputs.sum().backward()
