@@ -9,10 +9,9 @@ from importlib import import_module
 from typing import Final
 
 from neural_architecture_lab.configuration import LabConfig
-from neural_architecture_lab.errors import LabError
 from neural_architecture_lab.hypothesis import Experiment
 from neural_architecture_lab.runners.protocol import Limits, Runner
-from neural_architecture_lab.runners.replicas import not_described
+from neural_architecture_lab.runners.replicas import ReplicaRunner, not_described
 from neural_architecture_lab.runners.serial import SerialRunner
 from neural_architecture_lab.trials import Design, Trial
 
@@ -48,11 +47,12 @@ def choose_runner(
         RunnerError: It needs a package that is not there, this system cannot do it, or replicas
             were asked for, and the experiment does not describe its trials.
     """
+    replicas = config.runner == "replicas" or isinstance(config.runner, ReplicaRunner)
+    if replicas and experiment is not None:
+        _check_described(config, experiment, design)
     if isinstance(config.runner, Runner):
         return Chosen(config.runner, "as asked")
     workers = min(config.max_parallel_experiments, len(design.trials))
-    if config.runner == "replicas" and experiment is not None:
-        _check_described(config, experiment, design)
     if config.runner != "auto":
         return Chosen(_made(config.runner, workers, config.limits), "as asked")
     if config.limits.memory is None and _described(config, experiment, design):
@@ -64,7 +64,7 @@ def choose_runner(
 
 
 def _described(config: LabConfig, experiment: Experiment | None, design: Design) -> bool:
-    """Whether every trial has a plan, or one that is refused, which any runner would say of it."""
+    """Whether every trial has a plan, or fails where one is made, as it would on any runner."""
     if experiment is None:
         return False
     return all(_has_plan(experiment, trial, config.device) for trial in design.trials)
@@ -81,7 +81,7 @@ def _has_plan(experiment: Experiment, trial: Trial, device: str) -> bool:
 
     try:
         return plan_of(experiment, trial, device) is not None
-    except LabError:
+    except Exception:  # noqa: BLE001 - the user's, and a record of that trial once it runs
         return True
 
 

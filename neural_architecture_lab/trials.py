@@ -242,7 +242,7 @@ def code_of(experiment: Any) -> dict[str, str]:
         found["first_seed"] = str(first)
     if described := getattr(experiment, "described", None):
         found["described"] = str(described)
-    elif state:
+    if state:
         found["made_with"] = hash_of(state)
     if measured:
         found["measured"] = str(measured)
@@ -275,7 +275,15 @@ def _told(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_told(item) for item in value]
     kind = value if inspect.isroutine(value) or inspect.isclass(value) else type(value)
-    return f"{kind.__module__}.{kind.__qualname__}"
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    held: dict[str, Any] = {}
+    if isinstance(value, partial):
+        held = {"of": _told(value.func), **_state_of(value)}
+    elif kind is not value and is_dataclass(kind):
+        held = _state_of(value)
+    elif kind is not value and hasattr(kind, "tolist"):  # an array, or a tensor
+        held = {"entries": _told(value.tolist())}
+    return {"kind": name, **held} if held else name
 
 
 def hash_of(statement: Mapping[str, Any]) -> str:

@@ -40,16 +40,17 @@ class ReplicaExperiment:
         if isinstance(self.plan, ReplicaPlan):
             return repr(self.plan)
         said = code_of(self.plan)
-        return f"plans by {said['experiment']}, {said['source']}"
+        held = f", made with {said['made_with']}" if "made_with" in said else ""
+        return f"plans by {said['experiment']}, {said['source']}{held}"
 
     def replica(self, trial: Trial) -> ReplicaPlan:
         """The plan of a trial.
 
         Raises:
-            PlanError: A setting is none of a plan, or out of range.
+            PlanError: A setting is none of a plan, or out of range; or a function made no plan.
         """
         if not isinstance(self.plan, ReplicaPlan):
-            return self.plan(trial)
+            return _checked(self.plan(trial), trial)
         if unknown := sorted(set(trial.settings) - set(FIELDS)):
             raise PlanError(
                 f"The arm {trial.arm!r} has the setting {unknown[0]!r}, which a plan does not know;"
@@ -68,6 +69,9 @@ def plan_of(experiment: Any, trial: Trial, device: str = "cpu") -> ReplicaPlan |
 
     An experiment whose replicas come to the same numbers on some devices only names these, in an
     attribute ``replicas_on``.
+
+    Raises:
+        PlanError: What describes the trial is no plan.
     """
     if isinstance(experiment, FreshSeeds):
         return plan_of(experiment.experiment, experiment.moved(trial), device)
@@ -75,7 +79,13 @@ def plan_of(experiment: Any, trial: Trial, device: str = "cpu") -> ReplicaPlan |
     if places is not None and device.partition(":")[0] not in places:
         return None
     describe = getattr(experiment, "replica", None)
-    plan: ReplicaPlan | None = None if describe is None else describe(trial)
+    plan = None if describe is None else describe(trial)
+    return None if plan is None else _checked(plan, trial)
+
+
+def _checked(plan: object, trial: Trial) -> ReplicaPlan:
+    if not isinstance(plan, ReplicaPlan):
+        raise PlanError(f"The trial {trial.id!r} must be described by a ReplicaPlan; got {plan!r}.")
     return plan
 
 

@@ -7,8 +7,6 @@ Optuna chooses the settings; the lab runs them, on any of its runners, and keeps
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -203,12 +201,10 @@ def _check_pruning(search: Search) -> None:
 
 def _described(space: Any) -> Any:
     if callable(space):
-        try:
-            source = inspect.getsource(space)
-        except (OSError, TypeError):  # typed into an interpreter
-            source = ""
+        said = code_of(space)
         name = getattr(space, "__qualname__", type(space).__qualname__)
-        return {"suggest": name, "source": hashlib.sha256(source.encode()).hexdigest()}
+        held = {"made_with": said["made_with"]} if "made_with" in said else {}
+        return {"suggest": name, "source": said["source"], **held}
     return {name: _described_levels(levels) for name, levels in space.items()}
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 
 from neural_architecture_lab.errors import DesignError
@@ -132,11 +133,15 @@ def test_the_statement_names_the_code() -> None:
 
 
 class Kept:
-    def __init__(self, rate: float) -> None:
+    def __init__(self, rate: Any) -> None:
         self.rate, self.cache = rate, object()
 
     def __call__(self, trial: Trial, *, device: str) -> dict[str, float]:
         return {"accuracy": self.rate}
+
+
+def told(rate: float) -> Trial:
+    return Trial("h", "a", 0, {"rate": rate})
 
 
 def test_what_an_experiment_is_made_with_is_part_of_its_code() -> None:
@@ -145,6 +150,9 @@ def test_what_an_experiment_is_made_with_is_part_of_its_code() -> None:
         codes = [code_of(make(rate)) for rate in (0.1, 0.1, 0.2)]
         assert codes[0] == codes[1] != codes[2]
         assert {code["source"] for code in codes} == {codes[0]["source"]}
+    for hold in (partial(partial, Kept), told, partial(np.full, 2)):
+        held = [code_of(Kept(hold(rate)))["made_with"] for rate in (0.1, 0.1, 0.2)]
+        assert held[0] == held[1] != held[2]
     assert code_of(partial(experiment, rate=1))["source"] == code_of(experiment)["source"]
 
 

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 
 import pytest
 
@@ -23,6 +24,7 @@ from neural_architecture_lab.runners import (
 )
 from neural_architecture_lab.runners.replicas import not_described
 from neural_architecture_lab.trials import FreshSeeds, Trial, code_of, design
+from structure_net.core.sparsity import SparsePattern
 
 PLAN = ReplicaPlan((64, 24, 10), epochs=2, batch_size=128, learning_rate=0.01)
 EXPERIMENT = ReplicaExperiment(PLAN)
@@ -34,8 +36,23 @@ def plan_by_width(trial: Trial) -> ReplicaPlan:
     return replace(PLAN, sizes=(64, 8 + trial.seed, 10), seed=trial.seed)
 
 
+def no_plan(trial: Trial) -> ReplicaPlan:
+    if trial.seed == 1:
+        raise KeyError("width")
+    return PLAN if trial.seed else {"sizes": (64, 10)}  # type: ignore[return-value]
+
+
+def plan_of_width(trial: Trial, width: int) -> ReplicaPlan:
+    return replace(PLAN, sizes=(64, width, 10), seed=trial.seed)
+
+
 def not_described_experiment(trial: Trial, *, device: str) -> dict[str, float]:
     return {"accuracy": 1.0}
+
+
+@dataclass(frozen=True)
+class Rewarded(ReplicaExperiment):
+    bonus: float
 
 
 class OwnWords(ReplicaExperiment):
@@ -151,6 +168,38 @@ def test_plans_may_come_from_a_function_and_its_source_is_on_record() -> None:
     assert code_of(EXPERIMENT)["described"] != code_of(DOUBLE)["described"]
     with pytest.raises(PlanError, match="which a plan does not know"):
         EXPERIMENT.replica(Trial("h", "a", 0, {"widht": 3}))
+
+
+def test_what_a_plan_is_made_of_is_on_record() -> None:
+    corners = [SparsePattern.from_pairs([(0, at)], (10, 64)) for at in (0, 0, 5)]
+    for made in (
+        [ReplicaExperiment(partial(plan_of_width, width=width)) for width in (8, 8, 9)],
+        [ReplicaExperiment(ReplicaPlan((64, 10), patterns=[one])) for one in corners],
+        [Rewarded(PLAN, bonus) for bonus in (1, 1, 2)],
+    ):
+        one, same, other = map(code_of, made)
+        assert one == same != other
+
+
+@pytest.mark.parametrize("kind", [SerialRunner, ReplicaRunner])
+def test_a_trial_of_which_no_plan_is_made_is_a_record_and_the_others_go_on(
+    kind: type[Runner],
+) -> None:
+    experiment = ReplicaExperiment(no_plan)
+    chosen = choose_runner(LabConfig(), design(HYPOTHESIS), experiment)
+    assert chosen.runner.name == "replicas"
+    jobs = [job(seed, experiment) for seed in range(3)]
+    results = {result.trial.seed: result for result in kind().run(jobs)}
+    assert "must be described by a ReplicaPlan; got {'sizes'" in results[0].error
+    assert "KeyError: 'width'" in results[1].error
+    assert [results[seed].status for seed in range(3)] == ["failed", "failed", "finished"]
+
+
+def test_a_runner_of_ones_own_is_refused_before_anything_runs() -> None:
+    with pytest.raises(RunnerError, match="does not describe it"):
+        choose_runner(
+            LabConfig(runner=ReplicaRunner()), design(HYPOTHESIS), not_described_experiment
+        )
 
 
 HYPOTHESIS = Hypothesis(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,10 @@ def test_an_id_is_the_name_in_lower_case() -> None:
         check_name("It", "?")
 
 
+def up_to(trial: Any, high: float) -> dict[str, float]:
+    return {"x": trial.suggest_float("x", 0, high)}
+
+
 def test_the_statement_says_what_is_searched_and_how() -> None:
     said = search(seeds=3, settings={"epochs": 2}, first=[{"x": 0.5}]).statement
     assert said["space"]["x"] == {"low": 0, "high": 1, "log": False, "whole": False}
@@ -30,6 +35,9 @@ def test_the_statement_says_what_is_searched_and_how() -> None:
     assert said["code"]["experiment"].endswith("searches.bowl")
     by_function = search(space=lambda trial: {"x": trial.suggest_float("x", 0, 1)}).statement
     assert len(by_function["space"]["source"]) == 64
+    narrow, wide = (search(space=partial(up_to, high=high)).statement["space"] for high in (1, 2))
+    assert narrow["source"] == wide["source"]
+    assert narrow != wide
 
 
 @pytest.mark.parametrize(
