@@ -148,4 +148,10 @@ def _optimizer(plan: ReplicaPlan, parameters: list[nn.Parameter]) -> torch.optim
         )
     kind = torch.optim.Adam if plan.optimizer == "adam" else torch.optim.AdamW
     first, second = plan.betas
-    return kind(parameters, lr=rate, betas=(first, second), eps=plan.epsilon, weight_decay=decay)
+    return kind(
+        parameters,
+        lr=rate,
+        betas=(float(first), float(second)),
+        eps=plan.epsilon,
+        weight_decay=decay,
+    )

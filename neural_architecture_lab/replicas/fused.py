@@ -85,6 +85,7 @@ class _Replica:
 
     def __init__(self, plan: ReplicaPlan, start: Start, material: Material) -> None:
         self._plan, self._start, self._material = plan, start, material
+        self._batch = min(plan.batch_size, len(material.train))
         self._kind: Any = np.dtype(plan.dtype).type
         self._held: list[Any] = []
         self._stored = [_Stored(one) for one in start.patterns]
@@ -102,13 +103,13 @@ class _Replica:
 
     def train(self, epoch: int, watch: Watch) -> float:
         """Trains for an epoch; returns the mean loss over its samples."""
-        plan, samples = self._plan, len(self._material.train)
+        plan, samples, batch = self._plan, len(self._material.train), self._batch
         order = order_of(samples, plan.order, epoch).numpy()
-        steps = -(-samples // plan.batch_size)
+        steps = -(-samples // batch)
         losses = np.empty(steps)
         rates = self._rates(epoch * steps, steps)
-        each = sum(one.size for one in self._stored) * plan.batch_size * 3
-        at_once = max(1, int(_PER_CALL / each))
+        each = sum(one.size for one in self._stored) * batch * 3
+        at_once = max(1, int(_PER_CALL / max(1, each)))
         for first in range(0, steps, at_once):
             watch()
             last = min(first + at_once, steps)
@@ -116,11 +117,11 @@ class _Replica:
                 self._kind(0),
                 self._table,
                 self._shared,
-                order[first * plan.batch_size : last * plan.batch_size],
+                order[first * batch : last * batch],
                 rates[first:last],
                 losses[first:last],
             )
-        counts = [min(plan.batch_size, samples - k * plan.batch_size) for k in range(steps)]
+        counts = [min(batch, samples - k * batch) for k in range(steps)]
         return mean_over_samples(losses.tolist(), counts)
 
     def scored(self, part: Part) -> Score:
@@ -182,12 +183,12 @@ class _Replica:
 
     def _rows(self) -> Any:
         """The table of layers."""
-        plan, layers = self._plan, len(self._stored)
-        columns = max(plan.batch_size, SCORED_AT_ONCE)
+        plan, layers, batch = self._plan, len(self._stored), self._batch
+        columns = max(batch, SCORED_AT_ONCE)
         levels = [self._zeros(width * columns) for width in plan.sizes]
-        slopes = [self._zeros(width * plan.batch_size) for width in plan.sizes]
-        gathered = self._zeros(plan.sizes[0] * plan.batch_size)
-        turned = self._zeros(max(plan.sizes[:-1]) * plan.batch_size)
+        slopes = [self._zeros(width * batch) for width in plan.sizes]
+        gathered = self._zeros(plan.sizes[0] * batch)
+        turned = self._zeros(max(plan.sizes[:-1]) * batch)
         table = np.zeros((layers, kernels.COLUMNS), np.int64)
         for k, stored in enumerate(self._stored):
             weight, bias = int(self._bounds[k]), int(self._bounds[layers + k])
@@ -224,7 +225,7 @@ class _Replica:
                 self._material.classes,
                 4 if wide_registers() else 1,
                 self._plan.optimizer != "sgd",
-                self._plan.batch_size,
+                self._batch,
                 HUNDREDTHS[self._plan.activation],
                 *self._addresses(),
             ],

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -28,6 +29,8 @@ VARIANTS: list[dict[str, Any]] = [
     {"optimizer": "adamw", "density": (0.2, 1.0, 0.9), "activation": "leaky_relu"},
     {"weight_decay": 0.01, "activation": "identity", "betas": (0.8, 0.99), "epsilon": 1e-6},
     {"density": 0.3, "pattern_seed": 5, "order_seed": 6, "allocation": "uniform"},
+    {**SPARSE, "batch_size": 2**50, "betas": (0, 0)},
+    {"patterns": [SparsePattern.from_pairs([], (n, m)) for m, n in pairwise(PLAN.sizes)]},
 ]
 
 
