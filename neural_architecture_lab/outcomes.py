@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
@@ -25,6 +26,16 @@ class Outcome:
     curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
     events: Sequence[tuple[float, str]] = ()
     notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def mean_of(values: Sequence[float]) -> float:
+    """The mean, of one number or more: NaN of opposite infinities, as of whatever holds NaN."""
+    if not all(map(math.isfinite, values)):
+        return sum(values) / len(values)
+    top = max(map(abs, values))
+    if top <= 1e300:
+        return math.fsum(values) / len(values)
+    return math.fsum(value / top for value in values) / len(values) * top  # the sum overflows
 
 
 def outcome_of(returned: object) -> Outcome:

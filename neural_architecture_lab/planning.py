@@ -13,6 +13,7 @@ from typing import Final
 
 from neural_architecture_lab.errors import DesignError
 from neural_architecture_lab.hypothesis import Hypothesis, Prediction
+from neural_architecture_lab.outcomes import mean_of
 from neural_architecture_lab.runners.protocol import Job, Result
 from neural_architecture_lab.statistics import (
     pilot_deviation,
@@ -130,7 +131,7 @@ def _differences(metric: str, arms: tuple[str, str], pilot: Sequence[Result]) ->
         assert result.outcome is not None  # only those that went well
         value = result.outcome.metrics.get(metric, math.nan)
         sums.setdefault((result.trial.arm, result.trial.seed), []).append(value)
-    means = {key: math.fsum(values) / len(values) for key, values in sums.items()}
+    means = {key: mean_of(values) for key, values in sums.items()}
     seeds = sorted({seed for _, seed in means})
     found = [
         means[arms[0], seed] - means[arms[1], seed]

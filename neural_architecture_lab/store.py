@@ -19,6 +19,7 @@ from neural_architecture_lab.errors import StoreError
 from neural_architecture_lab.hypothesis import Hypothesis
 from neural_architecture_lab.indexing import SpoolIndex
 from neural_architecture_lab.judgement import Evidence, Verdict
+from neural_architecture_lab.outcomes import mean_of
 from neural_architecture_lab.recording import (
     evidence_record,
     hypothesis_record,
@@ -176,7 +177,7 @@ class Archive:
                 sums[metric, arm, seed].append(value)
         table: dict[str, dict[str, dict[int, float]]] = {metric: {} for metric in metrics}
         for (metric, arm, seed), values in sorted(sums.items()):
-            mean = math.fsum(values) / len(values)
+            mean = mean_of(values)
             if len(values) == points and math.isfinite(mean):
                 table[metric].setdefault(arm, {})[seed] = mean
         return table

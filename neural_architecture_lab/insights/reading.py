@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from neural_architecture_lab.outcomes import mean_of
 from neural_architecture_lab.store import Archive
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def averaged(trials: Iterable[Tried], metric: str, points: int) -> Table:
             sums[trial.arm, trial.seed].append(trial.metrics[metric])
     table: dict[str, dict[int, float]] = {}
     for (arm, seed), found in sorted(sums.items()):
-        mean = math.fsum(found) / len(found)
+        mean = mean_of(found)
         if len(found) == points and math.isfinite(mean):
             table.setdefault(arm, {})[seed] = mean
     return table

@@ -18,6 +18,7 @@ from neural_architecture_lab.choosing import choose_runner
 from neural_architecture_lab.configuration import LabConfig, usable_device
 from neural_architecture_lab.errors import SearchError, StoreError
 from neural_architecture_lab.hypothesis import Setting
+from neural_architecture_lab.outcomes import mean_of
 from neural_architecture_lab.progress import OnResult
 from neural_architecture_lab.runners.protocol import Job, Result, Runner
 from neural_architecture_lab.searching.asking import Asked, Asker, Told
@@ -282,7 +283,7 @@ class _Carrying:
         steps = range(first, setting.step + 1)
         trials = [trial for step in steps for trial in self._trials(setting, step)]
         columns = zip(*(setting.values[trial.id] for trial in trials), strict=True)
-        return tuple(math.fsum(column) / len(trials) for column in columns)
+        return tuple(map(mean_of, columns))
 
     def _trials(self, setting: _Open, place: int) -> list[Trial]:
         step, asked = self._steps[place], setting.asked

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from neural_architecture_lab.errors import OutcomeError
-from neural_architecture_lab.outcomes import Outcome, outcome_of
+from neural_architecture_lab.outcomes import Outcome, mean_of, outcome_of
 
 
 def test_a_mapping_is_an_outcome() -> None:
@@ -26,6 +26,13 @@ def test_curves_and_events_come_along_as_plain_data() -> None:
     assert made.curves == {"loss": (1.0, 0.5)}
     assert made.events == ((3.0, "grew"),)
     assert made.notes == {"x": [1]}
+
+
+def test_means_of_what_overflows_are_numbers_too() -> None:
+    assert mean_of([1.0, 2.0, 4.5]) == 2.5
+    assert mean_of([1.5e308, 1.5e308]) == 1.5e308
+    assert mean_of([math.inf, 1.0]) == math.inf
+    assert math.isnan(mean_of([math.inf, -math.inf]))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -94,6 +95,14 @@ def test_a_seed_without_one_of_its_points_has_no_value(tmp_path: Path) -> None:
     assert sorted(values["accuracy"]["a"]) == [0, 1, 3]
     assert sorted(values["accuracy"]["b"]) == [0, 1, 2]
     assert values["absent"] == {}
+
+
+def test_a_seed_between_opposite_infinities_has_no_value(tmp_path: Path) -> None:
+    laid = design(hypothesis())
+    with Store(tmp_path) as store:
+        for trial in laid.trials:
+            store.append(ended(trial, math.inf if trial.point else -math.inf), "serial")
+        assert store.values("h", ["accuracy"], points=2)["accuracy"] == {}
 
 
 def test_the_last_record_of_a_trial_counts(tmp_path: Path) -> None:
