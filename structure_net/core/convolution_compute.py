@@ -129,7 +129,7 @@ def convolved(inputs: Tensor, values: Tensor, bias: Tensor | None, form: Form) -
     Raises:
         ValueError: The kernel is larger than the padded images.
     """
-    inputs, values = inputs.contiguous(), values.contiguous()
+    inputs, values = inputs.resolve_neg().contiguous(), values.contiguous()
     bias = None if bias is None else bias.contiguous()
     index, one = form.index, _grid(len(inputs), form)
     outputs = inputs.new_empty(len(inputs), index.shape[0], *one.outputs)
@@ -165,8 +165,8 @@ def differentiated(
     """
     if inputs is None and values is None:
         return None, None
-    gradient, index = gradient.contiguous(), form.index
-    inputs = None if inputs is None else inputs.contiguous()
+    gradient, index = gradient.resolve_neg().contiguous(), form.index
+    inputs = None if inputs is None else inputs.resolve_neg().contiguous()
     one, count = _grid(len(gradient), form), len(index) * form.each
     lines = form.channels * one.planes
     starts, places, origins = (_integers(n) for n in (lines + 1, count, count))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from structure_net.core.convolution_compute import Form, convolved, differentiated, scattered
+from structure_net.core.sparse_gradients import exchanged
 
 Kind = Literal["outputs", "inputs", "values"]
 """What a map gives: outputs of inputs and weights; the gradient of inputs, of that of outputs and
@@ -54,6 +55,8 @@ class _Step(torch.autograd.Function):
         inputs, values = ctx.saved_tensors
         of_inputs, of_values, of_bias, _ = ctx.needs_input_grad
         gradient, form = gradients[0], ctx.form
+        if values.shape != form.values_shape or values.dtype != gradient.dtype:
+            raise exchanged(values, form.values_shape, gradient.dtype)
         at_bias = gradient.sum((0, 2, 3)) if of_bias else None
         if torch.is_grad_enabled() or torch._C._functorch.is_legacy_batchedtensor(gradient):
             return (

@@ -64,11 +64,16 @@ def check_kept(values: Tensor, bias: Tensor | None, index: LiveIndex, dtype: tor
     if bias is not None:
         fits = fits and bias.shape == index.shape[:1] and bias.dtype == dtype
     if not fits:
-        raise RuntimeError(
-            f"The weights of a product got other data between forward and backward: now "
-            f"{tuple(values.shape)}, {values.dtype}; then ({index.count},), {dtype}. Edit and "
-            "convert a network after backward()."
-        )
+        raise exchanged(values, (index.count,), dtype)
+
+
+def exchanged(values: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> RuntimeError:
+    """What to say of weights that are not those of the product: its shape and type."""
+    return RuntimeError(
+        f"The weights of a product got other data between forward and backward: now "
+        f"{tuple(values.shape)}, {values.dtype}; then {shape}, {dtype}. Edit and convert a "
+        "network after backward()."
+    )
 
 
 class _Step(torch.autograd.Function):

@@ -252,6 +252,31 @@ def test_kernels_write_where_weights_read_and_what_they_give() -> None:
     assert [slope.tolist() for slope in slopes] == [[0.0, 3.0], [7.0]]
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_view_that_negates_is_read_as_what_it_shows(whole: bool) -> None:
+    inputs, values, bias, index = _case(GEOMETRIES["3x3"], whole=whole)
+    geometry = GEOMETRIES["3x3"]
+    values.requires_grad_()
+    found = sparse_conv2d(inputs, values, bias, index, geometry)
+    slopes = torch.autograd.grad(found, values, torch.ones_like(found), retain_graph=True)
+    negated = sparse_conv2d(torch._neg_view(-inputs), values, bias, index, geometry)
+    assert torch.equal(negated, found)
+    slope = torch._neg_view(-torch.ones_like(found))
+    assert torch.equal(torch.autograd.grad(negated, values, slope)[0], slopes[0])
+
+
+@pytest.mark.parametrize("edit", ["grown", "shrunk", "float"])
+def test_weights_exchanged_before_the_way_back_are_refused(edit: str) -> None:
+    inputs, values, bias, index = _case(GEOMETRIES["3x3"], whole=True)
+    values.requires_grad_()
+    outputs = sparse_conv2d(inputs, values, bias, index, GEOMETRIES["3x3"])
+    held = values.detach()
+    data = {"grown": torch.cat((held, held)), "shrunk": held[1:], "float": held.float()}
+    values.data = data[edit]
+    with pytest.raises(RuntimeError, match="after backward"):
+        outputs.sum().backward()
+
+
 def _at(*tensors: Tensor) -> Any:
     """Their addresses."""
     return tuple(tensor.data_ptr() for tensor in tensors)
