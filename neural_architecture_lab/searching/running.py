@@ -82,7 +82,8 @@ def run_search(
         _begin(store, search)
         chosen = choose_runner(config, _outline(search))
         with closing(chosen.runner) as runner:
-            carrying = _Carrying(search, store, asker, device)
+            workers = getattr(runner, "workers", None) or config.max_parallel_experiments
+            carrying = _Carrying(search, store, asker, device, 2 * workers + 1)
             carrying.go_on()
             carrying.run(runner, on_result or (lambda result, ended, of: None))
         store.flush()
@@ -146,8 +147,9 @@ def _outline(search: Search) -> Design:
 
 
 class _Carrying:
-    def __init__(self, search: Search, store: Store, asker: Asker, device: str) -> None:
+    def __init__(self, search: Search, store: Store, asker: Asker, device: str, room: int) -> None:
         self._search, self._store, self._asker, self._device = search, store, asker, device
+        self._room = room  # what runners collect beyond it, the sampler would choose unseen
         self._steps = _steps(search)
         self._open: dict[int, _Open] = {}
         self._queue: deque[Trial] = deque()
@@ -193,7 +195,7 @@ class _Carrying:
     def _jobs(self) -> Iterator[Job]:
         """Jobs as runners take them: nothing is asked before there is room for it."""
         while True:
-            if not self._queue and self._more():
+            if not self._queue and self._more() and len(self._open) < self._room:
                 self._ask()
             if not self._queue:
                 return

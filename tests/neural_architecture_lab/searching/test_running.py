@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 
 from neural_architecture_lab import LabConfig, NeuralArchitectureLab, Prediction, Range, Verdict
 from neural_architecture_lab.errors import SearchError, StoreError
-from neural_architecture_lab.runners.protocol import Result
+from neural_architecture_lab.runners.protocol import Job, Result
+from neural_architecture_lab.runners.serial import SerialRunner
 from neural_architecture_lab.searching import Rungs, Search, SearchResult, run_search
 from neural_architecture_lab.store import Archive
 from tests.neural_architecture_lab.searching.searches import CALLS, SPACE, search
@@ -245,3 +247,23 @@ def test_processes_try_settings_at_once(optuna: Any, tmp_path: Path) -> None:
     assert [one.number for one in result.searched.tries] == list(range(4))
     assert result.searched.ended("asked") == 0
     assert not CALLS  # in this process
+
+
+class Collecting(SerialRunner):
+    """Takes whatever it is given before it begins, as a stack of replicas does."""
+
+    def __init__(self, taken: list[int]) -> None:
+        self.taken = taken
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[Result]:
+        given = list(jobs)
+        self.taken.append(len(given))
+        yield from super().run(given)
+
+
+def test_a_runner_that_collects_trials_leaves_the_sampler_something_to_learn_from(
+    optuna: Any, tmp_path: Path
+) -> None:
+    taken: list[int] = []
+    run_search(search(tries=7), LabConfig(results_dir=tmp_path, runner=Collecting(taken)))
+    assert taken == [3, 3, 1]
