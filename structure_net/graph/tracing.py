@@ -10,6 +10,8 @@ export in training mode is taken together with the first.
 from __future__ import annotations
 
 import logging
+import os
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stderr
@@ -32,6 +34,9 @@ from structure_net.graph.parametrizations import whole_parametrizations
 from structure_net.graph.recording import recording
 from structure_net.graph.walk import Exported, walk
 
+_TURNS: Final[dict[int, threading.RLock]] = {}
+"""By process: an export is one thread's at a time, as PyTorch keeps its state in globals. A child
+that is forked meanwhile has a lock of its own."""
 _HOMES: Final = tuple(Path(path).parent for path in (torch.__file__, __file__))
 
 Example = Tensor | tuple[Any, ...] | list[Any] | Mapping[str, Any]
@@ -68,6 +73,7 @@ def _export(
     from torch.export import export
 
     with ExitStack() as stack:
+        stack.enter_context(_TURNS.setdefault(os.getpid(), threading.RLock()))
         for context in (
             _mode(model, training=training),
             _leaves(model),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import linecache
 import random
+import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 
 import pytest
@@ -218,3 +220,21 @@ def test_traces_leave_nothing_in_memory() -> None:
     made = set(linecache.cache) - before
     assert not [name for name in made if name.startswith("<eval_with_key>")]
     assert (len(linecache.cache), len(copy_context())) == (texts, variables)
+
+
+def test_threads_export_one_after_the_other() -> None:
+    inside, most = 0, 0
+
+    class Counting(nn.Linear):
+        def forward(self, inputs: Tensor) -> Tensor:
+            nonlocal inside, most
+            inside += 1
+            most = max(most, inside)
+            time.sleep(0.02)  # so that others would come in
+            inside -= 1
+            return super().forward(inputs)
+
+    models = [Counting(2, 2) for _ in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda model: trace(model, torch.ones(1, 2)), models))
+    assert most == 1
