@@ -196,7 +196,7 @@ def _front(section: Section) -> list[Block]:
             front.arms, front.costs, front.goals, front.best, front.sure, strict=True
         )
     )
-    says = f"{front.goal} against {front.cost}; filled marks are beaten by none in both."
+    says = f"Arms by {front.goal} and {front.cost}; filled marks are beaten by none in both."
     name = f"{section.review.frozen.id}-front"
     return [
         Heading(3, f"Pareto front of {front.goal} and {front.cost}"),
