@@ -100,8 +100,10 @@ def remember(folder: Path, sources: dict[str, str]) -> None:
     """Keeps where hypotheses came from, by id, beside their results.
 
     Raises:
-        StoreError: The folder cannot be written.
+        StoreError: The folder is a file, or cannot be written.
     """
+    if folder.is_file():
+        raise StoreError(f"{folder} is a file; name a folder for the results, --results DIR.")
     place = folder / SOURCES
     try:
         folder.mkdir(parents=True, exist_ok=True)

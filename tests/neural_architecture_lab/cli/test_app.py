@@ -125,7 +125,7 @@ def test_list_names_what_is_ready_to_run(capsys: pytest.CaptureFixture[str]) -> 
             "cannot be imported: ValueError: no (line 2)",
         ),
         (["run", "unreadable_claims.py"], "unreadable_claims.py cannot be imported: SyntaxError"),
-        (["run", "extrema_growth", "--results", "random.py"], "Name a folder that can be"),
+        (["run", "extrema_growth", "--results", "random.py"], "random.py is a file; name a folder"),
         (["search", "empty_of_claims.py"], "holds no search: assign one, NAME = Search(...)"),
         (["run", "extrema_growth", "--runner", "magic"], "runner must be one of"),
         (["plan", "extrema_growth", "--pilot", "1"], "A pilot needs 2 seeds or more"),
