@@ -35,8 +35,9 @@ from structure_net.graph.recording import recording
 from structure_net.graph.walk import Exported, walk
 
 _TURNS: Final[dict[int, threading.RLock]] = {}
-"""By process: an export is one thread's at a time, as PyTorch keeps its state in globals. A child
-that is forked meanwhile has a lock of its own."""
+"""By process: a trace is one thread's at a time, as PyTorch keeps the state of an export in
+globals, and Python's parser, which reads a class's source, is not safe either. A child that is
+forked meanwhile has a lock of its own."""
 _HOMES: Final = tuple(Path(path).parent for path in (torch.__file__, __file__))
 
 Example = Tensor | tuple[Any, ...] | list[Any] | Mapping[str, Any]
@@ -56,7 +57,6 @@ def ledger_of(model: nn.Module, example: Example) -> Ledger:
     if reason := wrapped(model):
         raise TraceError(reason)
     args, kwargs = inputs_of(example)
-    evaluated = _export(model, args, kwargs, training=False)
 
     def trained() -> Exported | None:
         try:
@@ -64,7 +64,8 @@ def ledger_of(model: nn.Module, example: Example) -> Ledger:
         except TraceError:
             return None
 
-    return walk(model, evaluated, trained)
+    with _TURNS.setdefault(os.getpid(), threading.RLock()):
+        return walk(model, _export(model, args, kwargs, training=False), trained)
 
 
 def _export(
@@ -73,7 +74,6 @@ def _export(
     from torch.export import export
 
     with ExitStack() as stack:
-        stack.enter_context(_TURNS.setdefault(os.getpid(), threading.RLock()))
         for context in (
             _mode(model, training=training),
             _leaves(model),
