@@ -7,6 +7,7 @@ import random
 import signal
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.harness import Figure, seconds
@@ -40,13 +41,19 @@ def _write_until_killed(folder: Path, channel: int) -> None:
         os._exit(1)
 
 
-def kill_once(folder: Path, after: float) -> int:
-    """Kills a writer ``after`` seconds behind its first record; the last number it told of."""
+def kill_once(
+    folder: Path, after: float, write: Callable[[Path, int], None] = _write_until_killed
+) -> int:
+    """Kills a writer ``after`` seconds behind its first record; the last number it told of.
+
+    ``write`` is handed the folder and the pipe on which it tells, a number in a line, and never
+    returns.
+    """
     told, channel = os.pipe()
     process = os.fork()
     if not process:
         os.close(told)
-        _write_until_killed(folder, channel)
+        write(folder, channel)
     os.close(channel)
     with os.fdopen(told, "rb") as lines:
         last = int(lines.readline())

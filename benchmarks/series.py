@@ -5,16 +5,15 @@ from __future__ import annotations
 import itertools
 import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.harness import Figure, interleaved, seconds
+from benchmarks.records import kill_once
 from structure_net.errors import SeriesError
 from structure_net.logging import Source, Spool, read
 from structure_net.logging.records import Epoch
@@ -82,7 +81,8 @@ def _kills() -> list[Figure]:
     unreadable = lost = differ = 0
     for seed in range(KILLS):
         with tempfile.TemporaryDirectory() as folder:
-            last = _killed(Path(folder), random.Random(seed).uniform(0, 0.5))
+            after = random.Random(seed).uniform(0, 0.5)
+            last = kill_once(Path(folder), after, _write_until_killed)
             try:
                 lost += max(0, last - _rows(Path(folder)))
             except SeriesError:
@@ -106,24 +106,6 @@ def _rows(folder: Path) -> int:
     if not whole or not np.array_equal(seq, np.arange(1, len(seq) + 1)):
         raise SeriesError(f"{folder} holds rows that nobody wrote.")
     return len(seq)
-
-
-def _killed(folder: Path, after: float) -> int:
-    """Kills a writer ``after`` seconds behind its first rows; the last row that it told of."""
-    told, channel = os.pipe()
-    process = os.fork()
-    if not process:
-        os.close(told)
-        _write_until_killed(folder, channel)
-    os.close(channel)
-    with os.fdopen(told, "rb") as lines:
-        last = int(lines.readline())
-        time.sleep(after)  # killed at any moment
-        os.kill(process, signal.SIGKILL)
-        os.waitpid(process, 0)
-        for line in lines:
-            last = int(line) if line.endswith(b"\n") else last
-    return last
 
 
 def _write_until_killed(folder: Path, channel: int) -> None:

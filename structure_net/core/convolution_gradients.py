@@ -7,17 +7,15 @@ all else is made of these three.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from structure_net.core.bilinear import Kind, gradients_of, one_by_one, tangent_of
 from structure_net.core.convolution_compute import Form, convolved, differentiated, scattered
 from structure_net.core.sparse_gradients import exchanged
-
-Kind = Literal["outputs", "inputs", "values"]
-"""What a map gives: outputs of inputs and weights; the gradient of inputs, of that of outputs and
-weights; the gradient of weights, of that of outputs and inputs."""
 
 
 def convolution(inputs: Tensor, values: Tensor, bias: Tensor | None, form: Form) -> Tensor:
@@ -92,33 +90,15 @@ class _Bilinear(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        first, second = ctx.saved_tensors
-        gradient, form = gradients[0], ctx.form
+        product = partial(_bilinear, form=ctx.form)
+        by_first, by_second = gradients_of(product, ctx.kind, ctx.saved_tensors, gradients[0])
         _, of_first, of_second, _ = ctx.needs_input_grad
-        # What a map is differentiated to, by either factor.
-        if ctx.kind == "outputs":
-            one, other = ("inputs", gradient, second), ("values", gradient, first)
-        elif ctx.kind == "inputs":
-            one, other = ("outputs", gradient, second), ("values", first, gradient)
-        else:
-            one, other = ("outputs", second, gradient), ("inputs", first, gradient)
-        return (
-            None,
-            _bilinear(*one, form) if of_first else None,  # type: ignore[arg-type]  # a literal
-            _bilinear(*other, form) if of_second else None,  # type: ignore[arg-type]  # of two
-            None,
-        )
+        return None, by_first() if of_first else None, by_second() if of_second else None, None
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor | None:
-        first, second = ctx.saved_tensors
-        of_first, of_second = tangents[1:3]
-        parts = []
-        if of_first is not None:
-            parts.append(_bilinear(ctx.kind, of_first, second, ctx.form))
-        if of_second is not None:
-            parts.append(_bilinear(ctx.kind, first, of_second, ctx.form))
-        return sum(parts[1:], parts[0]) if parts else None
+        product = partial(_bilinear, form=ctx.form)
+        return tangent_of(product, ctx.kind, ctx.saved_tensors, (tangents[1], tangents[2]))
 
     @staticmethod
     def vmap(info: Any, dims: tuple[int | None, ...], *args: Any) -> tuple[Tensor, int]:
@@ -127,14 +107,8 @@ class _Bilinear(torch.autograd.Function):
             many = first.movedim(dims[1], 0)
             result = _bilinear(kind, many.flatten(0, 1), second, form)
             return result.unflatten(0, many.shape[:2]), 0
-        pairs = [
-            (
-                first if dims[1] is None else first.select(dims[1], place),
-                second if dims[2] is None else second.select(dims[2], place),
-            )
-            for place in range(info.batch_size)
-        ]
-        return torch.stack([_bilinear(kind, *pair, form) for pair in pairs]), 0
+        product = partial(_bilinear, form=form)
+        return one_by_one(product, kind, (first, second), (dims[1], dims[2]), info.batch_size), 0
 
 
 def _bilinear(kind: Kind, first: Tensor, second: Tensor, form: Form) -> Tensor:

@@ -86,11 +86,7 @@ def operate(
         inputs,
         values,
         bias,
-        index.offsets,
-        index.columns,
-        index.column_offsets,
-        index.rows,
-        index.order,
+        *index.tensors,
         window,
     )
     return result
@@ -99,8 +95,7 @@ def operate(
 def _form(
     inputs: Tensor, values: Tensor, tensors: tuple[Tensor, ...], window: Sequence[int]
 ) -> Form:
-    shape = (tensors[0].shape[0] - 1, tensors[2].shape[0] - 1)
-    index = LiveIndex.unchecked([one.contiguous() for one in tensors], shape)
+    index = LiveIndex.implied(tensors)
     return Form(index, _geometry(window), values.dim() > 1, (inputs.shape[2], inputs.shape[3]))
 
 

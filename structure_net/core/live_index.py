@@ -80,6 +80,12 @@ class LiveIndex:
         return made
 
     @classmethod
+    def implied(cls, tensors: Sequence[Tensor]) -> Self:
+        """The same in memory without gaps; the lengths of ``tensors`` say the shape."""
+        shape = (tensors[0].shape[0] - 1, tensors[2].shape[0] - 1)
+        return cls.unchecked([one.contiguous() for one in tensors], shape)
+
+    @classmethod
     def from_rows(cls, offsets: Tensor, columns: Tensor, shape: tuple[int, int]) -> Self:
         """The index with these ``offsets`` and ``columns``, which imply all else."""
         order = torch.argsort(columns, stable=True)

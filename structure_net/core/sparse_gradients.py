@@ -7,11 +7,13 @@ asks for once per step is computed in one pass; all else is made of these three.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from structure_net.core.bilinear import Kind, gradients_of, one_by_one, tangent_of
 from structure_net.core.live_index import LiveIndex
 from structure_net.core.sparse_compute import (
     all_gradients,
@@ -22,9 +24,6 @@ from structure_net.core.sparse_compute import (
     multiplied,
     value_gradient,
 )
-
-Kind = Literal["outputs", "inputs", "values"]
-"""What a product gives: ``x W^T``, ``dy W``, or the entries of ``dy^T x`` at the weights."""
 
 
 def product(inputs: Tensor, values: Tensor, bias: Tensor | None, index: LiveIndex) -> Tensor:
@@ -136,47 +135,23 @@ class _Bilinear(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        first, second = ctx.saved_tensors
-        gradient, index = gradients[0], ctx.index
+        product = partial(_bilinear, index=ctx.index)
+        by_first, by_second = gradients_of(product, ctx.kind, ctx.saved_tensors, gradients[0])
         _, of_first, of_second, _ = ctx.needs_input_grad
-        # What a product is differentiated to, by either factor.
-        if ctx.kind == "outputs":
-            one, other = ("inputs", gradient, second), ("values", gradient, first)
-        elif ctx.kind == "inputs":
-            one, other = ("outputs", gradient, second), ("values", first, gradient)
-        else:
-            one, other = ("outputs", second, gradient), ("inputs", first, gradient)
-        return (
-            None,
-            _bilinear(*one, index) if of_first else None,  # type: ignore[arg-type]  # a literal
-            _bilinear(*other, index) if of_second else None,  # type: ignore[arg-type]  # of two, in this order
-            None,
-        )
+        return None, by_first() if of_first else None, by_second() if of_second else None, None
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor | None:
-        first, second = ctx.saved_tensors
-        of_first, of_second = tangents[1:3]
-        parts = []
-        if of_first is not None:
-            parts.append(_bilinear(ctx.kind, of_first, second, ctx.index))
-        if of_second is not None:
-            parts.append(_bilinear(ctx.kind, first, of_second, ctx.index))
-        return sum(parts[1:], parts[0]) if parts else None
+        product = partial(_bilinear, index=ctx.index)
+        return tangent_of(product, ctx.kind, ctx.saved_tensors, (tangents[1], tangents[2]))
 
     @staticmethod
     def vmap(info: Any, dims: tuple[int | None, ...], *args: Any) -> tuple[Tensor, int]:
         kind, first, second, index = args
         if kind != "values" and dims[2] is None:
             return _bilinear(kind, first.movedim(dims[1], 0), second, index), 0
-        pairs = [
-            (
-                first if dims[1] is None else first.select(dims[1], place),
-                second if dims[2] is None else second.select(dims[2], place),
-            )
-            for place in range(info.batch_size)
-        ]
-        return torch.stack([_bilinear(kind, *pair, index) for pair in pairs]), 0
+        product = partial(_bilinear, index=index)
+        return one_by_one(product, kind, (first, second), (dims[1], dims[2]), info.batch_size), 0
 
 
 def _bilinear(kind: Kind, first: Tensor, second: Tensor, index: LiveIndex) -> Tensor:

@@ -35,7 +35,7 @@ def sparse_linear(  # noqa: PLR0913, PLR0917  # an operator takes tensors, not v
     order: Tensor,
 ) -> Tensor:
     """``x W^T + b``. Shapes as for `products.sparse_linear` and `LiveIndex`."""
-    index = _index((offsets, columns, column_offsets, rows, order))
+    index = LiveIndex.implied((offsets, columns, column_offsets, rows, order))
     bias = None if bias is None else bias.contiguous()
     return multiplied(features_first(inputs), values.contiguous(), bias, index)
 
@@ -54,7 +54,7 @@ def sparse_linear_backward(  # noqa: PLR0913, PLR0917  # the same
     of_values: bool,
 ) -> tuple[Tensor, Tensor]:
     """The gradients of inputs and of values; of one that is not asked for, nothing: ``(0,)``."""
-    index = _index((offsets, columns, column_offsets, rows, order))
+    index = LiveIndex.implied((offsets, columns, column_offsets, rows, order))
     gradient, values, inputs = features_first(gradient), values.contiguous(), features_first(inputs)
     if of_inputs and of_values:
         return differentiated(gradient, inputs, values, index)
@@ -70,18 +70,9 @@ def operate(inputs: Tensor, values: Tensor, bias: Tensor | None, index: LiveInde
         inputs,
         values,
         bias,
-        index.offsets,
-        index.columns,
-        index.column_offsets,
-        index.rows,
-        index.order,
+        *index.tensors,
     )
     return result
-
-
-def _index(tensors: tuple[Tensor, ...]) -> LiveIndex:
-    shape = (tensors[0].shape[0] - 1, tensors[2].shape[0] - 1)
-    return LiveIndex.unchecked([one.contiguous() for one in tensors], shape)
 
 
 @sparse_linear.register_fake
