@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.harness import Figure, interleaved, seconds
 from structure_net import create_standard_network
-from structure_net.data import Dataset, TensorBatches, load_dataset
+from structure_net.data import Dataset, load_dataset
 from structure_net.errors import DatasetError
 from structure_net.evolution import NetworkContext
 from structure_net.evolution.components import create_standard_evolution_system
 
 ARCHITECTURE, DENSITY = [784, 256, 128, 10], 0.02
 BATCH, ITERATIONS, EPOCHS = 128, 5, 3
+Loader = Iterable[tuple[Tensor, Tensor]]
 
 
-def _loaders(data: Dataset) -> tuple[TensorBatches, TensorBatches]:
+def _loaders(data: Dataset) -> tuple[Loader, Loader]:
     return data.train.batches(BATCH, shuffle=True), data.validation.batches(1024)
 
 

@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import (
 
 from benchmarks import growth_race_gromo
 from benchmarks.growth_race_table import Protocol, Run
-from structure_net.data import TensorSplit, load_dataset
+from structure_net.data import Split, load_dataset
 from structure_net.surgery import (
     AddNeurons,
     CopyUnits,
@@ -157,7 +157,7 @@ _FINDING = (
 
 
 @cache
-def images() -> tuple[TensorSplit, TensorSplit]:
+def images() -> tuple[Split, Split]:
     """Training and test images of MNIST as vectors.
 
     Raises:
@@ -182,7 +182,7 @@ def order(seed: int, samples: int) -> Callable[[], Tensor]:
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, split: TensorSplit) -> float:
+def accuracy(model: nn.Module, split: Split) -> float:
     """In percent."""
     hits: Tensor = model(split.inputs).argmax(1) == split.targets
     return 100 * hits.double().mean().item()

@@ -7,6 +7,7 @@ timed by some of its steps.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -108,10 +109,10 @@ def figures() -> list[Figure]:
     }
     found = []
     for name, (trained, layers) in networks.items():
-        turns = {"steps": lambda one=trained: seconds(one.train)}
+        turns: dict[str, Callable[[], float]] = {"steps": partial(seconds, trained.train)}
         for layer in layers:
             for way, start in WAYS.items():
-                turns[f"{way} {layer}"] = lambda one=trained, at=layer, how=start: one.grow(at, how)
+                turns[f"{way} {layer}"] = partial(trained.grow, layer, start)
         times = interleaved(turns, repeats=5)
         epoch = times["steps"] * EPOCH / STEPS
         for place, layer in enumerate(layers, 1):

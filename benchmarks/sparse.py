@@ -119,8 +119,13 @@ def _layer() -> Figure | None:
 
 def _in_a_row(step: Callable[[], None], count: int = 20) -> float:
     """The time of a step among several in a row, behind one that does not count."""
+
+    def run() -> None:
+        for _ in range(count):
+            step()
+
     step()
-    return seconds(lambda: [step() for _ in range(count)]) / count
+    return seconds(run) / count
 
 
 def _memory() -> Iterator[Figure]:

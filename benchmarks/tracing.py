@@ -28,7 +28,8 @@ class Block(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Keeps the shape."""
-        return inputs + self.body(inputs)
+        found: Tensor = inputs + self.body(inputs)
+        return found
 
 
 def residual() -> nn.Module:

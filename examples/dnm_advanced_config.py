@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from structure_net.data import Dataset, load_dataset
@@ -47,7 +47,7 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def build() -> nn.Module:
+def build() -> nn.Sequential:
     """The start network, always the same."""
     torch.manual_seed(0)
     return nn.Sequential(
@@ -66,7 +66,7 @@ def build() -> nn.Module:
 def validation_accuracy(model: nn.Module, data: Dataset) -> float:
     """The fraction of the validation samples that the model gets right."""
     with torch.no_grad():
-        found = model(data.validation.inputs).argmax(1) == data.validation.targets
+        found: Tensor = model(data.validation.inputs).argmax(1) == data.validation.targets
     return found.float().mean().item()
 
 

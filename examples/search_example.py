@@ -32,7 +32,7 @@ def validated(trial: Trial, *, device: str) -> dict[str, float]:
 
 
 lab = NeuralArchitectureLab(LabConfig(results_dir="search_results"))
-fixed = {
+fixed: dict[str, Any] = {
     "density": 0.05,
     "iterations": 3,
     "epochs": 1,
