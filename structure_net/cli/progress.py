@@ -29,6 +29,11 @@ class LiveWatcher(Watcher):
         self._say(headline)
         self._restart("evolving", epochs, done)
 
+    @property
+    def hears_steps(self) -> bool:
+        """Whether there is a bar to move."""
+        return self._bar is not None
+
     def step(self, batch: int, *, of: int | None) -> None:
         """Moves the bar within the epoch, by at most a hundredth of it at a time."""
         if self._bar is None or self._task is None or not of or batch % max(1, of // 100):

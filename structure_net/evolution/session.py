@@ -24,7 +24,7 @@ from structure_net.evolution.batches import number_of_batches
 from structure_net.evolution.candidates import Candidate, candidates_of
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.editing import uninterrupted
-from structure_net.evolution.events import Event, EventKind, Observer
+from structure_net.evolution.events import Event, EventKind, Observer, hears_steps
 from structure_net.evolution.growths import Growths, growers, growth_event, kind_of_growth, lived
 from structure_net.evolution.history import EpochRecord, numbers_of
 from structure_net.evolution.interfaces import Analyzer, EditingStrategy, GrowthStrategy
@@ -137,7 +137,7 @@ class EvolutionSession:
         self._step += 1
         self._samples = None if samples is None else (self._samples or 0) + samples
         self._memory.trained()
-        if self._observer is not None:
+        if hears_steps(self._observer):
             self._tell_step()
         if not self._in_steps:
             return ()
@@ -185,7 +185,8 @@ class EvolutionSession:
         """What the analyzers say of the network now; see `structure_net.evolution.looking.look`."""
         with section("analysis"):
             self._context, analysis = look(self._context, self._analyzers)
-        self._emit(EventKind.ANALYZED, analysis=analysis)
+        epoch = self._context.history.epoch
+        self._emit(EventKind.ANALYZED, analysis=analysis, epoch=epoch, step=self._step)
         return analysis
 
     def proposals(self) -> list[tuple[str, Any]]:

@@ -18,7 +18,7 @@ from structure_net.evolution.acceptance import Acceptance, Always
 from structure_net.evolution.analysis import Analysis
 from structure_net.evolution.batches import Batch, Loss
 from structure_net.evolution.context import NetworkContext
-from structure_net.evolution.events import Event, EventKind, Observer
+from structure_net.evolution.events import Event, EventKind, Observer, Observers
 from structure_net.evolution.interfaces import Analyzer, Component, GrowthStrategy, Trainer
 from structure_net.evolution.session import EvolutionSession, Rule
 from structure_net.evolution.triggers import Trigger
@@ -310,12 +310,7 @@ def _reading(context: NetworkContext) -> NetworkContext:
 def _both(first: Observer | None, second: Observer | None) -> Observer | None:
     if first is None or second is None:
         return first or second
-
-    def both(event: Event) -> None:
-        first(event)
-        second(event)
-
-    return both
+    return Observers(first, second)
 
 
 def _tell(

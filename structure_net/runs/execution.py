@@ -183,27 +183,44 @@ def warm_up() -> None:
 
 
 def _one_iteration(prepared: Prepared, state: RunState, watcher: Watcher, kept: Kept) -> RunState:
-    records, profile = kept
-    began = time.perf_counter()
     history = state.context.history
-    before = history.last.elapsed if history.last else 0.0
-    edited: list[float] = []
-
-    def observe(event: Event) -> None:
-        records.observe(event)
-        watcher.training(event)
-        profile.saw(event)
-        if event.kind in (EventKind.EDITED, EventKind.GREW_BY_HAND):
-            edited.append(before + time.perf_counter() - began)
-
-    context = prepared.system.evolve_network(state.context, 1, on_event=observe)
+    observing = _Observing(watcher, kept, history.last.elapsed if history.last else 0.0)
+    context = prepared.system.evolve_network(state.context, 1, on_event=observing)
     summary = summarise(
         context,
         state.context.iteration,
-        seconds=time.perf_counter() - began,
-        edited_at=edited[-1] if edited else None,
+        seconds=time.perf_counter() - observing.began,
+        edited_at=observing.edited_at,
     )
     return RunState(context, (*state.iterations, summary))
+
+
+class _Observing:
+    """Hands the events of one iteration to whoever keeps or shows them.
+
+    Args:
+        watcher: Shows them.
+        kept: Keep them.
+        before: Seconds of training before the iteration.
+    """
+
+    def __init__(self, watcher: Watcher, kept: Kept, before: float) -> None:
+        self._watcher, (self._records, self._profile) = watcher, kept
+        self._before, self.began = before, time.perf_counter()
+        self.edited_at: float | None = None
+
+    @property
+    def hears_steps(self) -> bool:
+        """Whether one of them needs to know of a step."""
+        return self._watcher.hears_steps or self._records.hears_steps or self._profile.hears_steps
+
+    def __call__(self, event: Event) -> None:
+        """Tells all of them."""
+        self._records.observe(event)
+        self._watcher.training(event)
+        self._profile.saw(event)
+        if event.kind in (EventKind.EDITED, EventKind.GREW_BY_HAND):
+            self.edited_at = self._before + time.perf_counter() - self.began
 
 
 def _conclude(

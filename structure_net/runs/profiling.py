@@ -34,6 +34,11 @@ class RunProfile:
         self._steps = 0
         self._told = Costs((), 0.0)
 
+    @property
+    def hears_steps(self) -> bool:
+        """Whether there is a trace, whose end is counted in steps."""
+        return self._profiler is not None and self._profiler.tracing
+
     def saw(self, event: Event) -> None:
         """An event of the run's system; the trace ends with the hundredth step."""
         if self._profiler is None or event.kind is not EventKind.STEP_FINISHED:

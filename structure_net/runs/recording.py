@@ -23,15 +23,17 @@ class Recorder:
 
     Args:
         stream: Takes the records.
-        epoch: Epochs behind the network.
-        step: Steps behind it.
     """
 
-    def __init__(self, stream: RecordStream, *, epoch: int = 0, step: int = 0) -> None:
+    def __init__(self, stream: RecordStream) -> None:
         self._stream = stream
         self._analysis: tuple[Event, Analysis] | None = None
         self._growth: list[Event] = []
-        self._epoch, self._step = epoch, step
+
+    @property
+    def hears_steps(self) -> bool:
+        """Whether something waits to be written when the next step is over."""
+        return self._analysis is not None or bool(self._growth)
 
     def __call__(self, event: Event) -> None:
         """Writes what an event says.
@@ -44,21 +46,16 @@ class Recorder:
             return
         if self._analysis is not None or self._growth:
             self.settle()
-        if event.kind is EventKind.STEP_FINISHED:
-            self._step += 1
-        elif event.kind is EventKind.ANALYZED:
+        if event.kind is EventKind.ANALYZED:
             self._analysis = (event, event.detail["analysis"])
         elif event.kind in _RECORDS:
             self._stream.emit(_RECORDS[event.kind](event))
-        if event.kind is EventKind.EPOCH_FINISHED:
-            record = event.detail["record"]
-            self._epoch, self._step = record.epoch, record.step
 
     def settle(self) -> None:
         """Writes what waits: the last analysis, and the growth that the last edits belong to."""
         if self._analysis is not None:
             (event, analysis), self._analysis = self._analysis, None
-            self._stream.emit(_analysis(event, analysis, self._epoch, self._step))
+            self._stream.emit(_analysis(event, analysis))
         if self._growth:
             edits, self._growth = self._growth, []
             self._stream.emit(_accepted(edits))
@@ -74,15 +71,15 @@ def _who(event: Event) -> tuple[str, str]:
     return event.component, event.detail["trigger"]
 
 
-def _analysis(event: Event, analysis: Analysis, epoch: int, step: int) -> RecordModel:
+def _analysis(event: Event, analysis: Analysis) -> RecordModel:
     from structure_net.logging.records import Analysis as AnalysisRecord
 
     known = {key: brief(analysis[key]) for key in analysis.computed}
     values = {key: value for key, value in known.items() if value is not None}
     return AnalysisRecord(
         iteration=event.iteration,
-        epoch=epoch,
-        step=step,
+        epoch=event.detail["epoch"],
+        step=event.detail["step"],
         values=values,
         left_out=tuple(key for key in analysis if key not in values),
     )

@@ -39,15 +39,18 @@ class RunRecords:
     Args:
         stream: Takes the records.
         folder: The run's.
-        state: Where the run stands.
     """
 
-    def __init__(self, stream: RecordStream, folder: RunFolder, state: RunState) -> None:
-        history = state.context.history
+    def __init__(self, stream: RecordStream, folder: RunFolder) -> None:
         self._stream = stream
         self._folder = folder
-        self._recorder = Recorder(stream, epoch=history.epoch, step=history.step)
+        self._recorder = Recorder(stream)
         self._began = perf_counter()
+
+    @property
+    def hears_steps(self) -> bool:
+        """Whether something waits to be written when the next step is over."""
+        return self._recorder.hears_steps
 
     def observe(self, event: Event) -> None:
         """An event of the run's system.
@@ -194,7 +197,7 @@ def recording(
     """
     with RecordStream(Spool(folder.records), sinks) as stream:
         _go_on(stream, folder, state)
-        yield RunRecords(stream, folder, state)
+        yield RunRecords(stream, folder)
 
 
 def _go_on(stream: RecordStream, folder: RunFolder, state: RunState) -> None:

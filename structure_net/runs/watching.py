@@ -22,6 +22,11 @@ class Watcher:
     def epoch(self, number: int, metrics: Mapping[str, float]) -> None:
         """Epoch ``number`` (counted from 1 over the whole run) is over."""
 
+    @property
+    def hears_steps(self) -> bool:
+        """Whether `step` does anything; a run need not tell of its steps where it does not."""
+        return True
+
     def training(self, event: Event) -> None:
         """An event of a system; those of steps and epochs are told on."""
         if event.kind is EventKind.STEP_FINISHED:

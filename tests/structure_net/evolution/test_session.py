@@ -29,6 +29,7 @@ from structure_net.evolution.components import (
     StandardExtremaAnalyzer,
     StandardNetworkTrainer,
 )
+from structure_net.evolution.events import Observers, hears_steps
 from structure_net.evolution.history import numbers_of
 from structure_net.surgery import AddConnections, AddNeurons, Edit
 
@@ -271,3 +272,37 @@ def test_metrics_may_be_scalars_of_torch() -> None:
 def test_iterations_are_whole(context: NetworkContext, iterations: Any) -> None:
     with pytest.raises(TypeError, match="num_iterations must be a whole number"):
         ComposableEvolutionSystem().evolve_network(context, iterations)
+
+
+class Deaf:
+    """Hears of everything but steps, unless it is asked to."""
+
+    def __init__(self, *, hears_steps: bool) -> None:
+        self.hears_steps, self.heard = hears_steps, list[Event]()
+
+    def __call__(self, event: Event) -> None:
+        self.heard.append(event)
+
+
+def test_an_observer_that_hears_no_steps_is_told_of_all_else(context: NetworkContext) -> None:
+    listening, deaf = Deaf(hears_steps=True), Deaf(hears_steps=False)
+    for observer in (listening, deaf):
+        network = model()
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+        system = ComposableEvolutionSystem([Widen()], on_event=observer)
+        session = system.attach(network, optimizer=optimizer, example=torch.zeros(2, 12))
+        loop(network, session, optimizer, context, 2)
+    others = [one for one in listening.heard if one.kind is not EventKind.STEP_FINISHED]
+    assert [one.kind for one in deaf.heard] == [one.kind for one in others]
+    assert len(others) < len(listening.heard)
+
+
+@pytest.mark.parametrize("hears", [True, False])
+def test_observers_hear_of_steps_if_one_of_them_does(hears: bool) -> None:
+    heard = list[Event]()
+    both = Observers(Deaf(hears_steps=hears), Deaf(hears_steps=False), heard.append)
+    assert both.hears_steps  # a plain function hears everything
+    assert Observers(Deaf(hears_steps=hears), Deaf(hears_steps=False)).hears_steps is hears
+    assert not hears_steps(None)
+    both(Event(EventKind.STEP_FINISHED, 0))
+    assert len(heard) == 1

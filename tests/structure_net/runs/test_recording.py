@@ -259,11 +259,14 @@ def test_recording_computes_no_value_of_an_analysis(tmp_path: Path) -> None:
     analysis = Analysis(values, {})
     assert not asked.computed
     with RecordStream(Spool(tmp_path)) as stream:
-        recorder = Recorder(stream, epoch=3, step=30)
-        recorder(Event(EventKind.ANALYZED, 1, detail={"analysis": analysis}))
+        recorder = Recorder(stream)
+        told = {"analysis": analysis, "epoch": 3, "step": 30}
+        recorder(Event(EventKind.ANALYZED, 1, detail=told))
         assert analysis["asked"] == 2.0
         assert analysis.computed == ("now", "asked", "large")
+        assert recorder.hears_steps
         recorder(Event(EventKind.STEP_FINISHED, 1, detail={"batch": 1, "batches": None}))
+        assert not recorder.hears_steps
     (stored,) = read(tmp_path)
     assert stored.data == {
         "iteration": 1,
