@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Final
@@ -47,9 +47,8 @@ def choose_runner(
         RunnerError: It needs a package that is not there, this system cannot do it, or replicas
             were asked for, and the experiment does not describe its trials.
     """
-    replicas = config.runner == "replicas" or isinstance(config.runner, ReplicaRunner)
-    if replicas and experiment is not None:
-        _check_described(config, experiment, design)
+    if experiment is not None:
+        check_described(config, experiment, design.trials)
     if isinstance(config.runner, Runner):
         return Chosen(config.runner, "as asked")
     workers = min(config.max_parallel_experiments, len(design.trials))
@@ -70,8 +69,15 @@ def _described(config: LabConfig, experiment: Experiment | None, design: Design)
     return all(_has_plan(experiment, trial, config.device) for trial in design.trials)
 
 
-def _check_described(config: LabConfig, experiment: Experiment, design: Design) -> None:
-    for trial in design.trials:
+def check_described(config: LabConfig, experiment: Experiment, trials: Iterable[Trial]) -> None:
+    """Refuses trials without a plan where replicas are asked for.
+
+    Raises:
+        RunnerError: The experiment does not describe one of them.
+    """
+    if config.runner != "replicas" and not isinstance(config.runner, ReplicaRunner):
+        return
+    for trial in trials:
         if not _has_plan(experiment, trial, config.device):
             raise not_described(trial)
 

@@ -11,14 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 
-from neural_architecture_lab.choosing import choose_runner
+from neural_architecture_lab.checking import check_trials
+from neural_architecture_lab.choosing import Chosen, choose_runner
 from neural_architecture_lab.configuration import LabConfig, usable_device
 from neural_architecture_lab.errors import HypothesisError, LabError
 from neural_architecture_lab.hypothesis import Hypothesis
-from neural_architecture_lab.insights import Insight, extract
+from neural_architecture_lab.insights import Insights, extract
 from neural_architecture_lab.judgement import Comparison, Evidence, Verdict, judge
+from neural_architecture_lab.naming import meant
 from neural_architecture_lab.progress import OnResult, progress_on_terminal
 from neural_architecture_lab.report import Report, keep_report, report_of
 from neural_architecture_lab.reviewing import Review, comparisons_of, review
@@ -66,6 +67,9 @@ class HypothesisResult:
             f" {self.review.planned} seeds; {self.review.reason}{failures}"
         )
 
+    def __repr__(self) -> str:
+        return f"HypothesisResult({self.review!r}, runner={self.runner!r})"
+
 
 class NeuralArchitectureLab:
     """Tests hypotheses about architectures.
@@ -80,6 +84,10 @@ class NeuralArchitectureLab:
         self._sinks = tuple(sinks)
         self._hypotheses: dict[str, Hypothesis] = {}
         self.device = usable_device(self.config.device)
+
+    def __repr__(self) -> str:
+        known = ", ".join(self._hypotheses) or "nothing"
+        return f"NeuralArchitectureLab({str(self.config.folder)!r}: {known} registered)"
 
     @property
     def hypotheses(self) -> dict[str, Hypothesis]:
@@ -125,6 +133,21 @@ class NeuralArchitectureLab:
         """
         return design(self._registered(hypothesis_id), order=self.config.order)
 
+    def check(self, ids: Sequence[str] | None = None) -> None:
+        """Refuses hypotheses with an arm that cannot be run; runs and writes nothing.
+
+        One trial of each arm at each point of which trials are missing is looked at: its plan, its
+        data, its settings as far as the experiment says what it takes.
+
+        Args:
+            ids: Which; all that are registered if None.
+
+        Raises:
+            LabError: One is not registered, cannot be laid out, has an arm that cannot be run, or
+                cannot be run on the runner that was asked for.
+        """
+        self._runners(list(self._hypotheses) if ids is None else ids)
+
     def run_hypothesis_test(
         self, hypothesis_id: str, *, on_result: OnResult | None = None
     ) -> HypothesisResult:
@@ -164,7 +187,7 @@ class NeuralArchitectureLab:
         with self._telling(on_result, search.tries, "settings") as tell:
             return run_search(search, self.config, sinks=self._sinks, on_result=tell)
 
-    def extract_insights(self, ids: Sequence[str] | None = None) -> tuple[Insight, ...]:
+    def extract_insights(self, ids: Sequence[str] | None = None) -> Insights:
         """What results show beyond the verdicts, the surest first, each with its test.
 
         Those that rest on a registered hypothesis bring a follow-up where two arms can confirm
@@ -201,11 +224,7 @@ class NeuralArchitectureLab:
 
     def _run(self, ids: Sequence[str], on_result: OnResult | None) -> dict[str, HypothesisResult]:
         designs = {one: self.plan(one) for one in ids}
-        config = replace(self.config, device=self.device)
-        chosen = {
-            one: choose_runner(config, designs[one], self._hypotheses[one].experiment)
-            for one in ids
-        }
+        chosen = self._runners(ids)
         family = sum(len(self._hypotheses[one].predictions) for one in ids)
         tell = on_result or (lambda result, ended, of: None)
         changed: dict[str, tuple[str, ...]] = {}
@@ -233,6 +252,23 @@ class NeuralArchitectureLab:
             )
             for one in ids
         }
+
+    def _runners(self, ids: Sequence[str]) -> dict[str, Chosen]:
+        """What will run each hypothesis, where all of its arms can be run."""
+        config = replace(self.config, device=self.device)
+        chosen: dict[str, Chosen] = {}
+        for one in ids:
+            hypothesis, laid = self._registered(one), self.plan(one)
+            chosen[one] = choose_runner(config, laid, hypothesis.experiment)
+            done = self.archive.done(one)
+            check_trials(
+                hypothesis.name,
+                hypothesis.experiment,
+                (trial for trial in laid.trials if trial.id not in done),
+                device=self.device,
+                elsewhere=chosen[one].runner.elsewhere,
+            )
+        return chosen
 
     def _carry_out(
         self,
@@ -271,8 +307,7 @@ class NeuralArchitectureLab:
         for trial in store.trials(one):
             returned.update(trial.metrics)
         if unknown := [metric for metric in absent if metric not in returned]:
-            near = get_close_matches(unknown[0], returned, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            hint = meant(unknown[0], returned)
             raise HypothesisError(
                 f"A prediction of {one!r} is about {unknown[0]!r}, but {result.trial.id} returned"
                 f" {', '.join(result.outcome.metrics)} only.{hint} Mend the prediction and go on,"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from typing import Any
 
 from neural_architecture_lab.errors import HypothesisError
@@ -36,6 +37,12 @@ def id_of(what: str, name: str) -> str:
     """
     check_name(what, name)
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
+def meant(word: object, known: Iterable[str]) -> str:
+    """`` Did you mean 'width'?`` where a word looks like a known one; nothing where none does."""
+    near = get_close_matches(str(word), list(known), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def check_experiment(experiment: Callable[..., Any] | None) -> None:

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from neural_architecture_lab.checking import check_trials
 from neural_architecture_lab.choosing import choose_runner
 from neural_architecture_lab.cli.loading import (
     existing,
@@ -215,7 +216,10 @@ def plan(
     """How many seeds for which power, and how long it will take, going by a pilot."""
     console = people(quiet=as_json)
     told = []
-    for one in [completed(hypothesis) for hypothesis, _ in found]:
+    wanted = [completed(hypothesis) for hypothesis, _ in found]
+    for one in wanted:
+        check_trials(one.name, one.experiment, design(one, seeds=1).trials, device=config.device)
+    for one in wanted:
         jobs = list(pilot_jobs(one, pilot, config.device))
         console.print(
             f"{one.name}: a pilot of {pilot} seeds first, {len(jobs)} trials, which are none of"
@@ -252,6 +256,7 @@ def _run(
         laid = lab.plan(lab.register_hypothesis(one))
         said = f"{one.id}: {len(laid.trials)} trials, {laid.seeds} seeds ({laid.why})"
         console.print(said, markup=False, soft_wrap=True)
+    lab.check()
     remember(config.folder, sources)
     total = sum(len(lab.plan(key).trials) for key in lab.hypotheses)
     with progress_on(console, "running", total) as tell:

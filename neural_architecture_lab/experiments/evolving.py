@@ -19,6 +19,7 @@ from neural_architecture_lab.experiments.describing import (
 )
 from neural_architecture_lab.experiments.widths import widths_of
 from neural_architecture_lab.hypothesis import Setting
+from neural_architecture_lab.naming import meant
 from neural_architecture_lab.outcomes import Outcome
 from neural_architecture_lab.replicas import ReplicaPlan, Trained
 from neural_architecture_lab.replicas.material import dataset_of
@@ -101,6 +102,19 @@ class Evolving:
         """The same training as a plan; None where the network changes or is looked at."""
         return plan_of_settings(settings_of(trial), trial.seed)
 
+    def check(self, trial: Trial) -> None:
+        """Refuses a trial whose network, data or system cannot be made; trains nothing.
+
+        Raises:
+            LabError: A setting is unknown, or cannot be meant.
+            StructureNetError: Data, network or components cannot be made of the settings.
+            ValueError: A value is out of range.
+        """
+        settings = settings_of(trial)
+        if plan_of_settings(settings, trial.seed) is None:
+            started(trial, settings, "cpu")
+            system_of(settings)
+
     def brought(self, trial: Trial, trained: Trained) -> Outcome:
         """A replica's metrics and curves, those of `__call__`.
 
@@ -122,7 +136,7 @@ def settings_of(trial: Trial, defaults: Mapping[str, Setting] = DEFAULTS) -> dic
     if unknown := sorted(set(trial.settings) - set(defaults)):
         raise HypothesisError(
             f"The arm {trial.arm!r} has the setting {unknown[0]!r}, which this experiment does not"
-            f" know; it knows {', '.join(defaults)}."
+            f" know.{meant(unknown[0], defaults)} It knows {', '.join(defaults)}."
         )
     return {**defaults, **trial.settings}
 
@@ -169,6 +183,11 @@ def system_of(settings: Mapping[str, Any]) -> ComposableEvolutionSystem:
     for analyzer in settings["analyzers"]:
         system.add_component(part_from_dict(analyzer))
     for said in settings["strategies"]:
+        if "strategy" not in said:
+            raise HypothesisError(
+                "Each of strategies must be a mapping with 'strategy', and 'when' and 'whether'"
+                f" where they are wanted, as `growing` makes them; got {said!r:.80}."
+            )
         when, whether = (
             part_from_dict(said[key]) if said.get(key) else None for key in ("when", "whether")
         )

@@ -29,6 +29,7 @@ from neural_architecture_lab.trials import Trial
 
 if TYPE_CHECKING:
     from structure_net.evolution import NetworkContext
+    from structure_net.evolution.components import ComposableEvolutionSystem
 
 PLACING: Final[Mapping[str, Setting]] = {
     **DEFAULTS,
@@ -45,44 +46,55 @@ PLACING: Final[Mapping[str, Setting]] = {
 from ``narrowest`` to ``widest``), and ``new_units`` at the place that ``score`` names."""
 
 
-def place(trial: Trial, *, device: str) -> Outcome:
-    """Trains a network, asks a score for the best place to widen, and tries all places.
+class Placing:
+    """The experiment; `place` is the one there is."""
 
-    Widths, weights and batches follow from the trial's seed, so that all arms judge the same
-    network. Each hidden layer in turn gets new units, the function preserved, and training goes on
-    with the same batches; the gain of a place is by how much lower the training loss ends than
-    without new units.
+    def __call__(self, trial: Trial, *, device: str) -> Outcome:
+        """Trains a network, asks a score for the best place to widen, and tries all places.
 
-    Returns:
-        ``regret``: what the chosen place gains less than the best one, in nats (the mean over
-        places of equal score); ``rank_correlation``: Spearman's, of scores and gains, 0 where all
-        scores are equal; ``best_gain``, in nats; ``seconds``. The curve ``gains`` goes from the
-        inputs to the outputs, and so does ``scores``.
+        Widths, weights and batches follow from the trial's seed, so that all arms judge the same
+        network. Each hidden layer in turn gets new units, the function preserved, and training goes
+        on with the same batches; the gain of a place is by how much lower the training loss ends
+        than without new units.
 
-    Raises:
-        HypothesisError: A setting is unknown, or the score says nothing of any hidden layer.
-    """
-    begun = time.perf_counter()
-    settings = settings_of(trial, PLACING)
-    drawn = np.random.default_rng(trial.seed)
-    narrow, wide = settings["narrowest"], settings["widest"]
-    hidden = drawn.integers(narrow, wide, settings["layers"], endpoint=True)
-    settings["hidden"] = [int(width) for width in hidden]
-    system = system_of(settings)
-    context = system.evolve_network(started(trial, settings, device), settings["iterations"])
-    places = _places(context)
-    found = system.analyze(context)[settings["score"]]
-    scores = _scores(found, places, settings["score"])
-    ends = [_end(context, settings, one) for one in (None, *places)]
-    gains = ends[0] - np.array(ends[1:])
-    chosen = gains[scores == scores.max()].mean()
-    metrics = {
-        "regret": float(gains.max() - chosen),
-        "rank_correlation": rank_correlation(scores.tolist(), gains.tolist()),
-        "best_gain": float(gains.max()),
-        "seconds": time.perf_counter() - begun,
-    }
-    return Outcome(metrics, {"gains": tuple(gains.tolist()), "scores": tuple(scores.tolist())})
+        Returns:
+            ``regret``: what the chosen place gains less than the best one, in nats (the mean over
+            places of equal score); ``rank_correlation``: Spearman's, of scores and gains, 0 where
+            all scores are equal; ``best_gain``, in nats; ``seconds``. The curve ``gains`` goes from
+            the inputs to the outputs, and so does ``scores``.
+
+        Raises:
+            HypothesisError: A setting is unknown, or the score says nothing of any hidden layer.
+        """
+        begun = time.perf_counter()
+        settings, context, system = _made(trial, device)
+        context = system.evolve_network(context, settings["iterations"])
+        places = _places(context)
+        scores = _scores(system.analyze(context)[settings["score"]], places, settings["score"])
+        ends = [_end(context, settings, one) for one in (None, *places)]
+        gains = ends[0] - np.array(ends[1:])
+        chosen = gains[scores == scores.max()].mean()
+        metrics = {
+            "regret": float(gains.max() - chosen),
+            "rank_correlation": rank_correlation(scores.tolist(), gains.tolist()),
+            "best_gain": float(gains.max()),
+            "seconds": time.perf_counter() - begun,
+        }
+        return Outcome(metrics, {"gains": tuple(gains.tolist()), "scores": tuple(scores.tolist())})
+
+    def check(self, trial: Trial) -> None:
+        """Refuses a trial whose network, system or score is not there; trains nothing.
+
+        Raises:
+            LabError: A setting is unknown, or the score says nothing of any hidden layer.
+            StructureNetError: Data, network or components cannot be made of the settings.
+            ValueError: A value is out of range.
+        """
+        settings, context, system = _made(trial, "cpu")
+        _scores(system.analyze(context)[settings["score"]], _places(context), settings["score"])
+
+
+place: Final = Placing()
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
@@ -129,6 +141,18 @@ def predicting_places() -> Hypothesis:
             Prediction("regret", "higher", smallest_effect=0.008, arm="narrow"),
         ),
     )
+
+
+def _made(
+    trial: Trial, device: str
+) -> tuple[dict[str, Any], NetworkContext, ComposableEvolutionSystem]:
+    """The settings of a trial with the widths that are drawn for it; its network; what looks."""
+    settings = settings_of(trial, PLACING)
+    drawn = np.random.default_rng(trial.seed)
+    narrow, wide = settings["narrowest"], settings["widest"]
+    hidden = drawn.integers(narrow, wide, settings["layers"], endpoint=True)
+    settings["hidden"] = [int(width) for width in hidden]
+    return settings, started(trial, settings, device), system_of(settings)
 
 
 def _places(context: NetworkContext) -> list[str]:

@@ -39,7 +39,7 @@ def widths_of(settings: Mapping[str, Any], inputs: int, outputs: int) -> list[in
     """
     hidden = settings["hidden"]
     if not isinstance(hidden, Mapping):
-        return [int(width) for width in hidden]
+        return _listed("hidden", hidden)
     shape, wanted = _checked(hidden, settings)
     shortcuts = settings.get("shortcuts") or ()
     target = parameters_of([inputs, *wanted, outputs])
@@ -89,7 +89,16 @@ def _checked(
             f"density is {settings['density']}: numbers of parameters are equal where all"
             " connections exist; give the widths of a sparse arm."
         )
-    return shape, [int(width) for width in wanted]
+    return shape, _listed("as_large_as", wanted)
+
+
+def _listed(name: str, widths: Any) -> list[int]:
+    if not isinstance(widths, Sequence) or any(type(width) is not int for width in widths):
+        raise HypothesisError(
+            f"{name} must list the widths of hidden layers, whole numbers such as [64, 32]; got"
+            f" {widths!r}."
+        )
+    return list(widths)
 
 
 def _scaled(

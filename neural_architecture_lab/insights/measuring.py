@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean, median
 from typing import Any
 
+from neural_architecture_lab.checking import check_trial
 from neural_architecture_lab.hypothesis import Experiment, Setting
 from neural_architecture_lab.outcomes import Outcome, outcome_of
 from neural_architecture_lab.trials import FreshSeeds, Trial
@@ -48,10 +49,7 @@ class EffectOf:
     def __call__(self, trial: Trial, *, device: str) -> Outcome:
         """``effect on METRIC`` for each metric that both runs have: the second minus the first."""
         runs = [
-            outcome_of(
-                self.experiment(replace(trial, settings={**side, **trial.settings}), device=device)
-            ).metrics
-            for side in (self.first, self.second)
+            outcome_of(self.experiment(one, device=device)).metrics for one in self._both(trial)
         ]
         return Outcome(
             {
@@ -59,6 +57,15 @@ class EffectOf:
                 for name in runs[0].keys() & runs[1]
             }
         )
+
+    def check(self, trial: Trial) -> None:
+        """Refuses a trial of which either run cannot be; see `check_trial`."""
+        for one in self._both(trial):
+            check_trial(self.experiment, one)
+
+    def _both(self, trial: Trial) -> list[Trial]:
+        sides = (self.first, self.second)
+        return [replace(trial, settings={**side, **trial.settings}) for side in sides]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +106,10 @@ class SpreadOf:
         return Outcome(
             {f"spread of {name}": _spread([one[name] for one in found]) for name in sorted(shared)}
         )
+
+    def check(self, trial: Trial) -> None:
+        """Refuses a trial whose first run cannot be; see `check_trial`."""
+        check_trial(self.experiment, replace(trial, seed=trial.seed * self.runs))
 
 
 def fresh(experiment: Experiment, apart: int) -> Experiment:

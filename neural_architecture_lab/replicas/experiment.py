@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from neural_architecture_lab.errors import PlanError
+from neural_architecture_lab.naming import meant
 from neural_architecture_lab.outcomes import Outcome
 from neural_architecture_lab.replicas.alone import train_alone
 from neural_architecture_lab.replicas.plan import FIELDS, ReplicaPlan
@@ -47,14 +48,21 @@ class ReplicaExperiment:
         """The plan of a trial.
 
         Raises:
-            PlanError: A setting is none of a plan, or out of range; or a function made no plan.
+            PlanError: A setting is none of a plan, is its seed, or is out of range; or a function
+                made no plan.
         """
         if not isinstance(self.plan, ReplicaPlan):
             return _checked(self.plan(trial), trial)
         if unknown := sorted(set(trial.settings) - set(FIELDS)):
             raise PlanError(
-                f"The arm {trial.arm!r} has the setting {unknown[0]!r}, which a plan does not know;"
-                f" it knows {', '.join(FIELDS)}."
+                f"The arm {trial.arm!r} has the setting {unknown[0]!r}, which a plan does not"
+                f" know.{meant(unknown[0], FIELDS)} It knows {', '.join(FIELDS)}."
+            )
+        if "seed" in trial.settings:
+            raise PlanError(
+                f"The arm {trial.arm!r} sets the seed to {trial.settings['seed']!r}, which is that"
+                " of the trial: another one each time, so that differences can be tested. Leave it"
+                " out; pattern_seed and order_seed may be fixed."
             )
         settings: dict[str, Any] = {"seed": trial.seed, **trial.settings}
         return replace(self.plan, **settings)

@@ -62,14 +62,24 @@ def material_of(plan: ReplicaPlan, device: str = "cpu") -> Material:
         DataError: There is no such data set.
     """
     with _LOCK:
-        found = dataset_of(plan.dataset, plan.data_dir)
-        fitting = (found.input_shape[0], found.outputs)
-        if (plan.sizes[0], plan.sizes[-1]) != fitting:
-            raise PlanError(
-                f"sizes must begin with the {fitting[0]} inputs of {plan.dataset!r} and end with"
-                f" its {fitting[1]} outputs; got {list(plan.sizes)}."
-            )
+        check_fit(plan)
         return _converted(plan.dataset, plan.data_dir, plan.dtype, device)
+
+
+def check_fit(plan: ReplicaPlan) -> None:
+    """Refuses a plan whose sizes are not those of its data.
+
+    Raises:
+        PlanError: They are not.
+        DataError: There is no such data set.
+    """
+    found = dataset_of(plan.dataset, plan.data_dir)
+    fitting = (found.input_shape[0], found.outputs)
+    if (plan.sizes[0], plan.sizes[-1]) != fitting:
+        raise PlanError(
+            f"sizes must begin with the {fitting[0]} inputs of {plan.dataset!r} and end with"
+            f" its {fitting[1]} outputs; got {list(plan.sizes)}."
+        )
 
 
 @cache

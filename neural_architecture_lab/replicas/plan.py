@@ -8,6 +8,7 @@ same, to rounding.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
@@ -87,7 +88,7 @@ class ReplicaPlan:
     def __post_init__(self) -> None:
         for name in ("sizes", "betas", "density", "patterns"):
             value = getattr(self, name)
-            if isinstance(value, Sequence):
+            if isinstance(value, Sequence) and not isinstance(value, str):
                 object.__setattr__(self, name, tuple(value))
         _check_choices(self)
         _check_numbers(self)
@@ -129,6 +130,10 @@ def _check_choices(plan: ReplicaPlan) -> None:
         "schedule": get_args(Schedule),
         "dtype": get_args(Precision),
     }
+    for name in ("dataset", "data_dir"):
+        value = getattr(plan, name)
+        if not isinstance(value, str) and (name == "dataset" or value is not None):
+            raise PlanError(f"{name} must be a text; got {value!r}.")
     for name, known in choices.items():
         if (value := getattr(plan, name)) not in known:
             raise PlanError(f"{name} must be one of {', '.join(known)}; got {value!r}.")
@@ -142,15 +147,17 @@ def _check_numbers(plan: ReplicaPlan) -> None:
             _check(name, value, whole=True, low=0)
     for name in ("learning_rate", "epsilon", "momentum", "decay"):
         _check(name, getattr(plan, name), low=0)
-    if len(plan.betas) != 2 or not all(0 <= beta < 1 for beta in plan.betas):
+    betas = plan.betas if isinstance(plan.betas, tuple) else ()
+    if len(betas) != 2 or not all(_is_number(beta) and 0 <= beta < 1 for beta in betas):
         raise PlanError(f"betas must be two numbers in [0, 1); got {plan.betas!r}.")
     if plan.nesterov and not plan.momentum:
         raise PlanError("nesterov=True needs a momentum above 0; got 0.")
 
 
 def _check_layers(plan: ReplicaPlan) -> None:
-    if len(plan.sizes) < 2:
-        raise PlanError(f"sizes must list inputs and outputs at least; got {list(plan.sizes)}.")
+    if not isinstance(plan.sizes, tuple) or len(plan.sizes) < 2:
+        said = list(plan.sizes) if isinstance(plan.sizes, tuple) else plan.sizes
+        raise PlanError(f"sizes must list inputs and outputs at least; got {said!r}.")
     for width in plan.sizes:
         _check("each of sizes", width, whole=True, low=1)
     layers = len(plan.sizes) - 1
@@ -163,13 +170,15 @@ def _check_layers(plan: ReplicaPlan) -> None:
         if isinstance(value, Sequence) and len(value) != layers:
             raise PlanError(f"{name} must have an entry for each of {layers} layers; got {value}.")
     for shape, pattern in zip(plan.shapes, plan.patterns or (), strict=False):
+        if not isinstance(pattern, SparsePattern | None):
+            raise PlanError(f"patterns must hold SparsePattern or None; got {pattern!r}.")
         if pattern is not None and pattern.shape != shape:
             raise PlanError(f"A pattern must have its layer's shape {shape}; got {pattern.shape}.")
 
 
 def _check(name: str, value: Any, *, whole: bool = False, low: float = 0) -> None:
     fits = _is_number(value) and (isinstance(value, int) or not whole)
-    if not (fits and math.isfinite(value) and value >= low):
+    if not (fits and low <= value <= sys.float_info.max):
         kind = "a whole number" if whole else "a finite number"
         raise PlanError(f"{name} must be {kind} from {low:g} on; got {value!r}.")
 

@@ -48,6 +48,7 @@ class DaskRunner(Runner):
         self.workers = workers
         self.limits = limits or Limits()
         self._given = cluster
+        self.elsewhere = cluster is not None
         self._made: Any = None
         self._client: Any = None
 

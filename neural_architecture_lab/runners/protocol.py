@@ -97,6 +97,8 @@ class Runner(ABC):
     """
 
     name: str
+    elsewhere: bool = False
+    """Whether trials run on machines where other files may lie."""
 
     @abstractmethod
     def run(self, jobs: Iterable[Job]) -> Iterator[Result]:

@@ -43,6 +43,7 @@ class RayRunner(Runner):
         self.workers = workers
         self.limits = limits or Limits()
         self.address = address
+        self.elsewhere = address is not None
         self._begun = False
         self._print = builtins.print
 

@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from neural_architecture_lab.choosing import choose_runner
+from neural_architecture_lab.choosing import check_described, choose_runner
 from neural_architecture_lab.configuration import LabConfig, usable_device
 from neural_architecture_lab.errors import SearchError, StoreError
 from neural_architecture_lab.hypothesis import Setting
@@ -22,6 +22,7 @@ from neural_architecture_lab.outcomes import mean_of
 from neural_architecture_lab.progress import OnResult
 from neural_architecture_lab.runners.protocol import Job, Result, Runner
 from neural_architecture_lab.searching.asking import Asked, Asker, Told
+from neural_architecture_lab.searching.probing import check_space, probes_of
 from neural_architecture_lab.searching.reading import searched
 from neural_architecture_lab.searching.result import SearchResult
 from neural_architecture_lab.searching.search import MAY_CHANGE, Search
@@ -73,14 +74,18 @@ def run_search(
 
     Raises:
         ImportError: The extra ``optuna`` is not installed.
+        LabError: A level of the space cannot be run, or nothing of it can on the runner that was
+            asked for. Nothing is written then.
         SearchError: An objective is no metric of the experiment, or the space cannot be asked.
         StoreError: The folder cannot be written, or holds another search of that name.
     """
     device = usable_device(config.device)
     asker = Asker(search)
+    chosen, probes = choose_runner(config, _outline(search)), probes_of(search)
+    check_described(config, search.experiment, probes)
+    check_space(search, probes, device=device, elsewhere=chosen.runner.elsewhere)
     with Store(config.folder, sinks) as store:
         _begin(store, search)
-        chosen = choose_runner(config, _outline(search))
         with closing(chosen.runner) as runner:
             workers = getattr(runner, "workers", None) or config.max_parallel_experiments
             carrying = _Carrying(search, store, asker, device, 2 * workers + 1)
