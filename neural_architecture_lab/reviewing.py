@@ -57,6 +57,10 @@ class Review:
     family: int
     failure: str = ""
 
+    def __repr__(self) -> str:
+        seeds = f"{self.seeds} of {self.planned} seeds"
+        return f"Review({self.frozen.id!r}: {self.verdict.upper()} after {seeds})"
+
     @property
     def planned(self) -> int:
         """How many seeds were planned."""

@@ -102,6 +102,9 @@ class Archive:
         self.folder = Path(folder)
         self._index = SpoolIndex(self.spool_folder)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.folder)!r})"
+
     @property
     def spool_folder(self) -> Path:
         """The folder of the spool."""

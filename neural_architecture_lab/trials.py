@@ -104,6 +104,9 @@ class Design:
     why: str
     statement: Mapping[str, Any]
 
+    def __repr__(self) -> str:
+        return f"Design({len(self.trials)} trials, {self.seeds} seeds, hash {self.hash[:12]})"
+
     @property
     def hash(self) -> str:
         """SHA-256 of the `statement`, in hexadecimal digits."""

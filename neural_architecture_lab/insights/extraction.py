@@ -10,7 +10,7 @@ from neural_architecture_lab.insights import arms, factors
 from neural_architecture_lab.insights.drawn import drawn
 from neural_architecture_lab.insights.features import features
 from neural_architecture_lab.insights.following import follow_up
-from neural_architecture_lab.insights.insight import Insight
+from neural_architecture_lab.insights.insight import Insight, Insights
 from neural_architecture_lab.insights.reading import Tried, averaged, read_tried
 from neural_architecture_lab.reviewing import Review, review
 from neural_architecture_lab.statistics import benjamini_hochberg
@@ -23,7 +23,7 @@ def extract(
     *,
     level: float = 0.05,
     registered: Mapping[str, Hypothesis] | None = None,
-) -> tuple[Insight, ...]:
+) -> Insights:
     """What is learned beyond the verdicts, the surest first.
 
     Every test that is made counts, whatever came out (Benjamini and Hochberg). Of a hypothesis that
@@ -51,7 +51,7 @@ def extract(
         if p <= level
     ]
     ranked = sorted(found, key=lambda one: (one.adjusted, one.p_value))
-    return tuple(_followed(one, registered or {}) for one in ranked)
+    return Insights(_followed(one, registered or {}) for one in ranked)
 
 
 def _candidates(studied: Sequence[tuple[Review, Sequence[Tried]]]) -> Iterator[Insight]:

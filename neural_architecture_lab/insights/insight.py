@@ -91,3 +91,20 @@ class Insight:
         return (
             f"{self.sentence} ({self.test}, p = {self.p_value:.2g}, corrected {self.adjusted:.2g})"
         )
+
+    def __repr__(self) -> str:
+        return f"Insight({self.kind}: {self.sentence!r}, corrected p = {self.adjusted:.2g})"
+
+
+class Insights(tuple[Insight, ...]):
+    """Findings, the surest first; printed, a ranked line each."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        if not self:
+            return "Nothing was found beyond the verdicts that its test, corrected, carries."
+        return "\n".join(f"{rank}. {one.kind}: {one}" for rank, one in enumerate(self, 1))
+
+    def __repr__(self) -> str:
+        return str(self)

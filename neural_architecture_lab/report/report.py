@@ -64,6 +64,14 @@ class Report:
     def __str__(self) -> str:
         return markdown(self.blocks())
 
+    def __repr__(self) -> str:
+        told = [one.review.frozen.id for one in self.sections] + [one.id for one in self.searches]
+        return f"Report({', '.join(told) or 'nothing yet'}; print it, or save_html(path))"
+
+    def _repr_markdown_(self) -> str:
+        """What notebooks show."""
+        return str(self)
+
     def blocks(self) -> list[Block]:
         """All that it says, in order."""
         said: list[Block] = [Heading(1, self.title)]

@@ -71,6 +71,10 @@ class Searched:
     failed: int
     seconds: float
 
+    def __repr__(self) -> str:
+        done = len(self.tries) - self.ended("asked")
+        return f"Searched({self.id!r}: {done} of {self.planned} settings)"
+
     @property
     def front(self) -> tuple[Try, ...]:
         """The settings that none beats: the best, or the Pareto front of several objectives."""

@@ -52,6 +52,9 @@ class SearchResult:
     def __str__(self) -> str:
         return summary_line(self.searched)
 
+    def __repr__(self) -> str:
+        return f"SearchResult({self}, runner={self.runner!r})"
+
     def hypothesis(
         self,
         default: Mapping[str, Setting] | None = None,
@@ -92,7 +95,6 @@ class SearchResult:
             raise SearchError(
                 f"The settings found are the default ones: {settings}; there is nothing to test."
             )
-        shown = ", ".join(f"{name} {value}" for name, value in found.params.items())
         said = tuple(predictions) or tuple(
             Prediction(name, way) for name, way in search.objectives.items()
         )
@@ -100,7 +102,7 @@ class SearchResult:
         return Hypothesis(
             name=f"{search.name}: tuned against default",
             category=category,
-            question=f"Do the settings that were found ({shown}) do better on fresh seeds?",
+            question=f"Do the settings found ({words_of(found.params)}) do better on fresh seeds?",
             prediction=f"Compared with the default settings they give {words}.",
             experiment=_afresh(search.experiment),
             arms=(Arm("default", known, control=True), Arm("tuned", settings)),

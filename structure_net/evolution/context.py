@@ -102,6 +102,10 @@ class NetworkContext:
     memory: AnalysisMemory | None = None
     step: int = 0
 
+    def __repr__(self) -> str:
+        parts = (type(self.network).__name__, f"iteration {self.iteration}")
+        return f"NetworkContext({', '.join(parts)}, {self.history!r}, {self.journal!r})"
+
     def __post_init__(self) -> None:
         if not isinstance(self.network, nn.Module):
             raise TypeError(

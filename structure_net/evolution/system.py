@@ -56,6 +56,10 @@ class ComposableEvolutionSystem:
         for component in components:
             self.add_component(component)
 
+    def __repr__(self) -> str:
+        names = ", ".join(type(one).__name__ for one in self._components)
+        return f"ComposableEvolutionSystem([{names}])"
+
     @property
     def components(self) -> tuple[Component, ...]:
         """All components in the order in which they were added."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +78,14 @@ class CheckpointHeader:
     scheduler: str | None
     shapes: dict[str, tuple[int, ...]]
 
+    def __repr__(self) -> str:
+        return f"CheckpointHeader({self._words()})"
+
+    def _words(self) -> str:
+        optimizer = "no optimizer" if self.optimizer is None else self.optimizer["class"]
+        parts = (f"{len(self.shapes)} tensors", optimizer, f"iteration {self.iteration}")
+        return f"{self.kind}: {', '.join(parts)}, {self.journal!r}"
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
@@ -90,7 +98,10 @@ class Checkpoint:
 
     header: CheckpointHeader
     model: nn.Module
-    _states: Mapping[str, Any] = field(repr=False)
+    _states: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        return f"Checkpoint({self.header._words()})"
 
     @property
     def journal(self) -> Journal:

@@ -39,6 +39,9 @@ class Table:
         self._standing: tuple[range, ...] = ()
         self._names: dict[str, int] = {}
 
+    def __repr__(self) -> str:
+        return f"Table({self.name!r}, {len(self)} rows, columns {', '.join(self.columns)})"
+
     def _refresh(self) -> None:
         # `rows` is written last and therefore read first: all that lies below it is on the disk.
         self._data["rows"].refresh()
@@ -187,6 +190,9 @@ class Column:
         self.name = name
         self._table = table
 
+    def __repr__(self) -> str:
+        return f"Column({self.name!r}, {len(self)} rows)"
+
     def __len__(self) -> int:
         return len(self._table)
 
@@ -248,6 +254,9 @@ class Series:
         self._tables = {name: Table(group, name) for name, group in self._file.items()}
         self._superseded = superseded
         self.refresh()
+
+    def __repr__(self) -> str:
+        return f"Series({str(self.path)!r}: {', '.join(self.tables)})"
 
     @property
     def tables(self) -> tuple[str, ...]:
