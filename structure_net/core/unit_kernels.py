@@ -4,13 +4,11 @@ For each unit six numbers: the sum, the sum of squares, how many values are abov
 magnitudes, the least and the largest value. So many lines of values are summed in their own type,
 and those sums in float64.
 
-Both kernels take ``(zero, tensors, shape, found)``:
+Both kernels begin with ``(zero, wide, tensors, shape)``:
 
-- ``zero``: zeros of the type of the values and of float64;
-- ``tensors``: the address of the values, and how far they lie apart along two axes;
-- ``shape``: how many there are along each axis;
-- ``found``: the addresses of ``(6, units)`` float64 that the values are taken into, of ``(2,
-  units)`` float64 where their own sums and sums of squares are written, and of 6 lines.
+- ``zero``, ``wide``: zeros of the type of the values and of float64;
+- ``tensors``: the addresses of the values, and of ``(6, units)`` float64 that is written;
+- ``shape``: how many there are along each axis.
 
 Callers answer for sizes: nothing is checked here.
 """
@@ -44,39 +42,45 @@ Addresses = tuple[int, ...]
 _LONGEST: Final = 256
 """Lines that are summed in the type of the values."""
 
+_ROWS: Final = 16
+"""Rows that are read side by side: as many streams as the processor reads ahead of."""
+
 
 @compiled_by_type(
-    "void(float32, float64, UniTuple(int64, 3), UniTuple(int64, 3), UniTuple(int64, 3))",
-    "void(float64, float64, UniTuple(int64, 3), UniTuple(int64, 3), UniTuple(int64, 3))",
+    "void(float32, float64, UniTuple(int64, 2), UniTuple(int64, 3), UniTuple(int64, 2),"
+    " UniTuple(int64, 2))",
+    "void(float64, float64, UniTuple(int64, 2), UniTuple(int64, 3), UniTuple(int64, 2),"
+    " UniTuple(int64, 2))",
 )
 def sum_runs(
-    zero: Any, wide: float, tensors: Addresses, shape: Addresses, found: Addresses
+    zero: Any, wide: float, tensors: Addresses, shape: Addresses, steps: Addresses, block: Addresses
 ) -> None:
     """Units whose values lie together, in runs.
 
     Args:
-        zero: See above, as for ``wide`` and ``found``.
+        zero: See above, as for ``wide`` and ``tensors``.
         wide: The zero of float64.
-        tensors: The address, and how far runs and units lie apart.
-        shape: The numbers of runs, of units, and of values in a run.
-        found: See above.
+        tensors: See above.
+        shape: The numbers of runs, of units, and of values in a run; none is 0.
+        steps: How far runs and units lie apart.
+        block: The first unit, and the one behind the last.
     """
-    values, units, length = numbers(tensors[0], zero), shape[1], shape[2]
-    running, own, line = numbers(found[0], wide), numbers(found[1], wide), lanes(zero)
+    values, found = numbers(tensors[0], zero), numbers(tensors[1], wide)
+    units, length, line = shape[1], shape[2], lanes(zero)
     whole = length - length % line
-    for unit in range(units):
+    for unit in range(block[0], block[1]):
         sums = (wide, wide, wide, wide)
-        least = most = values[unit * tensors[2]]
+        least = most = values[unit * steps[1]]
         lows = highs = filled(least, splat1(zero))
         a, b, c, d = splat1(zero), splat1(zero), splat1(zero), splat1(zero)
         waiting = 0
         for run in range(shape[0]):
-            start = run * tensors[1] + unit * tensors[2]
+            start = run * steps[0] + unit * steps[1]
             for at in range(start, start + whole, line):
-                block = load(values, at, splat1(zero))
-                a, b = add(block, a), add_squares(block, b)
-                c, d = count_above(block, c), add_sizes(block, d)
-                lows, highs = smaller(block, lows), larger(block, highs)
+                some = load(values, at, splat1(zero))
+                a, b = add(some, a), add_squares(some, b)
+                c, d = count_above(some, c), add_sizes(some, d)
+                lows, highs = smaller(some, lows), larger(some, highs)
                 waiting += 1
                 if waiting == _LONGEST:
                     sums = _carried(sums, a, b, c, d)
@@ -92,60 +96,81 @@ def sum_runs(
                 )
                 least, most = min(least, value), max(most, value)
         sums = _carried(sums, a, b, c, d)
-        least, most = min(least, smallest(lows)), max(most, largest(highs))
         for part in range(4):
-            running[part * units + unit] += sums[part]
-        running[4 * units + unit] = min(running[4 * units + unit], wide + least)
-        running[5 * units + unit] = max(running[5 * units + unit], wide + most)
-        own[unit], own[units + unit] = sums[0], sums[1]
+            found[part * units + unit] = sums[part]
+        found[4 * units + unit] = wide + min(least, smallest(lows))
+        found[5 * units + unit] = wide + max(most, largest(highs))
 
 
 @compiled_by_type(
-    "void(float32, float64, UniTuple(int64, 3), UniTuple(int64, 3), UniTuple(int64, 3))",
-    "void(float64, float64, UniTuple(int64, 3), UniTuple(int64, 3), UniTuple(int64, 3))",
+    "void(float32, float64, UniTuple(int64, 3), UniTuple(int64, 3))",
+    "void(float64, float64, UniTuple(int64, 3), UniTuple(int64, 3))",
 )
-def sum_rows(
-    zero: Any, wide: float, tensors: Addresses, shape: Addresses, found: Addresses
-) -> None:
+def sum_rows(zero: Any, wide: float, tensors: Addresses, shape: Addresses) -> None:
     """Units that lie side by side, in rows.
 
     Args:
-        zero: See above, as for ``wide`` and ``found``.
+        zero: See above, as for ``wide`` and ``tensors``.
         wide: The zero of float64.
-        tensors: The address, and how far rows lie apart; the last is not read.
-        shape: The numbers of rows and of units; the last is not read.
-        found: See above.
+        tensors: See above; then the address of 6 rows of whole lines for all units, in the type of
+            the values, to write on.
+        shape: The numbers of rows and of units, neither 0; then how far rows lie apart.
     """
-    values, rows, units = numbers(tensors[0], zero), shape[0], shape[1]
-    running, own = numbers(found[0], wide), numbers(found[1], wide)
-    held, line = numbers(found[2], zero), lanes(zero)
-    for unit in range(2 * units):
-        own[unit] = wide
+    values, found, held = (
+        numbers(tensors[0], zero),
+        numbers(tensors[1], wide),
+        numbers(tensors[2], zero),
+    )
+    rows, units, line = shape[0], shape[1], lanes(zero)
+    width = (units + line - 1) // line * line
+    for place in range(4 * units):
+        found[place] = wide
     for start in range(0, units, line):
-        count = min(line, units - start)
-        lows = highs = _read(values, start, count, line, splat1(zero))
-        for first in range(0, rows, _LONGEST):
-            a, b, c, d = splat1(zero), splat1(zero), splat1(zero), splat1(zero)
-            for row in range(first, min(first + _LONGEST, rows)):
-                block = _read(values, row * tensors[1] + start, count, line, splat1(zero))
-                a, b = add(block, a), add_squares(block, b)
-                c, d = count_above(block, c), add_sizes(block, d)
-                lows, highs = smaller(block, lows), larger(block, highs)
-            store(held, 0, a)
-            store(held, line, b)
-            store(held, 2 * line, c)
-            store(held, 3 * line, d)
-            for lane in range(count):
-                for part in range(4):
-                    running[part * units + start + lane] += held[part * line + lane]
-                for part in range(2):
-                    own[part * units + start + lane] += held[part * line + lane]
-        store(held, 4 * line, lows)
-        store(held, 5 * line, highs)
-        for unit in range(count):
-            low, high = 4 * units + start + unit, 5 * units + start + unit
-            running[low] = min(running[low], wide + held[4 * line + unit])
-            running[high] = max(running[high], wide + held[5 * line + unit])
+        some = _read(values, start, min(line, units - start), line, splat1(zero))
+        store(held, 4 * width + start, some)
+        store(held, 5 * width + start, some)
+    for first in range(0, rows, _LONGEST):
+        last = min(first + _LONGEST, rows)
+        for place in range(0, 4 * width, line):
+            store(held, place, splat1(zero))
+        for top in range(first, last, _ROWS):
+            for start in range(0, units, line):
+                count, stop = min(line, units - start), min(top + _ROWS, last)
+                _take_in(
+                    values, (top, stop, shape[2], start, count, line), held, width, splat1(zero)
+                )
+        _carry(found, held, units, width)
+    for part in range(4, 6):
+        for unit in range(units):
+            found[part * units + unit] = wide + held[part * width + unit]
+
+
+@Template
+def _take_in(values, place, held, width, like):  # type: ignore[no-untyped-def]  # types of the caller
+    """Takes a column of lines, ``place``, into what is held of its units."""
+    top, stop, step, start, count, line = place
+    a, b = load(held, start, like), load(held, width + start, like)
+    c, d = load(held, 2 * width + start, like), load(held, 3 * width + start, like)
+    lows, highs = load(held, 4 * width + start, like), load(held, 5 * width + start, like)
+    for row in range(top, stop):
+        some = _read(values, row * step + start, count, line, like)
+        a, b = add(some, a), add_squares(some, b)
+        c, d = count_above(some, c), add_sizes(some, d)
+        lows, highs = smaller(some, lows), larger(some, highs)
+    store(held, start, a)
+    store(held, width + start, b)
+    store(held, 2 * width + start, c)
+    store(held, 3 * width + start, d)
+    store(held, 4 * width + start, lows)
+    store(held, 5 * width + start, highs)
+
+
+@Template
+def _carry(found, held, units, width):  # type: ignore[no-untyped-def]  # types of the caller
+    """Adds the sums of lines that are held to those of units."""
+    for part in range(4):
+        for unit in range(units):
+            found[part * units + unit] += held[part * width + unit]
 
 
 @Template

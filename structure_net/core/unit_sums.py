@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import torch
 from torch import Tensor
 
-from structure_net.core.sparse_compute import ZEROS
+from structure_net.core.sparse_passes import ZEROS
 from structure_net.core.unit_kernels import sum_rows, sum_runs
 
 SUMS: Final = ("total", "squares", "above", "sizes", "least", "most")
@@ -15,39 +16,49 @@ SUMS: Final = ("total", "squares", "above", "sizes", "least", "most")
 magnitudes, the least and the largest value."""
 
 
-def unit_sums(units: int) -> Tensor:
-    """The `SUMS` of no values. Shape ``(6, units)``, float64, on the CPU."""
-    sums = torch.zeros(6, units, dtype=torch.float64)
-    sums[4], sums[5] = torch.inf, -torch.inf
-    return sums
-
-
-def take_in(values: Tensor, sums: Tensor) -> Tensor | None:
-    """Takes values into the sums of their units.
+def unit_sums(values: Tensor) -> Tensor | None:
+    """The `SUMS` of each unit.
 
     Args:
         values: Shape ``(n, units)``, or ``(before, units, after)``.
-        sums: Written. From `unit_sums`.
 
     Returns:
-        The sums and sums of squares of these values alone, shape ``(2, units)``, float64; None,
-        and nothing is written, where there is no value, or where they are not of float32 or
-        float64 on the CPU, or where neither units nor values of one unit lie side by side.
+        Shape ``(6, units)``, float64; None where there is no value, or where they are not of
+        float32 or float64 on the CPU, or where neither units nor values of one unit lie side by
+        side.
     """
-    if values.dtype not in ZEROS or not values.is_cpu or not values.numel():
+    kind = values.dtype
+    if kind not in ZEROS or not values.is_cpu or not values.numel():
         return None
-    strides, sizes = values.stride(), values.shape
-    shape: tuple[int, ...]
-    own = torch.empty(2, sizes[1], dtype=torch.float64)
+    strides, sizes, zero = values.stride(), values.shape, ZEROS[kind]
+    units = sizes[1]
     if values.dim() == 2 and strides[1] == 1:
-        kernel, steps, shape = sum_rows, (strides[0], 0), (sizes[0], sizes[1], 1)
-    elif values.dim() == 2 and strides[0] == 1:
-        kernel, steps, shape = sum_runs, (0, strides[1]), (1, sizes[1], sizes[0])
+        sums = torch.empty(6, units, dtype=torch.float64)
+        held = values.new_empty(6 * (units + 15))
+        addresses = (values.data_ptr(), sums.data_ptr(), held.data_ptr())
+        sum_rows(zero, 0.0, addresses, (sizes[0], units, strides[0]))
+        return sums
+    shape: tuple[int, ...]
+    if values.dim() == 2 and strides[0] == 1:
+        shape, steps = (1, units, sizes[0]), (0, strides[1])
     elif values.dim() == 3 and strides[2] == 1:
-        kernel, steps, shape = sum_runs, (strides[0], strides[1]), tuple(sizes)
+        shape, steps = (sizes[0], units, sizes[2]), (strides[0], strides[1])
     else:
         return None
-    zero, held = ZEROS[values.dtype], torch.empty(6 * 16, dtype=values.dtype)
-    addresses = (sums.data_ptr(), own.data_ptr(), held.data_ptr())
-    kernel(zero, 0.0, (values.data_ptr(), *steps), shape, addresses)
-    return own
+    sums = torch.empty(6, units, dtype=torch.float64)
+    addresses = (values.data_ptr(), sums.data_ptr())
+    sum_runs(zero, 0.0, addresses, shape, steps, (0, units))
+    return sums
+
+
+def merged(several: Sequence[Tensor]) -> Tensor:
+    """The `SUMS` of what several tensors hold together.
+
+    Args:
+        several: At least one. Shape ``(6, units)`` each.
+    """
+    if len(several) == 1:
+        return several[0]
+    sums = torch.stack(tuple(several))
+    extrema = sums[:, 4].amin(0, keepdim=True), sums[:, 5].amax(0, keepdim=True)
+    return torch.cat((sums[:, :4].sum(0), *extrema))

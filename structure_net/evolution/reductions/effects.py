@@ -54,7 +54,7 @@ class UnitGradients(Reduction):
             call, samples = held.values.call, held.values.samples
             at = Values(call, gradient, samples)
             if call.layer not in self._sums:
-                self._sums[call.layer] = RunningSums(at.units, gradient.device)
+                self._sums[call.layer] = RunningSums()
                 self._worth[call.layer] = _Worth(at.units, gradient.device)
             self._sums[call.layer].add(at.moments())
             effects.setdefault(call.layer, []).append(self._effect(held, gradient))

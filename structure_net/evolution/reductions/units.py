@@ -9,11 +9,14 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from structure_net.core.unit_sums import take_in, unit_sums
+from structure_net.core.unit_sums import merged
 from structure_net.evolution.activations import Activation
 from structure_net.evolution.reductions.reduction import Reduction
 from structure_net.evolution.reductions.slopes import has_slope, total_slope
 from structure_net.evolution.reductions.values import Moments, Values
+
+_WAITING: Final = 32
+"""Sums that are noted before they are added up: to add two costs as much as to add so many."""
 
 _NEVER_NEGATIVE: Final = frozenset({"relu", "relu6", "sigmoid", "expit", "softplus", "hardsigmoid"})
 
@@ -45,13 +48,13 @@ class UnitSums(Reduction):
     def units(self, values: Values) -> None:
         """See `Reduction.units`."""
         if values.layer not in self._outputs:
-            self._outputs[values.layer] = _Sums(values.units, values.tensor.device)
-        self._outputs[values.layer].add_values(values)
+            self._outputs[values.layer] = _Sums()
+        self._outputs[values.layer].add(values)
 
     def input(self, values: Values) -> None:
         """See `Reduction.input`."""
         if values.layer not in self._inputs:
-            self._inputs[values.layer] = RunningSums(values.units, values.tensor.device)
+            self._inputs[values.layer] = RunningSums()
         self._inputs[values.layer].add(values.moments())
 
     def result(self, readers: Mapping[str, tuple[str, ...]]) -> dict[str, UnitStatistics]:
@@ -64,78 +67,92 @@ class UnitSums(Reduction):
 class RunningSums:
     """Running sums of one layer's values, in float64 where the device has it."""
 
-    def __init__(self, size: int, device: torch.device) -> None:
+    def __init__(self) -> None:
         self.count = 0
-        self.sums = zeros(2, size, device=device)
+        self._waiting: list[Tensor] = []
 
     def add(self, moments: Moments) -> None:
         """Takes one tensor in."""
         self.count += moments.count
-        self.sums += moments.sums
+        self._waiting.append(moments.sums)
+        if len(self._waiting) == _WAITING:
+            self._waiting = [self.sums()]
+
+    def sums(self) -> Tensor:
+        """Of all tensors. Shape ``(2, C)``."""
+        return precise(torch.stack(self._waiting)).sum(0)
 
     def mean(self) -> Tensor:
         """Shape ``(C,)``."""
-        return final(self.sums[0] / self.count)
+        return final(self.sums()[0] / self.count)
 
     def second_moment(self) -> Tensor:
         """Shape ``(C,)``."""
-        return final(self.sums[1] / self.count)
+        return final(self.sums()[1] / self.count)
 
 
-class _Sums(RunningSums):
+class _Sums:
     """Running sums and extrema of what one layer's units end up with."""
 
-    def __init__(self, size: int, device: torch.device) -> None:
-        super().__init__(size, device)
-        self.activation: Activation | None = None
-        self.slope = zeros(size, device=device)
-        self.found = unit_sums(size).to(self.slope)
-        self.sums, self.all = self.found[:2], self.found[:4]
-        self.least, self.most = self.found[4:]
-        self.sloped = 0
+    def __init__(self) -> None:
+        self._activation: Activation | None = None
+        self._count = self._sloped = 0
+        self._slope: Tensor | None = None
+        self._waiting: list[Tensor] = []
 
-    def add_values(self, values: Values) -> None:
-        self.activation = values.activation
-        own = take_in(values.block()[0], self.found)
-        values.know(self._by_torch(values) if own is None else own)
-        self.count += values.moments().count
+    def add(self, values: Values) -> None:
+        """Takes one tensor in."""
+        self._activation = values.activation
+        sums = values.sums()
+        if sums is None:
+            sums = _by_torch(values)
+            values.know(sums)
+        self._waiting.append(sums)
+        if len(self._waiting) == _WAITING:
+            self._waiting = [merged(self._waiting)]
+        count = values.moments().count
+        self._count += count
         if (slope := total_slope(values)) is not None:
-            self.slope += slope
-            self.sloped += values.moments().count
-
-    def _by_torch(self, values: Values) -> Tensor:
-        """Takes values in that no kernel reads. Their sum and sum of squares: shape ``(2, C)``."""
-        activation, over = values.activation, values.block()[1]
-        negative = activation is None or activation.name not in _NEVER_NEGATIVE
-        found = []
-        for part in values.parts():
-            found.append(_sums(part, over, negative))
-            # amin and amax are vectorised on the CPU where aminmax is not.
-            torch.minimum(self.least, part.amin(over).to(self.least), out=self.least)
-            torch.maximum(self.most, part.amax(over).to(self.most), out=self.most)
-        sums = found[0] if len(found) == 1 else torch.stack(found).to(self.all.dtype).sum(0)
-        self.all += sums
-        return sums[:2]
+            self._slope = precise(slope) if self._slope is None else self._slope + slope
+            self._sloped += count
 
     def statistics(self, inputs: RunningSums | None) -> UnitStatistics:
-        sloped = has_slope(self.activation) and self.sloped == self.count
+        """All tensors' statistics, and those of the layer's inputs."""
+        sums = final(merged(self._waiting))
+        total, squares, above, sizes = sums[:4] / self._count
+        slope = None
+        if has_slope(self._activation) and self._slope is not None and self._sloped == self._count:
+            slope = final(self._slope / self._count)
         return UnitStatistics(
-            activation=self.activation.name if self.activation else None,
-            count=self.count,
-            minimum=final(self.least),
-            maximum=final(self.most),
-            mean=self.mean(),
-            mean_absolute=final(self.all[3] / self.count),
-            second_moment=self.second_moment(),
-            firing_rate=final(self.all[2] / self.count),
-            slope=final(self.slope / self.count) if sloped else None,
+            activation=self._activation.name if self._activation else None,
+            count=self._count,
+            minimum=sums[4],
+            maximum=sums[5],
+            mean=total,
+            mean_absolute=sizes,
+            second_moment=squares,
+            firing_rate=above,
+            slope=slope,
             input_mean=inputs.mean() if inputs else None,
             input_second_moment=inputs.second_moment() if inputs else None,
         )
 
 
+def _by_torch(values: Values) -> Tensor:
+    """`Values.sums` of values that no kernel reads."""
+    activation, over = values.activation, values.block()[1]
+    negative = activation is None or activation.name not in _NEVER_NEGATIVE
+    found = []
+    for part in values.parts():
+        # amin and amax are vectorised on the CPU where aminmax is not.
+        extrema = part.amin(over, keepdim=True), part.amax(over, keepdim=True)
+        sums = _sums(part, over, negative)
+        found.append(precise(torch.cat((sums, *(one.reshape(1, -1) for one in extrema)))))
+    return merged(found)
+
+
 def _sums(part: Tensor, over: tuple[int, ...], negative: bool) -> Tensor:
-    """What is summed over one piece of the values; see `_Sums`. Shape ``(4, C)``."""
+    """What is summed over one piece of the values; see `_by_torch`. Shape ``(4, C)``."""
     # sign is vectorised on the CPU where > is not.
     above, total = part.sign(), part.sum(over)
     fired = above.clamp_min_(0).sum(over) if negative else above.sum(over)
@@ -145,8 +162,16 @@ def _sums(part: Tensor, over: tuple[int, ...], negative: bool) -> Tensor:
 
 def zeros(*shape: int, device: torch.device) -> Tensor:
     """Sums to begin with: float64 where the device has it."""
-    precise = torch.float32 if device.type == "mps" else torch.float64
-    return torch.zeros(shape, dtype=precise, device=device)
+    return torch.zeros(shape, dtype=_precise(device), device=device)
+
+
+def precise(values: Tensor) -> Tensor:
+    """Numbers that are added up: float64 where the device has it."""
+    return values.to(_precise(values.device))
+
+
+def _precise(device: torch.device) -> torch.dtype:
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def final(values: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from structure_net.core.unit_sums import take_in, unit_sums
+from structure_net.core.unit_sums import unit_sums
 from structure_net.evolution.activations import Activation
 from structure_net.evolution.tracking import Call
 from structure_net.evolution.unit_layers import directions
@@ -63,6 +63,7 @@ class Values:
         "_block",
         "_by_sample",
         "_moments",
+        "_sums",
         "activation",
         "axis",
         "before",
@@ -88,6 +89,7 @@ class Values:
         self.tensor = tensor
         self.axis = call.axis % tensor.dim()
         self._block: tuple[Tensor, tuple[int, ...]] | None = None
+        self._sums: Tensor | None = known._sums if known else None
         self._moments: Moments | None = known._moments if known else None
         self._by_sample: tuple[Tensor | None] | None = known._by_sample if known else None
 
@@ -133,24 +135,28 @@ class Values:
         block, over = self.block()
         return block if len(over) == 1 else block.movedim(1, 2).reshape(-1, block.size(1))
 
+    def sums(self) -> Tensor | None:
+        """The `SUMS` of each unit, shape ``(6, C)``; None where no kernel reads these values."""
+        if self._sums is None:
+            self.know(unit_sums(self.block()[0]))
+        return self._sums
+
+    def know(self, sums: Tensor | None) -> None:
+        """Takes `sums` from who computed them."""
+        if sums is not None:
+            self._sums = sums
+            self._moments = Moments(self.tensor.numel() // sums.size(1), sums[:2])
+
     def moments(self) -> Moments:
         """See `Moments`."""
-        if self._moments is None:
+        if self._moments is None and self.sums() is None:
             block, over = self.block()
-            own = take_in(block, unit_sums(block.size(1)))
-            if own is not None:
-                self.know(own)
-        if self._moments is None:
             sums = [torch.stack((p.sum(over), (p * p).sum(over))) for p in self.parts()]
             # There are several pieces on the CPU only, which has float64.
-            self.know(sums[0] if len(sums) == 1 else torch.stack(sums).double().sum(0))
+            whole = sums[0] if len(sums) == 1 else torch.stack(sums).double().sum(0)
+            self._moments = Moments(block.numel() // block.size(1), whole)
         assert self._moments is not None
         return self._moments
-
-    def know(self, sums: Tensor) -> None:
-        """Takes the values' sum and sum of squares from who computed them. Shape ``(2, C)``."""
-        block, _ = self.block()
-        self._moments = Moments(block.numel() // block.size(1), sums)
 
     def by_sample(self, rows: Tensor | None = None) -> Tensor | None:
         """The mean of each unit over the positions of each sample.

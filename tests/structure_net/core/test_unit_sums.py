@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from structure_net.core.unit_kernels import sum_rows, sum_runs
-from structure_net.core.unit_sums import SUMS, take_in, unit_sums
+from structure_net.core.unit_sums import SUMS, merged, unit_sums
 
 
 def _expected(values: Tensor) -> Tensor:
@@ -47,14 +47,13 @@ def _drawn(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
 )
 def test_one_pass_gives_the_sums_of_torch(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     values = _drawn(*shape, dtype=dtype)
-    sums = unit_sums(shape[1])
-    own = take_in(values, sums)
-    assert own is not None
+    sums = unit_sums(values)
+    assert sums is not None
     # Exact but for the order of sums: of at most 5000 numbers of size 1, in float64; in float32
     # 256 lines are summed in single precision, of values up to 5.
     tolerance = 1e-10 if dtype == torch.float64 else 1e-2
     torch.testing.assert_close(sums, _expected(values), rtol=0, atol=tolerance)
-    torch.testing.assert_close(own, sums[:2], rtol=0, atol=1e-9)
+    assert len(sums) == len(SUMS)
     assert torch.equal(sums[4:], _expected(values)[4:])
 
 
@@ -62,44 +61,47 @@ def test_one_pass_gives_the_sums_of_torch(shape: tuple[int, ...], dtype: torch.d
 def test_values_may_lie_features_first_or_in_rows_that_lie_apart(features_first: bool) -> None:
     values = _drawn(37, 20)
     values = values.T.contiguous().T if features_first else _drawn(37, 25)[:, 2:22]
-    sums = unit_sums(20)
-    take_in(values, sums)
+    sums = unit_sums(values)
+    assert sums is not None
     torch.testing.assert_close(sums, _expected(values), rtol=0, atol=1e-10)
 
 
-def test_sums_run_on_from_tensor_to_tensor() -> None:
+def test_sums_of_parts_are_merged_to_those_of_the_whole() -> None:
     values = _drawn(60, 9)
-    sums = unit_sums(9)
-    for part in values.split(17):
-        own = take_in(part, sums)
-        assert own is not None
-        torch.testing.assert_close(own[0], part.sum(0), rtol=0, atol=1e-10)
-    torch.testing.assert_close(sums, _expected(values), rtol=0, atol=1e-10)
+    sums = [part for part in map(unit_sums, values.split(17)) if part is not None]
+    assert len(sums) == 4
+    torch.testing.assert_close(merged(sums), _expected(values), rtol=0, atol=1e-10)
+    assert merged(sums[:1]) is sums[0]
 
 
 def test_what_the_kernels_do_not_read_is_left_to_others() -> None:
-    sums = unit_sums(4)
-    before = sums.clone()
-    assert take_in(_drawn(3, 8)[:, ::2], sums) is None
-    assert take_in(_drawn(3, 4).half(), sums) is None
-    assert take_in(_drawn(0, 4), sums) is None
-    assert torch.equal(sums, before)
-    assert len(SUMS) == len(sums)
+    assert unit_sums(_drawn(3, 8)[:, ::2]) is None
+    assert unit_sums(_drawn(3, 4).half()) is None
+    assert unit_sums(_drawn(0, 4)) is None
 
 
 def test_a_value_that_is_no_number_shows_in_the_sum() -> None:
     values = _drawn(40, 3)
     values[5, 1] = torch.nan
-    sums = unit_sums(3)
-    take_in(values, sums)
+    sums = unit_sums(values)
+    assert sums is not None
     assert sums[0].isnan().tolist() == [False, True, False]
 
 
 def test_each_kernel_serves_its_layout() -> None:
-    values, sums = torch.tensor([[1.0, -2.0]]).double(), unit_sums(2)
-    own, held, zero = torch.zeros(2, 2).double(), torch.zeros(96).double(), np.float64(0)
-    found = (sums.data_ptr(), own.data_ptr(), held.data_ptr())
-    sum_rows(zero, 0.0, (values.data_ptr(), 2, 0), (1, 2, 1), found)
-    sum_runs(zero, 0.0, (values.data_ptr(), 0, 1), (1, 2, 1), found)
-    assert sums.tolist() == [[2, -4], [2, 8], [2, 0], [2, 4], [1, -2], [1, -2]]
-    assert own.tolist() == [[1, -2], [1, 4]]
+    values, zero = torch.tensor([[1.0, -2.0]]).double(), np.float64(0)
+    rows, runs, held = (torch.empty(n).double() for n in (12, 12, 96))
+    read, write = values.data_ptr(), rows.data_ptr()
+    sum_rows(zero, 0.0, (read, write, held.data_ptr()), (1, 2, 2))
+    sum_runs(zero, 0.0, (read, runs.data_ptr()), (1, 2, 1), (0, 1), (0, 2))
+    expected = [1, -2, 1, 4, 1, 0, 1, 2, 1, -2, 1, -2]
+    assert rows.tolist() == runs.tolist() == expected
+
+
+def test_many_lines_keep_their_precision_and_their_extrema() -> None:
+    values = 3 + _drawn(1000, 40, dtype=torch.float32)
+    sums = unit_sums(values)
+    assert sums is not None
+    # Lines of 256 values of size 3 are summed in single precision: 768 with 24 digits.
+    torch.testing.assert_close(sums[0], values.double().sum(0), rtol=1e-6, atol=0)
+    assert torch.equal(sums[4:], torch.stack((values.amin(0), values.amax(0))).double())
