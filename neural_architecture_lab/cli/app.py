@@ -16,7 +16,7 @@ from typing import Annotated, cast
 
 import typer
 
-from neural_architecture_lab.cli import commands, searches
+from neural_architecture_lab.cli import commands, helps, searches
 from neural_architecture_lab.cli.loading import loaded
 from neural_architecture_lab.cli.telling import fail
 from neural_architecture_lab.configuration import LabConfig, RunnerName
@@ -35,14 +35,14 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    help="Test hypotheses about architectures: predictions first, then trials, then a verdict.",
+    help=helps.NAL,
     epilog="Start with **nal list**. Every command explains itself with --help.",
 )
 
 Names = Annotated[
     list[str],
     typer.Argument(
-        metavar="FILE_OR_NAME...",
+        metavar="FILE_OR_NAME",
         help="Names of the library (`nal list`), or files that hold hypotheses: FILE.py, or"
         " FILE.py:NAME for one of them.",
         show_default=False,
@@ -51,7 +51,7 @@ Names = Annotated[
 Ids = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[ID...]",
+        metavar="ID",
         help="Which, by id (`nal list --results DIR`); all that are there unless given.",
         show_default=False,
     ),
@@ -161,24 +161,7 @@ def _config(
     )
 
 
-_RUN_HELP = """Runs hypotheses and judges them together.
-
-Prediction and design are frozen and hashed before the first trial. Trials are stored as they end:
-what was stopped goes on with the same words, or with `nal resume`.
-
-Examples:
-
-    nal run extrema_growth
-
-    nal run my_hypotheses.py -j 2 --results results
-
-    nal run my_hypotheses.py:DEEPER --seeds 20 --seconds 60
-
-    nal run deep_against_wide --dataset mnist --data-dir DATA --log wandb --wandb-project lab
-"""
-
-
-@app.command(cls=Command, help=_RUN_HELP)
+@app.command(cls=Command, help=helps.RUN)
 def run(  # noqa: PLR0913, PLR0917 - one argument for each flag
     names: Names,
     results: Results = RESULTS,
@@ -209,26 +192,12 @@ def run(  # noqa: PLR0913, PLR0917 - one argument for each flag
         return commands.run(found, config, sinks=sinks, as_json=json)
 
 
-_SEARCH_HELP = """Searches for settings that do well; Optuna chooses them.
-
-Takes files that hold a search, NAME = Search(...). Every trial is stored as it ends: a search that
-was stopped goes on with the same words, or with `nal resume`. What was found is the best of many,
-and looks better than it is: test it as a hypothesis, on fresh seeds.
-
-Examples:
-
-    nal search my_search.py -j 2 --results results
-
-    nal search my_search.py:RATES --tries 100
-"""
-
-
-@app.command(cls=Command, help=_SEARCH_HELP)
+@app.command(cls=Command, help=helps.SEARCH)
 def search(  # noqa: PLR0913, PLR0917 - one argument for each flag
     files: Annotated[
         list[str],
         typer.Argument(
-            metavar="FILE...",
+            metavar="FILE",
             help="Files that hold searches: FILE.py, or FILE.py:NAME for one of them.",
             show_default=False,
         ),
@@ -253,7 +222,7 @@ def search(  # noqa: PLR0913, PLR0917 - one argument for each flag
         return searches.search(files, config, tries=tries, as_json=json)
 
 
-@app.command(cls=Command)
+@app.command(cls=Command, help=helps.RESUME)
 def resume(  # noqa: PLR0913, PLR0917 - one argument for each flag
     results: Results = RESULTS,
     parallel: Parallel = 1,
@@ -274,7 +243,7 @@ def resume(  # noqa: PLR0913, PLR0917 - one argument for each flag
         return commands.resume(config, sinks=sinks, as_json=json)
 
 
-@app.command("list", cls=Command)
+@app.command("list", cls=Command, help=helps.LIST)
 def list_(
     results: Annotated[
         str | None,
@@ -288,13 +257,13 @@ def list_(
     return commands.listing(None if results is None else Path(results), as_json=json)
 
 
-@app.command(cls=Command)
+@app.command(cls=Command, help=helps.STATUS)
 def status(results: Results = RESULTS, json: Json = False) -> int:
     """Prints how far each hypothesis and each search is; also while a lab runs."""
     return commands.status(Path(results), as_json=json)
 
 
-@app.command(cls=Command)
+@app.command(cls=Command, help=helps.REPORT)
 def report(
     ids: Ids = None,
     results: Results = RESULTS,
@@ -313,7 +282,7 @@ def report(
     return commands.report(Path(results), ids or [], html=html, out=out)
 
 
-@app.command(cls=Command)
+@app.command(cls=Command, help=helps.COMPARE)
 def compare(
     ids: Ids = None,
     results: Annotated[
@@ -331,7 +300,7 @@ def compare(
     return commands.compare(folders, ids or [], as_json=json)
 
 
-@app.command(cls=Command)
+@app.command(cls=Command, help=helps.PLAN)
 def plan(  # noqa: PLR0913, PLR0917 - one argument for each flag
     names: Names,
     pilot: Annotated[
@@ -344,11 +313,7 @@ def plan(  # noqa: PLR0913, PLR0917 - one argument for each flag
     data_dir: DataDir = None,
     json: Json = False,
 ) -> int:
-    """Says how many seeds give which power, and how long it will take, before anything is tested.
-
-    A pilot runs first, with seeds that no test uses; nothing of it is stored. From so few seeds the
-    spread is bounded rather than estimated, so that the numbers err on the side of too many.
-    """
+    """Plans hypotheses; see ``nal plan --help``."""
     config = _config(RESULTS, parallel, runner, device)
     found = loaded(names, dataset=dataset, data_dir=data_dir)
     return commands.plan(list(found), config, pilot=pilot, as_json=json)

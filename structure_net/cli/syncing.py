@@ -39,7 +39,7 @@ Examples:
     structure-net sync nal_results --project lab --trials --report
 """
 
-Folders = Annotated[list[str], typer.Argument(metavar="FOLDER...", help="Runs, or labs' results.")]
+Folders = Annotated[list[str], typer.Argument(metavar="FOLDER", help="Runs, or labs' results.")]
 
 
 def sync(  # noqa: PLR0913, PLR0917 - one argument for each flag

@@ -29,7 +29,7 @@ Examples:
 
 
 def validate(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files, or runs' folders.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Files, or runs' folders.")],
     json: Json = False,
 ) -> int:
     """Validates files; see ``structure-net validate --help``."""
