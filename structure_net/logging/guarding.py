@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from time import monotonic, sleep, thread_time
 from typing import Final, Protocol, runtime_checkable
 
@@ -94,8 +95,10 @@ class GuardedSink:
         self.name = str(sink.name)
         self._sink = sink
         self._queue: deque[Stored] = deque(maxlen=capacity)
-        self._wake = threading.Event()
-        self._idle = threading.Condition()
+        # What the run's thread touches is no Python within, where a Ctrl-C could leave it locked.
+        self._wake: SimpleQueue[None] = SimpleQueue()
+        self._held = threading.RLock()
+        self._idle = threading.Condition(self._held)
         self._source: Source | None = None
         self._offered = self._done = 0
         self._missed: list[int] = []  # first, last, how many
@@ -117,8 +120,15 @@ class GuardedSink:
         """Leaves a record for the sink and returns at once."""
         self._offered = max(self._offered, stored.seq)
         self._queue.append(stored)
-        if not self._wake.is_set():
-            self._wake.set()
+        if self._wake.empty():
+            self._wake.put(None)
+
+    def owe(self, last: int) -> None:
+        """Tells that the spool reaches to record ``last``; what was not written is read there.
+
+        A Ctrl-C may have come between the spool and the sinks.
+        """
+        self._offered = max(self._offered, last)
 
     def flush(self, deadline: float) -> bool:
         """Waits until the sink has what was written and has flushed; at most ``deadline`` seconds.
@@ -127,17 +137,17 @@ class GuardedSink:
             Whether it is done, or has been given up.
         """
         by = monotonic() + deadline
-        with self._idle:
+        with self._held:
             self._flush_by = by
-            self._wake.set()
+            self._wake.put(None)
             return self._idle.wait_for(lambda: self._flush_by is None or self._over, deadline)
 
     def retire(self, deadline: float) -> None:
         """Tells the sink to finish within ``deadline`` seconds, and returns at once."""
-        with self._idle:
+        with self._held:
             self._flush_by = monotonic() + deadline
             self._closing = True
-            self._wake.set()
+            self._wake.put(None)
 
     def close(self, deadline: float = 10.0) -> Trouble | None:
         """Ends the sink after at most ``deadline`` seconds; one that is stuck is left behind.
@@ -181,13 +191,16 @@ class GuardedSink:
 
     def _turn(self) -> bool:
         """One round of the thread; whether there is another."""
-        self._wake.wait()
+        self._wake.get()
         if not self._hurry:
             # One wake-up for many records: each costs the run's thread a turn at the interpreter.
             sleep(GATHERING)
-        self._wake.clear()
+        while not self._wake.empty():
+            self._wake.get()
         while self._queue and self._errors < PATIENCE:
             self._take(self._queue.popleft())
+        if self._hurry and self._done < self._offered:
+            self._catch_up(self._offered)
         if self._errors >= PATIENCE:
             return False
         self._flush_if_asked()
@@ -199,13 +212,17 @@ class GuardedSink:
         return self._closing or self._flush_by is not None
 
     def _take(self, stored: Stored) -> None:
-        assert self._source is not None
         if stored.seq > self._done + 1:  # the queue let older ones go
-            for earlier in read(self._source.folder, self._done):
-                if earlier.seq >= stored.seq or self._errors >= PATIENCE:
-                    break
-                self._hand(earlier)
+            self._catch_up(stored.seq - 1)
         if stored.seq == self._done + 1:
+            self._hand(stored)
+
+    def _catch_up(self, last: int) -> None:
+        """Reads from the spool what has not come by the queue, up to record ``last``."""
+        assert self._source is not None
+        for stored in read(self._source.folder, self._done):
+            if stored.seq > last or self._errors >= PATIENCE:
+                break
             self._hand(stored)
 
     def _hand(self, stored: Stored) -> None:
@@ -226,7 +243,7 @@ class GuardedSink:
             self._sink.flush(max(0.0, self._flush_by - monotonic()))
         except Exception as error:  # noqa: BLE001 - as above
             self._note(error)
-        with self._idle:
+        with self._held:
             self._flush_by = None
             self._idle.notify_all()
 
@@ -239,6 +256,6 @@ class GuardedSink:
             self._sink.close()
         except BaseException as error:  # noqa: BLE001 - as above
             self._note(error)
-        with self._idle:
+        with self._held:
             self._over = True
             self._idle.notify_all()

@@ -57,8 +57,10 @@ def unwritten(path: Path) -> Iterator[None]:
 
 def release(descriptor: int) -> None:
     """Closes an open file, and with it its lock."""
-    _HELD.discard(descriptor)
-    os.close(descriptor)
+    try:
+        _HELD.discard(descriptor)
+    finally:  # a Ctrl-C here would keep the lock
+        os.close(descriptor)
 
 
 @cache

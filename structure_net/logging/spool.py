@@ -51,6 +51,7 @@ class Spool:
         self.folder = Path(folder)
         self._path = self.folder / SPOOL
         self._broken: str | None = None
+        self._closed = self._released = False
         self._line = b""
         self._end = (0, 0)
         self._process = os.getpid()
@@ -117,8 +118,10 @@ class Spool:
         Raises:
             SpoolError: The disk refuses them.
         """
+        self._check()
         with self._lock:
             self._check()
+            self._settle()
         try:
             return True if self._group is None else self._group.flush(timeout)
         except OSError as error:
@@ -130,19 +133,19 @@ class Spool:
         Raises:
             SpoolError: The disk refuses them.
         """
-        if self._broken == "closed" or self._process != os.getpid():
+        if self._released or self._process != os.getpid():
             return
-        refused, self._broken = self._broken, "closed"
-        group = self._group
+        self._closed = True
         try:
-            if group is not None:
-                group.close()
-            if refused is None:
+            if self._group is not None:
+                self._group.close()
+            if self._broken is None:
                 self._sync()
         except OSError as error:
             raise self._refused(error) from error
         finally:
             release(self._descriptor)
+            self._released = True
 
     def __enter__(self) -> Self:
         return self
@@ -161,7 +164,7 @@ class Spool:
                 f"{self._path} belongs to process {self._process}, from which this one was forked. "
                 "Open a spool of its own in another folder."
             )
-        if self._broken == "closed":
+        if self._closed:
             raise SpoolError(f"{self._path} was closed by this program. Open the spool anew.")
         if self._broken is not None:
             raise SpoolError(self._broken)
@@ -173,6 +176,7 @@ class Spool:
         size, last = self._end
         if os.fstat(self._descriptor).st_size == size + len(self._line):
             self._end = (size + len(self._line), last + 1)
+            self._durable()
         else:
             os.ftruncate(self._descriptor, size)
         self._line = b""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from contextlib import suppress
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from structure_net.errors import SpoolError
 from structure_net.logging.guarding import GuardedSink, Sink, Source, Trouble
 from structure_net.logging.spool import Spool
 
@@ -30,6 +33,7 @@ class RecordStream:
         self.spool = spool
         self._patience = patience
         self._closed = False
+        self._process = os.getpid()
         self._sinks = tuple(GuardedSink(sink) for sink in sinks)
         source = Source(spool.folder, spool.last)
         for sink in self._sinks:
@@ -54,6 +58,8 @@ class RecordStream:
         """
         self.spool.flush()
         by = monotonic() + deadline
+        for sink in self._sinks:
+            sink.owe(self.spool.last)
         done = [sink.flush(max(0.0, by - monotonic())) for sink in self._sinks]
         return all(done)
 
@@ -69,7 +75,7 @@ class RecordStream:
         return {sink.name: sink.cost for sink in self._sinks}
 
     def close(self) -> tuple[Trouble, ...]:
-        """Ends sinks and spool; a second call does nothing more.
+        """Ends sinks and spool; a second call does nothing more, nor one in a forked process.
 
         Returns:
             What sinks missed, which the last records of the spool say too.
@@ -77,20 +83,32 @@ class RecordStream:
         Raises:
             SpoolError: The disk refuses the records.
         """
-        if self._closed:
+        if self._closed or self._process != os.getpid():
             return self.troubles
-        self._closed = True
-        by = monotonic() + self._patience
-        for sink in self._sinks:
-            sink.retire(self._patience)
-        for sink in self._sinks:
-            sink.close(max(0.0, by - monotonic()))
         try:
-            for trouble in self.troubles:
-                self.spool.append(_missed(trouble))
-        finally:
-            self.spool.close()
+            by = monotonic() + self._patience
+            self._retire_sinks()
+            for sink in self._sinks:
+                sink.close(max(0.0, by - monotonic()))
+        finally:  # a Ctrl-C ends the waiting for sinks
+            try:
+                self._retire_sinks()
+                self._tell_of_troubles()
+            finally:
+                self.spool.close()
+                self._closed = True
         return self.troubles
+
+    def _retire_sinks(self) -> None:
+        with suppress(SpoolError):  # a refusal was told already, and is told again
+            self.spool.flush(0.0)
+        for sink in self._sinks:
+            sink.owe(self.spool.last)
+            sink.retire(self._patience)
+
+    def _tell_of_troubles(self) -> None:
+        for trouble in self.troubles:
+            self.spool.append(_missed(trouble))
 
     def __enter__(self) -> Self:
         return self

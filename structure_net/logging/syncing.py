@@ -45,7 +45,9 @@ class GroupSync:
         self._urgent = False
         self._closing = False
         self._error: OSError | None = None
-        self._changed = threading.Condition()
+        # Entered by its lock, which a Ctrl-C cannot leave locked: `Condition.__exit__` is Python.
+        self._held = threading.RLock()
+        self._changed = threading.Condition(self._held)
         self._thread = threading.Thread(target=self._work, name="spool", daemon=True)
         self._thread.start()
 
@@ -60,7 +62,7 @@ class GroupSync:
         Raises:
             OSError: The disk refused earlier ones.
         """
-        with self._changed:
+        with self._held:
             self._written = seq
             waiting = seq - self._synced
             if waiting == 1 or waiting >= GROUP_RECORDS // 2:
@@ -77,7 +79,7 @@ class GroupSync:
         Raises:
             OSError: The disk refused.
         """
-        with self._changed:
+        with self._held:
             wanted = self._written
             self._urgent = True
             self._changed.notify_all()
@@ -91,7 +93,7 @@ class GroupSync:
         Raises:
             OSError: The disk refused.
         """
-        with self._changed:
+        with self._held:
             self._closing = True
             self._changed.notify_all()
         self._thread.join()
@@ -108,7 +110,7 @@ class GroupSync:
                 self._sync()
             except OSError as refused:
                 error = refused
-            with self._changed:
+            with self._held:
                 # After an error the kernel may have dropped the bytes: another try would lie.
                 self._error = error
                 self._synced = self._synced if error else seq
@@ -118,7 +120,7 @@ class GroupSync:
 
     def _next_group(self) -> int | None:
         """Waits for a group; the number of its last record, None at the end."""
-        with self._changed:
+        with self._held:
             self._changed.wait_for(lambda: self._written > self._synced or self._closing)
             if self._written == self._synced:
                 return None
