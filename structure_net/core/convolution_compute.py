@@ -23,7 +23,7 @@ from structure_net.core.convolution_kernels import (
     list_forward,
 )
 from structure_net.core.live_index import LiveIndex
-from structure_net.core.sparse_compute import ZEROS
+from structure_net.core.sparse_compute import ZEROS, address_of
 from structure_net.core.threads import run_blocks
 from structure_net.core.windows import Geometry, Pair
 
@@ -129,6 +129,7 @@ def convolved(inputs: Tensor, values: Tensor, bias: Tensor | None, form: Form) -
     Raises:
         ValueError: The kernel is larger than the padded images.
     """
+    _addresses(inputs, values, bias)  # which refuses freed memory, that a copy would read
     inputs, values = inputs.resolve_neg().contiguous(), values.contiguous()
     bias = None if bias is None else bias.contiguous()
     index, one = form.index, _grid(len(inputs), form)
@@ -136,13 +137,14 @@ def convolved(inputs: Tensor, values: Tensor, bias: Tensor | None, form: Form) -
     starts, places = _integers(index.shape[0] + 1), _integers(values.numel())
     read = _addresses(index.offsets, index.columns, one.form)
     list_forward(*[*read, form.each, *_addresses(starts, places)])
-    given = _addresses(inputs, values, bias, outputs, starts, places, one.form)
     lines = inputs.shape[1] * one.planes + index.shape[0]
     zero = ZEROS[inputs.dtype]
 
     def block(_: int, first: int, last: int) -> None:
+        # Tensors, not addresses: threads may outlast an interrupt of the caller.
         scratch = inputs.new_zeros(lines, one.length)
-        convolve(zero, *[*given, scratch.data_ptr(), first, last])
+        given = (inputs, values, bias, outputs, starts, places, one.form, scratch)
+        convolve(zero, *[*_addresses(*given), first, last])
 
     work = values.numel() * outputs[:, :1].numel()
     _in_blocks(block, len(inputs), one.images, work=work)
@@ -165,6 +167,7 @@ def differentiated(
     """
     if inputs is None and values is None:
         return None, None
+    _addresses(inputs, values)  # as above
     gradient, index = gradient.resolve_neg().contiguous(), form.index
     inputs = None if inputs is None else inputs.resolve_neg().contiguous()
     one, count = _grid(len(gradient), form), len(index) * form.each
@@ -222,4 +225,4 @@ def _integers(count: int) -> Tensor:
 
 
 def _addresses(*tensors: Tensor | None) -> tuple[int, ...]:
-    return tuple(0 if tensor is None else tensor.data_ptr() for tensor in tensors)
+    return tuple(0 if tensor is None else address_of(tensor) for tensor in tensors)

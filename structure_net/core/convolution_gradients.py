@@ -14,8 +14,14 @@ import torch
 from torch import Tensor
 
 from structure_net.core.bilinear import Kind, gradients_of, one_by_one, tangent_of
-from structure_net.core.convolution_compute import Form, convolved, differentiated, scattered
-from structure_net.core.sparse_gradients import exchanged
+from structure_net.core.convolution_compute import (
+    Form,
+    convolved,
+    differentiated,
+    output_size,
+    scattered,
+)
+from structure_net.core.sparse_gradients import check_kept
 
 
 def convolution(inputs: Tensor, values: Tensor, bias: Tensor | None, form: Form) -> Tensor:
@@ -53,8 +59,9 @@ class _Step(torch.autograd.Function):
         inputs, values = ctx.saved_tensors
         of_inputs, of_values, of_bias, _ = ctx.needs_input_grad
         gradient, form = gradients[0], ctx.form
-        if values.shape != form.values_shape or values.dtype != gradient.dtype:
-            raise exchanged(values, form.values_shape, gradient.dtype)
+        images = (len(gradient), form.channels, *form.size)
+        check_kept("inputs", inputs, images, gradient)
+        check_kept("weights", values, form.values_shape, gradient)
         at_bias = gradient.sum((0, 2, 3)) if of_bias else None
         if torch.is_grad_enabled() or torch._C._functorch.is_legacy_batchedtensor(gradient):
             return (
@@ -73,6 +80,7 @@ class _Bilinear(torch.autograd.Function):
     @staticmethod
     def forward(*args: Any) -> Tensor:
         kind, first, second, form = args
+        _check_factors(kind, first, second, form)
         if kind == "outputs":
             return convolved(first, second, None, form)
         if kind == "inputs":
@@ -109,6 +117,15 @@ class _Bilinear(torch.autograd.Function):
             return result.unflatten(0, many.shape[:2]), 0
         product = partial(_bilinear, form=form)
         return one_by_one(product, kind, (first, second), (dims[1], dims[2]), info.batch_size), 0
+
+
+def _check_factors(kind: Kind, first: Tensor, second: Tensor, form: Form) -> None:
+    """Refuses factors that were exchanged in a graph that is differentiated again."""
+    batch = first.shape[0]
+    images = batch, form.channels, *form.size
+    outputs = batch, form.index.shape[0], *output_size(form.geometry, form.size)
+    check_kept("first factor", first, images if kind == "outputs" else outputs, second)
+    check_kept("second factor", second, images if kind == "values" else form.values_shape, first)
 
 
 def _bilinear(kind: Kind, first: Tensor, second: Tensor, form: Form) -> Tensor:

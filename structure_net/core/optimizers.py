@@ -25,13 +25,24 @@ _ALONE: Final = 2**20
 """Up to so many numbers, one thread moves them before others have begun."""
 
 
-def _step_on_threads(table: Any, settings: Any, threads: int) -> None:
-    """A step whose numbers are moved in parts; each as with one thread, bit for bit."""
+def _step_on_threads(table: Any, settings: Any, threads: int, held: list[Tensor]) -> None:
+    """A step whose numbers are moved in parts; each as with one thread, bit for bit.
+
+    Args:
+        table: Of the parameters.
+        settings: Of their groups.
+        threads: How many share the work.
+        held: Whose memory the table names: threads may outlast an interrupt of the caller.
+    """
     rates = np.empty((len(table), adam_kernels.RATES))
     adam_kernels.count_steps(table, settings, rates)
     parts, rates = adam_kernels.cut(table, rates)
     bounds = even_bounds(np.concatenate([[0], parts[:, 5].cumsum()]), threads)
-    run_blocks(lambda a, b: adam_kernels.move(parts[a:b], rates[a:b]), bounds)
+
+    def block(first: int, last: int, held: list[Tensor] = held) -> None:
+        adam_kernels.move(parts[first:last], rates[first:last])
+
+    run_blocks(block, bounds)
 
 
 class _Together:
@@ -41,7 +52,7 @@ class _Together:
         self._table: list[int] = []
         self._settings: list[tuple[float, ...]] = []
         self._moved: list[Tensor] = []
-        self._copies: list[Tensor] = []
+        self._held: list[Tensor] = []
 
     def takes(self, parameter: Tensor, gradient: Tensor, state: dict[str, Tensor]) -> bool:
         """Enters a parameter with its state, if the compiled loop can walk through all of them."""
@@ -49,7 +60,6 @@ class _Together:
         kind, size = parameter.dtype, parameter.numel()
         if not gradient.is_contiguous():
             gradient = gradient.contiguous()
-            self._copies.append(gradient)  # whose memory lives until the step
         for tensor in (parameter, gradient, first, second):
             if (
                 tensor.dtype is not kind
@@ -72,6 +82,7 @@ class _Together:
             len(self._settings),
         )
         self._moved.append(parameter)
+        self._held += (parameter, gradient, first, second, count)
         return True
 
     def close(self, group: dict[str, Any]) -> None:
@@ -97,7 +108,7 @@ class _Together:
         settings = np.array(self._settings, dtype=np.float64)
         threads = torch.get_num_threads()
         if threads > 1 and table[:, 5].sum() > _ALONE:
-            _step_on_threads(table, settings, threads)
+            _step_on_threads(table, settings, threads, self._held)
         else:
             adam_kernels.step(table, settings)
         # So that a backward pass through what was computed before the step is still refused.

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from structure_net.core.live_index import LiveIndex
 from structure_net.core.sparse_compute import (
+    address_of,
     features_first,
     lies_features_first,
     like_features_first,
@@ -86,9 +87,7 @@ class _Chain(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         inputs, held, last, *parameters = ctx.saved_tensors
         gradient, needs = gradients[0], ctx.needs_input_grad[1:]
-        for place, link in enumerate(ctx.links):
-            weights, bias = parameters[2 * place : 2 * place + 2]
-            check_kept(weights, bias, link.places, gradient.dtype)
+        _check_kept((inputs, held, last, *parameters), ctx.links, gradient)
         if torch.is_grad_enabled() or torch._C._functorch.is_legacy_batchedtensor(gradient):
             return None, *_again(gradient, (inputs, *parameters), ctx.links, needs)
         if last is not None:
@@ -116,9 +115,10 @@ def _forward(
     for number, (index, rectified) in enumerate(links):
         weights, bias = parameters[2 * number], parameters[2 * number + 1]
         assert weights is not None
-        place = 0 if bias is None else bias.data_ptr()
+        place = 0 if bias is None else address_of(bias)
         tensors = (addresses[number], weights.data_ptr(), place, writes[number])
         after = way.multiply(tensors, index, rectified=rectified, after=after)
+    way.keep(inputs, held, outputs, *parameters)
     way.run(inputs.dtype)
     return _Activations(held, turned, outputs)
 
@@ -131,6 +131,27 @@ def _between(held: Tensor, width: int, links: tuple[Link, ...]) -> tuple[int, ..
         found.append(address)
         address += link.places.shape[0] * step
     return tuple(found)
+
+
+def _check_kept(
+    tensors: tuple[Tensor | None, ...], links: tuple[Link, ...], gradient: Tensor
+) -> None:
+    """Refuses inputs, activations and parameters, as they were saved, that were exchanged since."""
+    inputs, held, last, *parameters = tensors
+    batch, width = gradient.shape[0], links[0].places.shape[1]
+    assert inputs is not None
+    assert held is not None
+    check_kept("inputs", inputs, (batch, width), gradient)
+    lines = width + sum(link.places.shape[0] for link in links[:-1])
+    check_kept("activations", held, (lines, batch), gradient)
+    if last is not None:
+        check_kept("outputs", last, gradient.shape, gradient)
+    for place, link in enumerate(links):
+        weights, bias = parameters[2 * place : 2 * place + 2]
+        assert weights is not None
+        check_kept("weights", weights, (link.places.count,), gradient)
+        if bias is not None:
+            check_kept("bias", bias, link.places.shape[:1], gradient)
 
 
 class _Back:
@@ -192,6 +213,7 @@ class _Back:
                 read = write
             elif needs[2 * number + 1]:
                 way.sample((read, x, values[1]), index, after=after)
+        way.keep(self._gradient, held, self._inputs, *self._parameters, *found)
         way.run(self._gradient.dtype)
         return found
 
@@ -210,7 +232,7 @@ def _turned(tensor: Tensor, address: int, way: Pass) -> tuple[int, int]:
     if lies_features_first(tensor):
         return tensor.data_ptr(), -1
     height, width = tensor.shape
-    if not tensor.is_contiguous():
+    if not tensor.is_contiguous() and address_of(tensor):
         tensor = tensor.contiguous()
         way.keep(tensor)
     return address, way.transpose((tensor.data_ptr(), address), width, height)

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from structure_net.core.live_index import LiveIndex
-from structure_net.core.sparse_passes import ZEROS, Pass
+from structure_net.core.sparse_passes import ZEROS, Pass, freed
 
 __all__ = [
     "ZEROS",
+    "address_of",
     "all_gradients",
     "batch_size",
     "bias_gradient",
@@ -39,11 +40,12 @@ def features_first(tensor: Tensor) -> Tensor:
         return tensor
     shape = tensor.shape
     lines = tensor.new_empty_strided(shape, strides_of(shape))
-    if not tensor.is_contiguous() or not tensor.is_cpu:
+    if not tensor.is_cpu or (not tensor.is_contiguous() and address_of(tensor)):
         return lines.copy_(tensor)
     height, width = batch_size(shape), shape[-1]
     turning = Pass(height)
     turning.transpose((tensor.data_ptr(), lines.data_ptr()), width, height)
+    turning.keep(tensor, lines)
     turning.run(tensor.dtype)
     return lines
 
@@ -85,11 +87,12 @@ def multiplied(inputs: Tensor, values: Tensor, bias: Tensor | None, index: LiveI
     tensors = (
         inputs.data_ptr(),
         values.data_ptr(),
-        0 if bias is None else bias.data_ptr(),
+        0 if bias is None else address_of(bias),
         result.data_ptr(),
     )
     product = Pass(batch_size(inputs.shape))
     product.multiply(tensors, index)
+    product.keep(inputs, values, bias, result)
     product.run(inputs.dtype)
     return result
 
@@ -102,6 +105,7 @@ def input_gradient(gradient: Tensor, values: Tensor, index: LiveIndex) -> Tensor
     tensors = (gradient.data_ptr(), values.data_ptr(), 0, result.data_ptr())
     product = Pass(batch_size(gradient.shape))
     product.multiply(tensors, index, by_column=True)
+    product.keep(gradient, values, result)
     product.run(gradient.dtype)
     return result
 
@@ -115,6 +119,7 @@ def value_gradient(gradient: Tensor, inputs: Tensor, index: LiveIndex) -> Tensor
     tensors = (gradient.data_ptr(), inputs.data_ptr(), result.data_ptr())
     product = Pass(batch_size(gradient.shape))
     product.sample(tensors, index)
+    product.keep(gradient, inputs, result)
     product.run(gradient.dtype)
     return result
 
@@ -146,6 +151,7 @@ def differentiated(
     )
     product = Pass(batch_size(gradient.shape))
     product.differentiate(tensors, index)
+    product.keep(gradient, inputs, values, of_inputs, of_values)
     product.run(gradient.dtype)
     return of_inputs, of_values
 
@@ -173,8 +179,21 @@ def all_gradients(
     back = Pass(batch_size(gradient.shape))
     back.add_up((read, db), index.shape[0])
     back.differentiate((read, x, v, dx, dv), index)
+    back.keep(gradient, inputs, values, *made)
     back.run(gradient.dtype)
     return made
+
+
+def address_of(tensor: Tensor) -> int:
+    """Where a tensor's memory begins.
+
+    Raises:
+        RuntimeError: It has entries, but its memory was freed.
+    """
+    address = tensor.data_ptr()
+    if not address and tensor.numel():
+        raise RuntimeError(freed())
+    return address
 
 
 def bias_gradient(gradient: Tensor, bias: Tensor) -> Tensor:

@@ -47,32 +47,26 @@ def product(inputs: Tensor, values: Tensor, bias: Tensor | None, index: LiveInde
     return multiplied(features_first(inputs), values, bias, index)
 
 
-def check_kept(values: Tensor, bias: Tensor | None, index: LiveIndex, dtype: torch.dtype) -> None:
-    """Refuses weights that were exchanged between a product and its gradients.
+def check_kept(name: str, tensor: Tensor, shape: tuple[int, ...], gradient: Tensor) -> None:
+    """Refuses a tensor that was exchanged between a product and its gradients.
 
     Args:
-        values: Live weights, as they were saved.
-        bias: As it was saved, or None.
-        index: Where the weights stood.
-        dtype: Of the gradient.
+        name: What it is, for the message.
+        tensor: As it was saved.
+        shape: As it was when the product was made.
+        gradient: Of the product, in the product's type and where its memory is.
 
     Raises:
-        RuntimeError: Their number or type is no longer that of the product.
+        RuntimeError: Shape, type or device are no longer those of the product.
     """
-    fits = values.shape == (index.count,) and values.dtype == dtype
-    if bias is not None:
-        fits = fits and bias.shape == index.shape[:1] and bias.dtype == dtype
-    if not fits:
-        raise exchanged(values, (index.count,), dtype)
-
-
-def exchanged(values: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> RuntimeError:
-    """What to say of weights that are not those of the product: its shape and type."""
-    return RuntimeError(
-        f"The weights of a product got other data between forward and backward: now "
-        f"{tuple(values.shape)}, {values.dtype}; then {shape}, {dtype}. Edit and convert a "
-        "network after backward()."
-    )
+    same = tensor.shape == shape and tensor.dtype == gradient.dtype
+    if not same or tensor.is_cpu != gradient.is_cpu:
+        raise RuntimeError(
+            f"The {name} of a product got other data between forward and backward: now "
+            f"{tuple(tensor.shape)}, {tensor.dtype} on {tensor.device}; then {tuple(shape)}, "
+            f"{gradient.dtype} on {gradient.device}. Edit, convert and exchange tensors after "
+            "backward()."
+        )
 
 
 class _Step(torch.autograd.Function):
@@ -90,7 +84,10 @@ class _Step(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         inputs, values, bias, lines = ctx.saved_tensors
         needs, gradient, index = ctx.needs_input_grad, gradients[0], ctx.index
-        check_kept(values, bias, index, gradient.dtype)
+        check_kept("inputs", inputs, (*gradient.shape[:-1], index.shape[1]), gradient)
+        check_kept("weights", values, (index.count,), gradient)
+        if bias is not None:
+            check_kept("bias", bias, index.shape[:1], gradient)
         if torch.is_grad_enabled() or torch._C._functorch.is_legacy_batchedtensor(gradient):
             return (
                 _bilinear("inputs", gradient, values, index) if needs[0] else None,
@@ -99,6 +96,8 @@ class _Step(torch.autograd.Function):
                 None,
             )
         # Hooks may have laid out anew what was saved.
+        if lines is not None:
+            check_kept("inputs", lines, inputs.shape, gradient)
         lines = features_first(inputs if lines is None else lines)
         values = values.contiguous()
         if bias is not None:
@@ -120,6 +119,7 @@ class _Bilinear(torch.autograd.Function):
     @staticmethod
     def forward(*args: Any) -> Tensor:
         kind, first, second, index = args
+        _check_factors(kind, first, second, index)
         first = features_first(first)
         if kind == "outputs":
             return multiplied(first, second.contiguous(), None, index)
@@ -152,6 +152,17 @@ class _Bilinear(torch.autograd.Function):
             return _bilinear(kind, first.movedim(dims[1], 0), second, index), 0
         product = partial(_bilinear, index=index)
         return one_by_one(product, kind, (first, second), (dims[1], dims[2]), info.batch_size), 0
+
+
+def _check_factors(kind: Kind, first: Tensor, second: Tensor, index: LiveIndex) -> None:
+    """Refuses factors that were exchanged in a graph that is differentiated again."""
+    outputs, inputs = index.shape
+    width = inputs if kind == "outputs" else outputs
+    check_kept("first factor", first, (*first.shape[:-1], width), second)
+    if kind == "values":
+        check_kept("inputs", second, (*first.shape[:-1], inputs), first)
+    else:
+        check_kept("weights", second, (index.count,), first)
 
 
 def _bilinear(kind: Kind, first: Tensor, second: Tensor, index: LiveIndex) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from array import array
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, Final, NamedTuple
 
@@ -56,7 +57,7 @@ class Pass:
 
     def __init__(self, batch: int) -> None:
         self._batch = batch
-        self._kept: list[torch.Tensor] = []
+        self._kept: list[object] = []
         self._most = _BLOCKS * max(torch.get_num_threads(), 2)
         self._table = array("q")
         self._length = 0
@@ -117,14 +118,16 @@ class Pass:
 
     def transpose(self, tensors: tuple[int, ...], width: int, height: int) -> int:
         """Adds `sparse_kernels.transpose`."""
+        if width * height and not tensors[0]:
+            raise RuntimeError(freed())
         blocks = self._blocks(width, width * height)
         self._table.extend((pass_kernels.TRANSPOSE, *tensors, 0, 0, 0, 0, 0, 0, width, blocks, 1))
         self._table.extend((0, -1, height))
         return self._count()
 
-    def keep(self, tensor: torch.Tensor) -> None:
-        """Keeps a tensor alive as long as the pass itself."""
-        self._kept.append(tensor)
+    def keep(self, *tensors: torch.Tensor | None) -> None:
+        """Keeps tensors alive as long as the pass itself, and as any thread works for it."""
+        self._kept.extend(tensors)
 
     def run(self, dtype: torch.dtype) -> None:
         """Does all operations.
@@ -139,15 +142,26 @@ class Pass:
         counts = np.zeros((self._length, 1 + threads, pass_kernels.LINE), np.int64)
         task = partial(pass_kernels.work, ZEROS[dtype], table, counts, self._batch)
         if threads > 1:
-            invite([partial(task, thread) for thread in range(1, threads)])
-        while not task(0):
-            time.sleep(_REST)
+            invite([partial(self._help, task, thread) for thread in range(1, threads)])
+        try:
+            _finish(task)
+        except BaseException:
+            # An interrupt: whoever gets it finds no tensor that is still written.
+            _finish(task)
+            raise
+
+    def _help(self, task: Callable[[int], bool], thread: int) -> bool:
+        """Does a share of the work, and holds what the pass keeps meanwhile."""
+        return task(thread)
 
     def _add(
         self, row: tuple[int, ...], index: LiveIndex, lines: int, how: tuple[bool, bool, int]
     ) -> int:
         by_column, rectified, after = how
         rows, products = index.shape[by_column], self._batch * index.count
+        if products and 0 in row[1:3]:
+            raise RuntimeError(freed())
+        self._kept.append(index)
         self._table.extend(row)
         self._table.extend((rows, self._blocks(rows, products), lines, rectified, after, 0))
         self._work += products
@@ -159,6 +173,20 @@ class Pass:
 
     def _blocks(self, rows: int, products: int) -> int:
         return max(1, min(max(rows // _ROWS, products // _BLOCK), rows, self._most))
+
+
+def freed() -> str:
+    """What to say of a tensor without memory."""
+    return (
+        "A tensor that is multiplied with live weights has no memory: its storage was freed, as "
+        "sharded training does between steps. Give it memory before the layer runs."
+    )
+
+
+def _finish(task: Callable[[int], bool]) -> None:
+    """Works, and waits for others, until all is done."""
+    while not task(0):
+        time.sleep(_REST)
 
 
 @cache

@@ -58,7 +58,8 @@ def run_blocks(block: Block, bounds: Sequence[int]) -> None:
         bounds: Ascending; where the blocks begin, and the end of the last.
 
     Raises:
-        BaseException: What the first failing block raised, once all of them have ended.
+        BaseException: What the first failing block raised, or an interrupt, once all of them have
+            ended.
     """
     pairs = [(a, b) for a, b in pairwise(bounds) if a < b]
     outcome: _Outcome = SimpleQueue()
@@ -68,7 +69,12 @@ def run_blocks(block: Block, bounds: Sequence[int]) -> None:
         for first, last in pairs[1:]:
             crew.tasks.put(partial(_report, block, (first, last), outcome))
     failures = [_failure(block, *pair) for pair in pairs[:1]]
-    failures += [outcome.get() for _ in pairs[1:]]
+    try:
+        _gather(outcome, failures, len(pairs))
+    except BaseException:
+        # An interrupt: whoever gets it finds nothing that is still written.
+        _gather(outcome, failures, len(pairs))
+        raise
     for failure in failures:
         if failure is not None:
             raise failure
@@ -100,6 +106,12 @@ def even_bounds(weights: Any, parts: int) -> list[int]:
     """
     shares = [int(weights[-1]) * part // parts for part in range(1, parts)]
     return [0, *(int(row) for row in weights.searchsorted(shares)), len(weights) - 1]
+
+
+def _gather(outcome: _Outcome, failures: list[BaseException | None], count: int) -> None:
+    """Takes outcomes until there are ``count``."""
+    while len(failures) < count:
+        failures.append(outcome.get())
 
 
 def _report(block: Block, pair: tuple[int, int], outcome: _Outcome) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 
 import numpy as np
@@ -40,6 +41,31 @@ def test_a_failure_arrives_once_all_blocks_have_ended() -> None:
         run_blocks(block, [0, 1, 2, 3])
     assert sorted(ended) == [0, 2]
     run_blocks(block, [2, 3, 4])
+
+
+def test_an_interrupt_arrives_once_all_blocks_have_ended() -> None:
+    begun, goes_on, ended = threading.Event(), threading.Event(), []
+
+    def block(first: int, last: int) -> None:
+        if first == 0:  # by the main thread, while the other one works
+            assert begun.wait(60)
+            signal.raise_signal(signal.SIGALRM)
+        else:
+            begun.set()
+            assert goes_on.wait(60)
+            ended.append(first)
+
+    def interrupt(*_: object) -> None:
+        threading.Timer(0.01, goes_on.set).start()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_blocks(block, [0, 1, 2])
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert ended == [1]
 
 
 def test_nothing_to_do_is_nothing() -> None:
