@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -10,13 +13,58 @@ from torch.nn.modules.module import _has_any_global_hook
 
 from structure_net.core.layers import StandardSparseLayer
 from structure_net.core.products import plain_now
-from structure_net.core.sparse_chains import Link, chained
+from structure_net.core.sparse_chains import Link, chained, chained_and_summed
 from structure_net.core.sparse_passes import ZEROS
 
 _PLAIN = (Tensor, nn.Parameter)
 
 
-def through(stages: Iterable[tuple[nn.Module, nn.Module | None]], inputs: Tensor) -> Tensor:
+Stage = tuple[nn.Module, nn.Module | None]
+"""A layer, and the activation behind it."""
+
+
+class Onlooker(Protocol):
+    """Looks at what passes through chains, by way of hooks and a mode of its own elsewhere."""
+
+    def pause(self) -> bool:
+        """Takes its mode from torch's functions, if it is the innermost one; whether it was."""
+
+    def resume(self) -> None:
+        """Puts its mode back."""
+
+    def follows(self, module: nn.Module) -> bool:
+        """Whether all hooks of a module are its own, so that `passed` can stand for them."""
+
+    def passed(
+        self, stages: Sequence[Stage], values: Sequence[Tensor], sums: Sequence[Tensor]
+    ) -> None:
+        """A chain was computed.
+
+        Args:
+            stages: What it is made of; an activation is a ReLU.
+            values: Its inputs, and what each stage gave, behind its activation. Shape ``(batch,
+                units)``.
+            sums: The `unit_sums.SUMS` of each of the values. Shape ``(6, units)``.
+        """
+
+
+_ONLOOKER: ContextVar[Onlooker | None] = ContextVar("structure_net_onlooker", default=None)
+
+
+@contextmanager
+def looked_at_by(onlooker: Onlooker) -> Iterator[None]:
+    """Chains that run in this thread without gradients are told to ``onlooker``.
+
+    Its hooks and its mode do not end a chain, as those of others do.
+    """
+    token = _ONLOOKER.set(onlooker)
+    try:
+        yield
+    finally:
+        _ONLOOKER.reset(token)
+
+
+def through(stages: Iterable[Stage], inputs: Tensor) -> Tensor:
     """``inputs`` through modules in turn; runs of sparse layers in live storage as one chain each.
 
     A layer is part of a chain where its weights are plain ones on the processor and it has no hook
@@ -30,13 +78,26 @@ def through(stages: Iterable[tuple[nn.Module, nn.Module | None]], inputs: Tensor
     Returns:
         What the last module gives.
     """
-    run = _Run(inputs)
+    onlooker = None if torch.compiler.is_compiling() else _ONLOOKER.get()
+    if onlooker is not None and (torch.is_grad_enabled() or not onlooker.pause()):
+        onlooker = None
+    run = _Run(inputs, onlooker)
     for layer, activation in stages:
         if run.takes(layer, activation):
             continue
-        hidden = layer(run.end())
-        run = _Run(hidden if activation is None else activation(hidden))
-    return run.end()
+        hidden = run.end()
+        if onlooker is not None:
+            onlooker.resume()
+        hidden = layer(hidden)
+        if activation is not None:
+            hidden = activation(hidden)
+        if onlooker is not None:
+            onlooker.pause()
+        run = _Run(hidden, onlooker)
+    hidden = run.end()
+    if onlooker is not None:
+        onlooker.resume()
+    return hidden
 
 
 class _Run:
@@ -44,20 +105,26 @@ class _Run:
 
     Args:
         inputs: Of the first of them.
+        onlooker: Who is told of it.
     """
 
-    def __init__(self, inputs: Tensor) -> None:
+    def __init__(self, inputs: Tensor, onlooker: Onlooker | None) -> None:
         self._inputs = inputs
-        self._open = _chainable(inputs)
+        self._onlooker = onlooker
+        # Of no sample there are no sums.
+        self._open = _chainable(inputs) and (onlooker is None or len(inputs) > 0)
+        self._stages: list[Stage] = []
         self._links: list[Link] = []
         self._parameters: list[Tensor | None] = []
         self._width = inputs.shape[-1] if self._open else 0
 
     def takes(self, layer: nn.Module, activation: nn.Module | None) -> bool:
         """Takes in a layer and its activation, if they can be part of the chain."""
-        if not self._open or type(layer) is not StandardSparseLayer or not _quiet(layer):
+        if not self._open or type(layer) is not StandardSparseLayer or not self._quiet(layer):
             return False
-        if activation is not None and (type(activation) is not nn.ReLU or not _quiet(activation)):
+        if activation is not None and (
+            type(activation) is not nn.ReLU or not self._quiet(activation)
+        ):
             return False
         held = layer._parameters
         weight, bias = held.get("weight"), held.get("bias")
@@ -71,6 +138,7 @@ class _Run:
             fits = fits and _fits(bias, weight.dtype) and bias.shape == index.shape[:1]
         if not fits or index.shape[1] != self._width:
             return False
+        self._stages.append((layer, activation))
         self._links.append(Link(index, activation is not None))
         self._parameters += (weight, bias)
         self._width = index.shape[0]
@@ -80,7 +148,23 @@ class _Run:
         """What the layers make of the inputs."""
         if not self._links:
             return self._inputs
-        return chained(self._inputs, self._parameters, tuple(self._links))
+        if self._onlooker is None:
+            return chained(self._inputs, self._parameters, tuple(self._links))
+        links = tuple(self._links)
+        values, sums = chained_and_summed(self._inputs, self._parameters, links)
+        self._onlooker.passed(self._stages, (self._inputs, *values), sums)
+        return values[-1]
+
+    def _quiet(self, module: nn.Module) -> bool:
+        """Whether calling ``module`` is nothing but its class's forward."""
+        own = module.__dict__
+        if own["_backward_hooks"] or own["_backward_pre_hooks"] or "forward" in own:
+            return False
+        if own.get("_compiled_call_impl"):
+            return False
+        if self._onlooker is not None:
+            return self._onlooker.follows(module)
+        return not (own["_forward_hooks"] or own["_forward_pre_hooks"])
 
 
 def _chainable(inputs: Tensor) -> bool:
@@ -93,19 +177,6 @@ def _chainable(inputs: Tensor) -> bool:
         and plain_now()
         and not torch.is_autocast_enabled("cpu")
         and not _has_any_global_hook()
-    )
-
-
-def _quiet(module: nn.Module) -> bool:
-    """Whether calling ``module`` is nothing but its class's forward."""
-    own = module.__dict__
-    return not (
-        own["_forward_hooks"]
-        or own["_forward_pre_hooks"]
-        or own["_backward_hooks"]
-        or own["_backward_pre_hooks"]
-        or "forward" in own
-        or own.get("_compiled_call_impl")
     )
 
 

@@ -1,12 +1,12 @@
 """Several products in a row as one compiled call, which any number of threads may join.
 
-A table has one row for each operation: which of `sparse_kernels` it is, the addresses it works on,
-and into how many blocks of rows it is cut. Each thread has a share of neighbouring blocks, so that
-two threads seldom write to the same line of the cache. Threads claim blocks one by one, of their
-own share and then of the others', and count those that they have done; an operation begins when
-the one that it waits for is done. So nobody waits for a thread that has not begun to work, and a
-thread that comes late finds what is left: nothing, when all is done. Blocks do not depend on who
-computes them (`sparse_kernels`), nor do the results.
+A table has one row for each operation: which of `sparse_kernels` or `unit_kernels` it is, the
+addresses it works on, and into how many blocks of rows it is cut. Each thread has a share of
+neighbouring blocks, so that two threads seldom write to the same line of the cache. Threads claim
+blocks one by one, of their own share and then of the others', and count those that they have done;
+an operation begins when the one that it waits for is done. So nobody waits for a thread that has
+not begun to work, and a thread that comes late finds what is left: nothing, when all is done.
+Blocks do not depend on who computes them (`sparse_kernels`), nor do the results.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from structure_net.core.simd import (
     store_some,
 )
 from structure_net.core.sparse_kernels import add_up, differentiate, multiply, sample, transpose
+from structure_net.core.unit_kernels import sum_runs
 
 COLUMNS: Final = 15
 """Of a table: the operation; five addresses of tensors and three of an index, as `sparse_kernels`
@@ -39,6 +40,7 @@ DIFFERENTIATE: Final = 1
 SAMPLE: Final = 2
 ADD_UP: Final = 3
 TRANSPOSE: Final = 4
+SUM_UP: Final = 5
 
 LINE: Final = 16
 """Numbers from one count to the next: each has a line of the cache to itself."""
@@ -54,6 +56,7 @@ _differentiate = Template(differentiate.__wrapped__)
 _sample = Template(sample.__wrapped__)
 _add_up = Template(add_up.__wrapped__)
 _transpose = Template(transpose.__wrapped__)
+_sum_runs = Template(sum_runs.__wrapped__)
 
 
 @compiled_by_type(
@@ -111,7 +114,7 @@ def _bound(row: Any, part: int) -> int:
     rows, blocks = int(row[9]), int(row[10])
     if part == 0 or part == blocks:  # noqa: PLR1714  # numbers in a kernel
         return 0 if part == 0 else rows
-    if row[0] == ADD_UP:
+    if row[0] == ADD_UP or row[0] == SUM_UP:
         return rows * part // blocks
     if row[0] == TRANSPOSE:
         return rows * part // blocks // 16 * 16
@@ -146,6 +149,9 @@ def _block(zero: Any, row: Any, batch: int, first: int, last: int) -> None:
         _sample(zero, (row[1], row[2], row[3]), index, batch, block)
     elif row[0] == ADD_UP:
         _add_up(zero, (row[1], row[2]), 0, batch, block)
+    elif row[0] == SUM_UP:
+        shape = (1, row[9], batch)
+        _sum_runs(zero, 0.0, (row[1], row[2]), shape, (0, batch), (first, last))
     else:
         _transpose(zero, (row[1], row[2]), row[9], row[14], block)
 

@@ -73,6 +73,26 @@ def chained(inputs: Tensor, parameters: Sequence[Tensor | None], links: tuple[Li
     return _forward(inputs, parameters, links).outputs
 
 
+def chained_and_summed(
+    inputs: Tensor, parameters: Sequence[Tensor | None], links: tuple[Link, ...]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """`chained` without gradients, for who looks at what lies between.
+
+    Args:
+        inputs: Shape ``(batch, in)``, of at least one sample.
+        parameters: As `chained` has them, like ``links``.
+        links: The products.
+
+    Returns:
+        What each product gave, behind its ReLU: shape ``(batch, out)``, features first. The
+        `unit_sums.SUMS` of the inputs and of each product: shape ``(6, units)``, float64.
+    """
+    widths = [inputs.shape[1], *(link.places.shape[0] for link in links)]
+    sums = [torch.empty(6, width, dtype=torch.float64) for width in widths]
+    held, _, outputs = _forward(inputs, parameters, links, sums)
+    return [*(part.t() for part in held.split(widths[:-1])[1:]), outputs], sums
+
+
 class _Chain(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *args: Any) -> Tensor:
@@ -102,14 +122,20 @@ class _Chain(torch.autograd.Function):
 
 
 def _forward(
-    inputs: Tensor, parameters: Sequence[Tensor | None], links: tuple[Link, ...]
+    inputs: Tensor,
+    parameters: Sequence[Tensor | None],
+    links: tuple[Link, ...],
+    sums: Sequence[Tensor] = (),
 ) -> _Activations:
+    """A pass forward; where ``sums`` are given, they are written on the way."""
     batch, width = inputs.shape
     sizes = [link.places.shape[0] for link in links[:-1]]
     held = inputs.new_empty((width + sum(sizes), batch))
     outputs = like_features_first(inputs, links[-1].places.shape[0])
     way = Pass(batch)
     read, after = _turned(inputs, held.data_ptr(), way)
+    if sums:
+        way.sum_up((read, sums[0].data_ptr()), width, after=after)
     turned, between = after >= 0, _between(held, width, links)
     addresses, writes = (read, *between), (*between, outputs.data_ptr())
     for number, (index, rectified) in enumerate(links):
@@ -118,7 +144,10 @@ def _forward(
         place = 0 if bias is None else address_of(bias)
         tensors = (addresses[number], weights.data_ptr(), place, writes[number])
         after = way.multiply(tensors, index, rectified=rectified, after=after)
-    way.keep(inputs, held, outputs, *parameters)
+        if sums:
+            made = writes[number], sums[number + 1].data_ptr()
+            way.sum_up(made, index.shape[0], after=after)
+    way.keep(inputs, held, outputs, *parameters, *sums)
     way.run(inputs.dtype)
     return _Activations(held, turned, outputs)
 

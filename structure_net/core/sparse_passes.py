@@ -116,6 +116,19 @@ class Pass:
         self._table.extend((after, 0))
         return self._count()
 
+    def sum_up(self, tensors: tuple[int, int], rows: int, *, after: int = -1) -> int:
+        """Adds `unit_kernels.sum_runs`, one run for each unit.
+
+        Args:
+            tensors: Its tensors.
+            rows: The number of units.
+            after: The operation that must be done before; none if -1.
+        """
+        blocks = self._blocks(rows, rows * self._batch // 2)
+        self._table.extend((pass_kernels.SUM_UP, *tensors, 0, 0, 0, 0, 0, 0, rows, blocks, 1, 0))
+        self._table.extend((after, 0))
+        return self._count()
+
     def transpose(self, tensors: tuple[int, ...], width: int, height: int) -> int:
         """Adds `sparse_kernels.transpose`."""
         if width * height and not tensors[0]:

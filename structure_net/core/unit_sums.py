@@ -38,7 +38,7 @@ def unit_sums(values: Tensor) -> Tensor | None:
         addresses = (values.data_ptr(), sums.data_ptr(), held.data_ptr())
         sum_rows(zero, 0.0, addresses, (sizes[0], units, strides[0]))
         return sums
-    shape: tuple[int, ...]
+    shape: tuple[int, int, int]
     if values.dim() == 2 and strides[0] == 1:
         shape, steps = (1, units, sizes[0]), (0, strides[1])
     elif values.dim() == 3 and strides[2] == 1:
@@ -46,8 +46,7 @@ def unit_sums(values: Tensor) -> Tensor | None:
     else:
         return None
     sums = torch.empty(6, units, dtype=torch.float64)
-    addresses = (values.data_ptr(), sums.data_ptr())
-    sum_runs(zero, 0.0, addresses, shape, steps, (0, units))
+    sum_runs(zero, 0.0, (values.data_ptr(), sums.data_ptr()), shape, steps, (0, units))
     return sums
 
 

@@ -1,4 +1,4 @@
-"""The activations that may follow a layer, known by the names of torch's functions."""
+"""The functions that may follow a layer, known by their names: activations, and others."""
 
 from __future__ import annotations
 
@@ -44,6 +44,65 @@ SMOOTH: Final = frozenset(
     ("gelu", "silu", "mish", "elu", "selu", "celu", "softplus", "hardswish", "logsigmoid")
 )
 """Those that are flat on one side only and bend on the way there: they rest where ReLU is 0."""
+
+
+TRANSPARENT: Final = frozenset(
+    (
+        "dropout",
+        "dropout1d",
+        "dropout2d",
+        "dropout3d",
+        "alpha_dropout",
+        "feature_dropout",
+        "feature_alpha_dropout",
+        "batch_norm",
+        "layer_norm",
+        "group_norm",
+        "instance_norm",
+        "rms_norm",
+        "local_response_norm",
+        "add",
+        "sub",
+        "rsub",
+        "mul",
+        "div",
+        "true_divide",
+        "__add__",
+        "__radd__",
+        "__iadd__",
+        "__sub__",
+        "__rsub__",
+        "__isub__",
+        "__mul__",
+        "__rmul__",
+        "__imul__",
+        "__truediv__",
+        "__itruediv__",
+        "contiguous",
+        "clone",
+        "to",
+        "float",
+        "double",
+        "half",
+        "bfloat16",
+        "type",
+        "max_pool1d",
+        "max_pool2d",
+        "max_pool3d",
+        "avg_pool1d",
+        "avg_pool2d",
+        "avg_pool3d",
+        "adaptive_avg_pool1d",
+        "adaptive_avg_pool2d",
+        "adaptive_avg_pool3d",
+        "adaptive_max_pool1d",
+        "adaptive_max_pool2d",
+        "adaptive_max_pool3d",
+        "interpolate",
+        "pad",
+    )
+)
+"""Functions behind which each unit is still itself: they work unit by unit."""
 
 
 @dataclass(frozen=True, slots=True)

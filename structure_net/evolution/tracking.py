@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -24,8 +24,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from structure_net.core.chaining import Stage, looked_at_by
 from structure_net.evolution.activations import (
     ACTIVATIONS,
+    TRANSPARENT,
     Activation,
     activation_of,
     function_name,
@@ -74,76 +76,32 @@ class Listener(Protocol):
     """Is told what the layers read, write and end up with; torch's functions are not watched
     meanwhile."""
 
-    def read(self, call: Call, inputs: Tensor, known: Any) -> None:
+    @property
+    def chains(self) -> bool:
+        """Whether it does without what layers give in front of activations, and without gradients,
+        so that layers may run as a chain (`structure_net.core.chaining.through`)."""
+
+    def read(self, call: Call, inputs: Tensor, known: Any, sums: Tensor | None) -> None:
         """``call`` takes ``inputs``; ``known`` is what `settled` returned of the same values, None
-        where it was told of no such values."""
+        where it was told of no such values; ``sums`` are their `unit_sums.SUMS`, where a chain took
+        them."""
 
     def wrote(self, call: Call, output: Tensor) -> None:
         """``call`` gave ``output``, in front of any activation."""
 
     def settled(
-        self, call: Call, values: Tensor, activation: Activation | None, before: Tensor | None
+        self,
+        call: Call,
+        values: Tensor,
+        activation: Activation | None,
+        before: Tensor | None,
+        sums: Tensor | None = None,
     ) -> Any:
         """The units of ``call`` end up with ``values``, behind ``activation``, which took
-        ``before`` (None where it is not known)."""
+        ``before`` (None where it is not known); ``sums`` as in `read`."""
 
 
-_TRANSPARENT: Final = frozenset(
-    (
-        "dropout",
-        "dropout1d",
-        "dropout2d",
-        "dropout3d",
-        "alpha_dropout",
-        "feature_dropout",
-        "feature_alpha_dropout",
-        "batch_norm",
-        "layer_norm",
-        "group_norm",
-        "instance_norm",
-        "rms_norm",
-        "local_response_norm",
-        "add",
-        "sub",
-        "rsub",
-        "mul",
-        "div",
-        "true_divide",
-        "__add__",
-        "__radd__",
-        "__iadd__",
-        "__sub__",
-        "__rsub__",
-        "__isub__",
-        "__mul__",
-        "__rmul__",
-        "__imul__",
-        "__truediv__",
-        "__itruediv__",
-        "contiguous",
-        "clone",
-        "to",
-        "float",
-        "double",
-        "half",
-        "bfloat16",
-        "type",
-        "max_pool1d",
-        "max_pool2d",
-        "max_pool3d",
-        "avg_pool1d",
-        "avg_pool2d",
-        "avg_pool3d",
-        "adaptive_avg_pool1d",
-        "adaptive_avg_pool2d",
-        "adaptive_avg_pool3d",
-        "adaptive_max_pool1d",
-        "adaptive_max_pool2d",
-        "adaptive_max_pool3d",
-        "interpolate",
-        "pad",
-    )
-)
+_RELU: Final = Activation("relu")
 
 
 @dataclass(eq=False, slots=True)
@@ -184,6 +142,8 @@ class ActivationTracker:
         self._in_leaf = 0
         self._functions = WatchedFunctions()
         self._handles: list[RemovableHandle] = []
+        self._hooks: set[int] = set()
+        self._names: dict[nn.Module, str] = {}
         self.order: list[str] = []
         self.readers: dict[str, dict[str, None]] = {name: {} for name in self._layers}
 
@@ -195,21 +155,52 @@ class ActivationTracker:
         for module in self._network.modules():
             if module not in parts and module is not self._network and not any(module.children()):
                 self._hook_leaf(module)
+        self._hooks.update(handle.id for handle in self._handles)
         return self
 
     def __exit__(self, *exception: Any) -> None:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        self._hooks.clear()
         self._marks.clear()
         self._open.clear()
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         """One forward pass; behind it the layers that met no activation are reported."""
-        with self._functions.watching(self._called):
+        told = looked_at_by(self) if self._listener.chains else nullcontext()
+        with self._functions.watching(self._called), told:
             yield
         self._finish()
+
+    def pause(self) -> bool:
+        """See `structure_net.core.chaining.Onlooker`, as for what follows."""
+        return self._functions.pause()
+
+    def resume(self) -> None:
+        """Watches functions again."""
+        self._functions.resume()
+
+    def follows(self, module: nn.Module) -> bool:
+        """Whether the module's hooks are the tracker's, and no others."""
+        hooks = module._forward_hooks.keys(), module._forward_pre_hooks.keys()
+        return bool(hooks[0]) and all(own <= self._hooks for own in hooks)
+
+    def passed(
+        self, stages: Sequence[Stage], values: Sequence[Tensor], sums: Sequence[Tensor]
+    ) -> None:
+        """Tells the listener what it would have heard of each layer by itself."""
+        for place, (layer, activation) in enumerate(stages):
+            call = Call(self._names[layer], layer, -1, self._calls)
+            self._calls += 1
+            self._read(call, values[place], sums[place])
+            self._wrote(call, values[place + 1])
+            if activation is not None or place + 1 < len(stages):
+                met = None if activation is None else _RELU
+                self._settle_one(call, values[place + 1], met, sums[place + 1])
+            else:
+                self._await(call, values[place + 1], sums[place + 1])
 
     def _finish(self) -> None:
         for call in self._open:
@@ -227,7 +218,7 @@ class ActivationTracker:
         if self._in_layer:
             return func(*args, **kwargs)
         name = function_name(func)
-        known = name in ACTIVATIONS or name in _TRANSPARENT
+        known = name in ACTIVATIONS or name in TRANSPARENT
         marks = self._marks_of(args) if known else ()
         if not marks:
             return func(*args, **kwargs)
@@ -271,10 +262,15 @@ class ActivationTracker:
         mark.activation = mark.before = None
 
     def _report(
-        self, call: Call, values: Tensor, activation: Activation | None, before: Tensor | None
+        self,
+        call: Call,
+        values: Tensor,
+        activation: Activation | None,
+        before: Tensor | None,
+        sums: Tensor | None = None,
     ) -> Any:
         with torch._C.DisableTorchFunction():
-            return self._listener.settled(call, values, activation, before)
+            return self._listener.settled(call, values, activation, before, sums)
 
     def _mark(
         self, tensor: Tensor, calls: tuple[Call, ...], activation: Activation | None
@@ -293,8 +289,8 @@ class ActivationTracker:
             if not self._in_layer:
                 self._current = Call(name, layer, axis, self._calls, recurrent, second)
                 self._calls += 1
-                if called is layer:
-                    self._read(self._current, args)
+                if called is layer and args:
+                    self._read(self._current, args[0])
                 self._functions.pause()
             self._in_layer += 1
 
@@ -306,13 +302,14 @@ class ActivationTracker:
             if units is not None and self._current is not None:
                 self._written(self._current, units)
 
+        if called is layer:
+            self._names[layer] = name
         self._handles += [
             called.register_forward_pre_hook(before),
             called.register_forward_hook(after),
         ]
 
-    def _read(self, call: Call, args: tuple[Any, ...]) -> None:
-        inputs = args[0] if args else None
+    def _read(self, call: Call, inputs: Any, sums: Tensor | None = None) -> None:
         if not isinstance(inputs, Tensor) or not inputs.is_floating_point():
             return
         mark, known = self._marks.get(id(inputs)), None
@@ -322,29 +319,51 @@ class ActivationTracker:
                 # Written into since, the tensor is no longer what was reported.
                 known = mark.reported if mark and mark.version == inputs._version else None
         with torch._C.DisableTorchFunction():
-            self._listener.read(call, inputs, known)
+            self._listener.read(call, inputs, known, sums)
 
     def _written(self, call: Call, output: Tensor) -> None:
+        self._wrote(call, output)
+        with torch._C.DisableTorchFunction():
+            self._listener.wrote(call, output)
+        own = own_activation(call.module) if call.recurrent else None
+        if own is not None:
+            both_ways = directions(call.module) == 2
+            self._settle_one(call, output, Activation(own), both_ways=both_ways)
+        else:
+            self._await(call, output)
+
+    def _wrote(self, call: Call, output: Tensor) -> None:
+        """Notes that a call gave ``output``."""
         if call.layer not in self.order:
             self.order.append(call.layer)
         call.size = output.size(call.axis)
-        with torch._C.DisableTorchFunction():
-            self._listener.wrote(call, output)
         self._open.append(call)
-        own = own_activation(call.module) if call.recurrent else None
-        activated = self._activated.get(call.layer)
-        both_ways = call.recurrent and directions(call.module) == 2
+
+    def _settle_one(
+        self,
+        call: Call,
+        output: Tensor,
+        met: Activation | None,
+        sums: Tensor | None = None,
+        *,
+        both_ways: bool = False,
+    ) -> None:
+        """A call gave what its units end up with."""
+        call.done = True
         mark = self._mark(output, () if both_ways else (call,), None)
-        if own is not None:
-            call.done = True
-            mark.reported = self._report(call, output, Activation(own), None)
-            mark.version = output._version
-        elif activated is None:
+        mark.reported = self._report(call, output, met, None, sums)
+        mark.version = output._version
+
+    def _await(self, call: Call, output: Tensor, sums: Tensor | None = None) -> None:
+        """A call gave what an activation may follow."""
+        self._mark(output, (call,), None)
+        activated = self._activated.get(call.layer)
+        if activated is None:
             # What is held may be written into before it is known that no activation follows.
             call.output = output.detach().clone()
         elif not activated:
             call.done = True
-            self._report(call, output, None, None)
+            self._report(call, output, None, None, sums)
 
     def _hook_leaf(self, module: nn.Module) -> None:
         def before(module: nn.Module, args: tuple[Any, ...]) -> None:

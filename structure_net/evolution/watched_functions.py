@@ -35,11 +35,17 @@ class WatchedFunctions:
                 mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]  # torch's
             self._mode, self._paused = None, False
 
-    def pause(self) -> None:
-        """Watches nothing until `resume`, so that no function pays for being ignored."""
-        if self._mode is not None and self._mode.is_innermost():
-            self._mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]  # torch's
-            self._paused = True
+    def pause(self) -> bool:
+        """Watches nothing until `resume`, so that no function pays for being ignored.
+
+        Returns:
+            Whether it watched, and saw functions first.
+        """
+        if self._mode is None or not self._mode.is_innermost():
+            return False
+        self._mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]  # torch's
+        self._paused = True
+        return True
 
     def resume(self) -> None:
         """Watches again, where it was paused."""

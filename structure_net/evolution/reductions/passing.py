@@ -73,10 +73,18 @@ class Pass:
                 self.batches += 1
                 self.samples += self._now.number
 
-    def read(self, call: Call, inputs: Tensor, known: Any) -> None:
+    @property
+    def chains(self) -> bool:
+        """See `Listener.chains`."""
+        return not (self._differentiated or self._output_readers)
+
+    def read(self, call: Call, inputs: Tensor, known: Any, sums: Tensor | None) -> None:
         """See `Listener.read`."""
         if self._input_readers:
-            self._tell(self._input_readers, Values(call, inputs.detach(), self._now, known=known))
+            found = Values(call, inputs.detach(), self._now, known=known)
+            if known is None:
+                found.know(sums)
+            self._tell(self._input_readers, found)
 
     def wrote(self, call: Call, output: Tensor) -> None:
         """See `Listener.wrote`."""
@@ -87,7 +95,12 @@ class Pass:
             self._tell(self._output_readers, values)
 
     def settled(
-        self, call: Call, values: Tensor, activation: Activation | None, before: Tensor | None
+        self,
+        call: Call,
+        values: Tensor,
+        activation: Activation | None,
+        before: Tensor | None,
+        sums: Tensor | None = None,
     ) -> Values:
         """See `Listener.settled`."""
         if self.differentiates:
@@ -100,6 +113,7 @@ class Pass:
                 ]
         tensor = by_direction(call, values.detach())
         found = Values(call, tensor, self._now, activation=activation, before=before)
+        found.know(sums)
         self._tell(self._unit_readers, found)
         return found
 

@@ -69,14 +69,24 @@ class Interventions:
         output = functional_call(self._network, dict(parameters), arguments, named)
         return float(self._loss(output, self._targets))
 
-    def read(self, call: Call, inputs: Tensor, known: Any) -> None:
+    @property
+    def chains(self) -> bool:
+        """See `Listener.chains`: what is changed must be there before the next layer runs."""
+        return False
+
+    def read(self, call: Call, inputs: Tensor, known: Any, sums: Tensor | None) -> None:
         """See `Listener.read`."""
 
     def wrote(self, call: Call, output: Tensor) -> None:
         """See `Listener.wrote`."""
 
     def settled(
-        self, call: Call, values: Tensor, activation: Activation | None, before: Tensor | None
+        self,
+        call: Call,
+        values: Tensor,
+        activation: Activation | None,
+        before: Tensor | None,
+        sums: Tensor | None = None,
     ) -> None:
         """See `Listener.settled`."""
         if call.layer in self._changes:

@@ -1,0 +1,226 @@
+"""A look at layers that run as a chain says what a look at them one by one says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from structure_net import create_standard_network
+from structure_net.core.chaining import Onlooker, looked_at_by, through
+from structure_net.core.crossover import set_crossover
+from structure_net.core.layers import StandardSparseLayer
+from structure_net.core.sparse_chains import chained_and_summed
+from structure_net.evolution import Need, Observation, observe
+from structure_net.evolution.tracking import ActivationTracker
+
+NEEDS = frozenset({Need.ACTIVATIONS, Need.PROBE, Need.COACTIVATION})
+BATCHES = 3
+
+
+class Wrapped(nn.Module):
+    """A sparse network whose outputs something else reads, with or without a ReLU."""
+
+    def __init__(self, *, rectified: bool) -> None:
+        super().__init__()
+        self.body = create_standard_network([12, 9, 7, 5], density=0.5, seed=0)
+        self.head = nn.Linear(5, 3)
+        self.rectified = rectified
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.body(x)
+        found: Tensor = self.head(torch.relu(hidden) if self.rectified else hidden)
+        return found
+
+
+class Bare(nn.Module):
+    """Layers in a row without an activation between, then one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.layers = nn.ModuleList(
+            StandardSparseLayer(i, o, density=0.6, generator=generator)
+            for i, o in ((12, 8), (8, 8), (8, 3))
+        )
+        self.last = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return through(zip(self.layers, (None, None, self.last), strict=True), x)
+
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "standard": lambda: create_standard_network([12, 9, 7, 3], density=0.5, seed=0),
+    "tanh": lambda: create_standard_network([12, 9, 3], density=0.5, activation="tanh", seed=0),
+    "wrapped": lambda: Wrapped(rectified=False),
+    "rectified": lambda: Wrapped(rectified=True),
+    "bare": Bare,
+}
+
+
+def _data() -> list[tuple[Tensor, Tensor]]:
+    generator = torch.Generator().manual_seed(1)
+    return [
+        (
+            torch.randn(20, 12, generator=generator, dtype=torch.float64),
+            torch.randint(3, (20,), generator=generator),
+        )
+        for _ in range(BATCHES)
+    ]
+
+
+def _seen(network: nn.Module) -> Observation:
+    return observe(network, _data(), needs=NEEDS, probe_size=25)
+
+
+def _compare(found: Any, expected: Any) -> None:
+    """Fields of observations, one by one: equal, or to rounding in float64."""
+    if isinstance(expected, Tensor):
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+    elif isinstance(expected, dict):
+        assert list(found) == list(expected)
+        for key, value in expected.items():
+            _compare(found[key], value)
+    elif hasattr(expected, "__dataclass_fields__"):
+        for name in expected.__dataclass_fields__:
+            _compare(getattr(found, name), getattr(expected, name))
+    else:
+        assert found == expected
+
+
+@pytest.fixture(autouse=True)
+def live() -> Iterator[None]:
+    set_crossover("live")
+    yield
+    set_crossover(None)
+
+
+@pytest.fixture
+def chains(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The lengths of the chains that were looked at."""
+    lengths: list[int] = []
+
+    def counted(inputs: Tensor, parameters: Any, links: Any) -> Any:
+        lengths.append(len(links))
+        return chained_and_summed(inputs, parameters, links)
+
+    monkeypatch.setattr("structure_net.core.chaining.chained_and_summed", counted)
+    return lengths
+
+
+@pytest.mark.parametrize(
+    ("kind", "length"), [("standard", 3), ("wrapped", 3), ("rectified", 3), ("bare", 3)]
+)
+def test_a_look_at_a_chain_is_a_look_at_its_layers(
+    kind: str, length: int, chains: list[int]
+) -> None:
+    network = NETWORKS[kind]().double()
+    found = _seen(network)
+    assert chains == [length] * BATCHES
+    layers = [one for one in network.modules() if isinstance(one, StandardSparseLayer)]
+    hooks = [one.register_forward_hook(lambda *_: None) for one in layers]
+    expected = _seen(network)
+    assert chains == [length] * BATCHES
+    assert all(hook.id in layer._forward_hooks for hook, layer in zip(hooks, layers, strict=True))
+    _compare(found, expected)
+
+
+def test_what_no_chain_can_hold_is_looked_at_by_layers(chains: list[int]) -> None:
+    network = NETWORKS["tanh"]().double()
+    seen = _seen(network)
+    assert [layer.activation for layer in seen.layers.values()] == ["tanh", None]
+    assert chains == [1] * BATCHES
+
+
+def test_hooks_of_users_see_what_they_saw(chains: list[int]) -> None:
+    network = NETWORKS["standard"]().double()
+    taken: list[Tensor] = []
+    middle = network.get_submodule("layers.1")
+    middle.register_forward_hook(lambda module, args, output: taken.append(args[0]))
+    _seen(network)
+    assert len(taken) == BATCHES
+    assert chains == [1, 1] * BATCHES
+    with torch.no_grad():
+        layers, relu = network.get_submodule("layers"), torch.relu
+        first = network.get_submodule("layers.0")
+        expected = [relu(first(x)) for x, _ in _data()]
+    assert isinstance(layers, nn.ModuleList)
+    for one, other in zip(taken, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_gradients_and_empty_batches_are_looked_at_by_layers(chains: list[int]) -> None:
+    network = NETWORKS["standard"]().double()
+    loss = nn.functional.cross_entropy
+    observe(network, _data(), needs={Need.GRADIENTS}, loss=loss)
+    with looked_at_by(_Refusing()), torch.no_grad():
+        assert network(torch.zeros(0, 12, dtype=torch.float64)).shape == (0, 3)
+    assert not chains
+
+
+def test_a_chain_outside_of_a_look_is_told_to_nobody(chains: list[int]) -> None:
+    network = NETWORKS["standard"]().double()
+    _seen(network)
+    del chains[:]
+    with torch.no_grad():
+        network(_data()[0][0])
+    network(_data()[0][0])
+    assert not chains
+    assert all(not one._forward_hooks for one in network.modules())
+
+
+def test_a_failing_look_leaves_nothing_behind(chains: list[int]) -> None:
+    network = NETWORKS["standard"]().double()
+
+    class Failing(_Refusing):
+        chains = True
+
+        def read(self, *values: Any) -> None:
+            raise ValueError("read")
+
+    with (
+        pytest.raises(ValueError, match="read"),
+        torch.no_grad(),
+        ActivationTracker(network, Failing()) as tracker,
+        tracker.watching(),
+    ):
+        network(_data()[0][0])
+    assert chains == [3]
+    assert torch._C._len_torch_function_stack() == 0
+    with torch.no_grad():
+        network(_data()[0][0])
+    assert chains == [3]
+
+
+class _Refusing:
+    """Looks, and can tell of nothing."""
+
+    chains = False
+
+    def pause(self) -> bool:
+        return True
+
+    def resume(self) -> None: ...
+
+    def follows(self, module: nn.Module) -> bool:
+        return True
+
+    def passed(self, stages: Any, values: Any, sums: Any) -> None:
+        raise AssertionError
+
+    def read(self, *values: Any) -> None: ...
+
+    def wrote(self, *values: Any) -> None: ...
+
+    def settled(self, *values: Any) -> None: ...
+
+
+def _is_onlooker(one: Onlooker) -> Onlooker:
+    return one
+
+
+def test_who_looks_on_has_what_a_chain_asks_for() -> None:
+    assert _is_onlooker(_Refusing()).follows(nn.ReLU())
