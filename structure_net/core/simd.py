@@ -87,7 +87,8 @@ def _element(scalar: Any) -> Any:
     return _ir().FloatType() if scalar == _types().float32 else _ir().DoubleType()
 
 
-def _lines(scalar: Any, lines: int) -> Any:
+def block_of(scalar: Any, lines: int) -> Any:
+    """numba's type of so many lines of ``scalar``."""
     return _block(scalar, lines * (LINE * 8 // scalar.bitwidth))
 
 
@@ -120,16 +121,16 @@ def given(builder: Any, kinds: Any, values: Any) -> Any:
 @instruction(lambda like: _types().intp)
 def lanes(builder: Any, kinds: Any, values: Any) -> Any:
     """``lanes(like)``: how many numbers of the type of ``like`` a line holds."""
-    return _ir().Constant(_ir().IntType(64), _lines(kinds[0], 1).count)
+    return _ir().Constant(_ir().IntType(64), block_of(kinds[0], 1).count)
 
 
 def _splat(lines: int) -> Instruction:
     def splat(builder: Any, kinds: Any, values: Any) -> Any:
-        return _spread(builder, values[0], _lines(kinds[0], lines).vector)
+        return _spread(builder, values[0], block_of(kinds[0], lines).vector)
 
     splat.__name__ = f"splat{lines}"
     splat.__doc__ = f"``splat{lines}(number)``: so many lines with ``number`` in every lane."
-    return instruction(lambda number: _lines(number, lines))(splat)
+    return instruction(lambda number: block_of(number, lines))(splat)
 
 
 splat1: Final = _splat(1)
@@ -237,14 +238,14 @@ def opened(builder: Any, kinds: Any, values: Any) -> Any:
     return builder.select(builder.fcmp_ordered("<=", values[1], none), none, values[0])
 
 
-@instruction(lambda first, second: _lines(first.scalar, 1))
+@instruction(lambda first, second: block_of(first.scalar, 1))
 def line_dot(builder: Any, kinds: Any, values: Any) -> Any:
     """``line_dot(first, second)``: the sum over the lines of two blocks' products: a line."""
-    line = _lines(kinds[0].scalar, 1)
+    line = block_of(kinds[0].scalar, 1)
     sums = None
     for start in range(0, kinds[0].count, line.count):
         places = range(start, start + line.count)
-        first, second = (_picked(builder, value, value, places) for value in values)
+        first, second = (picked(builder, value, value, places) for value in values)
         product = sums is None
         sums = (
             builder.fmul(first, second) if product else _fused(builder, (first, second, sums), line)
@@ -257,8 +258,8 @@ def total(builder: Any, kinds: Any, values: Any) -> Any:
     """``total(line)``: the sum over its lanes."""
     sums, half = values[0], kinds[0].count // 2
     while half:
-        low = _picked(builder, sums, sums, range(half))
-        sums = builder.fadd(low, _picked(builder, sums, sums, range(half, 2 * half)))
+        low = picked(builder, sums, sums, range(half))
+        sums = builder.fadd(low, picked(builder, sums, sums, range(half, 2 * half)))
         half //= 2
     return builder.extract_element(sums, _ir().Constant(_ir().IntType(32), 0))
 
@@ -267,8 +268,8 @@ def _extreme(sign: str, name: str) -> Instruction:
     def extreme(builder: Any, kinds: Any, values: Any) -> Any:
         best, half = values[0], kinds[0].count // 2
         while half:
-            low = _picked(builder, best, best, range(half))
-            high = _picked(builder, best, best, range(half, 2 * half))
+            low = picked(builder, best, best, range(half))
+            high = picked(builder, best, best, range(half, 2 * half))
             best = builder.select(builder.fcmp_ordered(sign, low, high), low, high)
             half //= 2
         return builder.extract_element(best, _ir().Constant(_ir().IntType(32), 0))
@@ -280,29 +281,6 @@ def _extreme(sign: str, name: str) -> Instruction:
 
 smallest: Final = _extreme("<", "smallest")
 largest: Final = _extreme(">", "largest")
-
-
-@instruction(lambda a, b, c, d: _types().UniTuple(a.scalar, 4))
-def totals(builder: Any, kinds: Any, values: Any) -> Any:
-    """``totals(a, b, c, d)``: the sums over the lanes of four lines: a tuple of four numbers."""
-    width = kinds[0].count
-    first = _neighbours(builder, values[0], values[1], width)
-    second = _neighbours(builder, values[2], values[3], width)
-    sums = _neighbours(builder, first, second, width)
-    # The lanes are now four runs, one of each argument.
-    size = width // 4
-    while size > 1:
-        size //= 2
-        low = [2 * size * run + lane for run in range(4) for lane in range(size)]
-        high = [place + size for place in low]
-        one, other = (_picked(builder, sums, sums, places) for places in (low, high))
-        sums = builder.fadd(one, other)
-    ir = _ir()
-    result = ir.Constant(ir.ArrayType(_element(kinds[0].scalar), 4), ir.Undefined)
-    for lane in range(4):
-        number = builder.extract_element(sums, ir.Constant(ir.IntType(32), lane))
-        result = builder.insert_value(result, number, lane)
-    return result
 
 
 @instruction(lambda read, step, write, stride, like: None)
@@ -339,8 +317,8 @@ def _place(builder: Any, pointer: Any, at: Any, block: Any) -> Any:
     return builder.bitcast(builder.gep(pointer, [at]), block.vector.as_pointer())
 
 
-def _picked(builder: Any, first: Any, second: Any, places: Sequence[int]) -> Any:
-    """The entries at ``places`` of ``first`` and ``second`` in a row."""
+def picked(builder: Any, first: Any, second: Any, places: Sequence[int]) -> Any:
+    """Code for the entries at ``places`` of ``first`` and ``second`` in a row."""
     ir = _ir()
     mask = ir.Constant(ir.VectorType(ir.IntType(32), len(places)), list(places))
     return builder.shuffle_vector(first, second, mask)
@@ -351,7 +329,7 @@ def _spread(builder: Any, number: Any, vector: Any) -> Any:
     ir = _ir()
     nothing = ir.Constant(vector, ir.Undefined)
     first = builder.insert_element(nothing, number, ir.Constant(ir.IntType(32), 0))
-    return _picked(builder, first, nothing, [0] * vector.count)
+    return picked(builder, first, nothing, [0] * vector.count)
 
 
 def _below(builder: Any, count: Any, width: int) -> Any:
@@ -360,13 +338,6 @@ def _below(builder: Any, count: Any, width: int) -> Any:
     integers = ir.VectorType(ir.IntType(64), width)
     places = ir.Constant(integers, list(range(width)))
     return builder.icmp_signed("<", places, _spread(builder, count, integers))
-
-
-def _neighbours(builder: Any, first: Any, second: Any, width: int) -> Any:
-    """Sums of neighbouring lanes of ``first``, and beside them those of ``second``."""
-    even = range(0, 2 * width, 2)
-    low = _picked(builder, first, second, even)
-    return builder.fadd(low, _picked(builder, first, second, [place + 1 for place in even]))
 
 
 def _fused(builder: Any, three: tuple[Any, ...], block: Any) -> Any:
@@ -390,7 +361,7 @@ def _turned(builder: Any, rows: list[Any], lanes: int) -> list[Any]:
             one, other = rows[first], rows[first | step]
             low = [lanes + (p ^ step) if p & step else p for p in range(lanes)]
             high = [lanes + p if p & step else p ^ step for p in range(lanes)]
-            rows[first] = _picked(builder, one, other, low)
-            rows[first | step] = _picked(builder, one, other, high)
+            rows[first] = picked(builder, one, other, low)
+            rows[first | step] = picked(builder, one, other, high)
         step *= 2
     return rows

@@ -23,6 +23,7 @@ from __future__ import annotations
 from typing import Any
 
 from structure_net.core.compiling import Template, compiled_by_type
+from structure_net.core.line_sums import FAR, fetch, room, sums_of, width
 from structure_net.core.simd import (
     add,
     add_product,
@@ -41,7 +42,6 @@ from structure_net.core.simd import (
     store,
     store_some,
     total,
-    totals,
     transpose_square,
 )
 
@@ -93,13 +93,14 @@ def _multiply_tile(these: Any, places: Any, batch: int, block: Any, at: int, emp
     """The tile at ``at`` of the batch, as wide as ``empty``."""
     x, values, bias, y = these
     offsets, columns, order = places
-    k = offsets[block[1]] + 0
+    k, last = offsets[block[1]] + 0, offsets[block[2]] - 1
     for row in range(block[1], block[2]):
         end = offsets[row + 1]
         sums = empty
         if given(bias):
             sums = filled(bias[row], empty)
         while k < end:
+            fetch(x, columns[min(k + FAR, last)] * batch + at, empty)
             place = order[k] if given(order) else k
             sums = add_product(values[place], load(x, columns[k] * batch + at, empty), sums)
             k += 1
@@ -151,8 +152,9 @@ def differentiate(
         numbers(tensors[4], zero),
     )
     places = (integers(index[0]), integers(index[1]), integers(index[2]))
-    for k in range(places[0][block[1]], places[0][block[2]]):
-        these[4][places[2][k]] = zero
+    if batch == 0:
+        for k in range(places[0][block[1]], places[0][block[2]]):
+            these[4][places[2][k]] = zero
     line, at = lanes(zero), 0
     while block[0] >= 8 and batch - at >= 8 * line:
         _differentiate_tile(these, places, batch, block, at, splat8(zero))
@@ -174,39 +176,33 @@ def differentiate(
 def _differentiate_tile(
     these: Any, places: Any, batch: int, block: Any, at: int, empty: Any
 ) -> None:
-    """The tile at ``at`` of the batch, as wide as ``empty``; four weights at a time share a sum."""
+    """The tile at ``at`` of the batch, as wide as ``empty``."""
     dy, x, values, dx, dv = these
     offsets, rows, order = places
-    k = offsets[block[1]] + 0
+    k, last = offsets[block[1]] + 0, offsets[block[2]] - 1
+    lines, wide, held = room(empty), width(empty), 0
     for column in range(block[1], block[2]):
         end = offsets[column + 1]
         read = load(x, column * batch + at, empty)
         sums = empty
-        while k + 4 <= end:
-            a, b, c, d = order[k], order[k + 1], order[k + 2], order[k + 3]
-            one = load(dy, rows[k] * batch + at, empty)
-            sums = add_product(values[a], one, sums)
-            dot_a = line_dot(one, read)
-            one = load(dy, rows[k + 1] * batch + at, empty)
-            sums = add_product(values[b], one, sums)
-            dot_b = line_dot(one, read)
-            one = load(dy, rows[k + 2] * batch + at, empty)
-            sums = add_product(values[c], one, sums)
-            dot_c = line_dot(one, read)
-            one = load(dy, rows[k + 3] * batch + at, empty)
-            sums = add_product(values[d], one, sums)
-            four = totals(dot_a, dot_b, dot_c, line_dot(one, read))
-            dv[a] += four[0]
-            dv[b] += four[1]
-            dv[c] += four[2]
-            dv[d] += four[3]
-            k += 4
         while k < end:
+            fetch(dy, rows[min(k + FAR, last)] * batch + at, empty)
             one = load(dy, rows[k] * batch + at, empty)
             sums = add_product(values[order[k]], one, sums)
-            dv[order[k]] += total(line_dot(one, read))
+            store(lines, held * wide, line_dot(one, read))
             k += 1
+            held += 1
+            if held == wide:
+                store(lines, 0, sums_of(lines, empty))
+                for place in range(wide):
+                    to = order[k - wide + place]
+                    dv[to] = dv[to] + lines[place] if at else lines[place]
+                held = 0
         store(dx, column * batch + at, sums)
+    store(lines, 0, sums_of(lines, empty))
+    for place in range(held):
+        to = order[k - held + place]
+        dv[to] = dv[to] + lines[place] if at else lines[place]
 
 
 @Template
@@ -223,7 +219,8 @@ def _differentiate_rest(
         for k in range(offsets[column], offsets[column + 1]):
             one = load_some(dy, rows[k] * batch + at, empty, count)
             sums = add_product(values[order[k]], one, sums)
-            dv[order[k]] += total(line_dot(one, read))
+            dot = total(line_dot(one, read))
+            dv[order[k]] = dv[order[k]] + dot if at else dot
         store_some(dx, column * batch + at, sums, count)
 
 
@@ -244,8 +241,9 @@ def sample(zero: Any, tensors: Addresses, index: Addresses, batch: int, block: A
     """
     these = (numbers(tensors[0], zero), numbers(tensors[1], zero), numbers(tensors[2], zero))
     places = (integers(index[0]), integers(index[1]))
-    for k in range(places[0][block[1]], places[0][block[2]]):
-        these[2][k] = zero
+    if batch == 0:
+        for k in range(places[0][block[1]], places[0][block[2]]):
+            these[2][k] = zero
     line, at = lanes(zero), 0
     while block[0] >= 8 and batch - at >= 8 * line:
         _sample_tile(these, places, batch, block, at, splat8(zero))
@@ -265,28 +263,30 @@ def sample(zero: Any, tensors: Addresses, index: Addresses, batch: int, block: A
 
 @Template
 def _sample_tile(these: Any, places: Any, batch: int, block: Any, at: int, empty: Any) -> None:
-    """The tile at ``at`` of the batch, as wide as ``empty``; four weights at a time share a sum."""
+    """The tile at ``at`` of the batch, as wide as ``empty``."""
     dy, x, dv = these
     offsets, columns = places
-    k = offsets[block[1]] + 0
+    k, last = offsets[block[1]] + 0, offsets[block[2]] - 1
+    lines, wide, held = room(empty), width(empty), 0
     for row in range(block[1], block[2]):
         end = offsets[row + 1]
         read = load(dy, row * batch + at, empty)
-        while k + 4 <= end:
-            four = totals(
-                line_dot(read, load(x, columns[k] * batch + at, empty)),
-                line_dot(read, load(x, columns[k + 1] * batch + at, empty)),
-                line_dot(read, load(x, columns[k + 2] * batch + at, empty)),
-                line_dot(read, load(x, columns[k + 3] * batch + at, empty)),
-            )
-            dv[k] += four[0]
-            dv[k + 1] += four[1]
-            dv[k + 2] += four[2]
-            dv[k + 3] += four[3]
-            k += 4
         while k < end:
-            dv[k] += total(line_dot(read, load(x, columns[k] * batch + at, empty)))
+            fetch(x, columns[min(k + FAR, last)] * batch + at, empty)
+            one = load(x, columns[k] * batch + at, empty)
+            store(lines, held * wide, line_dot(read, one))
             k += 1
+            held += 1
+            if held == wide:
+                sums = sums_of(lines, empty)
+                if at:
+                    sums = add(load(dv, k - wide, sums), sums)
+                store(dv, k - wide, sums)
+                held = 0
+    sums = sums_of(lines, empty)
+    if at:
+        sums = add(load_some(dv, k - held, sums, held), sums)
+    store_some(dv, k - held, sums, held)
 
 
 @Template
@@ -299,7 +299,8 @@ def _sample_rest(these: Any, places: Any, batch: int, block: Any, at: int, empty
         read = load_some(dy, row * batch + at, empty, count)
         for k in range(offsets[row], offsets[row + 1]):
             some = load_some(x, columns[k] * batch + at, empty, count)
-            dv[k] += total(line_dot(read, some))
+            dot = total(line_dot(read, some))
+            dv[k] = dv[k] + dot if at else dot
 
 
 @compiled_by_type(

@@ -28,7 +28,6 @@ from structure_net.core.simd import (
     store,
     store_some,
     total,
-    totals,
     transpose_square,
 )
 
@@ -62,8 +61,10 @@ def products(zero: Any, source: int, target: int, count: int) -> None:
     line = load(read, 0, splat1(zero))
     some = load_some(read, 0, line, count)
     write[0] = total(some)
-    four = totals(line, some, add_product(read[1], line, some), add(line, line))
-    write[1], write[2], write[3], write[4] = four[0], four[1], four[2], four[3]
+    write[1] = total(line)
+    write[2] = total(add_product(read[1], line, some))
+    write[3] = total(add(line, line))
+    write[4] = total(add(line, some))
     wide = load(read, 0, splat4(zero))
     write[5] = total(line_dot(wide, wide))
     store_some(write, 6, line, count)
@@ -101,7 +102,8 @@ def test_sums_and_parts_are_those_of_numpy(count: int, kind: Any) -> None:
     products(kind(0), source.ctypes.data, target.ctypes.data, count)
     line = source[: LINE // source.itemsize]
     some = line[:count].sum()
-    wanted = [some, line.sum(), some, 4 * line.sum() + some, 2 * line.sum()]
+    whole = line.sum()
+    wanted = [some, whole, 4 * whole + some, 2 * whole, whole + some]
     assert target[:5].tolist() == wanted
     assert target[5] == (source[: 4 * len(line)] ** 2).sum()
     assert target[6 : 6 + count].tolist() == line[:count].tolist()
