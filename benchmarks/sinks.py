@@ -6,6 +6,7 @@ import io
 import os
 import tempfile
 import time
+from collections.abc import Callable
 
 import torch
 from rich.console import Console
@@ -56,6 +57,30 @@ class Bad:
         """Nothing."""
 
 
+class Timed:
+    """Hands events to a recorder, and keeps the time.
+
+    Args:
+        recorder: Is told of what it wants to hear.
+        clock: Tells seconds.
+    """
+
+    def __init__(self, recorder: Recorder, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._recorder, self._clock = recorder, clock
+        self.spent = 0.0
+
+    @property
+    def hears_steps(self) -> bool:
+        """As the recorder says."""
+        return self._recorder.hears_steps
+
+    def __call__(self, event: Event) -> None:
+        """Tells it."""
+        start = self._clock()
+        self._recorder(event)
+        self.spent += self._clock() - start
+
+
 def evolve(observer: Observer) -> None:
     """The demonstration's evolution, two iterations of it."""
     data = load_dataset("digits").flattened()
@@ -73,18 +98,12 @@ def recorded(*sinks: Sink) -> float:
     Both are taken from one run, whose moods then hit both. Closing the stream is not counted, and
     neither is the thread that waits for the disk.
     """
-    spent = 0.0
     with tempfile.TemporaryDirectory() as folder:
         stream = RecordStream(Spool(folder), sinks, patience=0.0)
-        recorder = Recorder(stream)
-
-        def observe(event: Event) -> None:
-            nonlocal spent
-            spent += seconds(lambda: recorder(event))
-
-        total = seconds(lambda: evolve(observe))
+        observer = Timed(Recorder(stream))
+        total = seconds(lambda: evolve(observer))
         stream.close()
-    return total / (total - spent)
+    return total / (total - observer.spent)
 
 
 def _recordings() -> list[Figure]:
@@ -124,24 +143,16 @@ def trained(sinks: list[Sink]) -> float:
         validation_loader=data.validation.batches(512),
     )
     system = create_standard_evolution_system(epochs=EPOCHS)
-    spent = 0.0
     with tempfile.TemporaryDirectory() as folder:
         stream = RecordStream(Spool(folder), sinks, patience=10.0)
-        recorder = Recorder(stream)
-
-        def observe(event: Event) -> None:
-            nonlocal spent
-            start = time.thread_time()
-            recorder(event)
-            spent += time.thread_time() - start
-
+        observer = Timed(Recorder(stream), time.thread_time)
         start = time.process_time()
         named = RunStarted(run="r", name="r", program="bench", config={}, dataset={}, seed=0)
         stream.emit(named)
-        system.evolve_network(context, 2, on_event=observe)
+        system.evolve_network(context, 2, on_event=observer)
         closing = time.thread_time()
         stream.close()
-        spent += time.thread_time() - closing
+        spent = observer.spent + time.thread_time() - closing
         whole = time.process_time() - start
     spent += sum(seconds for _, seconds in stream.sink_costs.values())
     return whole / (whole - spent)

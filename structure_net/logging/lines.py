@@ -64,8 +64,15 @@ class Stored:
 
 def stored_from(seq: int, time: str, record: RecordModel) -> Stored:
     """What is about to be written of ``record``."""
-    stored = Stored(seq, time, record.kind, record.version, record.data_json())
-    stored.__dict__["record"] = record  # it need not be read back from the text
+    stored = object.__new__(Stored)  # a frozen dataclass sets its fields one by one, slowly
+    stored.__dict__.update(
+        seq=seq,
+        time=time,
+        kind=record.kind,
+        version=record.version,
+        text=record.data_json(),
+        record=record,  # it need not be read back from the text
+    )
     return stored
 
 

@@ -11,6 +11,9 @@ MOST_NUMBERS: Final = 256
 """A value of more numbers, or words, than this is left out of records."""
 
 
+_SCALARS: Final = frozenset({type(None), bool, int, float, str})
+
+
 class _TooLongError(Exception):
     """A value has more parts than a record takes, or is no data."""
 
@@ -33,13 +36,19 @@ def brief(value: Any, most: int = MOST_NUMBERS) -> Any:
 
 
 def _plain(value: Any, left: list[int]) -> Any:
+    kind = type(value)
+    if kind in _SCALARS:
+        return _counted(value, 1, left)
+    if kind is list and set(map(type, value)) <= _SCALARS:
+        return _counted(value, len(value), left).copy()
     if isinstance(value, Mapping):
         return {_key(key): _plain(item, left) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item, left) for item in value]
-    left[0] -= 1
-    if left[0] < 0:
-        raise _TooLongError
+    return _single(_counted(value, 1, left))
+
+
+def _single(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Unavailable):
@@ -47,6 +56,13 @@ def _plain(value: Any, left: list[int]) -> Any:
     if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
         return value.item()
     raise _TooLongError
+
+
+def _counted(value: Any, parts: int, left: list[int]) -> Any:
+    left[0] -= parts
+    if left[0] < 0:
+        raise _TooLongError
+    return value
 
 
 def _key(key: Any) -> str:

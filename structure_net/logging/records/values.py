@@ -12,18 +12,16 @@ from collections.abc import Iterable
 from itertools import chain
 from math import isfinite, isnan
 from numbers import Integral, Real
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, Final
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeInt,
-    PlainValidator,
     WithJsonSchema,
 )
-from pydantic_core import PydanticSerializationError
+from pydantic_core import CoreSchema, PydanticSerializationError, core_schema
 
 NOT_FINITE: Final = {
     "NaN": float("nan"),
@@ -68,6 +66,8 @@ def _within(value: Any, depth: int) -> Any:
     Raises:
         ValueError: Something in it is no JSON, or cannot be read back from it.
     """
+    if type(value) is float:
+        return value
     if depth > _DEEPEST:
         raise ValueError(f"lists and objects may lie {_DEEPEST} deep within each other, not more")
     if isinstance(value, dict):
@@ -116,9 +116,34 @@ def _readable(value: Any) -> Any:
     return value
 
 
+class _NumberForm:
+    """How pydantic checks a number: what is a float is one, without a call of Python."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> CoreSchema:
+        own = core_schema.float_schema(strict=True, allow_inf_nan=True)
+        other = core_schema.no_info_before_validator_function(_number, own)
+        plain = core_schema.chain_schema([core_schema.is_instance_schema(float), own])
+        return core_schema.json_or_python_schema(_first_of(own, other), _first_of(plain, other))
+
+
+class _FreeForm:
+    """How pydantic checks a free value; it is written as what it is, without a call of Python."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(_free)
+
+
+def _first_of(*choices: CoreSchema) -> CoreSchema:
+    return core_schema.union_schema(
+        list(choices), mode="left_to_right", custom_error_type="float_type"
+    )
+
+
 Number = Annotated[
     float,
-    BeforeValidator(_number),
+    _NumberForm,
     WithJsonSchema(
         {
             "anyOf": [{"type": "number"}, {"enum": [*NOT_FINITE]}],
@@ -131,7 +156,7 @@ Number = Annotated[
 # pydantic's own `JsonValue` asks Python for the type of every number.
 Free = Annotated[
     Any,
-    PlainValidator(_free),
+    _FreeForm,
     WithJsonSchema(
         {"description": "Any JSON value; the strings NaN, Infinity and -Infinity are numbers."}
     ),
@@ -159,19 +184,21 @@ class Value(BaseModel):
     )
 
 
+_OUTSIDE: Final = {"kind", "version"}
+
+
 class RecordModel(Value):
     """What all records share: a ``kind``, and the ``version`` of its form, fixed by the class."""
 
     kind: str
     version: int
-    _outside: ClassVar[frozenset[str]] = frozenset({"kind", "version"})
 
     def data_json(self) -> str:
         """All fields but ``kind`` and ``version`` as one line of JSON."""
         try:
-            return self.model_dump_json(exclude=set(self._outside))
+            return self.__pydantic_serializer__.to_json(self, exclude=_OUTSIDE).decode()
         except PydanticSerializationError:
-            content = self.model_dump(exclude=set(self._outside))
+            content = self.model_dump(exclude=_OUTSIDE)
             return json.dumps(_readable(content), ensure_ascii=False, separators=(",", ":"))
 
 
