@@ -13,6 +13,7 @@ A verdict follows from paired differences by rules that stand here and nowhere e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -37,11 +38,10 @@ from neural_architecture_lab.statistics import (
     tost,
     wilcoxon_signed_rank,
 )
+from neural_architecture_lab.statistics.samples import scaled
 
 MOST_LEFT_OUT: Final = 0.2
 MOST_WORTH_PLANNING: Final = 10_000
-LARGEST: Final = 1e150
-"""Squares of larger values are not finite: they count as values that are not."""
 
 
 class Verdict(StrEnum):
@@ -74,9 +74,9 @@ class Comparison:
         prediction: What was said beforehand.
         arm: The arm that it is about.
         versus: The arm that it is compared with.
-        seeds: The seeds of which both arms have a value, ascending.
+        seeds: The seeds of which both arms have a value, and these a finite difference, ascending.
         differences: Theirs, ``arm - versus``, in the order of ``seeds``.
-        left_out: The seeds of which an arm has none, since a trial failed.
+        left_out: The others: a trial failed, or brought no finite value.
         p_value: Of no difference, over all looks so far; 1 where fewer than two pairs are there.
         complete: Whether all planned seeds are in.
     """
@@ -149,8 +149,13 @@ def compare(  # noqa: PLR0913 - who is compared, and how far the experiment is
         raise ValueError(
             f"Seeds 0 to {ran - 1} were run, but there is a value of seed {unknown[0]}."
         )
-    seeds = tuple(seed for seed in range(ran) if _has(treated, seed) and _has(control, seed))
-    differences = tuple(float(treated[seed] - control[seed]) for seed in seeds)
+    found = {
+        seed: float(treated[seed]) - float(control[seed])
+        for seed in range(ran)
+        if seed in treated and seed in control
+    }
+    seeds = tuple(seed for seed, difference in found.items() if math.isfinite(difference))
+    differences = tuple(found[seed] for seed in seeds)
     left_out = tuple(sorted(set(range(ran)) - set(seeds)))
     p = _p_value(seeds, differences, ran, looks)
     return Comparison(prediction, *arms, seeds, differences, left_out, p, ran >= planned)
@@ -202,10 +207,6 @@ def overall(evidence: Sequence[Evidence]) -> tuple[Verdict, str]:
     if Verdict.INCONCLUSIVE in verdicts:
         return Verdict.INCONCLUSIVE, said
     return (Verdict.EQUIVALENT if Verdict.EQUIVALENT in verdicts else Verdict.SUPPORTED), said
-
-
-def _has(values: Mapping[int, float], seed: int) -> bool:
-    return seed in values and abs(values[seed]) <= LARGEST  # which what is not a number is not
 
 
 def _p_value(
@@ -272,8 +273,8 @@ def _untested(comparison: Comparison) -> str:
     if not missing:
         return said
     return (
-        f"{said}, since {missing} seed{'s' * (missing != 1)} lack a finite"
-        f" {comparison.prediction.metric} of {comparison.arm} or {comparison.versus}"
+        f"{said}, since {missing} seed{'s' * (missing != 1)} lack a finite difference of"
+        f" {comparison.prediction.metric} between {comparison.arm} and {comparison.versus}"
     )
 
 
@@ -313,9 +314,10 @@ def _of_difference(toward: float, margin: float, *, differs: bool) -> tuple[Verd
 
 def _seeds(comparison: Comparison, alpha: float, power: float) -> int | None:
     """The fewest seeds, more than there are, that would show such a difference or its absence."""
-    differences = np.array(comparison.differences)
-    mean, deviation = float(differences.mean()), float(differences.std(ddof=1))
     margin = comparison.prediction.smallest_effect
+    differences, exponent = scaled(np.array(comparison.differences), beside=margin)
+    mean, deviation = float(differences.mean()), float(differences.std(ddof=1))
+    margin = math.ldexp(margin, -exponent)
     if deviation == 0:
         return None
     found = []

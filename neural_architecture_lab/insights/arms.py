@@ -18,6 +18,7 @@ from neural_architecture_lab.hypothesis import Prediction
 from neural_architecture_lab.insights.insight import Insight, Lead, Variant
 from neural_architecture_lab.insights.reading import Table
 from neural_architecture_lab.judgement import Evidence
+from neural_architecture_lab.outcomes import mean_of
 from neural_architecture_lab.reviewing import Review
 from neural_architecture_lab.statistics import (
     Direction,
@@ -26,6 +27,7 @@ from neural_architecture_lab.statistics import (
     seeds_needed,
     tost,
 )
+from neural_architecture_lab.statistics.samples import scaled, unscaled
 
 Vector = NDArray[np.float64]
 
@@ -105,7 +107,7 @@ def dominance(review: Review, tables: Mapping[str, Table]) -> Iterator[Insight]:
             if min(len(side) for side in sides) < 2:
                 continue
             p = max(paired_t(side, alternative="greater").p_value for side in sides)
-            by = [float(np.mean(side)) for side in sides]
+            by = [mean_of(side) for side in sides]
             yield Insight(
                 "dominance",
                 f"{review.frozen.name}: {one} beats {other} in {goal} by {by[0]:.4g} and in {cost}"
@@ -156,6 +158,8 @@ def equivalence(review: Review, tables: Mapping[str, Table]) -> Iterator[Insight
             apart = np.array([table[one][seed] - table[other][seed] for seed in shared])
             if not apart.any():  # they are one thing by another name
                 continue
+            if not np.isfinite(apart).all():  # too far apart for a float
+                continue
             found = tost(apart, margin)
             yield Insight(
                 "equivalence",
@@ -164,15 +168,16 @@ def equivalence(review: Review, tables: Mapping[str, Table]) -> Iterator[Insight
                 (review.frozen.id,),
                 "two one-sided t tests",
                 found.p_value,
-                {"difference": float(apart.mean()), "margin": margin},
+                {"difference": found.interval.value, "margin": margin},
                 _same(metric, (one, other), margin, apart),
             )
 
 
 def _same(metric: str, arms: tuple[str, str], margin: float, apart: Vector) -> Lead:
     """The sameness once more, on as many seeds as show it going by this spread."""
-    mean, deviation = float(apart.mean()), float(apart.std(ddof=1))
-    seeds = _seeds(lambda: seeds_for_equivalence(margin / deviation, mean / deviation))
+    x, exponent = scaled(apart, beside=margin)
+    reach, mean, deviation = math.ldexp(margin, -exponent), float(x.mean()), float(x.std(ddof=1))
+    seeds = _seeds(lambda: seeds_for_equivalence(reach / deviation, mean / deviation))
     one, other = arms
     return Lead(
         (Variant(other, other), Variant(one, one)),
@@ -203,13 +208,15 @@ def instability(review: Review, tables: Mapping[str, Table]) -> Iterator[Insight
             shared = sorted(set(table[one]) & set(table[other]))
             if len(shared) < LEAST_SEEDS:
                 continue
-            pair = np.array([[table[arm][seed] for seed in shared] for arm in (one, other)])
-            if not pair.std(1).any():
+            values = np.array([[table[arm][seed] for seed in shared] for arm in (one, other)])
+            pair, exponent = scaled(values)
+            if not np.ptp(pair, axis=1).any():
                 continue
             away = np.abs(pair - np.median(pair, axis=1, keepdims=True))
             found = paired_t(away[0] - away[1])
             wide, narrow = (0, 1) if away[0].mean() >= away[1].mean() else (1, 0)
-            names, spread = (one, other), away.mean(1)
+            names = (one, other)
+            spread = [unscaled(float(mean), exponent) for mean in away.mean(1)]
             yield Insight(
                 "instability",
                 f"{review.frozen.name}: {metric} spreads more over the seeds in {names[wide]} than"
@@ -218,7 +225,7 @@ def instability(review: Review, tables: Mapping[str, Table]) -> Iterator[Insight
                 (review.frozen.id,),
                 "paired Brown-Forsythe test",
                 found.p_value,
-                {names[wide]: float(spread[wide]), names[narrow]: float(spread[narrow])},
+                {names[wide]: spread[wide], names[narrow]: spread[narrow]},
                 Lead(
                     (Variant(names[narrow], names[narrow]), Variant(names[wide], names[wide])),
                     (Prediction(f"spread of {metric}", "higher", arm=names[wide]),),
@@ -230,4 +237,5 @@ def instability(review: Review, tables: Mapping[str, Table]) -> Iterator[Insight
 def _advantage(table: Table, one: str, other: str, metric: str) -> list[float]:
     sign = 1.0 if BETTER[metric] == "max" else -1.0
     shared = sorted(set(table[one]) & set(table[other]))
-    return [sign * (table[one][seed] - table[other][seed]) for seed in shared]
+    apart = [sign * (table[one][seed] - table[other][seed]) for seed in shared]
+    return [one for one in apart if math.isfinite(one)]

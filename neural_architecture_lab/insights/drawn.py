@@ -9,6 +9,7 @@ from typing import Any
 from neural_architecture_lab.hypothesis import Prediction
 from neural_architecture_lab.insights.insight import Insight, Lead, Variant
 from neural_architecture_lab.insights.reading import Tried, balanced
+from neural_architecture_lab.outcomes import mean_of
 from neural_architecture_lab.reviewing import Review
 from neural_architecture_lab.statistics import DrawnEffect, effects_of_drawn
 
@@ -31,7 +32,7 @@ def drawn_effects(review: Review, trials: Sequence[Tried], metric: str) -> tuple
     points = sorted({point for _, point in means})
     if not points:
         return ()
-    response = [math.fsum(means[arm, point] for arm in arms) / len(arms) for point in points]
+    response = [mean_of([means[arm, point] for arm in arms]) for point in points]
     return effects_of_drawn(_levels(review, points), response)
 
 
@@ -109,7 +110,7 @@ def _means(trials: Sequence[Tried], metric: str) -> dict[tuple[str, int], float]
     sums: dict[tuple[str, int], list[float]] = {}
     for row in balanced(trials, metric):
         sums.setdefault((row.arm, row.point), []).append(row.metrics[metric])
-    return {key: math.fsum(values) / len(values) for key, values in sums.items()}
+    return {key: mean_of(values) for key, values in sums.items()}
 
 
 def _levels(review: Review, points: Sequence[int]) -> dict[str, list[Any]]:

@@ -6,7 +6,8 @@ A factor is given as such, or by arms that differ in nothing but one number.
 from __future__ import annotations
 
 import json
-import math
+import sys
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -19,6 +20,7 @@ from neural_architecture_lab.hypothesis import Prediction
 from neural_architecture_lab.insights.drawn import are_drawn
 from neural_architecture_lab.insights.insight import Insight, Lead, Variant
 from neural_architecture_lab.insights.reading import Tried, balanced
+from neural_architecture_lab.outcomes import mean_of
 from neural_architecture_lab.reviewing import Review
 from neural_architecture_lab.statistics import FactorEffect, bend, dose_response, repeated_effects
 
@@ -107,7 +109,10 @@ def doses(review: Review, trials: Sequence[Tried], metric: str) -> Iterator[Insi
 
 
 def numbers_in(settings: Mapping[str, Any], within: str = "") -> dict[str, float]:
-    """All numbers of nested settings, by their path; of a list its length and its sum."""
+    """All numbers of nested settings, by their path; of a list its length and its sum.
+
+    Whole numbers that are too large for a float are left out.
+    """
     found: dict[str, float] = {}
     for key, value in settings.items():
         name = f"{within}{key}"
@@ -116,11 +121,16 @@ def numbers_in(settings: Mapping[str, Any], within: str = "") -> dict[str, float
         elif isinstance(value, bool):
             continue
         elif isinstance(value, int | float):
-            found[name] = float(value)
+            found |= {name: float(value)} if _fits(value) else {}
         elif isinstance(value, list | tuple) and all(type(x) in (int, float) for x in value):
             found[f"length of {name}"] = float(len(value))
-            found[f"sum of {name}"] = float(math.fsum(value))
+            if _fits(total := sum(value)):
+                found[f"sum of {name}"] = float(total)
     return found
+
+
+def _fits(number: float) -> bool:
+    return abs(number) <= sys.float_info.max
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +169,7 @@ class _Dosed:
         it goes at least half as far, and to stay within half of that change if not.
         """
         here = self.variant(control, at)
-        means = self.scores.mean(0)
+        means = [mean_of(column) for column in self.scores.T.tolist()]
         sides = sorted((at - 1, at + 1), key=lambda place: -abs(means[place] - means[at]))
         most = abs(float(means[sides[0]] - means[at]))
         said = []
@@ -211,15 +221,11 @@ def _table(
     known, seeds = sorted(set(levels)), sorted({row.seed for row in rows})
     if len(known) < 3 or len(seeds) < 3:
         return
-    across = {level: place for place, level in enumerate(known)}
-    down = {seed: place for place, seed in enumerate(seeds)}
-    sums = np.zeros((len(seeds), len(known)))
-    counts = np.zeros_like(sums)
+    cells: dict[tuple[int, Any], list[float]] = defaultdict(list)
     for level, row in zip(levels, rows, strict=True):
-        at = (down[row.seed], across[level])
-        sums[at] += row.metrics[metric]
-        counts[at] += 1
-    yield _Dosed(name, tuple(known), sums / counts)
+        cells[row.seed, level].append(row.metrics[metric])
+    means = np.array([[mean_of(cells[seed, level]) for level in known] for seed in seeds])
+    yield _Dosed(name, tuple(known), means)
 
 
 def _single(rows: Sequence[Tried], metric: str, names: tuple[str, ...], control: str) -> Lead:
@@ -259,7 +265,7 @@ def _cells(
     for row in rows:
         key = tuple(row.arm if name == ARM else _level(row.factors[name]) for name in names)
         sums.setdefault(key, []).append(row.metrics[metric])
-    return {key: math.fsum(values) / len(values) for key, values in sums.items()}
+    return {key: mean_of(values) for key, values in sums.items()}
 
 
 def _extremes(means: Mapping[tuple[str, ...], float]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -13,6 +13,7 @@ from neural_architecture_lab.insights.arms import GOALS
 from neural_architecture_lab.insights.factors import numbers_in
 from neural_architecture_lab.insights.insight import Insight
 from neural_architecture_lab.insights.reading import Tried
+from neural_architecture_lab.outcomes import mean_of
 from neural_architecture_lab.reviewing import Review
 
 RESAMPLES: Final = 5_000
@@ -57,7 +58,7 @@ def _block(review: Review, trials: Sequence[Tried], goal: str) -> list[_Row]:
     for trial in trials:
         if trial.status == "finished" and math.isfinite(trial.metrics.get(goal, math.nan)):
             groups.setdefault((trial.arm, trial.point), []).append(trial)
-    return [(_mean([t.metrics[goal] for t in group]), _known(group)) for group in groups.values()]
+    return [(mean_of([t.metrics[goal] for t in group]), _known(group)) for group in groups.values()]
 
 
 def _known(group: Sequence[Tried]) -> dict[str, float]:
@@ -65,7 +66,7 @@ def _known(group: Sequence[Tried]) -> dict[str, float]:
     for name in _SIZES:
         values = [trial.metrics.get(name, math.nan) for trial in group]
         if all(map(math.isfinite, values)):
-            found[f"number of {name}" if name != "flops" else name] = _mean(values)
+            found[f"number of {name}" if name != "flops" else name] = mean_of(values)
     return found
 
 
@@ -105,7 +106,3 @@ def _tested(names: Sequence[str], goal: str, ranks: _Ranks, resamples: int) -> I
         (1 + as_large) / (1 + resamples),
         {"correlation": rho},
     )
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 from neural_architecture_lab.insights.drawn import drawn_effects
 from neural_architecture_lab.insights.factors import shares
 from neural_architecture_lab.insights.reading import Tried, balanced
+from neural_architecture_lab.outcomes import mean_of
 from neural_architecture_lab.report.blocks import Block, Grid, Heading, Paragraph, Picture
 from neural_architecture_lab.report.gathering import Section
-from neural_architecture_lab.report.pictures import colours, panels, svg
+from neural_architecture_lab.report.pictures import Unit, colours, panels, svg
 from neural_architecture_lab.report.wording import interval
 from neural_architecture_lab.statistics import DrawnEffect, FactorEffect, mean_interval
 
@@ -77,9 +78,11 @@ def along_svg(along: Sequence[Along]) -> str:
     figure, axes = panels(len(along), 2, 2.7)
     for place, (ax, one) in enumerate(zip(axes, along, strict=True)):
         places, wide = _places(one.levels)
+        unit = Unit.of(value for seeds in one.arms.values() for of in seeds for value in of)
         for arm, colour in zip(one.arms, colours(list(one.arms)), strict=True):
-            means = [mean_interval(seeds) if len(seeds) > 1 else None for seeds in one.arms[arm]]
-            values = [sum(seeds) / len(seeds) for seeds in one.arms[arm]]
+            drawn = [[*map(unit, seeds)] for seeds in one.arms[arm]]
+            means = [mean_interval(seeds) if len(seeds) > 1 else None for seeds in drawn]
+            values = [mean_of(seeds) for seeds in drawn]
             look = {"fmt": "o", "ms": 4} if one.drawn else {"fmt": "o-", "ms": 4, "elinewidth": 1}
             off = [
                 [0.0 if m is None else m.value - m.low for m in means],
@@ -89,7 +92,7 @@ def along_svg(along: Sequence[Along]) -> str:
             ax.errorbar(places, values, yerr=errors, color=colour, label=legible(arm), **look)
         if wide:
             _widen(ax, one)
-        frame(ax, x=one.factor, y=one.metric, grid="y")
+        frame(ax, x=one.factor, y=unit.name(one.metric), grid="y")
         if not _numeric(one.levels):
             name_columns(ax, [str(level) for level in one.levels])
             ax.set_xlim(-0.5, len(one.levels) - 0.5)
@@ -159,7 +162,7 @@ def _along(section: Section, rows: Sequence[Tried], metric: str, name: str) -> A
                 of_level = seeds[str(row.factors[name])]
                 of_level.setdefault(row.seed, []).append(row.metrics[metric])
         table[arm] = tuple(
-            tuple(sum(of) / len(of) for of in seeds[str(level)].values()) for level in levels
+            tuple(mean_of(of) for of in seeds[str(level)].values()) for level in levels
         )
     return Along(metric, name, tuple(levels), len(levels) == len(points) > 8, table)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neural_architecture_lab.insights.arms import BETTER, COSTS, GOALS
+from neural_architecture_lab.outcomes import mean_of
 from neural_architecture_lab.report.gathering import Section
 from neural_architecture_lab.statistics import (
     Interval,
@@ -70,13 +71,14 @@ def _front(section: Section, cost: str, goal: str) -> Front | None:
         [[[table[arm][seed] for table in tables] for arm in arms] for seed in sorted(shared)]
     )
     ways = (BETTER[cost], BETTER[goal])
+    means = [[mean_of(seeds) for seeds in of_arm] for of_arm in cube.transpose(1, 2, 0).tolist()]
     return Front(
         cost,
         goal,
         arms,
         tuple(mean_interval(cube[:, place, 0]) for place in range(len(arms))),
         tuple(mean_interval(cube[:, place, 1]) for place in range(len(arms))),
-        tuple(bool(one) for one in pareto_front(cube.mean(0), ways)),
+        tuple(bool(one) for one in pareto_front(means, ways)),
         tuple(float(one) for one in front_probability(cube, ways)),
         len(shared),
     )

@@ -5,9 +5,11 @@ Each is a plain function of a `Section` that returns a text, the same one for th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from io import StringIO
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from neural_architecture_lab.insights.arms import BETTER
 from neural_architecture_lab.judgement import Evidence
@@ -21,7 +23,38 @@ MOST_PANELS: Final = 8
 """Further predictions, metrics and curves are left to the tables."""
 
 _WIDTH: Final = 7.2
+_PLAIN: Final = 100
+"""Powers of ten between whose negative and itself axes are drawn as they are."""
 _MARKS: Final = "osD^vPX*"
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A power of ten that numbers are drawn in, where no picture could hold them as they are.
+
+    Args:
+        exponent: The power; 0 for numbers of ordinary size.
+    """
+
+    exponent: int = 0
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Self:
+        """The unit in which the largest of ``values`` is ordinary."""
+        largest = max((abs(one) for one in values if math.isfinite(one)), default=0.0)
+        exponent = math.floor(math.log10(largest)) if largest else 0
+        return cls(exponent if abs(exponent) > _PLAIN else 0)
+
+    def __call__(self, value: float) -> float:
+        """``value`` in this unit; not a number where it is infinite."""
+        if not math.isfinite(value):
+            return math.nan
+        half = -self.exponent // 2
+        return value * 10.0**half * 10.0 ** (-self.exponent - half)
+
+    def name(self, words: str) -> str:
+        """What an axis in this unit is called."""
+        return f"{words} (in 1e{self.exponent:+d})" if self.exponent else words
 
 
 def effects_svg(section: Section) -> str:
@@ -42,13 +75,15 @@ def seeds_svg(section: Section) -> str:
     for ax, metric in zip(axes, metrics, strict=True):
         table = section.values(metric)
         arms = [arm for arm in section.arms if table.get(arm)]
+        unit = Unit.of(value for arm in arms for value in table[arm].values())
+        table = {arm: {s: unit(value) for s, value in table[arm].items()} for arm in arms}
         for seed in sorted({seed for arm in arms for seed in table[arm]}):
             at = [(place, table[arm][seed]) for place, arm in enumerate(arms) if seed in table[arm]]
             ax.plot(*zip(*at, strict=True), color=FAINT, lw=0.7, marker="o", ms=3, zorder=1)
         means = [sum(table[arm].values()) / len(table[arm]) for arm in arms]
         ax.plot(range(len(arms)), means, "_", color=VERMILLION, ms=22, mew=2.2, zorder=2)
         ax.set_xlim(-0.5, len(arms) - 0.5)
-        frame(ax, y=metric, grid="y")
+        frame(ax, y=unit.name(metric), grid="y")
         name_columns(ax, arms)
     return svg(figure)
 
@@ -60,10 +95,12 @@ def curves_svg(section: Section) -> str:
     names = curve_names(section)
     figure, axes = panels(len(names), 2, 2.5)
     for place, (ax, name) in enumerate(zip(axes, names, strict=True)):
+        drawn = [one for one in section.shown if name in one.curves]
+        unit = Unit.of(value for one in drawn for value in one.curves[name])
         for arm, colour in zip(section.arms, colours(section.arms), strict=True):
-            of_arm = [s.curves[name] for s in section.shown if s.arm == arm and name in s.curves]
+            of_arm = [[*map(unit, one.curves[name])] for one in drawn if one.arm == arm]
             _curves(ax, of_arm, colour, arm)
-        frame(ax, x="epoch", y=name, grid="y")
+        frame(ax, x="epoch", y=unit.name(name), grid="y")
         if place == 0:
             key(ax, columns=3)
     return svg(figure)
@@ -74,13 +111,18 @@ def front_svg(front: Front) -> str:
     from structure_net.visualization.canvas import FAINT, frame, key
 
     figure, (ax,) = panels(1, 1, 3.4)
+    units = [Unit.of(one.value for one in side) for side in (front.costs, front.goals)]
+    costs, goals = (
+        [tuple(map(unit, (one.value, one.low, one.high))) for one in side]
+        for unit, side in zip(units, (front.costs, front.goals), strict=True)
+    )
     for place, (arm, colour) in enumerate(zip(front.arms, colours(front.arms), strict=True)):
-        x, y, best = front.costs[place], front.goals[place], front.best[place]
+        best = front.best[place]
         ax.errorbar(
-            x.value,
-            y.value,
-            xerr=[[x.value - x.low], [x.high - x.value]],
-            yerr=[[y.value - y.low], [y.high - y.value]],
+            costs[place][0],
+            goals[place][0],
+            xerr=_reach(*costs[place]),
+            yerr=_reach(*goals[place]),
             fmt=_MARKS[place % len(_MARKS)],
             ms=7,
             color=colour,
@@ -89,14 +131,14 @@ def front_svg(front: Front) -> str:
             label=f"{arm} ({front.sure[place]:.0%} on the front)",
         )
     corners = sorted(
-        (x.value, y.value)
-        for x, y, best in zip(front.costs, front.goals, front.best, strict=True)
-        if best
+        (x[0], y[0]) for x, y, best in zip(costs, goals, front.best, strict=True) if best
     )
     if len(corners) > 1:
         ax.step(*zip(*corners, strict=True), where="post", color=FAINT, lw=1, zorder=0)
     better = "higher" if BETTER[front.goal] == "max" else "lower"
-    frame(ax, x=f"{front.cost} (lower is better)", y=f"{front.goal} ({better} is better)", grid="y")
+    names = (f"{front.cost} (lower is better)", f"{front.goal} ({better} is better)")
+    x, y = (unit.name(words) for unit, words in zip(units, names, strict=True))
+    frame(ax, x=x, y=y, grid="y")
     key(ax, columns=2)
     return svg(figure)
 
@@ -157,14 +199,16 @@ def _effect(ax: Axes, evidence: Evidence) -> None:
     comparison, mean = evidence.comparison, evidence.mean
     assert mean is not None  # those without are not drawn
     margin = comparison.prediction.smallest_effect
+    unit = Unit.of((*comparison.differences, mean.value, margin))
+    margin, differences = unit(margin), [unit(one) for one in comparison.differences]
     if margin:
         ax.axvspan(-margin, margin, color=PALE, lw=0)
     ax.axvline(0, color=INK, lw=0.8)
-    ax.plot(comparison.differences, [0.0] * len(comparison.differences), "|", color=GREY, ms=9)
+    ax.plot(differences, [0.0] * len(differences), "|", color=GREY, ms=9)
     ax.errorbar(
-        mean.value,
+        unit(mean.value),
         0,
-        xerr=[[mean.value - mean.low], [mean.high - mean.value]],
+        xerr=_reach(*map(unit, (mean.value, mean.low, mean.high))),
         fmt="o",
         color=BLUE,
         ms=6,
@@ -174,8 +218,14 @@ def _effect(ax: Axes, evidence: Evidence) -> None:
     ax.set_ylim(-1, 1)
     ax.set_yticks([])
     said = f"{comparison.prediction.metric}: {comparison.arm} minus {comparison.versus}"
-    frame(ax, x=f"{said} — {evidence.verdict.upper()}")
+    frame(ax, x=f"{unit.name(said)} — {evidence.verdict.upper()}")
     ax.spines["left"].set_visible(False)
+
+
+def _reach(value: float, low: float, high: float) -> list[list[float]]:
+    """How far an interval reaches to both sides; not at all to one where it has no end."""
+    sides = (value - low, high - value)
+    return [[0.0 if math.isnan(side) else side] for side in sides]
 
 
 def _curves(ax: Axes, curves: Sequence[Sequence[float]], colour: str, arm: str) -> None:

@@ -63,14 +63,15 @@ def course_svg(found: Searched) -> str:
     figure, (ax,) = pictures.panels(1, 1, 2.8)
     ended = [one for one in found.tries if one.state == "complete"]
     pruned = [one for one in found.tries if one.state == "pruned" and one.values]
-    numbers, values = [one.number for one in ended], [one.values[0] for one in ended]
+    unit = pictures.Unit.of(one.values[0] for one in (*ended, *pruned))
+    numbers, values = [one.number for one in ended], [unit(one.values[0]) for one in ended]
     best = list(accumulate(values, max if way == "higher" else min))
     ax.step(numbers, best, where="post", color=VERMILLION, lw=1.5, label="best so far")
     ax.plot(numbers, values, "o", color=pictures.colours(["setting"])[0], ms=4, label="setting")
     if pruned:
-        shown = [one.values[0] for one in pruned]
+        shown = [unit(one.values[0]) for one in pruned]
         ax.plot([one.number for one in pruned], shown, "x", color=FAINT, ms=5, label="pruned")
-    frame(ax, x="setting", y=metric, grid="y")
+    frame(ax, x="setting", y=unit.name(metric), grid="y")
     ax.xaxis.get_major_locator().set_params(integer=True)
     key(ax, columns=3)
     return pictures.svg(figure)

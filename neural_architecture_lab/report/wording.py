@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from neural_architecture_lab.outcomes import mean_of
 from neural_architecture_lab.statistics import Interval, mean_interval
 
 ABSENT = "—"
@@ -36,7 +37,7 @@ def mean(values: Sequence[float]) -> str:
     if not values:
         return ABSENT
     if len(values) == 1 or max(values) == min(values):
-        return number(math.fsum(values) / len(values))
+        return number(mean_of(values))
     return interval(mean_interval(values))
 
 

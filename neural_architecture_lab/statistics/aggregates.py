@@ -9,7 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from neural_architecture_lab.statistics.intervals import Interval
-from neural_architecture_lab.statistics.samples import Vector, check_fraction, sample
+from neural_architecture_lab.statistics.samples import (
+    Vector,
+    check_fraction,
+    sample,
+    scaled,
+    unscaled,
+)
 
 
 def interquartile_mean(scores: ArrayLike) -> float:
@@ -27,7 +33,8 @@ def interquartile_mean(scores: ArrayLike) -> float:
     """
     flat = np.sort(sample(np.ravel(np.asarray(scores, dtype=np.float64)), name="scores"))
     cut = len(flat) // 4
-    return float(flat[cut : len(flat) - cut].mean())
+    middle, exponent = scaled(flat[cut : len(flat) - cut])
+    return unscaled(float(middle.mean()), exponent)
 
 
 def stratified_interval(

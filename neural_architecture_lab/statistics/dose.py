@@ -19,7 +19,13 @@ from neural_architecture_lab.statistics.intervals import (
     mean_interval,
 )
 from neural_architecture_lab.statistics.location import Significance, paired_t
-from neural_architecture_lab.statistics.samples import Vector, check_fraction, sample
+from neural_architecture_lab.statistics.samples import (
+    Vector,
+    check_fraction,
+    sample,
+    scaled,
+    unscaled,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +81,14 @@ def dose_response(
 
     check_fraction(confidence=confidence)
     x, table = _checked(levels, scores)
+    table, exponent = scaled(table)
     slopes = _more_than_rounding(table, (x - x.mean()) / ((x - x.mean()) ** 2).sum())
     order = np.argsort(x) if slopes.mean() >= 0 else np.argsort(-x)
     monotone = float(stats.page_trend_test(table[:, order]).pvalue)
-    return DoseResponse(mean_interval(slopes, confidence=confidence), paired_t(slopes), monotone)
+    found = mean_interval(slopes, confidence=confidence)
+    value, low, high = (unscaled(one, exponent) for one in (found.value, found.low, found.high))
+    slope = Interval(value, low, high, confidence)
+    return DoseResponse(slope, paired_t(slopes), monotone)
 
 
 def bend(levels: ArrayLike, scores: ArrayLike, *, resamples: int = 5_000, seed: int = 0) -> Bend:
@@ -103,6 +113,7 @@ def bend(levels: ArrayLike, scores: ArrayLike, *, resamples: int = 5_000, seed: 
         Westfall and Young, "Resampling-based multiple testing", 1993.
     """
     x, table = _checked(levels, scores, least=4)
+    table, exponent = scaled(table)
     inner = np.sort(x)[1:-1]
     hinges = _unexplained(x, np.maximum(x[None, :] - inner[:, None], 0))
     changes = _more_than_rounding(table, (hinges / (hinges**2).sum(1, keepdims=True)).T)
@@ -117,7 +128,8 @@ def bend(levels: ArrayLike, scores: ArrayLike, *, resamples: int = 5_000, seed: 
         draws = changes[generator.integers(len(table), size=(resamples, len(table)))]
         places = inner[_place(draws.mean(1), hinges)]
         where = (float(np.quantile(places, 0.025)), float(np.quantile(places, 0.975)))
-    return Bend(float(inner[best]), float(changes[:, best].mean()), p, where)
+    change = unscaled(float(changes[:, best].mean()), exponent)
+    return Bend(float(inner[best]), change, p, where)
 
 
 def _more_than_rounding(

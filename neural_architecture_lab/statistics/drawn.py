@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from neural_architecture_lab.statistics.factors import share_of
 from neural_architecture_lab.statistics.intervals import Interval
-from neural_architecture_lab.statistics.samples import Vector, sample
+from neural_architecture_lab.statistics.samples import Vector, sample, scaled
 
 _AT_ONCE: Final = 64
 """Shuffles that are worked on together: their memory is that times the points."""
@@ -72,7 +72,7 @@ def effects_of_drawn(
         Freedman and Lane, "A nonstochastic interpretation of reported significance levels", 1983.
         Edgington and Onghena, "Randomization tests", 2007.
     """
-    y = sample(response, name="response")
+    y, _ = scaled(sample(response, name="response"))
     for name, column in levels.items():
         if len(column) != len(y):
             raise ValueError(

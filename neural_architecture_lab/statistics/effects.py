@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from neural_architecture_lab.statistics.intervals import Interval
 from neural_architecture_lab.statistics.noncentral import noncentral_t_cdf
-from neural_architecture_lab.statistics.samples import check_fraction, sample
+from neural_architecture_lab.statistics.samples import check_fraction, sample, scaled
 
 
 def cohens_dz(differences: ArrayLike, *, confidence: float = 0.95) -> Interval:
@@ -32,7 +32,7 @@ def cohens_dz(differences: ArrayLike, *, confidence: float = 0.95) -> Interval:
         "A primer on confidence intervals that are based on noncentral distributions", 2001.
     """
     check_fraction(confidence=confidence)
-    d = sample(differences, least=2, name="differences")
+    d, _ = scaled(sample(differences, least=2, name="differences"))
     mean, deviation = float(d.mean()), float(d.std(ddof=1))
     if deviation <= 1e-14 * float(np.abs(d).max()):
         value = 0.0 if mean == 0 else float(np.copysign(np.inf, mean))
@@ -107,7 +107,7 @@ def rank_biserial(differences: ArrayLike, *, confidence: float = 0.95) -> Interv
     from scipy import stats
 
     check_fraction(confidence=confidence)
-    d = sample(differences, name="differences")
+    d, _ = scaled(sample(differences, name="differences"))
     moved = d[d != 0]
     n = len(moved)
     if n == 0:

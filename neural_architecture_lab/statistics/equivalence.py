@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from neural_architecture_lab.statistics.intervals import Interval, mean_interval
 from neural_architecture_lab.statistics.location import paired_t
-from neural_architecture_lab.statistics.samples import check_fraction, sample
+from neural_architecture_lab.statistics.samples import check_fraction, sample, scaled
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ def tost(differences: ArrayLike, margin: float, *, alpha: float = 0.05) -> Equiv
     check_fraction(alpha=alpha)
     if alpha >= 0.5:
         raise ValueError(f"alpha must be below 1/2; got {alpha}.")
-    above = paired_t(d + margin, alternative="greater").p_value
-    below = paired_t(d - margin, alternative="less").p_value
+    x, exponent = scaled(d, beside=margin)
+    reach = math.ldexp(margin, -exponent)
+    above = paired_t(x + reach, alternative="greater").p_value
+    below = paired_t(x - reach, alternative="less").p_value
     return Equivalence(max(above, below), mean_interval(d, confidence=1 - 2 * alpha), margin)

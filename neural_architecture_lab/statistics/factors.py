@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from neural_architecture_lab.statistics.intervals import Interval
-from neural_architecture_lab.statistics.samples import Vector, check_fraction, sample
+from neural_architecture_lab.statistics.samples import Vector, check_fraction, sample, scaled
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def factor_effects(
         Wobbrock et al., "The aligned rank transform for nonparametric factorial analyses", 2011.
     """
     check_fraction(confidence=confidence)
-    y = sample(response, least=3, name="response")
+    y, _ = scaled(sample(response, least=3, name="response"))
     columns = _codes(factors, seeds, len(y))
     terms = _terms(tuple(factors), columns, len(y))
     aligned = _aligned(columns, terms, y) if method == "aligned-ranks" else dict.fromkeys(terms, y)

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from neural_architecture_lab.statistics.samples import check_fraction, sample
+from neural_architecture_lab.statistics.samples import check_fraction, sample, scaled, unscaled
 
 # Below, an interval by the bootstrap misses far more often than it says.
 LEAST_FOR_BOOTSTRAP: Final = 8
@@ -45,16 +45,20 @@ def mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> Interval:
         values: Shape ``(n,)``, two or more.
         confidence: In (0, 1).
 
+    Returns:
+        An end is infinite where it is too large for a float.
+
     Raises:
         ValueError: There are fewer than two, one is not finite, or the confidence is out of range.
     """
     from scipy import stats
 
     check_fraction(confidence=confidence)
-    x = sample(values, least=2)
+    x, exponent = scaled(sample(values, least=2))
     mean = float(x.mean())
     half = float(stats.t.ppf((1 + confidence) / 2, len(x) - 1) * x.std(ddof=1) / len(x) ** 0.5)
-    return Interval(mean, mean - half, mean + half, confidence)
+    value, low, high = (unscaled(one, exponent) for one in (mean, mean - half, mean + half))
+    return Interval(value, low, high, confidence)
 
 
 def bca_interval(

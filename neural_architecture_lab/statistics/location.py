@@ -19,6 +19,8 @@ from neural_architecture_lab.statistics.samples import (
     Vector,
     check_alternative,
     sample,
+    scaled,
+    unscaled,
 )
 
 # Up to this many differences all assignments of signs are tried: 65,536 of them.
@@ -63,7 +65,7 @@ def paired_t(differences: ArrayLike, *, alternative: Alternative = "two-sided") 
     from scipy import stats
 
     check_alternative(alternative)
-    d = sample(differences, least=2, name="differences")
+    d, _ = scaled(sample(differences, least=2, name="differences"))
     mean, deviation = float(d.mean()), _deviation(d)
     if deviation == 0:
         statistic = 0.0 if mean == 0 else float(np.copysign(np.inf, mean))
@@ -96,7 +98,7 @@ def wilcoxon_signed_rank(
     from scipy import stats
 
     check_alternative(alternative)
-    d = sample(differences, name="differences")
+    d, _ = scaled(sample(differences, name="differences"))
     if not d.any():
         return Significance("Wilcoxon signed rank", 0.0, 1.0, len(d), alternative)
     moved = d[d != 0]
@@ -139,13 +141,14 @@ def sign_flip(
         never be zero", 2010.
     """
     check_alternative(alternative)
-    d = sample(differences, name="differences")
+    d, exponent = scaled(sample(differences, name="differences"))
     if len(d) <= EXACT_SIGN_FLIPS:
         p = _flipped(d, alternative)
     else:
         signs = np.random.default_rng(seed).choice((-1.0, 1.0), size=(resamples, len(d)))
         p = (1 + _as_extreme(signs @ d, float(d.sum()), alternative)) / (1 + resamples)
-    return Significance("sign flip", float(d.mean()), p, len(d), alternative)
+    mean = unscaled(float(d.mean()), exponent)
+    return Significance("sign flip", mean, p, len(d), alternative)
 
 
 def _flipped(values: Vector, alternative: Alternative) -> float:

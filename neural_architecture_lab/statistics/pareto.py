@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from neural_architecture_lab.statistics.samples import Vector
+from neural_architecture_lab.statistics.samples import Vector, scaled
 
 Direction: TypeAlias = Literal["max", "min"]
 
@@ -53,6 +53,7 @@ def front_probability(
             "samples must have shape (seeds, arms, objectives) with two seeds or more; got"
             f" {cube.shape}."
         )
+    cube = np.stack([scaled(cube[..., one])[0] for one in range(cube.shape[2])], axis=-1)
     generator = np.random.default_rng(seed)
     draws = generator.integers(len(cube), size=(resamples, len(cube)))
     on_front = [pareto_front(cube[draw].mean(0), directions) for draw in draws]

@@ -14,6 +14,8 @@ from neural_architecture_lab.statistics.samples import (
     check_alternative,
     check_fraction,
     sample,
+    scaled,
+    unscaled,
 )
 
 MOST_SEEDS: Final = 1_000_000
@@ -140,9 +142,10 @@ def pilot_deviation(differences: ArrayLike, *, assurance: float = 0.8) -> float:
     from scipy import stats
 
     check_fraction(assurance=assurance)
-    d = sample(differences, least=2, name="differences")
+    d, exponent = scaled(sample(differences, least=2, name="differences"))
     freedom = len(d) - 1
-    return float(d.std(ddof=1) * (freedom / stats.chi2.ppf(1 - assurance, freedom)) ** 0.5)
+    bound = float(d.std(ddof=1) * (freedom / stats.chi2.ppf(1 - assurance, freedom)) ** 0.5)
+    return unscaled(bound, exponent)
 
 
 def _fewest(power_at: Callable[[int], float], power: float, what: str) -> int:

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from neural_architecture_lab.statistics.factors import FactorEffect, share_of
 from neural_architecture_lab.statistics.intervals import Interval
-from neural_architecture_lab.statistics.samples import check_fraction, sample
+from neural_architecture_lab.statistics.samples import check_fraction, sample, scaled
 
 
 def repeated_effects(
@@ -49,7 +49,7 @@ def repeated_effects(
         Greenhouse and Geisser, "On methods in the analysis of profile data", 1959.
     """
     check_fraction(confidence=confidence)
-    y = sample(response, least=3, name="response")
+    y, _ = scaled(sample(response, least=3, name="response"))
     cube = _cube(factors, seeds, y)
     names = tuple(factors)
     terms = [(name,) for name in names] + list(combinations(names, 2))

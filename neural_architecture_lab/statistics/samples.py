@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+import math
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -40,6 +41,31 @@ def sample(values: ArrayLike, *, least: int = 1, name: str = "values") -> Vector
             " all arms of their seed."
         )
     return vector
+
+
+def scaled(values: NDArray[np.float64], *, beside: float = 0.0) -> tuple[Any, int]:
+    """``values`` times a power of two, so that squares and sums neither overflow nor vanish.
+
+    Nothing is rounded but what is 1e-290 of the largest: what does not depend on the unit comes out
+    the same to the last bit.
+
+    Args:
+        values: Finite, of any shape, one or more.
+        beside: A number that will be scaled alike, such as a margin.
+
+    Returns:
+        The largest magnitude between .5 and 1, and ``k``: they are ``values / 2**k``.
+    """
+    exponent = math.frexp(max(float(np.abs(values).max()), abs(beside)))[1]
+    return np.ldexp(values, -exponent), exponent
+
+
+def unscaled(value: float, exponent: int) -> float:
+    """``value * 2**exponent``; infinite where that is too large for a float."""
+    try:
+        return math.ldexp(value, exponent)
+    except OverflowError:
+        return math.copysign(math.inf, value)
 
 
 def differences_of(treated: ArrayLike, control: ArrayLike) -> Vector:
