@@ -25,12 +25,14 @@ from neural_architecture_lab.statistics import (
     cliffs_delta,
     cohens_dz,
     dose_response,
+    effects_of_drawn,
     factor_effects,
     group_sequential,
     mean_interval,
     paired_t,
     power_of_paired_t,
     rank_biserial,
+    repeated_effects,
     seeds_needed,
     sign_flip,
     stratified_interval,
@@ -111,8 +113,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.error_rates", description=__doc__)
     parser.add_argument("--markdown", type=Path, help="write the table to this file")
     parser.add_argument("--runs", type=int, default=RUNS, help="how many runs a row has")
+    parser.add_argument("--only", default="", help="rows of simulations whose name has this in it")
     arguments = parser.parse_args()
-    jobs = list(_jobs(arguments.runs))
+    jobs = [job for job in _jobs(arguments.runs) if arguments.only in job.func.__name__]
     with ProcessPoolExecutor() as pool:
         rows = []
         for row in pool.map(_call, jobs):
@@ -148,7 +151,7 @@ def _call(job: Callable[[], Row]) -> Row:
     return job()
 
 
-def _jobs(runs: int) -> Iterator[Callable[[], Row]]:
+def _jobs(runs: int) -> Iterator[partial[Row]]:
     tests = (paired_t, wilcoxon_signed_rank, sign_flip)
     for test, (kind, n) in product(tests, product(DRAWS, SEEDS)):
         if kind != "skewed" or test is paired_t:  # the others assume symmetry
@@ -156,6 +159,9 @@ def _jobs(runs: int) -> Iterator[Callable[[], Row]]:
     for n in SEEDS:
         yield partial(_equivalence, n, runs)
         yield partial(_factors, n, runs)
+        for apart in (False, True):
+            yield partial(_repeated, n, runs, apart=apart)
+        yield partial(_drawn, n, runs)
         yield partial(_dose, n, runs)
         yield partial(_bend, n, runs)
     for name, (kind, n) in product(_INTERVALS, product(DRAWS, (8, 20))):
@@ -196,6 +202,36 @@ def _factors(n: int, runs: int) -> Row:
         response = normal(generator, len(grid)) + of_seed[seeds]
         found += [e.p_value <= ALPHA for e in factor_effects(factors, seeds, response)]
     what = f"false effects of factor_effects, 3 x 2 levels, {n} seeds"
+    return Row(what, float(np.mean(found)), ALPHA, "at most", runs)
+
+
+def _repeated(n: int, runs: int, *, apart: bool) -> Row:
+    """Trials of one seed lie together, and where ``apart`` levels spread by 1, 2 and 3."""
+    generator = np.random.default_rng(n)
+    grid = list(product(range(n), "abc", "xy"))
+    factors = {"first": [g[1] for g in grid], "second": [g[2] for g in grid]}
+    seeds = [g[0] for g in grid]
+    spread = np.array([1.0 + "abc".index(g[1]) * apart for g in grid])
+    found = []
+    for _ in range(runs):
+        response = normal(generator, len(grid)) * spread + normal(generator, n)[seeds]
+        found += [e.p_value <= ALPHA for e in repeated_effects(factors, seeds, response)]
+    how = "unequal spreads" if apart else "equal spreads"
+    what = f"false effects of repeated_effects, 3 x 2 levels, {how}, {n} seeds"
+    return Row(what, float(np.mean(found)), ALPHA, "at most", runs)
+
+
+def _drawn(n: int, runs: int) -> Row:
+    """A random layout in which another factor acts, steeply, and outcomes have heavy tails."""
+    generator = np.random.default_rng(n)
+    found = []
+    for seed in range(runs):
+        acting, idle = generator.random((2, 2 * n)).tolist()
+        levels = {"acting": acting, "idle": idle}
+        response = np.exp(3 * np.array(acting)) + heavy(generator, 2 * n)
+        _, effect = effects_of_drawn(levels, response, resamples=500, seed=seed)
+        found.append(effect.p_value <= ALPHA)
+    what = f"false effects of effects_of_drawn beside a factor that acts, {2 * n} points"
     return Row(what, float(np.mean(found)), ALPHA, "at most", runs)
 
 
