@@ -17,6 +17,7 @@ from torch.autograd.graph import increment_version
 from torch.optim.adam import adam as torch_adam
 
 from structure_net.core import adam_kernels
+from structure_net.core.stepping import watched, with_hooks
 from structure_net.core.threads import even_bounds, run_blocks
 
 _KINDS: Final = {torch.float32: 0, torch.float64: 1}
@@ -136,12 +137,26 @@ class Adam(torch.optim.Adam):
         Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015.
     """
 
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forgets the gradients of all parameters.
+
+        Args:
+            set_to_none: Whether there is none then, or one of zeros.
+        """
+        if not set_to_none or watched():
+            super().zero_grad(set_to_none)
+            return
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
+
     @overload
     def step(self, closure: None = None) -> None: ...
 
     @overload
     def step(self, closure: Callable[[], float]) -> float: ...
 
+    @with_hooks
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """Moves every parameter that has a gradient.
 
