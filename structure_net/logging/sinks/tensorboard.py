@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from structure_net._optional import missing
 from structure_net.logging.blobs import blob_path
+from structure_net.logging.sinks.event_files import EventFile
 from structure_net.logging.tracking import numbers_of, row_of
 
 if TYPE_CHECKING:
@@ -16,6 +18,11 @@ if TYPE_CHECKING:
 
 EVENTS: Final = "tensorboard"
 """The folder of the event files, in the spool's."""
+
+
+class _At(TypedDict):
+    step: int
+    moment: float
 
 
 class TensorBoardSink:
@@ -33,36 +40,41 @@ class TensorBoardSink:
     def __init__(self, folder: str | Path | None = None) -> None:
         self._folder = None if folder is None else Path(folder)
         self._source = Path()
-        self._writer: Any = None
+        self._writer: EventFile | None = None
 
     def open(self, source: Source) -> None:
         """Makes the event file.
 
         Raises:
             ImportError: The extra ``integrations`` is not installed.
+            OSError: The file cannot be made.
         """
+        self._source = source.folder
         try:
-            from torch.utils.tensorboard import SummaryWriter
+            self._writer = EventFile(self._folder or source.folder / EVENTS)
         except ImportError as error:
             raise missing("tensorboard", "integrations", error) from error
-        self._source = source.folder
-        self._writer = SummaryWriter(str(self._folder or source.folder / EVENTS))
 
     def write(self, stored: Stored) -> None:
         """Adds a record's numbers, words and picture.
 
         Raises:
-            RecordError: The record is damaged.
+            RecordError: The record is damaged, or its picture is none.
+            OSError: The file cannot be written.
         """
-        for name, value in numbers_of(row_of(stored)).items():
-            if math.isfinite(value):
-                self._writer.add_scalar(name, value, stored.seq)
+        if self._writer is None:
+            return
+        numbers = {k: v for k, v in numbers_of(row_of(stored)).items() if math.isfinite(v)}
+        at: _At = {"step": stored.seq, "moment": datetime.fromisoformat(stored.time).timestamp()}
+        self._writer.scalars(numbers, **at)
         record: Any = stored.record
         if stored.kind == "growth":
             said = f"{record.component}: {'; '.join(record.edits)} ({record.outcome})"
-            self._writer.add_text("growth", said, stored.seq)
+            self._writer.text("growth", said, **at)
         elif stored.kind == "artifact" and record.media == "image/png":
-            self._picture(record.name, record.digest, stored.seq)
+            path = blob_path(self._source, record.digest)
+            if path.is_file():
+                self._writer.picture(record.name, path.read_bytes(), **at)
 
     def flush(self, deadline: float) -> None:
         """Brings what waits to the file."""
@@ -74,10 +86,3 @@ class TensorBoardSink:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
-
-    def _picture(self, name: str, digest: str, seq: int) -> None:
-        from matplotlib.image import imread
-
-        path = blob_path(self._source, digest)
-        if path.is_file():
-            self._writer.add_image(name, imread(path, "png"), seq, dataformats="HWC")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from structure_net.logging import RecordStream, Spool, Stored, read
+from structure_net.errors import RecordError
+from structure_net.logging import RecordStream, Spool, Stored, check_blob, read
 from structure_net.logging.records import (
     Analysis,
     Evidence,
@@ -23,6 +24,7 @@ from structure_net.logging.records import (
     Trial,
 )
 from structure_net.logging.sinks import TensorBoardSink
+from structure_net.logging.sinks.event_files import EventFile, crc32c, framed
 from structure_net.logging.tracking import (
     WIDEST,
     Story,
@@ -122,3 +124,27 @@ def test_tensorboard_holds_the_numbers_under_the_records_numbers(tmp_path: Path)
         for number, (_, value) in enumerate(losses, 1)
     )
     assert found.Tags()["images"] == ["evolution.png"]
+    (picture,) = found.Images("evolution.png")
+    kept = next(s.data["digest"] for s in read(tmp_path) if s.data.get("media") == "image/png")
+    assert picture.encoded_image_string == check_blob(tmp_path, kept).path.read_bytes()
+    (words,) = found.Tensors("growth/text_summary")
+    assert b"(accepted)" in words.tensor_proto.string_val[0]
+
+
+def test_the_checks_of_event_files_are_those_of_the_standard() -> None:
+    assert crc32c(b"123456789") == 0xE3069283
+    assert crc32c(bytes(32)) == 0x8A9136AA  # RFC 3720, B.4
+    assert crc32c(b"\xff" * 32) == 0x62A8AB43
+    assert framed(b"ab")[:8] == b"\x02" + bytes(7)
+    assert len(framed(b"ab")) == 8 + 4 + 2 + 4
+
+
+@pytest.mark.extras
+def test_two_event_files_of_one_folder_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    made = [EventFile(tmp_path) for _ in range(2)]
+    for one in made:
+        with pytest.raises(RecordError, match="PNG"):
+            one.picture("a", b"no picture", step=1, moment=0.0)
+        one.close()
+    assert len(list(tmp_path.iterdir())) == 2
