@@ -1,7 +1,8 @@
 """Find experiments by meaning, by structure and by filter."""
 
-from structure_net.logging.search.describing import accuracy_of, traits_of
-from structure_net.logging.search.facts import ExperimentFacts, fields_of
+from structure_net.logging.search.describing import traits_of
+from structure_net.logging.search.facts import ExperimentFacts
+from structure_net.logging.search.fields import accuracy_of, fields_of
 from structure_net.logging.search.filters import parse_where
 from structure_net.logging.search.index import ExperimentIndex, Found
 from structure_net.logging.search.questions import Question

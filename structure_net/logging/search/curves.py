@@ -30,6 +30,9 @@ LEARNING: Final = (
 SETTLED: Final = 0.05
 """A curve has settled when no more than this part of its whole gain is still to come."""
 
+TURN: Final = 0.2
+"""A curve turns round where it comes back by more than this part of its range."""
+
 POINTS: Final = 12
 """To how many points `CurveShape.profile` brings a curve."""
 
@@ -53,6 +56,10 @@ class CurveShape:
         wobble: The median step back or forth beside the trend, as a fraction of the curve's range.
         dip: The deepest fall from the best so far that was made good again by more than half, as a
             fraction of the whole gain.
+        turns: How often the curve turned round by more than `TURN` of its range.
+        jump: The largest gain from one point to the next, the first step aside, as a fraction of
+            the whole gain.
+        jump_at: Where that was, as a fraction of the run.
         finite: Whether all values are finite.
         profile: The best value so far at `POINTS` points of the run, from 0 (first) to 1 (best).
     """
@@ -65,6 +72,9 @@ class CurveShape:
     worsening: float
     wobble: float
     dip: float
+    turns: int
+    jump: float
+    jump_at: float
     finite: bool
     profile: tuple[float, ...]
 
@@ -101,6 +111,8 @@ def shape_of(name: str, values: tuple[float, ...]) -> CurveShape:
     scale = max(abs(losses[0]), 1e-12)
     done = (best[0] - best) / whole if whole > 0 else np.zeros(len(best))
     places = np.linspace(0, last, POINTS)
+    gains = -np.diff(best)[1:]
+    jumped = int(np.argmax(gains)) if len(gains) else 0
     return CurveShape(
         points=len(losses),
         settled_at=settled / last,
@@ -110,6 +122,9 @@ def shape_of(name: str, values: tuple[float, ...]) -> CurveShape:
         worsening=float((losses[-1] - losses[0]) / scale),
         wobble=wobble,
         dip=_ratio(_dip(losses, best), whole),
+        turns=_turns(losses),
+        jump=_ratio(float(np.max(gains, initial=0.0)), whole),
+        jump_at=(jumped + 2) / last,
         finite=bool(finite.all()),
         profile=tuple(np.interp(places, np.arange(len(done)), done).tolist()),
     )
@@ -148,3 +163,16 @@ def _wobble(losses: NDArray[np.float64]) -> float:
         return 0.0
     middle = (losses[:-2] + losses[2:]) / 2
     return float(np.median(np.abs(losses[1:-1] - middle)) / spread)
+
+
+def _turns(losses: NDArray[np.float64]) -> int:
+    """How often a curve turned round, by more than `TURN` of its range."""
+    least = TURN * float(np.ptp(losses))
+    turns, rising, extreme = 0, False, float(losses[0])
+    for value in losses[1:] if least > 0 else ():
+        ahead = (value - extreme) if rising else (extreme - value)
+        if ahead >= 0:
+            extreme = float(value)
+        elif -ahead > least:
+            turns, rising, extreme = turns + 1, not rising, float(value)
+    return turns

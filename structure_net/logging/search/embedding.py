@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from structure_net.logging.search.curves import POINTS, learning_curve, shape_of
-from structure_net.logging.search.describing import accuracy_of
 from structure_net.logging.search.facts import ExperimentFacts
+from structure_net.logging.search.fields import accuracy_of
 from structure_net.logging.search.vocabulary import CONCEPTS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Vectors of another version are made anew."""
 
 TRAITS: Final = len(CONCEPTS)

@@ -6,13 +6,11 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from typing import Self
 
 from structure_net.errors import SearchError
-from structure_net.logging.search.curves import learning_curve, shape_of
 
 Scalar = str | int | float | bool
-Fields = Mapping[str, Scalar | tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,49 +96,3 @@ class ExperimentFacts:
     def from_json(cls, text: str) -> Self:
         """What `to_json` wrote."""
         return cls(**json.loads(text))
-
-
-_PLAIN: Final = (
-    "name",
-    "kind",
-    "model",
-    "dataset",
-    "status",
-    "created",
-    "seed",
-    "start_parameters",
-    "parameters",
-    "start_connections",
-    "connections",
-    "start_density",
-    "density",
-    "taken_back",
-    "seconds",
-)
-
-
-def fields_of(facts: ExperimentFacts) -> dict[str, Any]:
-    """What an experiment can be filtered by, by name; what is not known is not there.
-
-    The plain facts; ``depth`` (weight layers), ``start_depth``, ``width`` (of the widest hidden
-    layer), ``start_width``, ``epochs``, ``edits`` (how many were kept), ``tags`` (any of which may
-    match); ``settled_at`` (see `curves.CurveShape`) and ``finite`` of the learning curve; the
-    settings and metrics under their own names; ``edits.KIND`` and ``strategies.NAME``.
-    """
-    found: dict[str, Any] = {name: getattr(facts, name) for name in _PLAIN}
-    for prefix, widths in (("start_", facts.start_widths), ("", facts.widths)):
-        if widths:
-            found[f"{prefix}depth"] = len(widths) - 1
-            found[f"{prefix}width"] = max(widths[1:-1], default=0)
-    found["epochs"] = facts.epochs
-    found["edits"] = sum(facts.edits.values())
-    found["tags"] = facts.tags
-    curve = learning_curve(facts.curves)
-    if curve is not None:
-        shape = shape_of(*curve)
-        found |= {"settled_at": shape.settled_at, "finite": shape.finite}
-    for group, values in (("edits", facts.edits), ("strategies", facts.strategies)):
-        found |= {f"{group}.{name}": count for name, count in values.items()}
-    # A plain fact is not hidden by a setting or a metric of the same name.
-    named = {**facts.settings, **facts.metrics, **found}
-    return {name: value for name, value in named.items() if value is not None and value != ""}

@@ -120,6 +120,11 @@ class Column:
         if all(value is None or _is_exact(value) for value in values):
             self._numbers = np.array([np.nan if v is None else v for v in values], np.float64)
 
+    @property
+    def numbers(self) -> NDArray[np.float64] | None:
+        """The values as numbers, NaN where there is none; None if some are text."""
+        return self._numbers
+
     def check(self, name: str, condition: Mapping[str, Any]) -> None:
         """Refuses to compare numbers with text, which could only find nothing.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,7 @@ from structure_net.logging.search.facts import ExperimentFacts
 from structure_net.logging.search.filters import Where, checked
 from structure_net.logging.search.questions import Question, question_of
 from structure_net.logging.search.reading import facts_of, run_folders, stamp_of
+from structure_net.logging.search.scoring import Answer, Likeness, Wanted
 from structure_net.logging.search.storing import NO_ROWS, Rows, Store
 
 if TYPE_CHECKING:
@@ -45,48 +46,6 @@ class Found:
     name: str
     score: float
     facts: ExperimentFacts
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Wanted:
-    """What rows are compared with: a vector of a kind, and words with their weights."""
-
-    kind: Literal["traits", "structure"]
-    vector: NDArray[np.float32]
-    words: Mapping[str, float]
-
-    @property
-    def traits(self) -> list[int]:
-        """The places of the traits that are looked for; none for a structure."""
-        return np.flatnonzero(self.vector > 0).tolist() if self.kind == "traits" else []
-
-    def reach(self, rows: Rows) -> float:
-        """What a row scores at most that has no word and in which no trait is among the clearest.
-
-        Of a structure it is not known: there, ChromaDB's proposals are trusted.
-        """
-        if self.kind == "structure":
-            return 0.0
-        return sum(float(self.vector[trait]) * rows.clearest(trait)[1] for trait in self.traits)
-
-    def scores(self, rows: Rows, places: NDArray[np.intp]) -> NDArray[np.float64]:
-        """The scores of some rows, each the same to the bit whichever others stand beside it."""
-        everything = getattr(rows, self.kind)
-        # No row's sum may depend on how many rows there are, as it does in a matrix product.
-        if self.kind == "structure":
-            picked = everything if len(places) == len(rows) else everything[places]
-            apart = np.sqrt(np.sum((picked - self.vector) ** 2, axis=1))
-            return np.asarray(1.0 / (1.0 + apart.astype(np.float64)))
-        scores = np.zeros(len(places))
-        for trait in np.flatnonzero(self.vector):
-            scores += everything[places, trait].astype(np.float64) * float(self.vector[trait])
-        if self.words:
-            extra = np.zeros(len(rows))
-            for word, weight in self.words.items():
-                if word in rows.places_of:
-                    extra[rows.places_of[word]] += weight
-            scores += extra[places]
-        return scores
 
 
 class ExperimentIndex:
@@ -124,7 +83,6 @@ class ExperimentIndex:
             self._chroma = Chroma(self.folder / _CHROMA)
         self._store = Store(self.folder)
         self._rows = NO_ROWS
-        self._words: Mapping[str, tuple[float, float]] = {}
         self._seen: tuple[int, int] | None = None
 
     @property
@@ -231,18 +189,17 @@ class ExperimentIndex:
             everything = np.arange(len(rows)) if places is None else places
             return self._named(everything, np.ones(len(everything)), n)
         question = self.asked(text)
-        if len(rows) and not question.traits and not question.words:
+        if len(rows) and not question.conditions:
             raise SearchError(
                 f"No word of {text!r} says anything about the experiments in this index. Ask for "
                 "traits such as sparse, deep, grew wide, plateaued early, diverged or overfit, for "
                 "data sets or strategies."
             )
-        return self._best(_Wanted("traits", question.vector, question.words), places, n)
+        return self._best(Answer(question), places, n)
 
     def asked(self, text: str) -> Question:
         """What is understood of a question: see `questions.Question`."""
-        experiments = len(self._current())  # brings the words up to date
-        return question_of(text, self._words, experiments)
+        return question_of(text, self._current())
 
     def similar(
         self, run: str | Path | ExperimentFacts, *, where: Where | None = None, n: int = 10
@@ -266,7 +223,7 @@ class ExperimentIndex:
         if places is not None:
             places = places[places != itself]
         vector = structure_vector(facts)
-        found = self._best(_Wanted("structure", vector, {}), places, n + (itself is not None))
+        found = self._best(Likeness(vector), places, n + (itself is not None))
         return tuple(one for one in found if one.name != facts.name)[:n]
 
     def close(self) -> None:
@@ -284,7 +241,6 @@ class ExperimentIndex:
         seen = self._store.changes()
         if seen != self._seen:
             self._rows = self._store.rows(self._rows)
-            self._words = self._store.words()
             self._seen = seen
         return self._rows
 
@@ -306,9 +262,12 @@ class ExperimentIndex:
             passing &= column.passing(condition)
         return np.flatnonzero(passing)
 
-    def _best(self, wanted: _Wanted, places: NDArray[np.intp] | None, n: int) -> tuple[Found, ...]:
+    def _best(self, wanted: Wanted, places: NDArray[np.intp] | None, n: int) -> tuple[Found, ...]:
+        likely = None
         if places is None and self._chroma is not None and len(self._rows) > _CANDIDATES:
-            near = self._candidates(wanted, max(_CANDIDATES, 2 * n))
+            likely = wanted.proposed(self._rows)
+        if likely is not None:
+            near = self._candidates(wanted, likely, max(_CANDIDATES, 2 * n))
             scores = wanted.scores(self._rows, near)
             reach = wanted.reach(self._rows)
             if len(near) > n and np.sort(scores)[-n] > reach + _SAME:
@@ -316,21 +275,20 @@ class ExperimentIndex:
         places = np.arange(len(self._rows)) if places is None else places
         return self._named(places, wanted.scores(self._rows, places), n)
 
-    def _candidates(self, wanted: _Wanted, count: int) -> NDArray[np.intp]:
+    def _candidates(
+        self, wanted: Wanted, likely: list[NDArray[np.intp]], count: int
+    ) -> NDArray[np.intp]:
         """The rows that may be the best.
 
-        Those that ChromaDB proposes, those that it does not know, those that have a word of the
-        question, and those in which one of its traits is the clearest: a graph of neighbours often
-        misses what is unlike all else.
+        Those that ChromaDB proposes, those that it does not know, and those that were proposed for
+        their words and traits: a graph of neighbours often misses what is unlike all else.
         """
         assert self._chroma is not None
         rows = self._rows
         near = np.intersect1d(self._chroma.near(wanted.kind, wanted.vector, count), rows.ids)
         unknown = np.setdiff1d(rows.ids, self._chroma.known)
-        named = [rows.places_of[word] for word in wanted.words if word in rows.places_of]
-        clearest = [rows.clearest(trait)[0] for trait in wanted.traits]
         proposed = np.searchsorted(rows.ids, np.concatenate([near, unknown]))
-        return np.unique(np.concatenate([proposed, *named, *clearest]))
+        return np.unique(np.concatenate([proposed, *likely]))
 
     def _named(
         self, places: NDArray[np.intp], scores: NDArray[np.float64], n: int

@@ -23,7 +23,8 @@ from structure_net.logging.search.embedding import (
     structure_vector,
     trait_vector,
 )
-from structure_net.logging.search.facts import ExperimentFacts, fields_of
+from structure_net.logging.search.facts import ExperimentFacts
+from structure_net.logging.search.fields import fields_of
 from structure_net.logging.search.filters import Column
 
 if TYPE_CHECKING:
@@ -34,9 +35,6 @@ CREATE TABLE IF NOT EXISTS experiments (
     id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE NOT NULL, stamp TEXT NOT NULL,
     facts TEXT NOT NULL, fields TEXT NOT NULL, words TEXT NOT NULL,
     traits BLOB NOT NULL, structure BLOB NOT NULL
-);
-CREATE TABLE IF NOT EXISTS words (
-    word TEXT PRIMARY KEY, total REAL NOT NULL, largest REAL NOT NULL
 );
 """
 CLEAREST: Final = 200
@@ -72,6 +70,26 @@ class Rows:
         """The fields that any experiment has."""
         return frozenset(name for one in self.fields for name in one)
 
+    @cached_property
+    def numeric(self) -> tuple[str, ...]:
+        """The fields that are numbers wherever they are there, in order."""
+        found: dict[str, bool] = {}
+        for one in self.fields:
+            for name, value in one.items():
+                number = isinstance(value, int | float) and not isinstance(value, bool)
+                found[name] = found.get(name, True) and number
+        return tuple(sorted(name for name, number in found.items() if number))
+
+    def named(self, fields: Iterable[str]) -> list[str]:
+        """Those of some fields that there are; one that ends in a point stands for all under it."""
+        found: list[str] = []
+        for field in fields:
+            if field.endswith("."):
+                found += sorted(name for name in self.known if name.startswith(field))
+            elif field in self.known:
+                found.append(field)
+        return found
+
     def column(self, name: str) -> Column:
         """One field of all experiments."""
         if name not in self._columns:
@@ -97,6 +115,32 @@ class Rows:
                 order = np.argpartition(-grades, CLEAREST)
                 self._clearest[trait] = order[:CLEAREST], float(grades[order[CLEAREST]])
         return self._clearest[trait]
+
+    @cached_property
+    def trait_sums(self) -> NDArray[np.float64]:
+        """The sum of each trait's grades, shape ``(TRAITS,)``."""
+        return np.asarray(self.traits.astype(np.float64).sum(axis=0))
+
+    @cached_property
+    def trait_tops(self) -> NDArray[np.float64]:
+        """The largest of each trait's grades, shape ``(TRAITS,)``."""
+        return np.asarray(np.max(self.traits, axis=0, initial=0.0).astype(np.float64))
+
+    @cached_property
+    def by_letter(self) -> Mapping[str, frozenset[str]]:
+        """The words that a question can name by their first letters, without those of numbers."""
+        found: defaultdict[str, set[str]] = defaultdict(set)
+        for word in self.places_of:
+            if "=" not in word and ">" not in word:
+                found[word[:1]].add(word)
+        return {letter: frozenset(words) for letter, words in found.items()}
+
+    @cached_property
+    def dates(self) -> NDArray[np.float64]:
+        """When each began, as the rank of its date; NaN where it is not known."""
+        created = [str(one.get("created", "")) for one in self.fields]
+        rank = {date: float(place) for place, date in enumerate(sorted(set(created) - {""}))}
+        return np.array([rank.get(date, np.nan) for date in created])
 
     @cached_property
     def _clearest(self) -> dict[int, tuple[NDArray[np.intp], float]]:
@@ -126,22 +170,6 @@ NO_ROWS: Final = Rows(
     np.empty((0, TRAITS), np.float32),
     np.empty((0, STRUCTURE_SIZE), np.float32),
 )
-
-
-class _Tally:
-    """What a batch of changes adds to the words' sums, and the largest weights in it."""
-
-    def __init__(self) -> None:
-        self.totals: defaultdict[str, float] = defaultdict(float)
-        self.largest: defaultdict[str, float] = defaultdict(float)
-
-    def add(self, traits: Mapping[str, float], words: Iterable[str], sign: int) -> None:
-        """Counts one experiment's traits and words, or takes them away where ``sign`` is -1."""
-        weights = {f"#{trait}": grade for trait, grade in traits.items()}
-        weights |= dict.fromkeys(words, 1.0)
-        for word, weight in weights.items():
-            self.totals[word] += sign * weight
-            self.largest[word] = max(self.largest[word], weight)
 
 
 class Store:
@@ -177,25 +205,20 @@ class Store:
     def add(self, experiments: Iterable[tuple[ExperimentFacts, str]]) -> None:
         """Adds experiments with their stamps, all or none; one of the same name is replaced."""
         with self._writing():
-            tally = _Tally()
             for facts, stamp in experiments:
-                self._remove(facts.name, tally)
-                self._insert(facts, stamp, tally)
-            self._count(tally)
+                self._remove(facts.name)
+                self._insert(facts, stamp)
 
     def remove(self, names: Iterable[str]) -> None:
         """Forgets experiments, all or none."""
         with self._writing():
-            tally = _Tally()
             for name in names:
-                self._remove(name, tally)
-            self._count(tally)
+                self._remove(name)
 
     def clear(self) -> None:
         """Forgets everything."""
         with self._writing():
             self._database.execute("DELETE FROM experiments")
-            self._database.execute("DELETE FROM words")
 
     def stamps(self) -> dict[str, str]:
         """The stamp of each experiment, by name."""
@@ -205,11 +228,6 @@ class Store:
         """The facts of an experiment; None if it is not there."""
         found = self._asked("SELECT facts FROM experiments WHERE name = ?", name)
         return ExperimentFacts.from_json(found[0][0]) if found else None
-
-    def words(self) -> dict[str, tuple[float, float]]:
-        """For each word and trait the sum and the largest of its weights."""
-        rows = self._asked("SELECT word, total, largest FROM words WHERE total > 1e-6")
-        return {word: (total, largest) for word, total, largest in rows}
 
     def changes(self) -> tuple[int, int]:
         """A value that is another one after any change, here or in another process."""
@@ -230,7 +248,7 @@ class Store:
         old = known if len(kept) == len(known) else _picked(known, kept)
         return _joined(old, new) if new else old
 
-    def _insert(self, facts: ExperimentFacts, stamp: str, tally: _Tally) -> None:
+    def _insert(self, facts: ExperimentFacts, stamp: str) -> None:
         traits, words = traits_of(facts), words_about(facts)
         self._database.execute(
             "INSERT INTO experiments (name, stamp, facts, fields, words, traits, structure)"
@@ -240,26 +258,14 @@ class Store:
                 stamp,
                 facts.to_json(),
                 json.dumps(fields_of(facts)),
-                json.dumps([traits, sorted(words)]),
+                json.dumps(sorted(words)),
                 trait_vector(traits).tobytes(),
                 structure_vector(facts).tobytes(),
             ),
         )
-        tally.add(traits, words, 1)
 
-    def _remove(self, name: str, tally: _Tally) -> None:
-        found = self._asked("SELECT words FROM experiments WHERE name = ?", name)
-        if found:
-            traits, words = json.loads(found[0][0])
-            tally.add(traits, words, -1)
-            self._database.execute("DELETE FROM experiments WHERE name = ?", (name,))
-
-    def _count(self, tally: _Tally) -> None:
-        self._database.executemany(
-            "INSERT INTO words VALUES (?1, ?2, ?3) ON CONFLICT (word) DO UPDATE SET"
-            " total = total + ?2, largest = MAX(largest, ?3)",
-            [(word, total, tally.largest[word]) for word, total in tally.totals.items()],
-        )
+    def _remove(self, name: str) -> None:
+        self._database.execute("DELETE FROM experiments WHERE name = ?", (name,))
 
     def _version(self) -> int:
         ((found,),) = self._asked("PRAGMA user_version")
@@ -270,11 +276,9 @@ class Store:
         with self._writing():
             found = self._asked("SELECT stamp, facts FROM experiments ORDER BY id")
             self._database.execute("DELETE FROM experiments")
-            self._database.execute("DELETE FROM words")
-            tally = _Tally()
+            self._database.execute("DROP TABLE IF EXISTS words")  # of earlier versions
             for stamp, facts in found:
-                self._insert(ExperimentFacts.from_json(facts), stamp, tally)
-            self._count(tally)
+                self._insert(ExperimentFacts.from_json(facts), stamp)
             self._database.execute(f"PRAGMA user_version = {VERSION}")
         self.unlock()
 
@@ -351,7 +355,7 @@ def _joined(old: Rows, new: list[Any]) -> Rows:
         np.concatenate([old.ids, np.array(ids, dtype=np.int64)]),
         old.names + names,
         old.fields + tuple(map(_fields, fields)),
-        old.words + tuple(tuple(json.loads(text)[1]) for text in words),
+        old.words + tuple(tuple(json.loads(text)) for text in words),
         np.concatenate([old.traits, vectors[0]]),
         np.concatenate([old.structure, vectors[1]]),
     )

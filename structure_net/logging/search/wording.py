@@ -1,4 +1,4 @@
-"""From text to words: splitting, bringing to one form, recognising phrases.
+"""From words to traits: idioms, typing errors, phrases.
 
 A word of a phrase is met by itself in any form and by the words of its family (see `thesaurus`).
 Itself comes first: words that stand for others do so only where nothing else takes them.
@@ -6,78 +6,43 @@ Itself comes first: words that stand for others do so only where nothing else ta
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import difflib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import groupby, product
 from operator import eq
 from typing import Final
 
+from structure_net.logging.search.names import KNOWN
+from structure_net.logging.search.plain_words import GENERIC, LITTLE, NOT
 from structure_net.logging.search.thesaurus import FAMILIES, IDIOMS
-from structure_net.logging.search.vocabulary import (
-    CONCEPTS,
-    GENERIC,
-    IRREGULAR,
-    NOT,
-    PHRASES,
-)
+from structure_net.logging.search.tokens import Token, stem, words_of
+from structure_net.logging.search.vocabulary import PHRASES, TIMES
 
-_CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z][a-z])|(?<=[A-Z])(?=[A-Z][a-z])")
-_WORD: Final = re.compile(r"[^\W\d_]+|\d+(?:\.\d+)?(?:e-?\d+)?")
-_JOINED: Final = re.compile(r"[^\W_]+(?:[-_.][^\W_]+)*")
-_WIDTHS: Final = re.compile(r"\b\d+(?:\s*[-x×,]\s*\d+){1,}\b")
 _SLACK: Final = 2
 """How many other words may stand between two words of a phrase."""
 
 _REACH: Final = 3
 """How many words after a denial are denied."""
 
+_WHEN: Final = frozenset(map(stem, (
+    "early", "soon", "start", "begin", "initial", "premature", "beginning", "outset", "opening",
+    "late", "end", "last", "final", "tail", "closing", "finish", "first", "one", "single", "stop",
+    "improve", "progress", "better", "gain", "learn", "train", "accuracy", "score", "good", "fall",
+    "drop", "rise", "high", "quick", "fast", "slow", "very", "most", "times", "half", "same",
+)))  # fmt: skip
+"""Words that stand for others only within a phrase."""
 
-@cache
-def stem(word: str) -> str:
-    """The form under which a word is looked for: plateaued, plateaus, plateauing are plateau."""
-    word = IRREGULAR.get(word, word)
-    if len(word) <= 3 or word in IRREGULAR.values() or not word.isascii():
-        return word
-    for ending, put in (("ies", "y"), ("ied", "y"), ("ing", ""), ("ed", ""), ("ly", ""), ("s", "")):
-        if word.endswith(ending) and len(word) - len(ending) + len(put) >= 3:
-            if ending == "s" and re.search(r"(ss|is|[^a]us)$", word):
-                break
-            word = word[: -len(ending)] + put
-            if ending in ("ing", "ed") and word[-1] == word[-2] and word[-1] not in "sl":
-                word = word[:-1]
-            break
-    return word.removesuffix("e") if len(word) > 3 else word
-
-
-def words_of(text: str) -> list[str]:
-    """The words and numbers of a text in lower case; ``CamelCase`` and ``snake_case`` are split."""
-    return [word.lower() for word in _WORD.findall(_CAMEL.sub(" ", text))]
-
-
-def free_words(text: str) -> set[str]:
-    """What a text can be found by: its words in one form, and names such as ``cifar-10`` joined."""
-    words = (word for word in words_of(text) if word not in GENERIC and word.isalpha())
-    found = set(map(stem, words))
-    joined = ("".join(re.split(r"[-_.]", name)).lower() for name in _JOINED.findall(text))
-    return found | {name for name in joined if name not in GENERIC and not name.isdigit()}
-
-
-def widths_word(widths: Sequence[int]) -> str:
-    """The word for a network's widths, such as ``784-256-10``."""
-    return "-".join(map(str, widths))
-
-
-def widths_in(text: str) -> list[str]:
-    """The words for the widths that a text names."""
-    return [widths_word([int(n) for n in re.findall(r"\d+", hit)]) for hit in _WIDTHS.findall(text)]
+_ALIKE: Final = 0.8
+"""How alike a word must be to one that is known to be taken for it."""
 
 
 @cache
 def _kin(word: str) -> frozenset[str]:
     """What a word, in its one form, can be met by: itself and the numbers of its families."""
-    families = (str(k) for k, words in enumerate(_families()) if word in words)
+    families = (f"#{k}" for k, words in enumerate(_families()) if word in words)
     return frozenset((word, *families))
 
 
@@ -88,43 +53,113 @@ def _families() -> tuple[frozenset[str], ...]:
 
 @cache
 def _idioms() -> dict[tuple[str, ...], str]:
-    return {tuple(map(stem, words.split())): stem(one) for words, one in IDIOMS.items()}
+    known = {_plain(words): stem(one) for words, one in IDIOMS.items()}
+    return {words: one for words, one in known.items() if len(words) > 1}
 
 
-def _told(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Words, idioms as one, and the forms under which they are looked for; little ones left out."""
-    raw = [word for word in words if word not in _LITTLE]
-    stems = [stem(word) for word in raw]
+def _plain(words: str) -> tuple[str, ...]:
+    return tuple(stem(word) for word in words.split() if word not in LITTLE)
+
+
+def merged(tokens: Sequence[Token]) -> list[Token]:
+    """The words that can say something; idioms are one."""
+    left = [token for token in tokens if token.text not in LITTLE]
     place = 0
-    while place < len(stems):
+    while place < len(left):
         for size in range(max(map(len, _idioms())), 1, -1):
-            one = _idioms().get(tuple(stems[place : place + size]))
+            some = left[place : place + size]
+            one = _idioms().get(tuple(token.stem for token in some))
             if one is not None:
-                raw[place : place + size] = [" ".join(raw[place : place + size])]
-                stems[place : place + size] = [one]
+                text = " ".join(token.text for token in some)
+                left[place : place + size] = [Token(text, one, some[0].clause)]
                 break
         place += 1
-    return raw, stems
+    return left
+
+
+@dataclass(frozen=True, slots=True)
+class _Phrase:
+    """What people say for a trait, or for any of several."""
+
+    words: tuple[str, ...]
+    concepts: tuple[str, ...]
+    loose: bool = False
 
 
 @cache
-def _phrases() -> tuple[tuple[tuple[str, ...], str], ...]:
-    """All phrases as stems with their concept, those of most words first."""
-    found = {
-        tuple(_told(words_of(phrase))[1]): concept
-        for concept in CONCEPTS
-        for phrase in PHRASES[concept]
-    }
-    return tuple(sorted(found.items(), key=lambda item: -len(item[0])))
+def _phrases() -> tuple[_Phrase, ...]:
+    """All phrases as stems, those of most words first, those that only say when last."""
+    return (*_read(PHRASES, loose=False), *_read(TIMES, loose=True))
 
 
-_LITTLE: Final = frozenset((
-    "a", "an", "and", "are", "as", "at", "be", "been", "but", "by", "did", "do", "does", "even",
-    "for", "from", "had", "has", "have", "i", "in", "into", "is", "it", "its", "just", "of", "on",
-    "or", "quite", "rather", "really", "right", "so", "some", "than", "that", "the", "their",
-    "them", "then", "these", "they", "this", "those", "until", "was", "we", "were", "with",
-    "within",
-))  # fmt: skip
+def _read(phrases: Mapping[str, Sequence[str]], *, loose: bool) -> list[_Phrase]:
+    found: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
+    for concept, texts in phrases.items():
+        for text in texts:
+            words = [Token(word, stem(word), 0) for word in words_of(text.replace("'", ""))]
+            key = tuple(token.stem for token in merged(words))
+            if _tells(key) and concept not in found[key]:
+                found[key].append(concept)
+    items = (_Phrase(words, tuple(concepts), loose) for words, concepts in found.items())
+    return sorted(items, key=lambda item: -len(item.words))
+
+
+def _tells(words: tuple[str, ...]) -> bool:
+    """Whether words say anything without those that were left out of a phrase."""
+    return words not in {(), (NOT,)} and not (len(words) == 1 and words[0] in GENERIC)
+
+
+@cache
+def _by_first() -> dict[str, tuple[int, ...]]:
+    """The places of the phrases, by all that their first word can be met by."""
+    found: defaultdict[str, list[int]] = defaultdict(list)
+    for place, phrase in enumerate(_phrases()):
+        for word in _kin(phrase.words[0]):
+            found[word].append(place)
+    return {word: tuple(places) for word, places in found.items()}
+
+
+@cache
+def vocabulary() -> frozenset[str]:
+    """All words, in their one form, that mean something to the search."""
+    words = {word for phrase in _phrases() for word in phrase.words}
+    words |= {word for family in _families() for word in family}
+    words |= {word for idiom in _idioms() for word in idiom}
+    words |= {stem(word) for texts in KNOWN.values() for text in texts for word in text.split()}
+    return frozenset(words | set(map(stem, GENERIC)) | set(map(stem, LITTLE)))
+
+
+def mended(tokens: Sequence[Token], names: Names) -> list[Token]:
+    """The tokens with typing errors mended, by the vocabulary or the names in an index.
+
+    Args:
+        tokens: A question.
+        names: The words of the index, by their first letters.
+    """
+    return [_mended(token, names) for token in tokens]
+
+
+Names = Mapping[str, frozenset[str]]
+
+
+@cache
+def _by_letter() -> Names:
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for word in vocabulary():
+        found[word[:1]].add(word)
+    return {letter: frozenset(words) for letter, words in found.items()}
+
+
+def _mended(token: Token, names: Names) -> Token:
+    word = token.stem
+    if token.number is not None or not 5 <= len(token.text) <= 30 or not token.text.isalpha():
+        return token
+    known = names.get(word[:1], frozenset()) | _by_letter().get(word[:1], frozenset())
+    if word in known or token.text in known:
+        return token
+    near = sorted(other for other in known if abs(len(other) - len(word)) < 3 and other.isalpha())
+    close = difflib.get_close_matches(word, near, n=1, cutoff=_ALIKE)
+    return replace(token, stem=close[0]) if close else token
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,43 +167,53 @@ class Said:
     """Something that a question says.
 
     Args:
-        concept: A trait of the vocabulary; empty for a word.
+        concepts: The traits that it may mean; none for a word.
         word: The word as it is looked for; empty for a trait.
         denied: Whether it should not be so.
         text: The words of the question.
+        loose: Whether it may well be meant otherwise.
     """
 
-    concept: str
+    concepts: tuple[str, ...]
     word: str
     denied: bool
     text: str
+    loose: bool = False
 
 
-def understood(question: str) -> tuple[Said, ...]:
-    """What a question says: traits first, then the words that no trait takes."""
-    raw, stems = _told(words_of(_WIDTHS.sub(" ", question)))
+def understood(tokens: Sequence[Token]) -> tuple[Said, ...]:
+    """What words say: traits first, then the words that no trait takes."""
+    said = merged(tokens)
+    stems = [token.stem for token in said]
     taken: set[int] = set()
     found: list[Said] = []
-    there = frozenset().union(*map(_kin, stems))
-    likely = [
-        (phrase, concept)
-        for phrase, concept in _phrases()
-        if all(not there.isdisjoint(_kin(word)) for word in phrase)
-    ]
-    # The longest first; of one length those in the same words, and those word by word.
-    for _, alike in groupby(likely, key=lambda item: len(item[0])):
-        ways = product((eq, _meets), (_in_a_row, _nearby), tuple(alike))
-        for meets, find, (phrase, concept) in ways:
-            for places in find(phrase, stems, taken, meets):
+    for _, alike in groupby(_likely(stems), key=lambda one: (one.loose, len(one.words))):
+        # The longest first; of one length those in the same words, and those word by word.
+        for (meets, find), phrase in product(_WAYS, tuple(alike)):
+            if meets is _meets and NOT in phrase.words:
+                continue  # what is denied is denied in so many words
+            for places in find(phrase.words, said, taken, meets):
                 taken.update(places)
-                denied = _denied(stems, min(places), taken)
-                found.append(Said(concept, "", denied, " ".join(raw[k] for k in sorted(places))))
-    found += [
-        Said("", word, _denied(stems, place, taken), raw[place])
-        for place, word in enumerate(stems)
-        if place not in taken and word != NOT and raw[place] not in GENERIC
-    ]
-    return (*found, *(Said("", widths, False, widths) for widths in widths_in(question)))
+                text = " ".join(said[k].text for k in sorted(places))
+                loose = phrase.loose or (meets is _meets and len(places) == 1)
+                denied = _denied(said, min(places), taken)
+                found.append(Said(phrase.concepts, "", denied, text, loose))
+    return (
+        *found,
+        *(
+            Said((), token.stem, _denied(said, place, taken), token.text)
+            for place, token in enumerate(said)
+            if place not in taken and token.stem != NOT and token.text not in GENERIC
+        ),
+    )
+
+
+def _likely(stems: Sequence[str]) -> list[_Phrase]:
+    """The phrases all of whose words are there."""
+    there = frozenset().union(*map(_kin, stems))
+    places = sorted({place for word in there for place in _by_first().get(word, ())})
+    likely = (_phrases()[place] for place in places)
+    return [one for one in likely if all(not there.isdisjoint(_kin(w)) for w in one.words)]
 
 
 Meets = Callable[[str, str], bool]
@@ -179,35 +224,85 @@ def _meets(asked: str, word: str) -> bool:
     return not _kin(asked).isdisjoint(_kin(word))
 
 
+def _apart(phrase: tuple[str, ...], said: Sequence[Token], places: Sequence[int]) -> bool:
+    """Whether two words stand in different clauses, which longer phrases may."""
+    return len(phrase) == 2 and len({said[place].clause for place in places}) > 1
+
+
 def _in_a_row(
-    phrase: tuple[str, ...], stems: Sequence[str], taken: set[int], meets: Meets
+    phrase: tuple[str, ...], said: Sequence[Token], taken: set[int], meets: Meets
 ) -> Iterator[tuple[int, ...]]:
     """Where a phrase stands word by word, in words that nothing has taken."""
     size = len(phrase)
-    for start in range(len(stems) - size + 1):
+    for start in range(len(said) - size + 1):
         places = tuple(range(start, start + size))
-        if taken.isdisjoint(places) and all(map(meets, phrase, stems[start : start + size])):
+        words = (said[place].stem for place in places)
+        fits = taken.isdisjoint(places) and (meets is eq or not _apart(phrase, said, places))
+        if fits and not _vague(phrase, said, places, meets) and all(map(meets, phrase, words)):
             yield places
 
 
 def _nearby(
-    phrase: tuple[str, ...], stems: Sequence[str], taken: set[int], meets: Meets
+    phrase: tuple[str, ...], said: Sequence[Token], taken: set[int], meets: Meets
 ) -> Iterator[tuple[int, ...]]:
     """Where the words of a phrase stand near each other, in words that nothing has taken."""
-    reach = len(phrase) + _SLACK * (len(phrase) - 1)
-    for start in range(len(stems)):
-        window = range(start, min(len(stems), start + reach))
-        places: list[int] = []
-        for word in phrase:
-            free = (k for k in window if k not in taken and k not in places)
-            place = next((k for k in free if meets(word, stems[k])), None)
-            if place is None:
-                break
-            places.append(place)
-        else:
-            yield tuple(places)
+    slack = _SLACK if meets is eq or len(phrase) > 2 else 1
+    reach = len(phrase) + slack * (len(phrase) - 1)
+    for start in range(len(said)):
+        window = range(start, min(len(said), start + reach))
+        places = _placed(phrase, said, [k for k in window if k not in taken], meets)
+        if places and not _apart(phrase, said, places) and len(phrase) > 1:
+            yield places
 
 
-def _denied(stems: Sequence[str], place: int, taken: set[int]) -> bool:
-    before = range(max(0, place - _REACH), place)
-    return any(stems[k] == NOT and k not in taken for k in before)
+def _in_clause(
+    phrase: tuple[str, ...], said: Sequence[Token], taken: set[int], meets: Meets
+) -> Iterator[tuple[int, ...]]:
+    """Where the words of a phrase of two or more stand anywhere in one clause."""
+    clauses = sorted({token.clause for token in said}) if len(phrase) > 1 else ()
+    for clause in clauses:
+        window = [k for k, one in enumerate(said) if one.clause == clause and k not in taken]
+        places = _placed(phrase, said, window, meets)
+        if places:
+            yield places
+
+
+def _placed(
+    phrase: tuple[str, ...], said: Sequence[Token], window: Sequence[int], meets: Meets
+) -> tuple[int, ...]:
+    """The places in a window at which the words of a phrase stand; none if one is missing."""
+    places: list[int] = []
+    for word in phrase:
+        free = (k for k in window if k not in places)
+        place = next((k for k in free if meets(word, said[k].stem)), None)
+        if place is None:
+            return ()
+        places.append(place)
+    return tuple(places)
+
+
+_WAYS: Final = (
+    (eq, _in_a_row),
+    (eq, _nearby),
+    (_meets, _in_a_row),
+    (_meets, _nearby),
+    (eq, _in_clause),
+)
+"""How phrases are looked for: by which words, and where these may stand."""
+
+
+def _vague(
+    phrase: tuple[str, ...], said: Sequence[Token], places: Sequence[int], meets: Meets
+) -> bool:
+    """Whether a single word stands for another that everybody uses, or says when."""
+    if len(phrase) > 1 or meets is eq:
+        return False
+    token = said[places[0]]
+    return token.text in GENERIC or token.stem in _WHEN or phrase[0] in _WHEN
+
+
+def _denied(said: Sequence[Token], place: int, taken: set[int]) -> bool:
+    return any(
+        said[k].stem == NOT and k not in taken and said[k].clause == said[place].clause
+        for k in range(max(0, place - _REACH), place)
+    )
