@@ -18,6 +18,7 @@ from neural_architecture_lab.errors import HypothesisError, LabError
 from neural_architecture_lab.naming import meant
 from neural_architecture_lab.replicas.experiment import plan_of
 from neural_architecture_lab.replicas.material import check_fit
+from neural_architecture_lab.runners.protocol import headline, told_of
 from neural_architecture_lab.trials import FreshSeeds, Trial
 from structure_net.errors import DatasetError
 
@@ -82,7 +83,7 @@ def check_trial(experiment: Any, trial: Trial, device: str = "cpu") -> None:
 
 def _refusal(name: str, trial: Trial, reason: BaseException) -> HypothesisError:
     known = isinstance(reason, LabError | DatasetError)
-    said = str(reason) if known else f"{type(reason).__name__}: {reason}"
+    said = str(reason) if known else headline(told_of(reason))
     where = f"The arm {trial.arm!r}"
     if trial.factors:
         where += f" at {', '.join(f'{key}={value!r}' for key, value in trial.factors.items())}"

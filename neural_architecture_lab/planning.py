@@ -14,7 +14,7 @@ from typing import Final
 from neural_architecture_lab.errors import DesignError
 from neural_architecture_lab.hypothesis import Hypothesis, Prediction
 from neural_architecture_lab.outcomes import mean_of
-from neural_architecture_lab.runners.protocol import Job, Result
+from neural_architecture_lab.runners.protocol import Job, Result, headline
 from neural_architecture_lab.statistics import (
     pilot_deviation,
     seeds_for_equivalence,
@@ -96,7 +96,9 @@ def forecast(
     """
     well = [result for result in pilot if result.outcome is not None]
     if not well:
-        raise DesignError(f"Every trial of the pilot failed; the first one: {pilot[0].error}")
+        raise DesignError(
+            f"Every trial of the pilot failed; the first one: {headline(pilot[0].error)}"
+        )
     laid = design(hypothesis)
     each = math.fsum(result.seconds for result in pilot) / len(pilot)
     rounds = math.ceil(len(pilot) / parallel)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
-from neural_architecture_lab.runners.protocol import Result
+from neural_architecture_lab.runners.protocol import Result, headline
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -82,6 +82,6 @@ def _lines(console: Console, what: str, unit: str) -> OnResult:
 
 def _tell_failure(console: Console, result: Result) -> None:
     if result.status != "finished":
-        last = (result.error.strip().splitlines() or [""])[-1]
-        said = f"{result.trial.id}: {result.status.replace('_', ' ')} {last}".strip()
+        status, error = result.status.replace("_", " "), headline(result.error)
+        said = f"{result.trial.id}: {status} {error}".strip()
         console.print(said, markup=False, soft_wrap=True)

@@ -22,6 +22,7 @@ from neural_architecture_lab.judgement import (
     judge,
     overall,
 )
+from neural_architecture_lab.runners.protocol import headline
 from neural_architecture_lab.statistics import group_sequential
 from neural_architecture_lab.store import Archive, Frozen
 
@@ -110,8 +111,8 @@ def progress_of(archive: Archive, frozen: Frozen) -> Progress:
 def _failure(trial: TrialRecord) -> str:
     if trial.status == "finished":
         return ""
-    last = (trial.error.strip().splitlines() or [""])[-1]
-    return f"{trial.trial} {trial.status.replace('_', ' ')}{': ' if last else ''}{last}"
+    said = headline(trial.error)
+    return f"{trial.trial} {trial.status.replace('_', ' ')}{': ' if said else ''}{said}"
 
 
 def comparisons_of(archive: Archive, frozen: Frozen, seeds: int) -> tuple[Comparison, ...]:

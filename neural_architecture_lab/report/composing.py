@@ -16,6 +16,7 @@ from neural_architecture_lab.report.factoring import factors
 from neural_architecture_lab.report.fronts import front_of
 from neural_architecture_lab.report.gathering import MOST_SHOWN, Section
 from neural_architecture_lab.report.wording import ABSENT, duration, interval, mean, moment
+from neural_architecture_lab.runners.protocol import headline
 
 
 def summary(sections: Sequence[Section]) -> list[Block]:
@@ -265,7 +266,7 @@ def _cost(section: Section) -> list[Block]:
     columns = ("arm", "trials", "failed", "time in all", "time of one", "most memory")
     blocks: list[Block] = [Heading(3, "Cost"), Grid(columns, tuple(rows))]
     errors = Counter(
-        (trial.arm, trial.status, (trial.error.strip().splitlines() or [""])[-1])
+        (trial.arm, trial.status, headline(trial.error))
         for trial in section.tried
         if trial.status != "finished"
     )

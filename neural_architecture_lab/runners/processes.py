@@ -105,7 +105,8 @@ class ProcessRunner(Runner):
         if reason is None:
             return cloudpickle.loads(future.result()), None
         status: Status = "failed"  # by what a worker could not import
-        error = getattr(reason, "traceback", "") or repr(reason)
+        trace = getattr(reason, "traceback", "")
+        error = f"{type(reason).__name__}: {reason}\n\n{trace}".strip()
         if isinstance(reason, TimeoutError):
             status = "timed_out"
             error = f"It ran longer than the {self.limits.seconds:g} s that it may take."

@@ -6,6 +6,7 @@ as a result that says so, while the others go on.
 
 from __future__ import annotations
 
+import re
 import time
 import traceback
 from abc import ABC, abstractmethod
@@ -47,7 +48,8 @@ class Result:
         trial: Which.
         status: ``"failed"``: it raised. ``"lost"``: its process died.
         outcome: What it brought back; None unless finished.
-        error: What went wrong, with the last lines of the traceback.
+        error: What went wrong: a line that says it (`headline`), then the last lines of the
+            traceback.
         seconds: How long it ran.
         attempt: Which attempt it was, counted from 1.
         memory: The most memory that its process held, in MiB; None where nobody could tell.
@@ -144,12 +146,35 @@ def settled(job: Job, action: Callable[[], object]) -> Result:
     return Result(job.trial, status, outcome, error, seconds, job.attempt)
 
 
+def told_of(reason: BaseException) -> str:
+    """An exception as the error of a result: its kind and words, then where it was raised."""
+    trace = "".join(traceback.format_exception(reason, limit=-3))
+    said = words_of(reason)
+    return f"{type(reason).__name__}{': ' if said else ''}{said}\n\n{trace}"
+
+
+def words_of(reason: BaseException) -> str:
+    """What an exception says; empty where it cannot say anything."""
+    try:
+        return str(reason)
+    except Exception:  # noqa: BLE001 - the user's own, which is broken itself
+        return ""
+
+
+def headline(error: str) -> str:
+    """The line of an error that says what went wrong; empty of one that says nothing."""
+    lines = error.strip().splitlines() or [""]
+    if not lines[0].startswith("Traceback"):
+        return lines[0]
+    return re.sub(r"^(\w+\.)+(?=\w+(:|$))", "", lines[-1])  # as it was recorded formerly
+
+
 def _failure(reason: BaseException) -> tuple[Status, str]:
     if isinstance(reason, LabError):
-        return "timed_out" if isinstance(reason, OutOfTimeError) else "failed", str(reason)
-    told = "".join(traceback.format_exception(reason, limit=-3))
+        return "timed_out" if isinstance(reason, OutOfTimeError) else "failed", words_of(reason)
+    told = told_of(reason)
     # torch says so in a RuntimeError, whether the memory is the machine's or a device's.
-    full = any(words in str(reason) for words in _OUT_OF_MEMORY)
+    full = any(words in words_of(reason) for words in _OUT_OF_MEMORY)
     if isinstance(reason, MemoryError) or (isinstance(reason, RuntimeError) and full):
         return "out_of_memory", told
     return "failed", told

@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import sys
 import threading
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import wait
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from neural_architecture_lab.errors import RunnerError
-from neural_architecture_lab.runners.protocol import Job, Result, carried_out
+from neural_architecture_lab.runners.protocol import Job, Result, carried_out, told_of
 
 MIB: Final = 1 << 20
 
@@ -59,8 +58,8 @@ def work(packet: bytes, memory: float | None) -> bytes:
     result = measured(job, memory)
     try:
         answer: bytes = cloudpickle.dumps(result)
-    except Exception:  # noqa: BLE001 - what the user's outcome holds may fail in any way
-        error = f"Its outcome cannot leave its process: {traceback.format_exc(limit=-1)}"
+    except Exception as reason:  # noqa: BLE001 - what the user's outcome holds may fail in any way
+        error = f"Its outcome cannot leave its process: {told_of(reason)}"
         failed = Result(
             job.trial, "failed", None, error, result.seconds, job.attempt, result.memory
         )

@@ -20,7 +20,7 @@ from neural_architecture_lab.errors import SearchError, StoreError
 from neural_architecture_lab.hypothesis import Setting
 from neural_architecture_lab.outcomes import mean_of
 from neural_architecture_lab.progress import OnResult
-from neural_architecture_lab.runners.protocol import Job, Result, Runner
+from neural_architecture_lab.runners.protocol import Job, Result, Runner, headline
 from neural_architecture_lab.searching.asking import Asked, Asker, Told
 from neural_architecture_lab.searching.probing import check_space, probes_of
 from neural_architecture_lab.searching.reading import searched
@@ -183,7 +183,7 @@ class _Carrying:
             setting.values.update(values)
             for one in ended:
                 if one.status != "finished":
-                    setting.error = _last_line(one.trial, one.error or one.status)
+                    setting.error = _in_a_line(one.trial, one.error or one.status)
             self._enter(setting)
 
     def run(self, runner: Runner, tell: OnResult) -> None:
@@ -221,7 +221,7 @@ class _Carrying:
         metrics = result.outcome.metrics if result.outcome is not None else {}
         setting.values[trial.id] = self._values(result.status, metrics, trial.id)
         if result.status != "finished":
-            setting.error = _last_line(trial.id, result.error or result.status)
+            setting.error = _in_a_line(trial.id, result.error or result.status)
         self._look(setting)
 
     def _values(self, status: str, metrics: Mapping[str, float], trial: str) -> tuple[float, ...]:
@@ -308,5 +308,5 @@ class _Carrying:
         )
 
 
-def _last_line(trial: str, error: str) -> str:
-    return f"{trial}: {(error.strip().splitlines() or ['it failed'])[-1]}"
+def _in_a_line(trial: str, error: str) -> str:
+    return f"{trial}: {headline(error) or 'it failed'}"

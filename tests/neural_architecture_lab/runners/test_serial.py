@@ -3,7 +3,9 @@ from __future__ import annotations
 import pytest
 
 from neural_architecture_lab.runners import Job, Limits, Result, Runner, SerialRunner
+from neural_architecture_lab.runners.protocol import headline, told_of, words_of
 from neural_architecture_lab.trials import Trial
+from structure_net.errors import DatasetError
 
 
 def experiment(trial: Trial, *, device: str) -> dict[str, float] | str:
@@ -69,3 +71,38 @@ def test_an_interrupt_is_no_result() -> None:
 
 def test_a_trial_may_take_what_it_likes_unless_told() -> None:
     assert Limits() == Limits(seconds=None, memory=None, retries=1)
+
+
+class MuteError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words either")
+
+
+def of_own_kind(trial: Trial, *, device: str) -> dict[str, float]:
+    if trial.seed == 1:
+        raise MuteError
+    raise DatasetError("There is no data set 'mars'.\nLook at the moon.")
+
+
+def test_an_error_begins_with_what_was_raised_and_goes_on_with_where() -> None:
+    trials = [Trial("h", "a", seed, {}) for seed in range(2)]
+    one, mute = SerialRunner().run(Job(trial, of_own_kind) for trial in trials)
+    assert headline(one.error) == "DatasetError: There is no data set 'mars'."
+    assert "Traceback (most recent call last)" in one.error
+    assert "of_own_kind" in one.error
+    assert (mute.status, headline(mute.error)) == ("failed", "MuteError")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ("", ""),
+        ("Its process ended by SIGKILL.", "Its process ended by SIGKILL."),
+        ("Traceback (most recent call last):\n  x\nsome.module.OwnError: no", "OwnError: no"),
+        ("Traceback (most recent call last):\n  x\nKeyboardInterrupt", "KeyboardInterrupt"),
+    ],
+)
+def test_the_headline_of_an_error_is_in_the_users_words(error: str, said: str) -> None:
+    assert headline(error) == said
+    assert headline(told_of(ValueError("a.b.c: d"))) == "ValueError: a.b.c: d"
+    assert words_of(ValueError("x")) == "x"
