@@ -80,7 +80,7 @@ class _Bilinear(torch.autograd.Function):
     @staticmethod
     def forward(*args: Any) -> Tensor:
         kind, first, second, form = args
-        _check_factors(kind, first, second, form)
+        check_factors(kind, first, second, form)
         if kind == "outputs":
             return convolved(first, second, None, form)
         if kind == "inputs":
@@ -119,7 +119,7 @@ class _Bilinear(torch.autograd.Function):
         return one_by_one(product, kind, (first, second), (dims[1], dims[2]), info.batch_size), 0
 
 
-def _check_factors(kind: Kind, first: Tensor, second: Tensor, form: Form) -> None:
+def check_factors(kind: Kind, first: Tensor, second: Tensor, form: Form) -> None:
     """Refuses factors that were exchanged in a graph that is differentiated again."""
     batch = first.shape[0]
     images = batch, form.channels, *form.size

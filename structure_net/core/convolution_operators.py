@@ -20,9 +20,11 @@ from structure_net.core.convolution_compute import (
     differentiated,
     output_size,
 )
-from structure_net.core.convolution_gradients import dense_map
+from structure_net.core.convolution_gradients import check_factors, dense_map
 from structure_net.core.live_index import LiveIndex
 from structure_net.core.sparse_compute import ZEROS
+from structure_net.core.sparse_gradients import check_kept
+from structure_net.core.sparse_operators import each_call
 from structure_net.core.windows import Geometry
 
 
@@ -46,6 +48,9 @@ def sparse_conv2d(  # noqa: PLR0913, PLR0917  # an operator takes tensors and nu
     form = _form(inputs, values, (offsets, columns, column_offsets, rows, order), window)
     if not (inputs.is_cpu and inputs.dtype in ZEROS):
         return dense_convolution(inputs, values, bias, form.index, form.geometry)
+    check_factors("outputs", inputs, values, form)
+    if bias is not None:
+        check_kept("bias", bias, form.index.shape[:1], values)
     return convolved(inputs, values, bias, form)
 
 
@@ -71,6 +76,8 @@ def sparse_conv2d_backward(  # noqa: PLR0913, PLR0917  # the same
             dense_map("values", gradient, inputs, form) if of_values else None,
         )
     else:
+        check_factors("inputs", gradient, values, form)
+        check_factors("values", gradient, inputs, form)
         read, weigh = inputs if of_values else None, values if of_inputs else None
         found = differentiated(gradient, read, weigh, form)
     first, second = (gradient.new_empty(0) if one is None else one for one in found)
@@ -140,3 +147,17 @@ def _differentiate(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
 
 
 sparse_conv2d.register_autograd(_differentiate, setup_context=_remember)
+
+
+@sparse_conv2d.register_vmap
+def _(info: Any, dims: tuple[int | None, ...], *args: Any) -> tuple[Tensor, int]:
+    return torch.stack(each_call(sparse_conv2d, info, dims, args)), 0
+
+
+@sparse_conv2d_backward.register_vmap
+def _(
+    info: Any, dims: tuple[int | None, ...], *args: Any
+) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
+    each = each_call(sparse_conv2d_backward, info, dims, args)
+    first, second = (torch.stack([one[part] for one in each]) for part in (0, 1))
+    return (first, second), (0, 0)

@@ -26,11 +26,7 @@ def resolved_pattern(
         ValueError: Both are given, ``density`` is not in (0, 1], ``pattern`` has another shape, or
             layers are made on the meta device, where nothing can be drawn.
     """
-    if torch.get_default_device().type == "meta":
-        raise ValueError(
-            "Connections cannot be drawn on the meta device; make the layer on the CPU, and move "
-            "it with .to('meta')."
-        )
+    _refuse_meta()
     if pattern is None:
         density = 1.0 if density is None else density
         if not 0 < density <= 1:
@@ -59,8 +55,9 @@ def random_pattern(
         generator: The source of randomness; torch's default generator if None.
 
     Raises:
-        ValueError: ``count`` is out of range.
+        ValueError: ``count`` is out of range, or the default device is the meta device.
     """
+    _refuse_meta()
     size = shape[0] * shape[1]
     if not 1 <= count <= size:
         raise ValueError(f"count must be in [1, {size}] for a layer of shape {shape}; got {count}.")
@@ -68,6 +65,14 @@ def random_pattern(
     covered = (rows[:count] * shape[1] + columns[:count]).sort().values
     keys = _filled(covered, size, count, generator)
     return SparsePattern(keys // shape[1], keys % shape[1], shape)
+
+
+def _refuse_meta() -> None:
+    if torch.get_default_device().type == "meta":
+        raise ValueError(
+            "Connections cannot be drawn on the meta device; make the layer on the CPU, and move "
+            "it with .to('meta')."
+        )
 
 
 def free_places(taken: Tensor, size: int, count: int, generator: torch.Generator | None) -> Tensor:

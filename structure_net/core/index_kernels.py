@@ -58,6 +58,32 @@ def index_places(  # noqa: PLR0913, PLR0917 - the five arrays of an index
     _order_columns(offsets, columns, column_offsets, rows, order)
 
 
+@compiled("boolean(int32[::1], int32[::1], int32[::1], int32[::1], int32[::1])")
+def agrees(
+    offsets: _Indices,
+    columns: _Indices,
+    column_offsets: _Indices,
+    rows: _Indices,
+    order: _Indices,
+) -> bool:
+    """Whether weights stand at the same places by rows and by columns, each place at most once.
+
+    All numbers must be in range, and offsets must ascend; see `LiveIndex`.
+    """
+    for row in range(len(offsets) - 1):
+        for k in range(offsets[row] + 1, offsets[row + 1]):
+            if columns[k] <= columns[k - 1]:
+                return False
+    for column in range(len(column_offsets) - 1):
+        for k in range(column_offsets[column], column_offsets[column + 1]):
+            row, place = rows[k], order[k]
+            if k > column_offsets[column] and row <= rows[k - 1]:
+                return False
+            if columns[place] != column or not offsets[row] <= place < offsets[row + 1]:
+                return False
+    return True
+
+
 @compiled("void(int32[::1], int32[::1], int64[::1])")
 def list_places(offsets: _Indices, columns: _Indices, keys: NDArray[np.int64]) -> None:
     """Writes ``row * inputs + column`` of each weight.

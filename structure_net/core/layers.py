@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.fx import Proxy
 from torch.nn import functional as F
 
 from structure_net.core.drawing import resolved_pattern
@@ -69,6 +70,8 @@ class StandardSparseLayer(StoredLayer):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Maps ``(*, in_features)`` to ``(*, out_features)``."""
+        if traced_by_fx(inputs):
+            return leaf_of(self, inputs)
         return linear_product(self, inputs)
 
     def branch(self, pattern: SparsePattern) -> StandardSparseLayer:
@@ -146,6 +149,8 @@ class SparseConv2d(StoredLayer):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Maps ``(N, in_channels, H, W)`` to ``(N, out_channels, H', W')``."""
+        if traced_by_fx(inputs):
+            return leaf_of(self, inputs)
         if self.storage == "live":
             return sparse_conv2d(inputs, self.weight, self.bias, self.index, self._geometry)
         weight = self.product_weight()
@@ -202,6 +207,21 @@ class SparseConv2d(StoredLayer):
 
     def _as_kernels(self, weight: Tensor) -> Tensor:
         return weight.view(self.out_channels, self.in_channels, *self.kernel_size)
+
+
+def traced_by_fx(inputs: object) -> bool:
+    """Whether ``inputs`` stand for a tensor in a graph of `torch.fx`."""
+    return isinstance(inputs, Proxy)
+
+
+def leaf_of(layer: nn.Module, inputs: Any) -> Tensor:
+    """``layer`` as one node of the graph that ``inputs`` belong to, as torch's own layers are.
+
+    What the layer computes depends on how its weights are stored now, and would be frozen.
+    """
+    tracer = inputs.tracer
+    node: Tensor = tracer.create_proxy("call_module", tracer.path_of_module(layer), (inputs,), {})
+    return node
 
 
 def linear_product(layer: StoredLayer, inputs: Tensor) -> Tensor:

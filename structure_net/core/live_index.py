@@ -9,10 +9,14 @@ from typing import Final, Self
 import torch
 from torch import Tensor
 
+from structure_net.core.arguments import shown
+from structure_net.core.index_kernels import agrees
 from structure_net.core.sparsity import SparsePattern
 
 NAMES: Final = ("offsets", "columns", "column_offsets", "rows", "order")
 """The tensors of an index, in order."""
+
+_WAY: Final = "Write connections by surgery, or load a state dict; do not write the tensors."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +44,8 @@ class LiveIndex:
         count: The number of weights, if plain tensors say it.
 
     Raises:
-        ValueError: The tensors differ in length, type or device from these, or point outside.
+        ValueError: The tensors differ in length, type or device from these, point outside, or say
+            different things by rows and by columns.
     """
 
     offsets: Tensor
@@ -55,12 +60,12 @@ class LiveIndex:
     _held: tuple[Tensor, ...] = field(init=False, repr=False, default=())
 
     def __post_init__(self) -> None:
-        tensors = self.tensors
-        if torch.compiler.is_compiling() or any(type(one) is not Tensor for one in tensors):
+        if torch.compiler.is_compiling() or not all(map(_readable, self.tensors)):
             return
         self._check_form()
         if self.offsets.device.type != "meta":
             self._check_content()
+            self._check_agreement()
             self._take_addresses()
 
     @classmethod
@@ -90,7 +95,11 @@ class LiveIndex:
         """The index with these ``offsets`` and ``columns``, which imply all else."""
         order = torch.argsort(columns, stable=True)
         rows = _rows(offsets, len(columns))[order]
-        return cls(offsets, columns, _offsets(columns, shape[1]), rows.int(), order.int(), shape)
+        tensors = offsets, columns, _offsets(columns, shape[1]), rows.int(), order.int()
+        made = cls.unchecked(tensors, shape)
+        made._check_form()
+        made._check_content()
+        return made
 
     @property
     def pattern(self) -> SparsePattern:
@@ -105,7 +114,17 @@ class LiveIndex:
     @property
     def row_order(self) -> Tensor:
         """The row of each weight in row order. Shape ``(n,)``, int64."""
+        if self.mapped:  # whose rows differ in length
+            unordered = torch.zeros(len(self), dtype=torch.int64, device=self.rows.device)
+            return unordered.index_put((self.order.long(),), self.rows.long())
         return _rows(self.offsets, len(self))
+
+    @property
+    def mapped(self) -> bool:
+        """Whether a transform maps over the tensors, so that there are several indices in one."""
+        if torch.compiler.is_compiling():
+            return False
+        return any(map(torch._C._functorch.is_functorch_wrapped_tensor, self.tensors))
 
     def __len__(self) -> int:
         return self.columns.shape[0]
@@ -155,7 +174,7 @@ class LiveIndex:
             if not inside or bool((bounds[1:] < bounds[:-1]).any()):
                 raise ValueError(
                     f"{name} must ascend from 0 to the number of weights, {len(self)}; got "
-                    f"{bounds.tolist()}."
+                    f"{shown(bounds.tolist())}. {_WAY}"
                 )
         limits = (self.shape[1], self.shape[0], len(self))
         for name, units, limit in zip(
@@ -164,8 +183,21 @@ class LiveIndex:
             if len(self) and not (int(units.min()) >= 0 and int(units.max()) < limit):
                 raise ValueError(
                     f"{name} must lie from 0 to {limit - 1}; got {int(units.min())} to "
-                    f"{int(units.max())}."
+                    f"{int(units.max())}. {_WAY}"
                 )
+
+    def _check_agreement(self) -> None:
+        """What is computed by rows and by columns must be of the same matrix."""
+        if self.offsets.is_cpu and not agrees(*(one.numpy() for one in self.tensors)):
+            raise ValueError(
+                "The tensors of an index must hold each place once, and the same places by rows "
+                f"(offsets, columns) and by columns (column_offsets, rows, order). {_WAY}"
+            )
+
+
+def _readable(tensor: Tensor) -> bool:
+    """Whether a tensor is a plain one, with memory of its own: no part of a transform."""
+    return type(tensor) is Tensor and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
 
 
 def _offsets(units: Tensor, count: int) -> Tensor:

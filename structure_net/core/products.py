@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from structure_net.core.live_index import LiveIndex
-from structure_net.core.sparse_compute import ZEROS
+from structure_net.core.sparse_compute import ZEROS, dense_weights
 from structure_net.core.sparse_gradients import product
 from structure_net.core.sparse_operators import operate
 
@@ -80,6 +80,8 @@ def plain_now() -> bool:
 
 def _dispatched(inputs: Tensor, values: Tensor, bias: Tensor | None, index: LiveIndex) -> Tensor:
     """The product of tensors that fit each other, by whoever can compute it."""
+    if index.mapped:
+        return torch.nn.functional.linear(inputs, dense_weights(values, index), bias)
     tensors = [one for one in (inputs, values, bias) if one is not None]
     plain = index.plain and all(type(one) in _PLAIN for one in tensors)
     if torch.compiler.is_compiling() or not plain or _watched():

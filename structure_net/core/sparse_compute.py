@@ -22,6 +22,7 @@ __all__ = [
     "all_gradients",
     "batch_size",
     "bias_gradient",
+    "dense_weights",
     "differentiated",
     "features_first",
     "input_gradient",
@@ -82,7 +83,7 @@ def multiplied(inputs: Tensor, values: Tensor, bias: Tensor | None, index: LiveI
         Shape ``(*, out)``, features first.
     """
     if not index.by_row:
-        return torch.nn.functional.linear(inputs, _dense(values, index), bias)
+        return torch.nn.functional.linear(inputs, dense_weights(values, index), bias)
     result = like_features_first(inputs, index.shape[0])
     tensors = (
         inputs.data_ptr(),
@@ -100,7 +101,7 @@ def multiplied(inputs: Tensor, values: Tensor, bias: Tensor | None, index: LiveI
 def input_gradient(gradient: Tensor, values: Tensor, index: LiveIndex) -> Tensor:
     """The product ``dy W``: `differentiated` for inputs only."""
     if not index.by_row:
-        return gradient @ _dense(values, index)
+        return gradient @ dense_weights(values, index)
     result = like_features_first(gradient, index.shape[1])
     tensors = (gradient.data_ptr(), values.data_ptr(), 0, result.data_ptr())
     product = Pass(batch_size(gradient.shape))
@@ -208,11 +209,10 @@ def bias_gradient(gradient: Tensor, bias: Tensor) -> Tensor:
     return result
 
 
-def _dense(values: Tensor, index: LiveIndex) -> Tensor:
-    """The matrix with ``values`` at the index. Shape ``(out, in)``."""
-    matrix = values.new_zeros(index.shape)
-    matrix[index.row_order, index.columns] = values
-    return matrix
+def dense_weights(values: Tensor, index: LiveIndex) -> Tensor:
+    """The matrix with ``values`` at the index, differentiably. Shape ``(out, in)``."""
+    places = index.row_order, index.columns.long()
+    return values.new_zeros(index.shape).index_put(places, values)
 
 
 def strides_of(shape: tuple[int, ...]) -> tuple[int, ...]:

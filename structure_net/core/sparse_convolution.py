@@ -46,18 +46,29 @@ def sparse_conv2d(
         Shape ``(N, O, H', W')``, or ``(O, H', W')``.
 
     Raises:
-        ValueError: The inputs have other channels, or are smaller than the kernel.
+        ValueError: The inputs have other channels, or are smaller than the kernel; there is not one
+            value for each place, or not one bias for each output.
     """
     if inputs.dim() == 3:
         return sparse_conv2d(inputs[None], values, bias, index, geometry)[0]
     tensors = [one for one in (inputs, values, bias) if one is not None]
-    if not _fit_kernels(tensors):
+    if not _fit_kernels(tensors) or index.mapped:
         return dense_convolution(inputs, values, bias, index, geometry)
     whole = values.dim() > 1
     channels = index.shape[1] // (1 if whole else geometry.size)
     if inputs.dim() != 4 or inputs.shape[1] != channels:
         raise ValueError(
             f"inputs must have shape (N, {channels}, H, W); got {tuple(inputs.shape)}."
+        )
+    wanted = (len(index), *(geometry.kernel if whole else ()))
+    if values.shape != wanted:
+        raise ValueError(
+            f"values must have shape {wanted}, as the index asks for; got {tuple(values.shape)}."
+        )
+    if bias is not None and bias.shape != index.shape[:1]:
+        raise ValueError(
+            f"bias must have shape {tuple(index.shape[:1])}, the index's outputs; got "
+            f"{tuple(bias.shape)}."
         )
     plain = index.plain and all(type(one) in _PLAIN for one in tensors)
     if torch.compiler.is_compiling() or not plain or _watched():

@@ -62,10 +62,9 @@ def check_kept(name: str, tensor: Tensor, shape: tuple[int, ...], gradient: Tens
     same = tensor.shape == shape and tensor.dtype == gradient.dtype
     if not same or tensor.is_cpu != gradient.is_cpu:
         raise RuntimeError(
-            f"The {name} of a product got other data between forward and backward: now "
-            f"{tuple(tensor.shape)}, {tensor.dtype} on {tensor.device}; then {tuple(shape)}, "
-            f"{gradient.dtype} on {gradient.device}. Edit, convert and exchange tensors after "
-            "backward()."
+            f"The {name} of a product must still be of shape {tuple(shape)}, {gradient.dtype}, on "
+            f"{gradient.device}; got {tuple(tensor.shape)}, {tensor.dtype}, on {tensor.device}. "
+            "Edit, convert and exchange tensors after backward()."
         )
 
 
@@ -119,7 +118,7 @@ class _Bilinear(torch.autograd.Function):
     @staticmethod
     def forward(*args: Any) -> Tensor:
         kind, first, second, index = args
-        _check_factors(kind, first, second, index)
+        check_factors(kind, first, second, index)
         first = features_first(first)
         if kind == "outputs":
             return multiplied(first, second.contiguous(), None, index)
@@ -154,7 +153,7 @@ class _Bilinear(torch.autograd.Function):
         return one_by_one(product, kind, (first, second), (dims[1], dims[2]), info.batch_size), 0
 
 
-def _check_factors(kind: Kind, first: Tensor, second: Tensor, index: LiveIndex) -> None:
+def check_factors(kind: Kind, first: Tensor, second: Tensor, index: LiveIndex) -> None:
     """Refuses factors that were exchanged in a graph that is differentiated again."""
     outputs, inputs = index.shape
     width = inputs if kind == "outputs" else outputs

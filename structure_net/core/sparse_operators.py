@@ -7,6 +7,7 @@ more than `sparse_gradients`, which takes part in everything else.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from structure_net.core.sparse_compute import (
     multiplied,
     value_gradient,
 )
+from structure_net.core.sparse_gradients import check_factors, check_kept
 
 
 @torch.library.custom_op("structure_net::sparse_linear", mutates_args=())
@@ -36,7 +38,10 @@ def sparse_linear(  # noqa: PLR0913, PLR0917  # an operator takes tensors, not v
 ) -> Tensor:
     """``x W^T + b``. Shapes as for `products.sparse_linear` and `LiveIndex`."""
     index = LiveIndex.implied((offsets, columns, column_offsets, rows, order))
-    bias = None if bias is None else bias.contiguous()
+    check_factors("outputs", inputs, values, index)
+    if bias is not None:
+        check_kept("bias", bias, index.shape[:1], values)
+        bias = bias.contiguous()
     return multiplied(features_first(inputs), values.contiguous(), bias, index)
 
 
@@ -55,6 +60,8 @@ def sparse_linear_backward(  # noqa: PLR0913, PLR0917  # the same
 ) -> tuple[Tensor, Tensor]:
     """The gradients of inputs and of values; of one that is not asked for, nothing: ``(0,)``."""
     index = LiveIndex.implied((offsets, columns, column_offsets, rows, order))
+    check_factors("inputs", gradient, values, index)
+    check_factors("values", gradient, inputs, index)
     gradient, values, inputs = features_first(gradient), values.contiguous(), features_first(inputs)
     if of_inputs and of_values:
         return differentiated(gradient, inputs, values, index)
@@ -107,34 +114,39 @@ def _differentiate(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     return tuple(found)
 
 
-def _over_batch(info: Any, dims: tuple[int | None, ...], *args: Any) -> tuple[Tensor, int]:
-    """One call where inputs are all that is mapped over, else one call each."""
-    if dims[0] is not None and all(one is None for one in dims[1:]):
-        return sparse_linear(args[0].movedim(dims[0], 0), *args[1:]), 0
-    each = [
-        sparse_linear(
+def each_call(
+    operator: Callable[..., Any], info: Any, dims: tuple[int | None, ...], args: tuple[Any, ...]
+) -> list[Any]:
+    """What an operator gives for each place of the axes that are mapped over.
+
+    Args:
+        operator: What is called.
+        info: What torch tells of the map.
+        dims: Along which axis each argument is mapped over; no number: not at all.
+        args: The arguments.
+    """
+    return [
+        operator(
             *(
-                one if dim is None else one.select(dim, place)
+                one.select(dim, place) if isinstance(dim, int) else one
                 for one, dim in zip(args, dims, strict=True)
             )
         )
         for place in range(info.batch_size)
     ]
-    return torch.stack(each), 0
+
+
+def _over_batch(info: Any, dims: tuple[int | None, ...], *args: Any) -> tuple[Tensor, int]:
+    """One call where inputs are all that is mapped over, else one call each."""
+    if dims[0] is not None and all(one is None for one in dims[1:]):
+        return sparse_linear(args[0].movedim(dims[0], 0), *args[1:]), 0
+    return torch.stack(each_call(sparse_linear, info, dims, args)), 0
 
 
 def _backward_over_batch(
     info: Any, dims: tuple[int | None, ...], *args: Any
 ) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
-    each = [
-        sparse_linear_backward(
-            *(
-                one if dim is None else one.select(dim, place)
-                for one, dim in zip(args, dims, strict=True)
-            )
-        )
-        for place in range(info.batch_size)
-    ]
+    each = each_call(sparse_linear_backward, info, dims, args)
     first, second = (torch.stack([one[part] for one in each]) for part in (0, 1))
     return (first, second), (0, 0)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal, NoReturn, Self
 
 import torch
 from torch import Tensor, nn
@@ -143,6 +143,13 @@ class SparseLayer(nn.Module, ABC):
 
     channel_dim: int
     bias: nn.Parameter | None
+
+    def __prepare_scriptable__(self) -> NoReturn:
+        """Refuses to be scripted: TorchScript knows neither the storages nor their kernels."""
+        raise TypeError(
+            f"{type(self).__name__} cannot be scripted. Use torch.export.export or "
+            "torch.jit.trace, which record the products as operators."
+        )
 
     @property
     @abstractmethod

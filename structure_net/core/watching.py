@@ -23,9 +23,11 @@ from structure_net.core.extrema import (
 )
 from structure_net.core.layers import (
     StandardSparseLayer,
+    leaf_of,
     linear_branch,
     linear_product,
     linear_repr,
+    traced_by_fx,
 )
 from structure_net.core.rearranging import gathered
 from structure_net.core.sparsity import Newborn, SparsePattern
@@ -126,6 +128,8 @@ class ExtremaAwareSparseLayer(StoredLayer):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Maps ``(*, in_features)`` to ``(*, out_features)``, and observes in training mode."""
+        if traced_by_fx(inputs):
+            return leaf_of(self, inputs)
         outputs = linear_product(self, inputs)
         if self.training:
             self._observe(outputs.detach())

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from structure_net.core.index_kernels import exchange_places, find_places, merge_free
+from structure_net.core.index_kernels import agrees, exchange_places, find_places, merge_free
 from structure_net.core.live_index import LiveIndex
 from structure_net.core.sparsity import SparsePattern
 
@@ -71,3 +71,22 @@ def test_what_was_drawn_joins_once_where_it_is_free(data: st.DataObject) -> None
     made = np.empty(len(chosen) + len(drawn), dtype=np.int64)
     count = merge_free(whole(taken), whole(chosen), whole(drawn), made)
     assert made[:count].tolist() == sorted({*chosen, *drawn} - set(taken))
+
+
+@settings(deadline=None, max_examples=60)
+@given(SHAPES, st.data())
+def test_an_index_agrees_with_itself_and_with_no_other_one(
+    shape: tuple[int, int], data: st.DataObject
+) -> None:
+    held = places(data, shape[0] * shape[1])
+    tensors = [one.numpy().copy() for one in index_of(held, shape).tensors]
+    assert agrees(*tensors)
+    which = data.draw(st.integers(1, 4).filter(lambda k: k != 2))
+    if not held:
+        return
+    place = data.draw(st.integers(0, len(held) - 1))
+    limit = (0, shape[1], 0, shape[0], len(held))[which]
+    number = data.draw(st.integers(0, limit - 1))
+    same = tensors[which][place] == number
+    tensors[which][place] = number
+    assert agrees(*tensors) == same

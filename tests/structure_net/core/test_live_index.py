@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from structure_net.core import StandardSparseLayer, assign
 from structure_net.core.live_index import LiveIndex
 from structure_net.core.products import sparse_linear
 from structure_net.core.sparsity import SparsePattern
@@ -89,3 +90,32 @@ def test_a_trusted_index_is_the_same() -> None:
     trusted = LiveIndex.unchecked(list(parts(index).values()), index.shape)
     assert trusted.plain
     assert (trusted.by_row, trusted.by_column) == (index.by_row, index.by_column)
+
+
+def test_tensors_that_say_different_things_by_rows_and_by_columns_are_refused() -> None:
+    index = LiveIndex.from_pattern(SparsePattern.from_mask(MASK))
+    other = LiveIndex.from_pattern(SparsePattern.from_mask(MASK.flip(1)))
+    for name in NAMES:
+        mixed = {**parts(index), name: getattr(other, name)}
+        if not torch.equal(mixed[name], getattr(index, name)):
+            with pytest.raises(ValueError, match="Write connections by surgery"):
+                LiveIndex(**mixed, shape=index.shape)
+    twice = index.columns.clone()
+    twice[1] = twice[0]
+    with pytest.raises(ValueError, match="each place once"):
+        LiveIndex(**{**parts(index), "columns": twice}, shape=index.shape)
+
+
+def test_buffers_that_are_written_by_hand_are_refused_at_the_next_product() -> None:
+    pattern = SparsePattern.from_mask(MASK)
+    layer = StandardSparseLayer(9, 6, pattern=pattern, generator=torch.Generator().manual_seed(0))
+    assign(layer, layer.stored("live"))
+    inputs = torch.ones(2, 9)
+    wanted = layer(inputs)
+    with torch.no_grad():
+        layer.columns.copy_(layer.columns.flip(0).sort().values)
+    with pytest.raises(ValueError, match="must hold each place once"):
+        layer(inputs)
+    with torch.no_grad():
+        layer.columns.copy_(pattern.columns)
+    assert torch.equal(layer(inputs), wanted)
