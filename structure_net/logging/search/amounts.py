@@ -67,7 +67,7 @@ class Amounts:
     def conditions(self) -> list[Condition]:
         """All that the numbers ask for; `taken` are the places of the words that were read."""
         found: list[Condition] = []
-        for read in (self._changes, self._factors, self._numbers, self._counts):
+        for read in (self._changes, self._factors, self._numbers, self._counts, self._hours):
             found += read()
         return found
 
@@ -117,7 +117,8 @@ class Amounts:
             end -= 1
         for size in range(_LONGEST, 0, -1):
             words = tuple(token.stem for token in self.tokens[max(0, end - size) : end])
-            if len(words) == size and words in self._nouns:
+            free = self.taken.isdisjoint(range(end - size, end))
+            if len(words) == size and free and words in self._nouns:
                 return self._nouns[words], end - size
         return None, place
 
@@ -353,4 +354,21 @@ class Amounts:
             text = self._text(place, end)
             found.append(Condition(text, (part,), shown=f"{count:g} edits of a kind"))
             self._take(place, end)
+        return found
+
+    def _hours(self) -> list[Condition]:
+        """``more than a day``, ``over an hour``, ``half an hour``."""
+        found = []
+        for place in range(1, len(self.tokens)):
+            unit = UNITS.get(self._word(place))
+            if unit is None or place in self.taken or self._word(place - 1) not in ("a", "an"):
+                continue
+            half = self._word(place - 2) in FRACTIONS
+            share = FRACTIONS[self._word(place - 2)] if half else 1.0
+            sign, start = self._sign_before(place - 1 - half)
+            sign = "~" if sign == "=" else sign
+            part = OfNumber(("seconds",), sign, unit * share, "size")
+            shown = f"seconds {'about' if sign == '~' else sign} {unit * share:g}"
+            found.append(Condition(self._text(start, place + 1), (part,), shown=shown))
+            self._take(start, place + 1)
         return found

@@ -99,7 +99,8 @@ OF_CHANGES: Final[dict[str, tuple[str, ...]]] = {
         "edited often", "many surgeries", "heavily edited", "many growth steps", "very many edits",
         "hundreds of edits", "countless edits", "dozens of edits", "frequent edits",
         "edited constantly", "many modifications", "edited all the time", "lots of surgery",
-        "endless edits", "tinkered", "fiddled",
+        "endless edits", "tinkered", "over and over", "again and again", "time and again",
+        "fiddled",
     ),
     "few_edits": (
         "few edits", "rarely edited", "hardly edited", "few changes", "single edit",
@@ -155,7 +156,7 @@ OF_CHANGES: Final[dict[str, tuple[str, ...]]] = {
         "lost layers", "pruned layers", "layer removal", "layers dropped", "dropped layers",
         "layers cut",     ),
     "residual": (
-        "residual", "residual block", "resnet", "residual connection", "skip connection block",
+        "residual", "residual block", "residual connection", "skip connection block",
         "skip block", "residual blocks added", "added residual", "resblocks", "blocks added",
         "added blocks", "new blocks", "residual growth", "blocks inserted", "block by block",
     ),

@@ -11,7 +11,7 @@ from structure_net.logging.search.grading import Graded, ramp, scale
 
 _BY_EDIT: Final = {
     "added_neurons": ("AddNeurons",),
-    "pruned": ("RemoveNeurons", "RemoveConnections"),
+    "pruned": ("RemoveNeurons", "RemoveConnections", "RemoveHeads", "MaskHeads"),
     "removed_neurons": ("RemoveNeurons",),
     "split": ("SplitNeurons", "ShareNeurons"),
     "merged": ("MergeNeurons",),

@@ -90,7 +90,7 @@ _REGRESSION: Final = frozenset({"mse", "mae", "regression", "mse_loss", "l1", "h
 
 
 def _kind(facts: ExperimentFacts) -> Graded:
-    words = set(words_of(facts.model))
+    words = {*words_of(facts.model), facts.model.lower()}
     for trait, names in _KINDS.items():
         yield trait, float(not words.isdisjoint(names))
     yield "resnet", float("resnet" in words or "residual" in words)

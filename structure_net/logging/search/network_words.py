@@ -168,10 +168,9 @@ OF_NETWORKS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "strong_dropout": (
         "strong dropout", "high dropout", "heavy dropout", "large dropout", "lots of dropout",
-        "much dropout", "aggressive dropout", "too much dropout", "half of units dropped",
-        "most units dropped", "extreme dropout", "dropout high", "heavy regularisation dropout",
-        "drops most units",
-    ),
+        "much dropout", "aggressive dropout", "too much dropout", "extreme dropout",
+        "dropout high", "heavy regularisation dropout",
+            ),
     "unregularised": (
         "no dropout", "no weight decay", "no regularisation", "no regularization", "unregularised",
         "unregularized", "without regularisation", "without dropout", "without weight decay",

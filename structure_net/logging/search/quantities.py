@@ -44,6 +44,12 @@ QUANTITIES: Final = (
         ("width", "narrowest", "start_width", "edits.AddNeurons", "edits.RemoveNeurons",
          "edits.ResetNeurons", "edits.SplitNeurons"),
     ),
+    Quantity(
+        ("bottleneck", "latent", "code", "waist", "bottleneck layer", "latent dimension",
+         "latent size", "bottleneck size", "bottleneck width"),
+        ("narrowest",),
+        "count",
+    ),
     Quantity(("epoch", "pass", "iteration"), ("epochs",)),
     Quantity(
         ("accuracy", "acc", "correct", "score", "right", "hit rate", "test accuracy"),

@@ -13,6 +13,7 @@ import numpy as np
 from structure_net.logging.search.amounts import Amounts, nouns
 from structure_net.logging.search.conditions import (
     Condition,
+    OfNumber,
     OfRank,
     OfTrait,
     OfWord,
@@ -109,10 +110,29 @@ def question_of(text: str, rows: Rows) -> Question:
         found += asked
         if not asked and one.text.isalpha():
             unknown.append(one.text)
+    found += [_any(token) for token in left if token is not None and _bare(token, said)]
     conditions = tuple({(one.parts, one.denied): one for one in reversed(found)}.values())[::-1]
     weights = np.array([condition.weight(rows) for condition in conditions])
     whole = float(weights.sum()) if len(weights) else 1.0
     return Question(conditions, weights / whole, tuple(dict.fromkeys(unknown)))
+
+
+_ANY: Final = (
+    "width", "narrowest", "depth", "hidden", "edits", "edits.", "epochs", "batch_size", "seed",
+    "start_width", "taken_back",
+)  # fmt: skip
+"""What a number may be of that nobody gives a name."""
+
+
+def _bare(token: Token, said: Sequence[Said]) -> bool:
+    """Whether a token is a whole number that nothing has used."""
+    used = any(token.text in one.text.split() and one.concepts for one in said)
+    return token.number is not None and token.number >= 2 and not used and not token.joined
+
+
+def _any(token: Token) -> Condition:
+    part = OfNumber(_ANY, "=", token.number or 0.0, "count")
+    return Condition(token.text, (part,), sureness="loose", shown=f"something = {token.text}")
 
 
 def _has_numbers(tokens: Sequence[Token]) -> bool:
@@ -279,6 +299,11 @@ def _noun(tokens: Sequence[Token | None], place: int) -> tuple[str, int]:
     for size in (2, 1):
         some = [token for token in tokens[place : place + size] if token is not None]
         words = tuple(token.stem for token in some)
-        if len(words) == size and words in OF and not (size == 1 and words[0] in RUNS):
-            return OF[words], size
+        if len(words) == size and words in _of() and not (size == 1 and words[0] in RUNS):
+            return _of()[words], size
     return "", 0
+
+
+@cache
+def _of() -> Mapping[tuple[str, ...], str]:
+    return {tuple(map(stem, words)): field for words, field in OF.items()}

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 _DIGITS: Final = 9
 """Scores are rounded, so that none depends on which others are computed beside it."""
 
+_SILENCE: Final = 0.03
+"""At most this much is lost by what a question does not speak of."""
+
+_LOUD: Final = 3.0
+"""How much has to stand out for half of that."""
+
 _NEAR: Final = 0.15
 """An order is looked for among the experiments that lose at most this much more than the best."""
 
@@ -92,7 +98,22 @@ class Answer:
             among = _among(lost, places)
             for condition, weight in orders:
                 lost = lost + weight * condition.loss(condition.grades(rows, among))
+        lost = lost + self._unsaid(rows)
         return np.round(1.0 - lost[places], _DIGITS)
+
+    def _unsaid(self, rows: Rows) -> Scores:
+        """What is lost by the trait that stands out most of those that are not spoken of.
+
+        People name what is unusual: of two experiments that answer a question alike, the one is
+        meant about which there is less left to say.
+        """
+        asked = np.ones(rows.salience.shape[1])
+        for condition in self.question.conditions:
+            for part in condition.parts:
+                if isinstance(part, OfTrait):
+                    asked[part.place] = 0.0
+        loudest = np.max(rows.salience * asked, axis=1, initial=0.0)
+        return np.asarray(_SILENCE * loudest / (_LOUD + loudest))
 
     def proposed(self, rows: Rows) -> list[NDArray[np.intp]] | None:
         """Rows that have a word of the question, and those in which a trait is the clearest."""

@@ -127,6 +127,16 @@ class Rows:
         return np.asarray(np.max(self.traits, axis=0, initial=0.0).astype(np.float64))
 
     @cached_property
+    def salience(self) -> NDArray[np.float64]:
+        """How much each trait of each row stands out, shape ``(rows, TRAITS)``.
+
+        Its grade times the logarithm of how many rows have it at most one in ten of which are such.
+        """
+        tops = np.maximum(self.trait_tops, 0.25)
+        rare = np.log(np.maximum(len(self), 1) / (0.5 + self.trait_sums / tops)) - np.log(10)
+        return np.asarray(self.traits / tops * np.maximum(rare, 0.0))
+
+    @cached_property
     def by_letter(self) -> Mapping[str, frozenset[str]]:
         """The words that a question can name by their first letters, without those of numbers."""
         found: defaultdict[str, set[str]] = defaultdict(set)

@@ -52,7 +52,7 @@ class Token:
 def stem(word: str) -> str:
     """The form under which a word is looked for: plateaued, plateaus, plateauing are plateau."""
     word = IRREGULAR.get(word, word)
-    if len(word) <= 3 or word in IRREGULAR.values() or not word.isascii():
+    if len(word) <= 3 or not word.isascii():
         return word
     for ending, put in (("ies", "y"), ("ied", "y"), ("ing", ""), ("ed", ""), ("ly", ""), ("s", "")):
         if word.endswith(ending) and len(word) - len(ending) + len(put) >= 3:

@@ -35,6 +35,16 @@ _WHEN: Final = frozenset(map(stem, (
 )))  # fmt: skip
 """Words that stand for others only within a phrase."""
 
+_SIZES: Final = frozenset(map(stem, (
+    "small", "tiny", "little", "large", "big", "huge", "giant", "massive", "compact", "light",
+    "heavy", "mini", "micro", "good", "bad", "poor", "great", "strong", "weak", "long", "short",
+)))  # fmt: skip
+_WHOLE: Final = frozenset(map(stem, (
+    "network", "net", "model", "one", "mlp", "cnn", "transformer", "lstm", "resnet", "autoencoder",
+    "perceptron", "convnet", "classifier", "thing", "run", "experiment", "rnn", "regressor",
+)))  # fmt: skip
+"""Nouns that a word of size before them makes a size of the whole network."""
+
 _ALIKE: Final = 0.8
 """How alike a word must be to one that is known to be taken for it."""
 
@@ -195,7 +205,8 @@ def understood(tokens: Sequence[Token]) -> tuple[Said, ...]:
             for places in find(phrase.words, said, taken, meets):
                 taken.update(places)
                 text = " ".join(said[k].text for k in sorted(places))
-                loose = phrase.loose or (meets is _meets and len(places) == 1)
+                alone = len(places) == 1
+                loose = phrase.loose or (alone and (meets is _meets or _elsewhere(said, places[0])))
                 denied = _denied(said, min(places), taken)
                 found.append(Said(phrase.concepts, "", denied, text, loose))
     return (
@@ -299,6 +310,18 @@ def _vague(
         return False
     token = said[places[0]]
     return token.text in GENERIC or token.stem in _WHEN or phrase[0] in _WHEN
+
+
+def _elsewhere(said: Sequence[Token], place: int) -> bool:
+    """Whether a word of size is said of something else than the whole network."""
+    following = said[place + 1] if place + 1 < len(said) else None
+    beside = following is not None and following.clause == said[place].clause
+    return (
+        said[place].stem in _SIZES
+        and beside
+        and following is not None
+        and following.stem not in _WHOLE
+    )
 
 
 def _denied(said: Sequence[Token], place: int, taken: set[int]) -> bool:
