@@ -64,4 +64,13 @@ class SearchError(StructureNetError):
 
 
 class TrackingError(StructureNetError):
-    """A tracker (W&B) cannot be reached, refuses what is sent, or lacks a key."""
+    """A tracker (W&B) cannot be reached, refuses what is sent, or lacks a key.
+
+    Args:
+        message: What is wrong, and the way out.
+        wait: The seconds for which the tracker asks to be left alone.
+    """
+
+    def __init__(self, message: str, *, wait: float = 0.0) -> None:
+        super().__init__(message)
+        self.wait = wait

@@ -163,7 +163,9 @@ def _next_number(file: BinaryIO, place: int, end: int) -> tuple[int, int | None]
     return start, None
 
 
-def current(folder: str | Path, after: int = 0) -> Iterator[Stored]:
+def current(
+    folder: str | Path, after: int = 0, *, on_damage: OnDamage | None = None
+) -> Iterator[Stored]:
     """The records that stand: without those that a resumed run superseded.
 
     What stands is decided when the first record is asked for.
@@ -171,23 +173,46 @@ def current(folder: str | Path, after: int = 0) -> Iterator[Stored]:
     Args:
         folder: The spool's.
         after: Only what has a higher number.
+        on_damage: As for `read`.
 
     Raises:
-        SpoolError: There is no spool, or a line is damaged or missing.
+        SpoolError: There is no spool, or, without ``on_damage``, a line is damaged or missing.
     """
     gone = superseded(folder)
     starts = [one.start for one in gone]
-    for stored in read(folder, after):
+    for stored in read(folder, after, on_damage=on_damage):
         place = bisect_right(starts, stored.seq) - 1
         if place < 0 or stored.seq not in gone[place]:
             yield stored
+
+
+def last_of(folder: str | Path) -> int:
+    """The number of the last good record of a spool, found from its end; 0 where there is none.
+
+    Raises:
+        SpoolError: There is no spool.
+    """
+    size = _BLOCK
+    with spool_file(folder).open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        while True:
+            start = max(0, end - size)
+            file.seek(start)
+            whole = file.read(end - start).split(b"\n")[:-1]  # what follows is unfinished
+            for line in reversed(whole[1:] if start else whole):
+                found = parse_line(line)
+                if isinstance(found, Stored):
+                    return found.seq
+            if not start:
+                return 0
+            size *= 4
 
 
 def superseded(folder: str | Path) -> tuple[range, ...]:
     """The numbers of the records that resumed runs superseded, in order and apart.
 
     Raises:
-        SpoolError: There is no spool.
+        SpoolError: There is no spool, or a record of a resumption does not say from where.
     """
     found: list[range] = []
     with spool_file(folder).open("rb") as file:
@@ -196,8 +221,19 @@ def superseded(folder: str | Path) -> tuple[range, ...]:
                 continue
             stored = parse_line(line.rstrip(b"\n"))
             if isinstance(stored, Stored) and stored.kind == "resumed":
-                first = int(stored.data["after"]) + 1
+                first = _after(stored) + 1
                 while found and found[-1].stop >= first:
                     first = min(first, found.pop().start)
                 found.append(range(first, stored.seq))
     return tuple(found)
+
+
+def _after(resumed: Stored) -> int:
+    after = resumed.data.get("after")
+    if type(after) is not int or not 0 <= after < resumed.seq:
+        raise SpoolError(
+            f"Record {resumed.seq} says that a run was resumed after record {after!r:.40}, which "
+            "must be a number from 0 to below its own: what stands cannot be told. Restore the "
+            "spool from a copy."
+        )
+    return after

@@ -137,7 +137,7 @@ def _own_report(folder: Path) -> str:
     """The newest report that a run has left, as Markdown; empty where there is none."""
     text = ""
     for stored in current(folder):
-        if stored.kind == "artifact" and stored.data["media"] == "text/markdown":
-            path = blob_path(folder, stored.data["digest"])
+        if stored.kind == "artifact" and stored.data.get("media") == "text/markdown":
+            path = blob_path(folder, str(stored.data.get("digest")))
             text = path.read_text("utf-8") if path.is_file() else text
     return text

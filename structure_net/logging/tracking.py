@@ -23,6 +23,7 @@ WIDEST: Final = 300
 """The most numbers of one analysis that go to a tracker; the spool holds all."""
 
 _LONGEST: Final = 2000
+_LONGEST_NAME: Final = 100  # W&B takes 128 signs, the run's among them
 _DEEPEST: Final = 3
 
 
@@ -240,15 +241,20 @@ def run_name(first: Stored) -> str:
     Args:
         first: The first record of the spool.
     """
-    if first.kind == "run_started":
-        name = re.sub(r"[^A-Za-z0-9_-]", "-", str(first.data["run"]))
-        return name if len(name) <= 64 else sha256(name.encode()).hexdigest()[:32]
-    return sha256(f"{first.time}{first.text}".encode()).hexdigest()[:32]
+    named = first.data.get("run") if first.kind == "run_started" else None
+    if not isinstance(named, str):
+        return sha256(f"{first.time}{first.text}".encode()).hexdigest()[:32]
+    # Names that differ stay different: what trackers do not take is not merely replaced.
+    taken = re.fullmatch(r"[A-Za-z0-9_-]{1,64}", named)
+    return named if taken else sha256(named.encode()).hexdigest()[:32]
 
 
 def artifact_name(name: str, run: str) -> str:
     """What an artifact is called among those of all runs; its versions share the name."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "-", f"{name}-{run[:12]}")
+    plain = re.sub(r"[^A-Za-z0-9_.-]", "-", name)
+    if len(plain) > _LONGEST_NAME:
+        plain = f"{plain[:_LONGEST_NAME]}-{sha256(name.encode()).hexdigest()[:12]}"
+    return f"{plain}-{run[:12]}"
 
 
 def dataset_text(dataset: Mapping[str, Any]) -> str:

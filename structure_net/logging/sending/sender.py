@@ -8,17 +8,19 @@ rest goes on, and is never acknowledged.
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Final
 
-from structure_net.errors import SpoolError, TrackingError
+from structure_net.errors import RecordError, SpoolError, TrackingError
+from structure_net.logging.lines import Stored
 from structure_net.logging.locking import lock, release
-from structure_net.logging.reading import current, read, spool_file
+from structure_net.logging.migrations import check_version
+from structure_net.logging.reading import Damage, read, spool_file, superseded
 from structure_net.logging.sending.destination import Batch, Destination, Receipt
 from structure_net.logging.sending.state import (
     DeadLetter,
@@ -68,6 +70,7 @@ class Sender:
         self.destination = destination
         self._batch = batch
         self._attempts = attempts
+        self._looked: tuple[int, tuple[range, ...]] = (-1, ())
         spool_file(self.folder)
 
     def status(self) -> Status:
@@ -82,32 +85,33 @@ class Sender:
         """Sends until nothing is pending, or for ``deadline`` seconds.
 
         Where the destination cannot be reached it is tried again, after pauses that double, until
-        the deadline; without one, three times. The queue stays as it was.
+        the deadline; without one, three times. The queue stays as it was. A record that is damaged
+        in the spool becomes a dead letter, and the others go on.
 
         Args:
             deadline: Seconds; no limit if None.
             progress: Is told after every batch.
 
         Raises:
-            SpoolError: Another process sends this spool, or a file is damaged or cannot be written.
+            SpoolError: Another process sends this spool, its end is damaged, or a file cannot be
+                written.
+            RecordError: A newer program wrote what comes next.
         """
         by = None if deadline is None else monotonic() + 0.95 * deadline  # to be back in time
         with _alone(self.folder):
             state = read_state(self.folder, self.destination.name)
             tries = 0
-            while (batch := self._next(state)) is not None:
+            while True:
+                batch, state = self._next(state)
                 left = _left(by)
-                if left < _LEAST:
+                if batch is None or left < _LEAST:
                     break
-                before = state.acknowledged, len(state.dead), dict(state.attempts or {})
-                state = self._round(batch, state, left)
-                moved = before != (
-                    state.acknowledged, len(state.dead), dict(state.attempts or {})
-                )  # fmt: skip
+                before, (state, wait) = state, self._round(batch, state, left)
+                moved = _moved(before, state)
                 tries = 0 if moved else tries + 1
                 if progress is not None:
                     progress(self.status())
-                if not moved and not _pause(tries, by):
+                if not moved and not _pause(tries, by, wait):
                     break
         return self.status()
 
@@ -125,34 +129,64 @@ class Sender:
                 self._write(fresh)
         return self.status()
 
-    def _next(self, state: QueueState) -> Batch | None:
-        """What is sent next: what stands, without what a resumed run superseded."""
+    def _next(self, state: QueueState) -> tuple[Batch | None, QueueState]:
+        """What is sent next, without what a resumed run superseded, and the state before it."""
+        told: list[Damage] = []
         dead = {one.seq for one in state.dead}
-        pending = (one for one in current(self.folder, state.acknowledged) if one.seq not in dead)
-        records = tuple(islice(pending, self._batch))
+        records: list[Stored] = []
+        last, lost = state.acknowledged, dict[int, str]()
+        gone = self._superseded()
+        for stored in read(self.folder, last, on_damage=told.append):
+            if told:
+                why = "; ".join(f"line {one.line} of the spool: {one.what}" for one in told)
+                lost |= dict.fromkeys(range(last + 1, stored.seq), why)
+                told.clear()
+            if not _is_in(stored.seq, gone) and stored.seq not in dead:
+                if not _can_be_read(stored, refuse=not records):
+                    break
+                records.append(stored)
+            last = stored.seq
+            if len(records) == self._batch:
+                break
+        letters = tuple(
+            DeadLetter(seq, why, 0)
+            for seq, why in lost.items()
+            if not _is_in(seq, gone) and seq not in dead
+        )
+        state = replace(state, dead=(*state.dead, *letters))
         if records:
-            return Batch(self.folder, records)
-        end = state.acknowledged
-        for stored in read(self.folder, end):
-            end = stored.seq
-        if end > state.acknowledged:  # all that is left was superseded
-            self._write(replace(state, acknowledged=end, intent=None))
-        return None
+            return Batch(self.folder, tuple(records)), state
+        if last > state.acknowledged:  # all that is left was superseded, or is damaged
+            state = replace(state, acknowledged=last, intent=None)
+            self._write(state)
+        if told:
+            raise SpoolError(
+                f"{told[0]}. What stands before it has been sent; opening the spool to go on with "
+                "the run cuts its end off."
+            )
+        return None, state
 
-    def _round(self, batch: Batch, state: QueueState, left: float) -> QueueState:
-        """One batch: intent, send, verify, acknowledge."""
-        numbers = batch.numbers
+    def _superseded(self) -> tuple[range, ...]:
+        """The numbers that a resumed run superseded, looked for anew where the spool has grown."""
+        size = spool_file(self.folder).stat().st_size
+        if size != self._looked[0]:
+            self._looked = size, superseded(self.folder)
+        return self._looked[1]
+
+    def _round(self, batch: Batch, state: QueueState, left: float) -> tuple[QueueState, float]:
+        """One batch: intent, send, verify, acknowledge; and how long one is asked to wait."""
+        numbers, wait = batch.numbers, 0.0
         state = replace(state, intent=(numbers[0], numbers[-1]))
         self._write(state)
         try:
             self.destination.reach(left)
             receipt = self.destination.send(batch, left)
         except TrackingError as error:
-            state = state.failed(str(error))
+            state, wait = state.failed(str(error)), error.wait
         else:
             state = settled(batch.numbers, state, receipt, attempts=self._attempts)
         self._write(state)
-        return state
+        return state, wait
 
     def _write(self, state: QueueState) -> None:
         write_state(self.folder, self.destination.name, state)
@@ -211,11 +245,45 @@ def _left(by: float | None) -> float:
     return float("inf") if by is None else by - monotonic()
 
 
-def _pause(tries: int, by: float | None) -> bool:
-    """Waits before the next attempt; False where there is none."""
-    if by is None and tries >= ATTEMPTS:
+def _moved(before: QueueState, after: QueueState) -> bool:
+    """Whether sending a batch has changed anything about what waits."""
+    known = ((one.acknowledged, one.dead, dict(one.attempts or {})) for one in (before, after))
+    return next(known) != next(known)
+
+
+def _is_in(seq: int, ranges: tuple[range, ...]) -> bool:
+    place = bisect_right(ranges, seq, key=lambda one: one.start) - 1
+    return place >= 0 and seq in ranges[place]
+
+
+def _can_be_read(stored: Stored, *, refuse: bool) -> bool:
+    """Whether this program knows records of this kind and version.
+
+    Raises:
+        RecordError: It does not, and ``refuse``.
+    """
+    from structure_net.logging.records import newest_version
+
+    try:
+        check_version(stored.kind, stored.version, newest_version(stored.kind))
+    except RecordError:
+        if refuse:
+            raise
         return False
-    pause = min(_LONGEST_PAUSE, 0.5 * 2**tries)
+    return True
+
+
+def _pause(tries: int, by: float | None, wait: float) -> bool:
+    """Waits before the next attempt; False where there is none.
+
+    Args:
+        tries: How many attempts brought nothing.
+        by: When there is no time left.
+        wait: How long the destination asks to be left alone.
+    """
+    if wait > _LONGEST_PAUSE or (by is None and tries >= ATTEMPTS):
+        return False
+    pause = max(wait, min(_LONGEST_PAUSE, 0.5 * 2**tries))
     if _left(by) <= pause + _LEAST:
         return False
     sleep(pause)

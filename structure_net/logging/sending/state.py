@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
 from structure_net.errors import SpoolError
 from structure_net.files import write_text
-from structure_net.logging.reading import read, spool_file
+from structure_net.logging.reading import last_of, spool_file
 
 QUEUE: Final = "sync.json"
 """The file's name, in the spool's folder."""
@@ -96,12 +97,17 @@ def read_state(folder: Path, destination: str) -> QueueState:
     """The state of a destination; a fresh one where nothing was ever sent to it.
 
     Raises:
-        SpoolError: The file is damaged.
+        SpoolError: The file is damaged, or belongs to another spool.
     """
     found = _load(folder).get(destination)
     if found is None:
         return QueueState()
     try:
+        if found.get("spool") not in (None, _spool_of(folder)):
+            raise SpoolError(
+                f"{folder / QUEUE} belongs to another spool than the one in its folder. Move it "
+                "away; everything is sent then."
+            )
         return QueueState(
             acknowledged=int(found["acknowledged"]),
             dead=tuple(DeadLetter(**one) for one in found["dead"]),
@@ -110,7 +116,7 @@ def read_state(folder: Path, destination: str) -> QueueState:
             error=str(found["error"]),
             attempts={int(seq): int(count) for seq, count in (found["attempts"] or {}).items()},
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _damaged(folder) from error
 
 
@@ -121,7 +127,7 @@ def write_state(folder: Path, destination: str, state: QueueState) -> None:
         SpoolError: It cannot be written.
     """
     known = _load(folder)
-    known[destination] = asdict(state)
+    known[destination] = {**asdict(state), "spool": _spool_of(folder)}
     try:
         write_text(
             folder / QUEUE,
@@ -138,18 +144,16 @@ def read_status(folder: str | Path, destination: str) -> Status:
     """What of a spool waits for a destination.
 
     Raises:
-        SpoolError: There is no spool, a file is damaged, or the queue is ahead of its spool.
+        SpoolError: There is no spool, the queue's file is damaged, or it is ahead of its spool.
     """
     path = Path(folder)
-    spool_file(path)
     state = read_state(path, destination)
-    last = state.acknowledged
-    for stored in read(path, last):
-        last = stored.seq
-    if last and next(read(path, last - 1), None) is None:
+    last = last_of(path)
+    if last < state.acknowledged:
         raise SpoolError(
-            f"{path / QUEUE} says that record {last} has arrived, and the spool does not reach so "
-            f"far: it is another one, or lost its end. Move {QUEUE} away; everything is sent again."
+            f"{path / QUEUE} says that record {state.acknowledged} has arrived, and the spool does "
+            f"not reach so far: it is another one, or lost its end. Move {QUEUE} away; everything "
+            "is sent again."
         )
     return Status(path, destination, last, state)
 
@@ -161,6 +165,16 @@ def destinations(folder: str | Path) -> tuple[str, ...]:
         SpoolError: The queue's file is damaged.
     """
     return tuple(_load(Path(folder)))
+
+
+def _spool_of(folder: Path) -> str | None:
+    """What tells a spool from others: a hash of its first line; None before there is one."""
+    try:
+        with spool_file(folder).open("rb") as file:
+            line = file.readline()
+    except SpoolError:
+        return None
+    return sha256(line).hexdigest()[:16] if line.endswith(b"\n") else None
 
 
 def _load(folder: Path) -> dict[str, Any]:

@@ -14,9 +14,10 @@ from typing import Any, Final
 
 from structure_net.errors import RecordError, SpoolError, TrackingError
 from structure_net.logging.guarding import Source
+from structure_net.logging.lines import Stored
 from structure_net.logging.reading import read
 from structure_net.logging.sending.destination import Batch, Receipt
-from structure_net.logging.sending.graphql import ARTIFACTS, ROWS, TRIALS, VIEWER, ask
+from structure_net.logging.sending.graphql import ARTIFACTS, ROWS, TRIALS, VIEWER, ask, understood
 from structure_net.logging.sinks.credentials import require_key, server
 from structure_net.logging.sinks.wandb import Arrived, WandbSink
 from structure_net.logging.sinks.wandb_orders import (
@@ -93,13 +94,24 @@ class WandbDestination:
         return _receipt(missing, sent, max(arrived.rows, default=0))
 
     def _entity(self) -> str:
-        viewer = self._ask(VIEWER, {}).get("viewer")
-        if not viewer:
-            raise TrackingError(f"{self._url} does not know the key. Run `wandb login --relogin`.")
-        return str(self._target.entity or viewer["entity"])
+        with understood(self._url):
+            viewer = self._ask(VIEWER, {}).get("viewer")
+            if not viewer:
+                raise TrackingError(
+                    f"{self._url} does not know the key. Run `wandb login --relogin`."
+                )
+            return str(self._target.entity or viewer["entity"])
 
     def _arrived(self, target: WandbTarget, run: str, batch: Batch) -> Arrived:
-        """What the server has of the records of a batch."""
+        """What the server has of the records of a batch.
+
+        Raises:
+            TrackingError: It does not answer, or says what cannot be understood.
+        """
+        with understood(self._url):
+            return self._told(target, run, batch)
+
+    def _told(self, target: WandbTarget, run: str, batch: Batch) -> Arrived:
         known = {"entity": target.entity, "project": target.project, "run": run}
         first, last = batch.numbers[0], batch.numbers[-1]
         rows: set[int] = set()
@@ -141,12 +153,15 @@ class WandbDestination:
                 page = run.get(field) or {}
                 found |= set(_committed(page.get("edges") or ()))
                 info = page.get("pageInfo") or {}
-                if info.get("hasNextPage"):
+                if info.get("hasNextPage") and info["endCursor"] != after[place]:
                     more, after[place] = True, info["endCursor"]
         return found
 
     def _ask(self, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
-        seconds = min(self._by - monotonic(), _ANSWER)
+        left = self._by - monotonic()
+        if left <= 0:
+            raise TrackingError(f"{self._url} did not say in time what has arrived.")
+        seconds = min(left, _ANSWER)
         return ask(self._url, self._key, query, variables, seconds=seconds)
 
 
@@ -171,19 +186,33 @@ def _missing(batch: Batch, run: str, arrived: Arrived, *, trials: bool) -> dict[
     """The records of a batch that have not arrived, whole, with the reason."""
     found: dict[int, str] = {}
     for stored in batch.records:
-        record: Any = stored.record if stored.kind in ("artifact", "run_started") else None
-        key = None
-        if stored.kind == "artifact":
-            key = artifact_key(record, run)
-        elif stored.kind == "run_started" and record.dataset:
-            key = dataset_key(record.dataset)
         if stored.seq not in arrived.rows:
             found[stored.seq] = _NO_ROW
-        elif key is not None and key not in arrived.artifacts:
+            continue
+        try:
+            key = _artifact_of(stored, run)
+        except RecordError as error:
+            found[stored.seq] = str(error)
+            continue
+        if key is not None and key not in arrived.artifacts:
             found[stored.seq] = f"W&B did not commit the artifact {key[0]}"
         elif trials and is_told(stored) and trial_run(run, stored) not in arrived.trials:
             found[stored.seq] = "W&B does not have the run of the trial"
     return found
+
+
+def _artifact_of(stored: Stored, run: str) -> tuple[str, str] | None:
+    """Name and SHA-256 of the artifact that a record makes; None for none.
+
+    Raises:
+        RecordError: The record is damaged.
+    """
+    record: Any = stored.record if stored.kind in ("artifact", "run_started") else None
+    if stored.kind == "artifact":
+        return artifact_key(record, run)
+    if stored.kind == "run_started" and record.dataset:
+        return dataset_key(record.dataset)
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +257,8 @@ def _finished(sink: WandbSink, by: float) -> bool:
     """Whether the client brought everything away in time, as far as it says."""
     try:
         sink.close()
-        assert sink.process is not None
+        if sink.process is None:  # nothing could be told
+            return True
         return sink.process.wait(by - monotonic()) and sink.process.gone(by - monotonic())
     except TrackingError:  # it was killed
         return False
@@ -237,8 +267,9 @@ def _finished(sink: WandbSink, by: float) -> bool:
 def _receipt(missing: Mapping[int, str], sent: _Sent, last: int) -> Receipt:
     """What is missing and why; a row behind which W&B has later ones can never be put there."""
     late = {seq for seq, why in missing.items() if why == _NO_ROW and seq < last}
-    said = {seq: sent.failed.get(seq, why) for seq, why in missing.items()}
-    reasons = {**said, **dict.fromkeys(late, "W&B has later rows, and takes none before them")}
+    later = dict.fromkeys(late, "W&B has later rows, and takes none before them")
+    said = {seq: why for seq, why in sent.failed.items() if seq in missing}
+    reasons = {**missing, **later, **said}
     refused = {seq for seq, why in missing.items() if sent.ended and why != _NO_ROW}
     blamed = refused | (set(sent.failed) & set(missing))
     return Receipt(reasons, frozenset(blamed), frozenset(late))

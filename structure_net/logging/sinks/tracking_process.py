@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import IO, Any, Final
@@ -45,7 +46,7 @@ class TrackingProcess:
                 "everything: send it from Linux or macOS with `structure-net sync`."
             )
         try:
-            self._process = _started(folder / "wandb")
+            self._process, self._log = _started(folder / "wandb")
         except OSError as error:
             raise TrackingError(f"W&B's client cannot be started: {error}.") from error
         except SpoolError as error:
@@ -157,10 +158,35 @@ class TrackingProcess:
     def _ended(self) -> str:
         code = self._process.poll()
         how = "" if code is None else f" with exit code {code}"
+        if code is not None and code > 0 and (said := self._log.last_words()):
+            how += f": {said}"
         return f"W&B's client ended{how}. What it missed is in the spool: `structure-net sync`."
 
 
-def _started(folder: Path) -> subprocess.Popen[bytes]:
+@dataclass(frozen=True, slots=True)
+class _Log:
+    """What a client says on standard error.
+
+    Args:
+        path: The file.
+        start: Where it begins in it, behind what earlier ones have said.
+    """
+
+    path: Path
+    start: int
+
+    def last_words(self) -> str:
+        """The last line, which names the exception that a program ended by."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(max(self.start, file.seek(0, os.SEEK_END) - _READ))
+                said = file.read().decode("utf-8", "replace").split("\n")
+        except OSError:
+            return ""
+        return next((line.strip()[:300] for line in reversed(said) if line.strip()), "")
+
+
+def _started(folder: Path) -> tuple[subprocess.Popen[bytes], _Log]:
     folder.mkdir(parents=True, exist_ok=True)
     environment = {
         **os.environ,
@@ -172,7 +198,8 @@ def _started(folder: Path) -> subprocess.Popen[bytes]:
     try:
         lock(held, folder / "client.lock")
         with (folder / "client.log").open("ab") as log:
-            return subprocess.Popen(
+            kept = _Log(folder / "client.log", log.tell())
+            process = subprocess.Popen(
                 # -P: the folder of the program holds a `wandb.py` of ours.
                 [sys.executable, "-P", str(PROGRAM)],
                 stdin=subprocess.PIPE,
@@ -182,5 +209,6 @@ def _started(folder: Path) -> subprocess.Popen[bytes]:
                 start_new_session=True,  # Ctrl-C is the run's
                 pass_fds=(held,),  # the lock lives as long as the process
             )
+            return process, kept
     finally:
         release(held)

@@ -7,12 +7,14 @@ its number, so that sending again changes nothing. W&B's client runs in a proces
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from structure_net.errors import TrackingError
-from structure_net.logging.reading import current, read
+from structure_net.errors import RecordError, TrackingError
+from structure_net.logging.reading import Damage, current, read
 from structure_net.logging.sinks.credentials import require_key
 from structure_net.logging.sinks.tracking_process import TrackingProcess
 from structure_net.logging.sinks.wandb_orders import (
@@ -100,10 +102,11 @@ class WandbSink:
         if source.after:
             first = next(read(source.folder))
             self._begin(first)
-            for stored in current(source.folder):
+            for stored in current(source.folder, on_damage=_passed_over):
                 if stored.seq > source.after:
                     break
-                self._story.note(stored)
+                with suppress(RecordError):  # so it was no part of the story then either
+                    self._story.note(stored)
             if source.after == first.seq > max(self._arrived.rows, default=0):
                 # It was written before there was a stream.
                 self._tell(row_order(self._run, self._folder, first, self._story))
@@ -119,7 +122,7 @@ class WandbSink:
         if self.target.mode == "disabled":
             return
         if self.process is None:
-            self._begin(stored)
+            self._begin(stored if stored.seq == 1 else next(read(self._folder)))
         assert self.process is not None
         self._story.note(stored)
         if stored.seq > max(self._arrived.rows, default=0):
@@ -129,7 +132,7 @@ class WandbSink:
         if self.target.tracking == "trials" and is_told(stored):
             self._try(stored)
         if stored.kind == "run_ended":
-            self._code = int(stored.data["status"] == "stopped")
+            self._code = int(stored.data.get("status") == "stopped")
             self.process.wait(self._patience)  # so that what it failed at is told in time
         self._complain()
 
@@ -160,7 +163,9 @@ class WandbSink:
     def _begin(self, first: Stored) -> None:
         self.process = TrackingProcess(self._folder)
         self._run = run_name(first)
-        self._facts = first.record if first.kind == "run_started" else None
+        if first.kind == "run_started":
+            with suppress(RecordError):  # told of when its row is sent
+                self._facts = first.record
         order = begin_order(self.target, self._run, self._folder, self._facts)
         if first.kind in LAB:
             named = {key: order.get(key) or word for key, word in lab_order(self._folder).items()}
@@ -179,6 +184,7 @@ class WandbSink:
 
     def _patient(self, order: Order) -> Order:
         patient = {**order, "patience": self._patience, "abandon": self._abandon}
+        patient |= {"parent": os.getpid()}
         return {**patient, "interval": 0.5} if self._abandon else patient
 
     def _file(self, stored: Stored) -> None:
@@ -207,10 +213,10 @@ class WandbSink:
             order = begin_order(self.target, run, self._folder, self._facts, job_type="report")
             self._tell(self._patient(order))
             self._sent.add(run)
-        for stored in current(self._folder):
-            known = stored.kind == "artifact" and stored.data["digest"] in made_from
-            if known and stored.data["digest"] not in self._sent:
-                self._sent.add(stored.data["digest"])
+        for stored in current(self._folder, on_damage=_passed_over):
+            digest = stored.data.get("digest") if stored.kind == "artifact" else None
+            if digest in made_from and digest not in self._sent:
+                self._sent.add(digest)
                 self._tell(artifact_order(self._run, self._folder, stored))
         return run
 
@@ -226,3 +232,7 @@ class WandbSink:
         self._told_of |= set(news)
         for seq, why in news.items():
             raise TrackingError(f"W&B's client could not take record {seq}: {why}")
+
+
+def _passed_over(_: Damage) -> None:
+    """What is damaged in a spool is told of by whoever reads it to send it."""

@@ -19,6 +19,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
@@ -32,6 +33,9 @@ CHARTS = {
     "evidence": ("wandb/scatter/v0", {"x": "prediction", "y": "effect"}, "Evidence"),
 }
 """The custom chart of a table: W&B's preset, its fields, its title."""
+
+
+_WATCH = 0.2
 
 
 class Tracker:
@@ -49,6 +53,8 @@ class Tracker:
         """Begins a run, or goes on with it."""
         self._offline = order["mode"] == "offline"
         self.abandon = bool(order.get("abandon"))
+        if self.abandon:
+            _end_with(order["parent"])
         self._patience = float(order.get("patience", 60.0))
         self.runs[order["run"]] = _begun(order)
 
@@ -126,6 +132,21 @@ class Tracker:
             run.finish(exit_code=order.get("code", 0))
 
 
+def _end_with(parent: int) -> None:
+    """Ends this process and the client's service as soon as the process ``parent`` is gone.
+
+    The end of the orders alone would be seen only after the client's call that is under way, which
+    a server may hold up for minutes; as long, nobody else could send.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_WATCH)
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
 def _begun(order: dict[str, Any]) -> wandb.Run:
     names = ("project", "entity", "mode", "group", "job_type", "name", "tags", "config")
     return wandb.init(
@@ -163,8 +184,8 @@ def main() -> None:
     tracker = Tracker()
     for line in sys.stdin:
         order = json.loads(line)
-        if not _obey(getattr(tracker, order["do"]), order, answers):
-            break
+        if not _obey(getattr(tracker, order["do"]), order, answers) or tracker.finished:
+            break  # a process that was forked meanwhile may hold the orders open for ever
     if tracker.abandon and not tracker.finished:
         os.killpg(0, signal.SIGKILL)  # the client's service too: nobody may send beside the next
     tracker.finish({"code": 1})

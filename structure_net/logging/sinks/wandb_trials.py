@@ -19,7 +19,7 @@ MARK: Final = "trial/record"
 
 def is_told(stored: Stored) -> bool:
     """Whether a record makes a run of its own: a trial that was begun and not called off."""
-    return stored.kind == "trial" and stored.data["status"] != "cancelled"
+    return stored.kind == "trial" and stored.data.get("status") != "cancelled"
 
 
 def trial_run(batch: str, stored: Stored) -> str:
@@ -29,7 +29,7 @@ def trial_run(batch: str, stored: Stored) -> str:
         batch: The name of the batch's run.
         stored: The trial's record.
     """
-    return sha256(f"{batch} {stored.seq} {stored.data['trial']}".encode()).hexdigest()[:32]
+    return sha256(f"{batch} {stored.seq} {stored.data.get('trial')}".encode()).hexdigest()[:32]
 
 
 def trial_order(target: WandbTarget, batch: str, folder: str, stored: Stored) -> Order:

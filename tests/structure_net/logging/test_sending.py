@@ -187,12 +187,13 @@ Sender(sys.argv[1], WandbDestination(WandbTarget(base_url=sys.argv[2]))).drain()
 """
 
 
-def test_a_killed_sender_loses_and_repeats_nothing(tmp_path: Path, stub: Stub) -> None:
+@pytest.mark.parametrize("stage", ["UpsertBucket", "file_stream"])
+def test_a_killed_sender_loses_and_repeats_nothing(tmp_path: Path, stub: Stub, stage: str) -> None:
     last = write_run(tmp_path, epochs=300, artifacts=False)
-    stub.faults.hang = Counter({"file_stream": 1})
+    stub.faults.hang = Counter({stage: 1})
     words = [sys.executable, "-c", _KILLED, str(tmp_path), stub.url]
     with subprocess.Popen(words, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
-        assert wait_for(lambda: stub.requests["POST file_stream"] > 0, LONG)
+        assert wait_for(lambda: not +stub.faults.hang, LONG)
         process.send_signal(signal.SIGKILL)
     done = Sender(tmp_path, to(stub)).drain(deadline=LONG)
     assert done.complete
