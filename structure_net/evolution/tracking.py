@@ -35,6 +35,7 @@ from structure_net.evolution.activations import (
 )
 from structure_net.evolution.unit_layers import (
     directions,
+    is_own_leaf,
     is_recurrent,
     observed_layers,
     own_activation,
@@ -153,7 +154,7 @@ class ActivationTracker:
             parts.update(called.modules())
             self._hook_layer(name, layer, called)
         for module in self._network.modules():
-            if module not in parts and module is not self._network and not any(module.children()):
+            if module not in parts and module is not self._network and is_own_leaf(module):
                 self._hook_leaf(module)
         self._hooks.update(handle.id for handle in self._handles)
         return self
@@ -184,8 +185,12 @@ class ActivationTracker:
 
     def follows(self, module: nn.Module) -> bool:
         """Whether the module's hooks are the tracker's, and no others."""
-        hooks = module._forward_hooks.keys(), module._forward_pre_hooks.keys()
-        return bool(hooks[0]) and all(own <= self._hooks for own in hooks)
+        if module not in self._names and not isinstance(module, nn.ReLU):
+            return False
+        return (
+            module._forward_hooks.keys() <= self._hooks
+            and module._forward_pre_hooks.keys() <= self._hooks
+        )
 
     def passed(
         self, stages: Sequence[Stage], values: Sequence[Tensor], sums: Sequence[Tensor]
@@ -215,9 +220,7 @@ class ActivationTracker:
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Runs ``func`` and carries the marks of its arguments on."""
-        if self._in_layer:
-            return func(*args, **kwargs)
-        name = function_name(func)
+        name = "" if self._in_layer else function_name(func)
         known = name in ACTIVATIONS or name in TRANSPARENT
         marks = self._marks_of(args) if known else ()
         if not marks:
@@ -287,20 +290,21 @@ class ActivationTracker:
 
         def before(module: nn.Module, args: tuple[Any, ...]) -> None:
             if not self._in_layer:
+                self._functions.pause()
                 self._current = Call(name, layer, axis, self._calls, recurrent, second)
                 self._calls += 1
                 if called is layer and args:
                     self._read(self._current, args[0])
-                self._functions.pause()
             self._in_layer += 1
 
         def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
             self._in_layer -= 1
-            if not self._in_layer:
-                self._functions.resume()
-            units = None if self._in_layer else units_of(module, output)
+            if self._in_layer:
+                return
+            units = units_of(module, output)
             if units is not None and self._current is not None:
                 self._written(self._current, units)
+            self._functions.resume()
 
         if called is layer:
             self._names[layer] = name

@@ -76,6 +76,11 @@ def directions(module: nn.Module) -> int:
     return 2 if isinstance(module, nn.RNNBase) and module.bidirectional else 1
 
 
+def is_own_leaf(module: nn.Module) -> bool:
+    """Whether a module without children is a user's own; torch's are one function each."""
+    return not (module._modules or type(module).__module__.startswith("torch.nn.modules."))
+
+
 def own_activation(module: nn.Module) -> str | None:
     """The activation that is a part of the layer itself: "tanh" or "relu" of a plain recurrent
     layer, "lstm" or "gru" of a gated one."""

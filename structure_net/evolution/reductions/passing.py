@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -118,7 +117,11 @@ class Pass:
         return found
 
     def _tell(self, listeners: Sequence[Any], values: Values) -> None:
-        with torch.no_grad() if self._differentiated else nullcontext():
+        if self._differentiated:
+            with torch.no_grad():
+                for tell in listeners:
+                    tell(values)
+        else:
             for tell in listeners:
                 tell(values)
         values.release()

@@ -195,7 +195,11 @@ class _Rows:
         Raises:
             ValueError: The rows are not like those before.
         """
-        held = self._room(rows, moves.filled)
+        held = self._rows
+        if held is not None and (held.shape[1:] != rows.shape[1:] or held.dtype != rows.dtype):
+            raise ValueError
+        if held is None or held.size(0) < moves.filled:
+            held = self._room(rows, moves.filled)
         new = None if self._held is None else _array(rows)
         if self._held is not None and new is not None:
             self._held[moves.slots] = new
@@ -223,16 +227,12 @@ class _Rows:
     def _room(self, like: Tensor, filled: int) -> Tensor:
         """What is held, with room for ``filled`` rows."""
         held = self._rows
-        if held is not None and (held.shape[1:] != like.shape[1:] or held.dtype != like.dtype):
-            raise ValueError
-        if held is None or len(held) < filled:
-            room = min(max(filled, 2 * (0 if held is None else len(held))), self._most)
-            more = like.new_empty(room, *like.shape[1:])
-            if held is not None:
-                more[: len(held)] = held
-            self._rows = held = more
-            self._held = _array(held)
-        return held
+        count = 0 if held is None else held.size(0)
+        self._rows = more = like.new_empty(min(max(filled, 2 * count), self._most), *like.shape[1:])
+        if held is not None:
+            more[:count] = held
+        self._held = _array(more)
+        return more
 
 
 class _Layer:
@@ -286,7 +286,7 @@ class _Stack:
         found: dict[tuple[Any, ...], Tensor] = {}
 
         def note(place: tuple[Any, ...], tensor: Tensor) -> Tensor:
-            if tensor.dim() and len(tensor) == count:
+            if tensor.dim() and tensor.size(0) == count:
                 found[place] = tensor
                 return self._nothing
             return tensor
@@ -315,7 +315,7 @@ class _Stack:
 def _chosen(values: Values, moves: _Moves) -> Tensor | None:
     """The means by sample of the samples that stay."""
     single = values.tensor.dim() == 2 and values.axis == 1
-    if single and len(values.tensor) == values.samples.number:
+    if single and values.tensor.size(0) == values.samples.number:
         return moves.of(values.rows())
     if moves.rows is None:
         return values.by_sample()
@@ -354,7 +354,7 @@ def _first_with_rows(output: Any, count: int) -> Tensor | None:
     found: list[Tensor] = []
 
     def note(_: tuple[Any, ...], tensor: Tensor) -> Tensor:
-        if tensor.dim() and len(tensor) == count:
+        if tensor.dim() and tensor.size(0) == count:
             found.append(tensor)
         return tensor
 

@@ -47,15 +47,17 @@ class UnitSums(Reduction):
 
     def units(self, values: Values) -> None:
         """See `Reduction.units`."""
-        if values.layer not in self._outputs:
-            self._outputs[values.layer] = _Sums()
-        self._outputs[values.layer].add(values)
+        layer = values.call.layer
+        if layer not in self._outputs:
+            self._outputs[layer] = _Sums()
+        self._outputs[layer].add(values)
 
     def input(self, values: Values) -> None:
         """See `Reduction.input`."""
-        if values.layer not in self._inputs:
-            self._inputs[values.layer] = RunningSums()
-        self._inputs[values.layer].add(values.moments())
+        layer = values.call.layer
+        if layer not in self._inputs:
+            self._inputs[layer] = RunningSums()
+        self._inputs[layer].add(values.moments())
 
     def result(self, readers: Mapping[str, tuple[str, ...]]) -> dict[str, UnitStatistics]:
         """By layer, in order of first execution."""
@@ -112,7 +114,8 @@ class _Sums:
             self._waiting = [merged(self._waiting)]
         count = values.moments().count
         self._count += count
-        if (slope := total_slope(values)) is not None:
+        sloped = has_slope(values.activation)
+        if sloped and (slope := total_slope(values)) is not None:
             self._slope = precise(slope) if self._slope is None else self._slope + slope
             self._sloped += count
 

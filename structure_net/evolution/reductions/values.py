@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 import torch
@@ -20,6 +21,7 @@ from structure_net.evolution.tracking import Call
 from structure_net.evolution.unit_layers import directions
 
 _PIECE: Final = 1 << 20
+_HALVES: Final = frozenset((torch.float16, torch.bfloat16))
 
 
 class Samples(NamedTuple):
@@ -110,7 +112,7 @@ class Values:
 
     def release(self) -> None:
         """Lets go of the tensor and keeps what was computed of it."""
-        self.tensor = self.tensor.new_empty(0)
+        self.tensor = _nothing()
         self._block = self.before = None
 
     def block(self) -> tuple[Tensor, tuple[int, ...]]:
@@ -256,13 +258,21 @@ def by_direction(call: Call, tensor: Tensor) -> Tensor:
 
 def by_unit(values: Tensor, axis: int) -> tuple[Tensor, tuple[int, ...]]:
     """See `Values.block`."""
-    axis %= values.dim()
-    whole = _wide(values.detach())
+    whole, dimensions = _wide(values.detach()), values.dim()
+    axis %= dimensions
+    if dimensions == 2 and axis == 1:
+        return whole, (0,)
     units, after = values.size(axis), math.prod(values.shape[axis + 1 :])
     if after == 1:
         return whole.reshape(-1, units), (0,)
     return whole.reshape(-1, units, after), (0, 2)
 
 
+@cache
+def _nothing() -> Tensor:
+    """What stands for a tensor that was let go of."""
+    return torch.empty(0)
+
+
 def _wide(values: Tensor) -> Tensor:
-    return values.float() if values.dtype in {torch.float16, torch.bfloat16} else values
+    return values.float() if values.dtype in _HALVES else values

@@ -16,6 +16,7 @@ from structure_net.core.layers import StandardSparseLayer
 from structure_net.core.sparse_chains import chained_and_summed
 from structure_net.evolution import Need, Observation, observe
 from structure_net.evolution.tracking import ActivationTracker
+from structure_net.evolution.unit_layers import is_own_leaf
 
 NEEDS = frozenset({Need.ACTIVATIONS, Need.PROBE, Need.COACTIVATION})
 BATCHES = 3
@@ -224,3 +225,13 @@ def _is_onlooker(one: Onlooker) -> Onlooker:
 
 def test_who_looks_on_has_what_a_chain_asks_for() -> None:
     assert _is_onlooker(_Refusing()).follows(nn.ReLU())
+
+
+def test_only_leaves_of_users_are_watched_as_a_whole() -> None:
+    class Swish(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * torch.sigmoid(x)
+
+    assert is_own_leaf(Swish())
+    assert not is_own_leaf(nn.ReLU())
+    assert not is_own_leaf(nn.Sequential(Swish()))
