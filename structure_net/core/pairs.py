@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Self, SupportsIndex, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+Pair = tuple[int, int]
 
-class PairTuple(tuple[tuple[int, int], ...]):
+
+class PairTuple(tuple[Pair, ...]):
     """A tuple of pairs of whole numbers that also knows them as a table.
 
     It compares, prints and is stored as the plain tuple that it is.
@@ -22,11 +25,99 @@ class PairTuple(tuple[tuple[int, int], ...]):
     @classmethod
     def of(cls, table: NDArray[np.integer[Any]]) -> Self:
         """The pairs in the rows of ``table``, shape ``(n, 2)``."""
-        columns = np.ascontiguousarray(table.T, dtype=np.int64)
-        made = cls(zip(columns[0].tolist(), columns[1].tolist(), strict=True))
-        made.table = columns.T
-        made.table.flags.writeable = False
+        held = _held(table)
+        made = cls(_plain(held))
+        made.table = held
         return made
 
-    def __reduce__(self) -> tuple[type[tuple[Any, ...]], tuple[list[tuple[int, int]]]]:
+    def __reduce__(self) -> tuple[type[tuple[Any, ...]], tuple[list[Pair]]]:
         return tuple, (list(self),)
+
+
+if TYPE_CHECKING:  # to whoever writes types it is the tuple that it stands for
+    _Pairs = tuple[Pair, ...]
+else:
+    _Pairs = Sequence
+
+
+class PairTable(_Pairs):
+    """Pairs of whole numbers that become a tuple of tuples when they are first read one by one.
+
+    It compares, hashes, prints and is stored as that tuple, and copies are plain tuples. It is none
+    itself: what reads tuples past Python, as `json.dumps` does, is given ``tuple(pairs)``.
+
+    Attributes:
+        table: Shape ``(n, 2)``, int64, read-only.
+    """
+
+    __slots__ = ("_tuple", "table")
+
+    table: NDArray[np.int64]
+    _tuple: tuple[Pair, ...] | None
+
+    @classmethod
+    def of(cls, table: NDArray[np.integer[Any]]) -> Self:
+        """The pairs in the rows of ``table``, shape ``(n, 2)``."""
+        made = cls()
+        made.table = _held(table)
+        made._tuple = None
+        return made
+
+    def _read(self) -> tuple[Pair, ...]:
+        if self._tuple is None:
+            self._tuple = _plain(self.table)
+        return self._tuple
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @overload
+    def __getitem__(self, place: SupportsIndex) -> Pair: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Pair, ...]: ...
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._read()[place]
+
+    def __iter__(self) -> Iterator[Pair]:
+        return iter(self._read())
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, PairTable):
+            return np.array_equal(self.table, other.table)
+        if not isinstance(other, tuple):
+            return NotImplemented
+        return len(self) == len(other) and self._read() == other
+
+    def __hash__(self) -> int:
+        return hash(self._read())
+
+    def __repr__(self) -> str:
+        return repr(self._read())
+
+    def __add__(self, other: Any) -> Any:
+        return self._read() + tuple(other)
+
+    def __radd__(self, other: Any) -> Any:
+        return tuple(other) + self._read()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.table, dtype=dtype)
+
+    def __copy__(self) -> tuple[Pair, ...]:
+        return self._read()
+
+    def __reduce__(self) -> tuple[type[tuple[Any, ...]], tuple[list[Pair]]]:
+        return tuple, (list(self._read()),)
+
+
+def _held(table: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+    """The same column by column, read-only."""
+    columns = np.array(table.T, dtype=np.int64, order="C")
+    columns.flags.writeable = False
+    return columns.T
+
+
+def _plain(table: NDArray[np.int64]) -> tuple[Pair, ...]:
+    return tuple(zip(table[:, 0].tolist(), table[:, 1].tolist(), strict=True))

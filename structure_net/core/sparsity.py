@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from structure_net.core.changes import TensorChange
-from structure_net.core.pairs import PairTuple
+from structure_net.core.pairs import PairTable, PairTuple
 from structure_net.errors import SurgeryError
 
 Pairs = Sequence[tuple[int, int]] | Tensor
@@ -321,7 +321,7 @@ def pair_indices(pairs: Pairs, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
 
 def _columns_of(pairs: Pairs) -> tuple[Tensor, Tensor]:
     """The rows and columns of ``pairs``, as they are."""
-    if isinstance(pairs, PairTuple):
+    if isinstance(pairs, PairTuple | PairTable):
         rows, columns = torch.tensor(pairs.table.T)
         return rows, columns
     table = torch.as_tensor(pairs, dtype=torch.int64)

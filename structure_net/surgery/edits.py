@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, TypeVar, dataclass_transform
 import numpy as np
 
 from structure_net.core.arguments import shown
-from structure_net.core.pairs import PairTuple
+from structure_net.core.pairs import PairTable, PairTuple
 
 T = TypeVar("T")
 
@@ -51,7 +51,7 @@ def _indices(what: str, value: Any) -> tuple[int, ...]:
 
 
 def _pairs(what: str, value: Any) -> tuple[tuple[int, int], ...]:
-    if isinstance(value, PairTuple):
+    if isinstance(value, PairTuple | PairTable):
         return value
     try:
         table = np.asarray(value)

@@ -14,7 +14,7 @@ from itertools import chain
 from numbers import Integral, Real
 from typing import Any, Final
 
-from structure_net.core.pairs import PairTuple
+from structure_net.core.pairs import PairTable, PairTuple
 from structure_net.surgery.edits import Edit
 
 START: Final = "start"
@@ -104,6 +104,7 @@ class EventEntry:
 Entry = EditEntry | EventEntry
 
 _SCALARS: Final = frozenset({int, str, bool, type(None)})
+_TABLES: Final = frozenset({PairTuple, PairTable})
 
 
 def plain(value: object, place: str = "value") -> Any:
@@ -120,6 +121,8 @@ def plain(value: object, place: str = "value") -> Any:
         return value
     if isinstance(value, Mapping):
         return {_key(key, place): plain(item, f"{place}.{key}") for key, item in value.items()}
+    if isinstance(value, PairTuple | PairTable):
+        return value.table.tolist()
     if isinstance(value, list | tuple):
         return [plain(item, f"{place}[{number}]") for number, item in enumerate(value)]
     return _number(value, place)
@@ -166,7 +169,7 @@ def _is_plain(value: Any) -> bool:
     if type(value) is float:
         return math.isfinite(value)
     if type(value) is not tuple:
-        return type(value) in _SCALARS or type(value) is PairTuple
+        return type(value) in _SCALARS or type(value) in _TABLES
     kinds = set(map(type, value))
     if kinds == {tuple}:
         kinds = set(map(type, chain.from_iterable(value)))

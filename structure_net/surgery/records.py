@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from structure_net.core.arguments import shown
+from structure_net.core.pairs import PairTable
 from structure_net.errors import JournalError
 from structure_net.surgery.edits import Edit
 from structure_net.surgery.entries import EditEntry, Entry, EventEntry, WidthChange
@@ -121,7 +122,8 @@ def entry_to_data(entry: Entry) -> dict[str, Any]:
 
 def _fields(value: Edit | Entry | WidthChange) -> dict[str, Any]:
     # Unlike `dataclasses.asdict` this copies nothing, which long lists of connections would feel.
-    return {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
+    found = ((item.name, getattr(value, item.name)) for item in dataclasses.fields(value))
+    return {name: tuple(one) if isinstance(one, PairTable) else one for name, one in found}
 
 
 def journal_to_json(entries: Iterable[Entry]) -> str:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from structure_net.core.drawing import free_places
-from structure_net.core.pairs import PairTuple
+from structure_net.core.pairs import PairTable
 from structure_net.evolution.metrics.validity import Unavailable
 
 _MANY: Final = 2**16
@@ -154,7 +154,7 @@ def random_free(
 
 def as_pairs(places: Tensor, width: int) -> tuple[tuple[int, int], ...]:
     """Places ``output * width + input`` as pairs (output, input)."""
-    return PairTuple.of(torch.stack((places // width, places % width), 1).cpu().numpy())
+    return PairTable.of(torch.stack((places // width, places % width)).cpu().numpy().T)
 
 
 def shares_by_momentum(

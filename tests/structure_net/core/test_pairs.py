@@ -3,49 +3,86 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from structure_net.core.pairs import PairTuple
+from structure_net.core.pairs import PairTable, PairTuple
 from structure_net.core.sparsity import pair_indices
-from structure_net.surgery import AddConnections
+from structure_net.surgery import AddConnections, EditEntry, Journal, RemoveConnections
+
+PLAIN = ((0, 3), (1, 2))
+Kind = type[PairTuple] | type[PairTable]
+both = pytest.mark.parametrize("kind", [PairTuple, PairTable])
 
 
-def _pairs() -> PairTuple:
-    return PairTuple.of(np.array([[0, 3], [1, 2]], dtype=np.int32))
+def _pairs(kind: Kind) -> Any:
+    return kind.of(np.array(PLAIN, dtype=np.int32))
 
 
-def test_pairs_are_the_tuple_that_they_look_like() -> None:
-    pairs, plain = _pairs(), ((0, 3), (1, 2))
-    assert pairs == plain
-    assert plain == pairs
-    assert hash(pairs) == hash(plain)
-    assert repr(pairs) == repr(plain)
-    assert json.dumps(pairs) == json.dumps(plain)
+@both
+def test_pairs_are_the_tuple_that_they_look_like(kind: Kind) -> None:
+    pairs = _pairs(kind)
+    assert pairs == PLAIN
+    assert pairs == PLAIN
+    assert pairs == _pairs(PairTable)
+    assert pairs == _pairs(PairTuple)
+    assert pairs != PLAIN[::-1]
+    assert pairs != PLAIN[:1]
+    assert pairs != _pairs(PairTable)[::-1]
+    assert hash(pairs) == hash(PLAIN)
+    assert repr(pairs) == repr(PLAIN)
+    assert json.dumps(tuple(pairs)) == json.dumps(PLAIN)
     assert type(pairs[0][0]) is int
+    assert (pairs[-1], pairs[:1], len(pairs), list(pairs)) == ((1, 2), ((0, 3),), 2, list(PLAIN))
+    more = ((5, 5),)
+    assert (pairs + more, more + pairs) == (PLAIN + more, more + PLAIN)
+    assert (0, 3) in pairs
+    assert np.array_equal(np.asarray(pairs), PLAIN)
+    assert not kind.of(np.zeros((0, 2), dtype=np.int64))
 
 
-def test_copies_and_pickles_are_plain_tuples() -> None:
-    for other in (copy.deepcopy(_pairs()), pickle.loads(pickle.dumps(_pairs()))):
+@both
+def test_copies_and_pickles_are_plain_tuples(kind: Kind) -> None:
+    for other in (copy.deepcopy(_pairs(kind)), pickle.loads(pickle.dumps(_pairs(kind)))):
         assert type(other) is tuple
-        assert other == _pairs()
+        assert other == _pairs(kind)
 
 
-def test_the_table_holds_the_same_and_cannot_be_written() -> None:
-    table = _pairs().table
+def test_a_table_is_not_written_as_something_else() -> None:
+    with pytest.raises(TypeError, match="PairTable"):
+        json.dumps(_pairs(PairTable))
+
+
+def test_a_journal_of_tables_is_that_of_tuples() -> None:
+    journals = [
+        Journal([EditEntry(RemoveConnections("a", pairs), time="now")])
+        for pairs in (PLAIN, _pairs(PairTable), _pairs(PairTuple))
+    ]
+    assert len({journal.to_json() for journal in journals}) == 1
+    assert all(Journal.from_json(one.to_json()) == journals[0] == one for one in journals)
+
+
+@both
+def test_the_table_holds_the_same_and_cannot_be_written(kind: Kind) -> None:
+    given = np.array(PLAIN)
+    table = kind.of(given).table
+    given[0, 0] = 7
     assert table.tolist() == [[0, 3], [1, 2]]
     assert table.dtype == np.int64
     with pytest.raises(ValueError, match="read-only"):
         table[0, 0] = 1
 
 
-def test_edits_and_layers_read_them_as_they_read_tuples() -> None:
-    edit, plain = AddConnections("a", _pairs()), AddConnections("a", ((0, 3), (1, 2)))
+@both
+def test_edits_and_layers_read_them_as_they_read_tuples(kind: Kind) -> None:
+    edit, plain = AddConnections("a", _pairs(kind)), AddConnections("a", PLAIN)
     assert edit == plain
+    assert hash(edit) == hash(plain)
     assert repr(edit) == repr(plain)
     found, expected = (pair_indices(one.pairs, (2, 4)) for one in (edit, plain))
     assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
     with pytest.raises(ValueError, match="must lie in a layer"):
-        pair_indices(_pairs(), (2, 3))
+        pair_indices(_pairs(kind), (2, 3))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from structure_net.core.flops import count_flops
-from structure_net.core.pairs import PairTuple
+from structure_net.core.pairs import PairTable
 from structure_net.core.statistics import sparse_layers
 from structure_net.core.weights import by_output
 from structure_net.errors import StructureNetError, SurgeryError
@@ -77,7 +77,7 @@ class ConnectionTable:
             mine = chosen[self.owner[chosen] == number].sort().values
             if len(mine):
                 table = torch.stack((self.rows[mine], self.columns[mine]), 1)
-                edits.append(RemoveConnections(layer, PairTuple.of(table.numpy())))
+                edits.append(RemoveConnections(layer, PairTable.of(table.numpy())))
         return edits
 
 
