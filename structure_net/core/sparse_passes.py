@@ -153,9 +153,11 @@ class Pass:
         threads = torch.get_num_threads() if self._work >= THREADED_WORK else 1
         table = np.frombuffer(self._table, np.int64).reshape(-1, pass_kernels.COLUMNS)
         counts = np.zeros((self._length, 1 + threads, pass_kernels.LINE), np.int64)
+        if threads == 1:
+            pass_kernels.work(ZEROS[dtype], table, counts, self._batch, 0)
+            return
         task = partial(pass_kernels.work, ZEROS[dtype], table, counts, self._batch)
-        if threads > 1:
-            invite([partial(self._help, task, thread) for thread in range(1, threads)])
+        invite([partial(self._help, task, thread) for thread in range(1, threads)])
         try:
             _finish(task)
         except BaseException:
@@ -175,8 +177,8 @@ class Pass:
         if products and 0 in row[1:3]:
             raise RuntimeError(freed())
         self._kept.append(index)
-        self._table.extend(row)
-        self._table.extend((rows, self._blocks(rows, products), lines, rectified, after, 0))
+        blocks = self._blocks(rows, products)
+        self._table.extend((*row, rows, blocks, lines, rectified, after, 0))
         self._work += products
         return self._count()
 
