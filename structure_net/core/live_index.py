@@ -191,7 +191,8 @@ class LiveIndex:
         if self.offsets.is_cpu and not agrees(*(one.numpy() for one in self.tensors)):
             raise ValueError(
                 "The tensors of an index must hold each place once, and the same places by rows "
-                f"(offsets, columns) and by columns (column_offsets, rows, order). {_WAY}"
+                "(offsets, columns) and by columns (column_offsets, rows, order), of which a state "
+                f"dict holds the first three. {_WAY}"
             )
 
 

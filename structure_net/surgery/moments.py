@@ -2,7 +2,8 @@
 
 State is carried for every optimizer whose state tensors have the parameter's shape (SGD with
 momentum, Adam, AdamW with AMSGrad, RMSprop, Adagrad, NAdam, Rprop, ..., fused and foreach too), or
-its shape with some axes reduced to one (Adafactor). Anything else is refused, with the reason,
+its shape with some axes reduced to one (Adafactor, whose factors follow a change of storage as the
+mean squares that they stand for). Anything else is refused, with the reason,
 before anything is touched.
 """
 
@@ -21,6 +22,8 @@ from structure_net.errors import SurgeryError
 Carry = Callable[[Tensor], Tensor]
 
 _MOMENTUM: Final = "momentum_buffer"
+_FACTORED: Final = frozenset({"row_var", "col_var", "variance"})
+"""What Adafactor remembers: means of squares, or of their rows and columns."""
 
 
 def carried_state(
@@ -41,7 +44,40 @@ def carried_state(
     Raises:
         SurgeryError: A value is neither.
     """
+    estimate = _estimate(state, len(shape))
+    if estimate is not None:
+        squares = carry(estimate.expand(shape))
+        if squares.dim() != len(shape):
+            others = {key: value for key, value in state.items() if key not in _FACTORED}
+            return {
+                **carried_state(optimizer, others, shape, carry),
+                **_factors(squares),
+            }
     return {key: _carried(optimizer, key, value, shape, carry) for key, value in state.items()}
+
+
+def _estimate(state: Mapping[str, Any], dims: int) -> Tensor | None:
+    """The mean squares of gradients that Adafactor takes of what it remembers of a parameter.
+
+    Of a vector it remembers them, of matrices the means of their rows and columns. What goes from
+    one to the other, as the weights of a sparse layer do where they change their storage, keeps
+    the estimate. None where there is nothing of the kind.
+    """
+    if dims == 1 and isinstance(state.get("variance"), Tensor):
+        variance: Tensor = state["variance"]
+        return variance
+    row, column = state.get("row_var"), state.get("col_var")
+    if not isinstance(row, Tensor) or not isinstance(column, Tensor):
+        return None
+    mean = row.mean(-2, keepdim=True).clamp(min=torch.finfo(row.dtype).tiny)
+    return row @ column / mean
+
+
+def _factors(squares: Tensor) -> dict[str, Tensor]:
+    """What Adafactor remembers of a parameter whose gradients have these mean squares."""
+    if squares.dim() < 2:
+        return {"variance": squares}
+    return {"row_var": squares.mean(-1, keepdim=True), "col_var": squares.mean(-2, keepdim=True)}
 
 
 def _carried(optimizer: Optimizer, key: str, value: Any, shape: torch.Size, carry: Carry) -> Any:

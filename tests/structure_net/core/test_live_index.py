@@ -119,3 +119,18 @@ def test_buffers_that_are_written_by_hand_are_refused_at_the_next_product() -> N
     with torch.no_grad():
         layer.columns.copy_(pattern.columns)
     assert torch.equal(layer(inputs), wanted)
+
+
+def test_a_state_dict_of_another_pattern_is_no_set_of_buffers() -> None:
+    # It lacks what follows from the others: gradients would be those of no layer at all.
+    layers = []
+    for mask in (MASK, MASK.flip(1)):
+        pattern, draw = SparsePattern.from_mask(mask), torch.Generator().manual_seed(0)
+        layers.append(StandardSparseLayer(9, 6, pattern=pattern, generator=draw))
+        assign(layers[-1], layers[-1].stored("live"))
+    inputs = torch.ones(2, 9)
+    with pytest.raises(ValueError, match="of which a state dict holds the first three"):
+        torch.func.functional_call(layers[0], dict(layers[1].state_dict()), (inputs,))
+    whole = {**dict(layers[1].named_parameters()), **dict(layers[1].named_buffers())}
+    outputs = torch.func.functional_call(layers[0], whole, (inputs,))
+    assert torch.equal(outputs, layers[1](inputs))
