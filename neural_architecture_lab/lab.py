@@ -21,8 +21,10 @@ from neural_architecture_lab.insights import Insights, extract
 from neural_architecture_lab.judgement import Comparison, Evidence, Verdict, judge
 from neural_architecture_lab.naming import meant
 from neural_architecture_lab.progress import OnResult, progress_on_terminal
+from neural_architecture_lab.recipes import folders_of, recipe_of
 from neural_architecture_lab.report import Report, keep_report, report_of
 from neural_architecture_lab.reviewing import Review, comparisons_of, review
+from neural_architecture_lab.run_settings import keep_run_settings
 from neural_architecture_lab.runners.protocol import Job, Result, Runner
 from neural_architecture_lab.searching import Search, SearchResult, run_search
 from neural_architecture_lab.store import Archive, Store
@@ -229,6 +231,8 @@ class NeuralArchitectureLab:
         tell = on_result or (lambda result, ended, of: None)
         changed: dict[str, tuple[str, ...]] = {}
         with Store(self.config.folder, self._sinks) as store:
+            recipes = [recipe_of(self._hypotheses[one].experiment) for one in ids]
+            keep_run_settings(self.config, folders_of(recipes))
             for one in ids:
                 changed[one] = store.freeze(self._hypotheses[one], designs[one])
                 with closing(chosen[one].runner) as runner:

@@ -13,7 +13,7 @@ import inspect
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
@@ -24,6 +24,7 @@ import numpy as np
 from neural_architecture_lab.errors import DesignError
 from neural_architecture_lab.hypothesis import Experiment, Hypothesis, Range, Setting
 from neural_architecture_lab.outcomes import Outcome
+from neural_architecture_lab.recipes import recipe_of
 from neural_architecture_lab.statistics import seeds_needed
 
 LEAST_SEEDS: Final = 5
@@ -191,7 +192,14 @@ def statement_of(
     looks: Sequence[int],
     points: Sequence[Mapping[str, Setting]] = ({},),
 ) -> dict[str, Any]:
-    """What a hypothesis claims and how it will be tested, as plain data: what is hashed."""
+    """What a hypothesis claims and how it will be tested, as plain data: what is hashed.
+
+    Where its experiment can be made again elsewhere the ``recipe`` says how.
+    """
+    more = {"layout": _laid_out(hypothesis)} if hypothesis.factors else {}
+    recipe = recipe_of(hypothesis.experiment)
+    if recipe is not None:
+        more["recipe"] = recipe
     return {
         "id": hypothesis.id,
         "category": hypothesis.category.value,
@@ -216,7 +224,16 @@ def statement_of(
         "spending": hypothesis.stopping.spending if hypothesis.stopping else None,
         "supplied": list(hypothesis.supplied),
         "code": code_of(hypothesis.experiment),
+        **more,
     }
+
+
+def _laid_out(hypothesis: Hypothesis) -> dict[str, Any]:
+    factors = {
+        name: asdict(levels) if isinstance(levels, Range) else list(levels)
+        for name, levels in hypothesis.factors.items()
+    }
+    return {"kind": hypothesis.layout, "points": hypothesis.points, "factors": factors}
 
 
 def code_of(experiment: Any) -> dict[str, str]:

@@ -67,6 +67,23 @@ Runner = Annotated[
     typer.Option(metavar="NAME", help="auto, serial, processes, replicas, dask or ray."),
 ]
 Device = Annotated[str, typer.Option(metavar="DEVICE", help="cpu, cuda or cuda:N.")]
+ParallelAgain = Annotated[
+    int | None,
+    typer.Option(
+        "-j",
+        "--parallel",
+        parser=whole_of,
+        metavar="INT",
+        help="Trials at once; as many as before unless given.",
+    ),
+]
+RunnerAgain = Annotated[
+    str | None,
+    typer.Option("--runner", metavar="NAME", help="What runs them; as before unless given."),
+]
+DeviceAgain = Annotated[
+    str | None, typer.Option("--device", metavar="DEVICE", help="Where; as before unless given.")
+]
 Seconds = Annotated[
     float | None,
     typer.Option(
@@ -84,7 +101,9 @@ Memory = Annotated[
 Dataset = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", help="Run hypotheses of the library on this data set; digits unless given."
+        metavar="NAME",
+        help="Run hypotheses of the library on this data set; digits unless given. FILE.py:NAME for"
+        " one that a file registers.",
     ),
 ]
 DataDir = Annotated[
@@ -225,9 +244,9 @@ def search(  # noqa: PLR0913, PLR0917 - one argument for each flag
 @app.command(cls=Command, help=helps.RESUME)
 def resume(  # noqa: PLR0913, PLR0917 - one argument for each flag
     results: Results = RESULTS,
-    parallel: Parallel = 1,
-    runner: Runner = "auto",
-    device: Device = "cpu",
+    parallel: ParallelAgain = None,
+    runner: RunnerAgain = None,
+    device: DeviceAgain = None,
     log: Log = None,
     wandb_project: WandbProject = PROJECT,
     wandb_mode: WandbMode = "offline",
@@ -237,7 +256,7 @@ def resume(  # noqa: PLR0913, PLR0917 - one argument for each flag
     json: Json = False,
 ) -> int:
     """Goes on with what was left in a folder: no trial is lost, and none is run twice."""
-    config = _config(results, parallel, runner, device, limits=(seconds, memory))
+    config = commands.resumed(Path(results), parallel, runner, device, limits=(seconds, memory))
     sinks = sinks_of(log, project=wandb_project, mode=wandb_mode, tracking=wandb_tracking)
     with _stoppable(results):
         return commands.resume(config, sinks=sinks, as_json=json)
@@ -277,9 +296,18 @@ def report(
         str | None,
         typer.Option(metavar="FILE", help="Where the page goes. [default: DIR/report.html]"),
     ] = None,
+    keep: Annotated[
+        bool,
+        typer.Option(
+            "--keep",
+            metavar="",
+            help="Keep the report of the whole folder among its records, too, from where trackers"
+            " take it; not while a lab runs.",
+        ),
+    ] = False,
 ) -> int:
     """Prints the report as Markdown; also while a lab runs."""
-    return commands.report(Path(results), ids or [], html=html, out=out)
+    return commands.report(Path(results), ids or [], html=html, out=out, keep=keep)
 
 
 @app.command(cls=Command, help=helps.COMPARE)

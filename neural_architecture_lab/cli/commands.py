@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from neural_architecture_lab.checking import check_trials
 from neural_architecture_lab.choosing import choose_runner
@@ -36,7 +37,7 @@ from neural_architecture_lab.cli.telling import (
     review_row,
     status_cells,
 )
-from neural_architecture_lab.configuration import LabConfig
+from neural_architecture_lab.configuration import LabConfig, RunnerName
 from neural_architecture_lab.errors import StoreError
 from neural_architecture_lab.experiments import (
     available_hypotheses,
@@ -47,10 +48,12 @@ from neural_architecture_lab.hypothesis import Hypothesis
 from neural_architecture_lab.lab import NeuralArchitectureLab
 from neural_architecture_lab.planning import forecast, pilot_jobs
 from neural_architecture_lab.progress import progress_on
-from neural_architecture_lab.report import report_of
+from neural_architecture_lab.report import keep_report, report_of
+from neural_architecture_lab.restoring import bring_back
 from neural_architecture_lab.reviewing import Review, review, review_together
+from neural_architecture_lab.run_settings import run_settings_of
 from neural_architecture_lab.searching import Searched, searched
-from neural_architecture_lab.store import Archive
+from neural_architecture_lab.store import Archive, Store
 from neural_architecture_lab.trials import design
 from structure_net.cli.console import emit, people, plain_table
 
@@ -80,16 +83,42 @@ def run(
     return FAILED if any(one.failed for one in reviews) else 0
 
 
+def resumed(
+    folder: Path,
+    parallel: int | None,
+    runner: str | None,
+    device: str | None,
+    *,
+    limits: tuple[float | None, float | None] = (None, None),
+) -> LabConfig:
+    """How a folder's lab goes on: as it ran last, in whatever is not told otherwise."""
+    before = run_settings_of(folder)
+    seconds, memory = limits
+    return LabConfig(
+        before.parallel if parallel is None else parallel,
+        folder,
+        device or before.device,
+        cast("RunnerName", runner or before.runner),
+        replace(
+            before.limits,
+            seconds=before.limits.seconds if seconds is None else seconds,
+            memory=before.limits.memory if memory is None else memory,
+        ),
+        before.order,
+    )
+
+
 def resume(config: LabConfig, *, sinks: Sequence[Sink] = (), as_json: bool = False) -> int:
     """Goes on with all hypotheses and searches of a folder that are not at their end."""
     archive = existing(config.folder)
+    bring_back(run_settings_of(config.folder))
     frozen, sources = archive.hypotheses(), remembered(config.folder)
     reviewed = review(archive, list(frozen))
     left = [key for key, one in reviewed.items() if one.seeds < one.planned]
     # Those that ended count as well: the more are judged together, the more each has to show.
     again = [found_again(one, sources) for key, one in frozen.items() if key in {*left, *sources}]
     open_searches = [one for one in _searched(archive) if is_unfinished(one)]
-    begun = {one.id: search_again(one.id, one.planned, sources) for one in open_searches}
+    begun = {one.id: search_again(archive, one.id, sources) for one in open_searches}
     console = people(quiet=as_json)
     if not left and not begun:
         console.print(f"Nothing is left to run in {config.folder}.", markup=False)
@@ -169,9 +198,20 @@ def _searched(archive: Archive) -> list[Searched]:
     return [searched(archive, one) for one in archive.searches()]
 
 
-def report(folder: Path, ids: Sequence[str], *, html: bool = False, out: str | None = None) -> int:
-    """Prints the report, or writes its page and prints where that is."""
-    made = report_of(existing(folder), ids or None)
+def report(
+    folder: Path,
+    ids: Sequence[str],
+    *,
+    html: bool = False,
+    out: str | None = None,
+    keep: bool = False,
+) -> int:
+    """Prints the report, or writes its page and prints where that is; keeps it with the records."""
+    archive = existing(folder)
+    made = report_of(archive, ids or None)
+    if keep:
+        with Store(folder) as store:
+            keep_report(store)
     console = people(quiet=False)
     if html or out:
         place = made.save_html(out or folder / "report.html")

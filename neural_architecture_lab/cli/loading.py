@@ -25,8 +25,10 @@ from neural_architecture_lab.experiments import (
     ready_hypothesis,
 )
 from neural_architecture_lab.hypothesis import Hypothesis
+from neural_architecture_lab.restoring import hypothesis_of
 from neural_architecture_lab.searching import Search
 from neural_architecture_lab.store import Archive, Frozen
+from structure_net.data.registry import registered
 
 SOURCES: Final = "sources.json"
 _Kind = TypeVar("_Kind")
@@ -59,7 +61,8 @@ def loaded(
     Args:
         names: What was typed.
         seeds: How many seeds of each arm; as they say if None.
-        dataset: What those of the library run on; what they say if None.
+        dataset: What those of the library run on, by name, or as ``FILE.py:NAME`` where a file
+            registers it; what they say if None.
         data_dir: The folder that holds it.
 
     Raises:
@@ -69,6 +72,7 @@ def loaded(
     if data_dir is not None and dataset is None:
         raise HypothesisError("--data-dir says where a data set lies; say which by --dataset.")
     folder = None if data_dir is None else str(Path(data_dir).expanduser().resolve())
+    dataset = None if dataset is None else _registered_by(dataset)
     found = []
     for name in names:
         for one in hypotheses_of(name):
@@ -138,14 +142,13 @@ def remembered(folder: Path) -> dict[str, str]:
 def found_again(frozen: Frozen, sources: dict[str, str]) -> Hypothesis:
     """A hypothesis that was frozen, from where it came, with as many seeds as were planned.
 
+    One that came from no file, such as a follow-up that a program ran, is made from its record.
+
     Raises:
-        HypothesisError: Nobody kept where it came from, or it is no longer there.
+        HypothesisError: Neither says where it came from, or it is no longer there.
     """
     if frozen.id not in sources:
-        raise HypothesisError(
-            f"Where {frozen.id!r} came from is not known, since a program ran it: run that again,"
-            " or `nal run FILE.py`, with the same folder of results."
-        )
+        return hypothesis_of(frozen)
     for one in hypotheses_of(sources[frozen.id]):
         if one.id == frozen.id:
             return replace(_there(one, frozen), seeds=int(frozen.statement["seeds"]))
@@ -209,6 +212,23 @@ def _held(text: str, kind: type[_Kind], word: str, known: str = "") -> tuple[_Ki
             f"{file} holds no {word}: assign one, NAME = {kind.__name__}(...), at its top."
         )
     return (found[name],) if name else tuple(found.values())
+
+
+def _registered_by(dataset: str) -> str:
+    """The name of a data set; the file that registers it is imported, where one is named."""
+    file, colon, name = dataset.partition(".py:")
+    if not colon and not dataset.endswith(".py"):
+        return dataset
+    _read(file if dataset.endswith(".py") else f"{file}.py")
+    plain = name.partition(":")[0]  # without its options
+    known = [one.name for one in registered()]
+    if plain not in known:
+        file = Path(file).stem + ".py"
+        raise HypothesisError(
+            f"{file} registers no data set {plain!r}; registered are {', '.join(known) or 'none'}."
+            " Say which as FILE.py:NAME, and let the file call register_dataset(NAME, ...)."
+        )
+    return name
 
 
 def _imported(path: Path) -> ModuleType:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,9 @@ from neural_architecture_lab.lab import NeuralArchitectureLab
 from neural_architecture_lab.progress import progress_on
 from neural_architecture_lab.report.searches import best_words
 from neural_architecture_lab.report.wording import duration
+from neural_architecture_lab.restoring import search_of
 from neural_architecture_lab.searching import Search, Searched
+from neural_architecture_lab.store import Archive
 from structure_net.cli.console import emit, people
 
 if TYPE_CHECKING:
@@ -40,11 +42,11 @@ def search(
 
 
 def run_searches(
-    found: dict[str, tuple[Search, str]], config: LabConfig, console: Console
+    found: Mapping[str, tuple[Search, str | None]], config: LabConfig, console: Console
 ) -> list[Searched]:
     """Runs searches, tells of them, and remembers where they came from."""
     lab = NeuralArchitectureLab(config)
-    remember(config.folder, {key: source for key, (_, source) in found.items()})
+    remember(config.folder, {key: source for key, (_, source) in found.items() if source})
     results = []
     for one, _ in found.values():
         said = f"{one.id}: {one.tries} settings, {one.seeds} seed{'s' * (one.seeds > 1)} each"
@@ -56,20 +58,20 @@ def run_searches(
     return results
 
 
-def search_again(key: str, planned: int, sources: dict[str, str]) -> tuple[Search, str]:
+def search_again(archive: Archive, key: str, sources: dict[str, str]) -> tuple[Search, str | None]:
     """A search that was begun, from where it came, with as many settings as were planned.
 
+    One that came from no file is made from its record.
+
     Raises:
-        HypothesisError: Nobody kept where it came from, or it is no longer there.
+        HypothesisError: Neither says where it came from, or it is no longer there.
     """
+    begun = archive.searches()[key]
     if key not in sources:
-        raise HypothesisError(
-            f"Where {key!r} came from is not known, since a program ran it: run that again, or"
-            " `nal search FILE.py`, with the same folder of results."
-        )
+        return search_of(begun), None
     for one in searches_of(sources[key]):
         if one.id == key:
-            return replace(one, tries=planned), sources[key]
+            return replace(one, tries=begun.tries), sources[key]
     raise HypothesisError(f"{sources[key]} no longer holds {key!r}.")
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from neural_architecture_lab.runners.processes import ProcessRunner
 from neural_architecture_lab.runners.protocol import Job, Limits, Result
-from neural_architecture_lab.runners.working import measured
+from neural_architecture_lab.runners.working import measured, unpacked_job
 
 
 def carry_out(packet: bytes, limits: Limits) -> bytes:
@@ -22,7 +22,7 @@ def carry_out(packet: bytes, limits: Limits) -> bytes:
     """
     import cloudpickle
 
-    answer: bytes = cloudpickle.dumps(_result(cloudpickle.loads(packet), limits))
+    answer: bytes = cloudpickle.dumps(_result(unpacked_job(packet), limits))
     return answer
 
 

@@ -8,12 +8,23 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Final
 
 from neural_architecture_lab.errors import RunnerError
-from neural_architecture_lab.runners.protocol import Job, Result, carried_out, told_of
+from neural_architecture_lab.runners.protocol import (
+    Job,
+    Result,
+    carried_out,
+    headline,
+    told_of,
+)
+from structure_net.data import DatasetRequest, RawDataset
+from structure_net.data.registry import registered, take_over
+from structure_net.data.requests import Registration
+from structure_net.errors import DatasetError
 
 MIB: Final = 1 << 20
 
@@ -22,7 +33,8 @@ def packed(job: Job) -> bytes:
     """A job as bytes that any process can read.
 
     What can be imported travels by its name. What cannot, such as an experiment that is defined in
-    a script or a notebook, travels by value, with the globals that it uses.
+    a script or a notebook, travels by value, with the globals that it uses. Data sets that were
+    registered here travel along in the same way, as what loads them.
 
     Raises:
         RunnerError: The experiment holds on to something that cannot leave its process.
@@ -30,7 +42,7 @@ def packed(job: Job) -> bytes:
     import cloudpickle
 
     try:
-        packet: bytes = cloudpickle.dumps(job)
+        packet: bytes = cloudpickle.dumps((job, tuple(map(_sendable, registered()))))
     except Exception as error:
         raise RunnerError(
             f"The experiment {job.experiment!r} cannot be sent to another process ({error}). Define"
@@ -38,6 +50,49 @@ def packed(job: Job) -> bytes:
             " runner='serial'."
         ) from error
     return packet
+
+
+def unpacked_job(packet: bytes) -> Job:
+    """The job that `packed` packed; data sets that were registered there are known here then."""
+    import cloudpickle
+
+    job: Job
+    job, registrations = cloudpickle.loads(packet)
+    take_over(registrations)
+    return job
+
+
+@dataclass(frozen=True, slots=True)
+class Unsent:
+    """Stands for what loads a data set, where that could not leave its process.
+
+    Args:
+        reason: Why not.
+    """
+
+    reason: str
+
+    def __call__(self, request: DatasetRequest) -> RawDataset:
+        """Says so.
+
+        Raises:
+            DatasetError: Always.
+        """
+        raise DatasetError(
+            f"What loads the data set {request.name!r} cannot be sent to another process"
+            f" ({self.reason}). Register a function that stands at the top of a module, or use"
+            " runner='serial'."
+        )
+
+
+def _sendable(registration: Registration) -> Registration:
+    import cloudpickle
+
+    try:
+        cloudpickle.dumps(registration)
+    except Exception as error:  # noqa: BLE001 - whatever the user's loader holds may fail in any way
+        return replace(registration, loader=Unsent(headline(told_of(error))))
+    return registration
 
 
 def work(packet: bytes, memory: float | None) -> bytes:
@@ -54,7 +109,7 @@ def work(packet: bytes, memory: float | None) -> bytes:
 
     _end_with_the_lab()
     use_one_thread()
-    job: Job = cloudpickle.loads(packet)
+    job = unpacked_job(packet)
     result = measured(job, memory)
     try:
         answer: bytes = cloudpickle.dumps(result)
@@ -69,8 +124,6 @@ def work(packet: bytes, memory: float | None) -> bytes:
 
 def measured(job: Job, memory: float | None) -> Result:
     """Runs a job here, held to ``memory`` MiB beyond what this process has; says what it took."""
-    from dataclasses import replace
-
     try:
         with holding_to(memory):
             result = carried_out(job)

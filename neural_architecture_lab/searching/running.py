@@ -20,6 +20,8 @@ from neural_architecture_lab.errors import SearchError, StoreError
 from neural_architecture_lab.hypothesis import Setting
 from neural_architecture_lab.outcomes import mean_of
 from neural_architecture_lab.progress import OnResult
+from neural_architecture_lab.recipes import folders_of, recipe_of
+from neural_architecture_lab.run_settings import keep_run_settings
 from neural_architecture_lab.runners.protocol import Job, Result, Runner, headline
 from neural_architecture_lab.searching.asking import Asked, Asker, Told
 from neural_architecture_lab.searching.probing import check_space, probes_of
@@ -86,6 +88,9 @@ def run_search(
     check_space(search, probes, device=device, elsewhere=chosen.runner.elsewhere)
     with Store(config.folder, sinks) as store:
         _begin(store, search)
+        keep_run_settings(
+            config, folders_of([recipe_of(search.experiment), recipe_of(search.space)])
+        )
         with closing(chosen.runner) as runner:
             workers = getattr(runner, "workers", None) or config.max_parallel_experiments
             carrying = _Carrying(search, store, asker, device, 2 * workers + 1)

@@ -20,6 +20,7 @@ from neural_architecture_lab.hypothesis import (
     plain,
 )
 from neural_architecture_lab.naming import check_experiment, check_name, id_of
+from neural_architecture_lab.recipes import recipe_of
 from neural_architecture_lab.trials import code_of
 
 if TYPE_CHECKING:
@@ -133,10 +134,14 @@ class Search:
             if self.rungs is None
             else {"setting": self.rungs.setting, "levels": list(self.rungs.levels)},
             "code": code_of(self.experiment),
+            "recipe": recipe_of(self.experiment),
+            "suggest_recipe": recipe_of(self.space) if callable(self.space) else None,
         }
 
 
-MAY_CHANGE = frozenset({"question", "seed", "sampler", "pruner", "code"})
+MAY_CHANGE = frozenset(
+    {"question", "seed", "sampler", "pruner", "code", "recipe", "suggest_recipe"}
+)
 """What of the statement may differ when a search goes on: the numbers still mean the same."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from structure_net.data.requests import Loader, Option, Registration
@@ -56,6 +56,17 @@ def register_dataset(
     if name in _REGISTRY:
         raise ValueError(f"A data set named {name!r} is registered already; choose another name.")
     _REGISTRY[name] = Registration(name, loader, dict(options or {}), version)
+
+
+def registered() -> tuple[Registration, ...]:
+    """What was registered beside the sets of the library, for another process to take over."""
+    return tuple(known for known in _REGISTRY.values() if known not in _BUILT_IN)
+
+
+def take_over(registrations: Iterable[Registration]) -> None:
+    """Makes available what another process has registered; what is known here stays as it is."""
+    for one in registrations:
+        _REGISTRY.setdefault(one.name, one)
 
 
 def available_datasets() -> tuple[str, ...]:
