@@ -38,7 +38,7 @@ def progress_on(console: Console, what: str, of: int, unit: str = "trials") -> I
     # What an experiment prints goes above the bar on a terminal, and nowhere else than before.
     above = sys.stdout.isatty()
     bars = Progress(*columns, *times, console=console, transient=True, redirect_stdout=above)
-    with bars as bar:
+    with bars as bar, _compilation_told(console):
         task = bar.add_task(what, total=of)
         shown = ""
 
@@ -52,6 +52,22 @@ def progress_on(console: Console, what: str, of: int, unit: str = "trials") -> I
             _tell_failure(console, result)
 
         yield tell
+
+
+@contextmanager
+def _compilation_told(console: Console) -> Iterator[None]:
+    """Says once why nothing seems to happen while kernels are compiled."""
+    from structure_net.core.compiling import Compilation, watching_compilation
+
+    said: list[str] = []
+
+    def tell(compilation: Compilation) -> None:
+        if not said:
+            said.append("compiling kernels; this happens once on this machine.")
+            console.print(*said, markup=False)
+
+    with watching_compilation(tell):
+        yield
 
 
 @contextmanager

@@ -19,9 +19,18 @@ from neural_architecture_lab import (
 from neural_architecture_lab.outcomes import Outcome
 from neural_architecture_lab.progress import progress_on, progress_on_terminal
 from neural_architecture_lab.runners import Result
+from structure_net.core.compiling import compiled
 
 ENDED = Result(Trial("h", "a", 0, {}), "finished", Outcome({"x": 1.0}))
 FAILED = Result(Trial("h", "a", 1, {}), "failed", error="Traceback\nValueError: no")
+
+
+def doubled(value: float) -> float:
+    return 2 * value
+
+
+def squared(value: float) -> float:
+    return value * value
 
 
 def told(console: Console, of: int) -> None:
@@ -46,6 +55,18 @@ def test_on_a_terminal_a_bar_says_what_runs_and_how_far_it_is() -> None:
     assert "running h" in shown
     assert "3/3" in shown
     assert "failed ValueError: no" in shown
+
+
+def test_on_a_terminal_it_is_said_once_that_kernels_are_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STRUCTURE_NET_CACHE", str(tmp_path))
+    written = StringIO()
+    console = Console(file=written, width=80, force_terminal=True, color_system=None)
+    with progress_on(console, "running", 3):
+        assert compiled("float64(float64)")(doubled)(1.0) == 2
+        assert compiled("float64(float64)")(squared)(3.0) == 9
+    assert written.getvalue().count("compiling kernels") == 1
 
 
 class Terminal(StringIO):
