@@ -12,7 +12,9 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
+from typing import Final
 
 
 def cache_folder() -> Path:
@@ -20,14 +22,26 @@ def cache_folder() -> Path:
 
     ``STRUCTURE_NET_CACHE``, or a folder of the platform's cache of the user.
     """
-    if named := os.environ.get("STRUCTURE_NET_CACHE"):
+    return _cache_folder(*map(os.environ.get, _NAMED))
+
+
+_NAMED: Final = ("STRUCTURE_NET_CACHE", "LOCALAPPDATA", "XDG_CACHE_HOME", "HOME", "USERPROFILE")
+
+
+@cache
+def _cache_folder(
+    named: str | None, of_windows: str | None, of_linux: str | None, *homes: str | None
+) -> Path:
+    """`cache_folder` by what the environment says; edits ask for it. ``homes`` are read by Path."""
+    del homes
+    if named:
         return Path(named).expanduser()
     if sys.platform == "win32":
-        of_user = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+        of_user = Path(of_windows) if of_windows else Path.home() / "AppData" / "Local"
     elif sys.platform == "darwin":
         of_user = Path.home() / "Library" / "Caches"
     else:
-        of_user = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+        of_user = Path(of_linux) if of_linux else Path.home() / ".cache"
     return of_user / "structure-net"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from structure_net.core.compiling import Template, compiled
 
 _Indices = NDArray[np.int32]
+
+NEAR: Final = 16
+"""Weights of a row that are looked at one by one before the rest is halved again and again."""
 
 
 @Template
@@ -116,9 +119,17 @@ def find_places(
         wanted: Its column. Shape ``(m,)``.
         found: Is written: its place in the list, or -1. Shape ``(m,)``.
     """
+    row, low = np.int64(-1), np.int64(0)
     for k in range(len(rows)):
-        low, high = np.int64(offsets[rows[k]]), np.int64(offsets[rows[k] + 1])
-        end = high
+        # Ascending pairs, which most are, go on where the one before was found.
+        if rows[k] != row or wanted[k] < wanted[k - 1]:
+            row = rows[k]
+            low = np.int64(offsets[row])
+        end = np.int64(offsets[row + 1])
+        near = min(low + NEAR, end)
+        while low < near and columns[low] < wanted[k]:
+            low += 1
+        high = end if low == near else low
         while low < high:
             middle = (low + high) // 2
             if columns[middle] < wanted[k]:

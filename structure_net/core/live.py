@@ -24,7 +24,7 @@ from structure_net.core.index_kernels import (
 )
 from structure_net.core.live_index import LiveIndex
 from structure_net.core.rearranging import Born, Carry, along, gathered
-from structure_net.core.sparsity import SparsePattern
+from structure_net.core.sparsity import SparsePattern, ascend
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,11 +181,18 @@ class Live:
             new: The places of those that come in the whole matrix, all free. Shape ``(m,)``.
             values: The weights of these. Shape ``(m, *kernel)``.
         """
-        new, order = new.sort()
-        made, origin = self._merged_index(gone.sort().values, new)
-        whole = torch.cat((weight, values[order])) if len(new) else weight
-        source = origin.masked_fill(origin >= self.count, -1) if len(new) else origin
-        return Live(whole[origin], made), _carry(source)
+        if not ascend(gone):
+            gone = gone.sort().values
+        if not ascend(new):
+            new, order = new.sort()
+            values = values[order]
+        made, origin = self._merged_index(gone, new)
+        shape = values.shape
+
+        def carried(state: Tensor) -> Tensor:
+            return _rearranged(state, state.new_zeros(shape), origin.to(state.device))
+
+        return Live(_rearranged(weight, values, origin), made), carried
 
     def _merged_index(self, gone: Tensor, new: Tensor) -> tuple[LiveIndex, Tensor]:
         """The index without weights ``gone`` and with those at ``new``, both ascending; and where
@@ -250,6 +257,11 @@ def _unwritten(shape: tuple[int, int], count: int) -> tuple[Tensor, ...]:
     offsets, column_offsets = (torch.zeros(size + 1, dtype=torch.int32) for size in shape)
     columns, rows, order = (torch.empty(count, dtype=torch.int32) for _ in range(3))
     return offsets, columns, column_offsets, rows, order
+
+
+def _rearranged(old: Tensor, new: Tensor, origin: Tensor) -> Tensor:
+    """The entries at ``origin`` of the old and then the new ones."""
+    return (torch.cat((old, new)) if len(new) else old).index_select(0, origin)
 
 
 def _carry(source: Tensor) -> Carry:

@@ -53,7 +53,7 @@ class SparsePattern:
             )
         _check_shape(self.shape)
         _check_range(self.rows, self.columns, self.shape)
-        if not _ascend(self.rows * self.shape[1] + self.columns):
+        if not ascend(self.rows * self.shape[1] + self.columns):
             raise ValueError(
                 "The pairs of a pattern must be distinct and sorted by row, then by column; "
                 "`SparsePattern.from_pairs` sorts them."
@@ -311,7 +311,7 @@ def pair_indices(pairs: Pairs, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
     rows, columns = _columns_of(pairs)
     _check_range(rows, columns, shape)
     keys = rows * shape[1] + columns
-    if not _ascend(keys):
+    if not ascend(keys):
         keys, counts = keys.unique(return_counts=True)
         if len(keys) != len(rows):
             repeated = int(keys[counts > 1][0])
@@ -334,8 +334,8 @@ def _columns_of(pairs: Pairs) -> tuple[Tensor, Tensor]:
     return table[:, 0].contiguous(), table[:, 1].contiguous()
 
 
-def _ascend(keys: Tensor) -> bool:
-    """Whether each is larger than the one before it."""
+def ascend(keys: Tensor) -> bool:
+    """Whether each of ``keys``, shape ``(n,)``, is larger than the one before it."""
     return bool((keys[1:] > keys[:-1]).all())
 
 
