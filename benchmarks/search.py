@@ -11,10 +11,16 @@ from pathlib import Path
 from benchmarks.harness import Figure
 from benchmarks.planted import Case, others
 from benchmarks.planted_cases import CASES, LATER, experiments
+from benchmarks.planted_lab import laboratory
+from benchmarks.planted_lab_cases import FIRST, Facts
+from benchmarks.planted_lab_cases import experiments as lab_experiments
+from benchmarks.planted_lab_later import SECOND
+from benchmarks.planted_lab_questions import BLIND, QUESTIONS
 from benchmarks.planted_questions import FIFTH, FOURTH, THIRD
 from structure_net.logging.search import ExperimentFacts, ExperimentIndex
 
 EXPERIMENTS = 10_000
+LABORATORY: dict[str, Sequence[Facts]] = {"first": FIRST, "second": SECOND}
 WHERES = (
     {"density": {"<": 0.1}, "dataset": "mnist"},
     {"test_accuracy": {">=": 0.9}},
@@ -23,7 +29,7 @@ WHERES = (
 
 
 def figures() -> list[Figure]:
-    """Ten thousand experiments, ninety questions, both engines."""
+    """Twice ten thousand experiments, all questions, both engines."""
     everything = tuple(others(EXPERIMENTS))
     with tempfile.TemporaryDirectory() as folder:
         numpy, build = _built(Path(folder) / "numpy", "numpy", everything)
@@ -36,13 +42,13 @@ def figures() -> list[Figure]:
             chroma, build = _built(Path(folder) / "chroma", "chroma", everything)
             chroma.add(*planted)
         except ImportError:
-            return found
+            return found + _laboratory(Path(folder) / "laboratory")
         found.append(Figure("index 10,000 experiments, ChromaDB", build, "s"))
         found += _speed(chroma, "ChromaDB")
         found += [_agreement(numpy, chroma, everything)]
         numpy.close()
         chroma.close()
-        return found
+        return found + _laboratory(Path(folder) / "laboratory")
 
 
 def _built(
@@ -89,9 +95,32 @@ def _found(index: ExperimentIndex) -> list[Figure]:
     ]
 
 
+def _laboratory(folder: Path) -> list[Figure]:
+    """The blind sets: how many of their experiments are not found first, now and at first."""
+    found = []
+    index, _ = _built(folder, "numpy", tuple(laboratory(EXPERIMENTS)))
+    with index:
+        for name, questions in QUESTIONS.items():
+            planted = lab_experiments(LABORATORY[name], 100_000)
+            index.add(*planted)
+            answers = [[one.name for one in index.find(text, n=5)] for text in questions]
+            meant = [one.name for one in planted]
+            first = sum(names[:1] == [one] for names, one in zip(answers, meant, strict=True))
+            five = sum(one in names for names, one in zip(answers, meant, strict=True))
+            index.remove(*meant)
+            blind, nearly = BLIND[name]
+            note = (
+                f"blind: {20 - blind}, not among five {20 - nearly}; now not among five {20 - five}"
+            )
+            title = f"{name} twenty of a laboratory, blind: not found first"
+            found.append(Figure(title, 20 - first, "", 0, note))
+    return found
+
+
 def _speed(index: ExperimentIndex, engine: str) -> list[Figure]:
-    questions = [case.question for case in (*CASES, *LATER)]
+    questions = [case.question for case in (*CASES, *LATER)] + [*QUESTIONS["second"]]
     index.find(questions[0])
+    index.find("density below 5 %")  # reads all fields
     names = index.names[::400]
     return [
         _percentile(f"find, {engine}", [_timed(index.find, one) for one in questions * 4]),

@@ -16,7 +16,7 @@ from structure_net.errors import SearchError
 from structure_net.surgery.entries import plain
 
 if TYPE_CHECKING:
-    from structure_net.logging.search import ExperimentFacts, ExperimentIndex, Found
+    from structure_net.logging.search import ExperimentFacts, ExperimentIndex, Found, Question
 
 INDEX: Final = ".index"
 """The folder of the index, among the runs that it is made from."""
@@ -95,12 +95,18 @@ def find(
     if not text.strip() and not where:
         raise SearchError('Say what to find, such as "sparse nets that plateaued early".')
     with _index(folder or "runs") as index:
-        found = index.find(text, where=parse_where(where or ()), n=n)
-        unknown = index.asked(text).unknown if text.strip() else ()
-    if unknown:
-        words = ", ".join(repr(word) for word in unknown)
+        wanted = parse_where(where or ())
+        found = index.find(text, where=wanted, n=n)
+        asked = index.asked(text) if text.strip() else None
+        unmet = index.unmet(text, where=wanted)
+    if asked is not None and asked.unknown:
+        words = ", ".join(repr(word) for word in asked.unknown)
         fail(f"no run has anything to do with {words}; the other words were looked for.")
-    return _told(found, as_json=json)
+    if asked is not None and not json:
+        people(quiet=False).print(f"looked for: {asked.told}", highlight=False, markup=False)
+    for sentence in unmet:
+        fail(sentence)
+    return _told(found, as_json=json, asked=asked)
 
 
 def similar(
@@ -145,10 +151,11 @@ def _shown(name: str) -> str:
     return str(path.relative_to(here)) if path.is_relative_to(here) else name
 
 
-def _told(found: Sequence[Found], *, as_json: bool) -> int:
+def _told(found: Sequence[Found], *, as_json: bool, asked: Question | None = None) -> int:
     """Prints what was found; 1 if nothing was."""
     if as_json:
-        emit({"found": [_document(one) for one in found]})
+        looked = {} if asked is None else {"looked_for": [one.shown for one in asked.conditions]}
+        emit({**looked, "found": [_document(one) for one in found]})
     elif found:
         head = ("run", "score", "data", "widths", "density", "parameters", "accuracy", "edits")
         rows = [(_shown(one.name), f"{one.score:.2f}", *_cells(one.facts)) for one in found]

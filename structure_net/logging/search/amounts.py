@@ -32,6 +32,12 @@ _LOST: Final = frozenset(map(stem, (
     "removed", "pruned", "cut", "lost", "fewer", "less", "shrunk", "shrank", "reduced", "smaller",
     "dropped", "threw", "gone", "trimmed", "away", "deleted",
 )))  # fmt: skip
+_ON: Final = {
+    "train": ("train", "accuracy"),
+    "validation": ("validation", "accuracy"),
+    "val": ("validation", "accuracy"),
+    "test": ("accuracy",),
+}
 Nouns = Mapping[tuple[str, ...], Quantity]
 
 
@@ -102,6 +108,8 @@ class Amounts:
         strange = 0
         for skipped in range(gap + 1):
             found, size = self._noun(place + skipped)
+            if self._parted(place, place + skipped):
+                break
             if found is not None:
                 return found, place + skipped + size
             word = self._word(place + skipped)
@@ -109,6 +117,11 @@ class Amounts:
             if strange > gap // 2 or word in LITTLE - _SKIPPED or not word.isalpha():
                 break
         return None, place
+
+    def _parted(self, end: int, place: int) -> bool:
+        """Whether a clause ends between the word before ``end`` and that at ``place``."""
+        clauses = [token.clause for token in self.tokens]
+        return end < 1 or place >= len(clauses) or clauses[end - 1] != clauses[place]
 
     def _noun_before(self, place: int) -> tuple[Quantity | None, int]:
         """The quantity named before a place, and its beginning."""
@@ -298,6 +311,8 @@ class Amounts:
         if quantity is None:
             quantity, stop = self._noun_behind(end, 2)
         if quantity is None and percent:
+            quantity = self._on(end)
+        if quantity is None and percent:
             # Without a word, a half or more is an accuracy, and less a density.
             word = ("accuracy",) if value >= 50 else ("density",)
             quantity, stop = nouns()[word], end
@@ -307,6 +322,15 @@ class Amounts:
             around = {token.stem for token in self.tokens[max(0, place - 4) : stop + 4]}
             quantity = nouns()[("sparsity",) if around & _LOST else ("density",)]
         return quantity, start, stop
+
+    def _on(self, place: int) -> Quantity | None:
+        """``97 % on train``: the accuracy on the data that is named behind a share."""
+        for token in self.tokens[place : place + 3]:
+            if token.stem in _ON:
+                return nouns()[_ON[token.stem]]
+            if token.text not in _SKIPPED | {"on"}:
+                break
+        return None
 
     def _is_time(self, place: int, start: int) -> bool:
         before = self._word(min(place, start) - 1)

@@ -101,6 +101,8 @@ OF_CHANGES: Final[dict[str, tuple[str, ...]]] = {
         "edited constantly", "many modifications", "edited all the time", "lots of surgery",
         "endless edits", "tinkered", "over and over", "again and again", "time and again",
         "fiddled",
+        "many rewirings", "many swaps", "many rounds", "many splits", "many insertions",
+        "many prunings", "many steps of growth",
     ),
     "few_edits": (
         "few edits", "rarely edited", "hardly edited", "few changes", "single edit",

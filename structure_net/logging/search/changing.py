@@ -106,8 +106,8 @@ def timing_traits(facts: ExperimentFacts) -> Graded:
     if not times:
         return
     mean = sum(times) / len(times)
-    yield "late_edits", ramp(mean, 0.5, 0.8)
-    yield "early_edits", ramp(mean, 0.4, 0.1)
+    yield "late_edits", ramp(mean, 0.5, 0.9)
+    yield "early_edits", ramp(mean, 0.4, 0.05)
     spread = times[-1] - times[0]
     yield "middle_edits", ramp(abs(mean - 0.5), 0.25, 0.1) * ramp(spread, 0.5, 0.2)
     yield "edits_throughout", ramp(spread, 0.5, 0.75) * ramp(len(times), 2, 5)

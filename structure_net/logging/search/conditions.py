@@ -34,6 +34,10 @@ _LEAST: Final[dict[Sureness, float]] = {"certain": 0.02, "named": 0.05, "said": 
 """The chance that a condition is said of an experiment that does not meet it at all."""
 
 _RARITY: Final = 0.5
+"""How much of a condition's weight comes from the logarithm of how rarely it is met."""
+
+_EVEN: Final = 0.4
+"""The part of a loss that is even, so that of two clear cases the clearer one goes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +259,9 @@ class Condition:
     def loss(self, grades: Grades) -> Grades:
         """What is lost by meeting it this far: 0 at a grade of 1, 1 at 0."""
         least = _LEAST[self.sureness]
-        return np.log(least + (1 - least) * np.clip(grades, 0.0, 1.0)) / math.log(least)
+        kept = np.clip(grades, 0.0, 1.0)
+        steep = np.log(least + (1 - least) * kept) / math.log(least)
+        return (1 - _EVEN) * steep + _EVEN * (1 - kept)
 
     def rest(self, rows: Rows) -> float:
         """The best grade that rows can have which no look-up of its parts proposes."""

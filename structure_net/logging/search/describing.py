@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final
@@ -235,7 +236,8 @@ def words_about(facts: ExperimentFacts) -> set[str]:
     found = {word for text in texts for word in free_words(text)}
     found |= {kind.lower() for kind in facts.edits}
     if facts.dataset:
-        found.add(f"dataset={''.join(facts.dataset.lower().split())}")
+        joined = re.sub(r"[_\W]", "", facts.dataset.lower())
+        found.add(f"dataset={joined}")
     for widths in (facts.start_widths, facts.widths):
         if widths:
             found |= {widths_word(widths), widths_word(widths[1:-1])}

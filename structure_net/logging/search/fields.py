@@ -49,8 +49,8 @@ def fields_of(facts: ExperimentFacts) -> dict[str, Any]:
     kept), ``first_edit`` and ``last_edit`` (fractions of the run), ``tags`` (any of which may
     match); ``accuracy`` (see `accuracy_of`), ``best_accuracy``, ``gap`` (accuracy of training less
     that of validation), ``loss`` and ``best_loss`` (held out, if it was), ``settled_at`` (see
-    `curves.CurveShape`) and ``finite`` of the learning curve; the settings and metrics under their
-    own names; ``edits.KIND`` and ``strategies.NAME``.
+    `curves.CurveShape`) and ``finite`` of the learning curve; the settings, metrics and last
+    values of curves under their own names; ``edits.KIND`` and ``strategies.NAME``.
     """
     found: dict[str, Any] = {name: getattr(facts, name) for name in _PLAIN}
     for prefix, widths in (("start_", facts.start_widths), ("", facts.widths)):
@@ -72,9 +72,14 @@ def fields_of(facts: ExperimentFacts) -> dict[str, Any]:
     found |= {"first_edit": min(times, default=None), "last_edit": max(times, default=None)}
     for group, values in (("edits", facts.edits), ("strategies", facts.strategies)):
         found |= {f"{group}.{name}": count for name, count in values.items()}
+    lasts = {name: _last(values) for name, values in facts.curves.items()}
     # A plain fact is not hidden by a setting or a metric of the same name.
-    named = {**facts.settings, **facts.metrics, **found}
+    named = {**lasts, **facts.settings, **facts.metrics, **found}
     return {name: value for name, value in named.items() if value is not None and value != ""}
+
+
+def _last(values: tuple[float, ...]) -> float | None:
+    return next((value for value in reversed(values) if math.isfinite(value)), None)
 
 
 def _factors(sizes: Mapping[str, Any]) -> Iterator[tuple[str, float]]:

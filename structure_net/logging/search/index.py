@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +16,7 @@ from structure_net.logging.search.facts import ExperimentFacts
 from structure_net.logging.search.filters import Where, checked
 from structure_net.logging.search.questions import Question, question_of
 from structure_net.logging.search.reading import facts_of, run_folders, stamp_of
-from structure_net.logging.search.scoring import Answer, Likeness, Wanted
+from structure_net.logging.search.scoring import Answer, Likeness, Wanted, unmet
 from structure_net.logging.search.storing import NO_ROWS, Rows, Store
 
 if TYPE_CHECKING:
@@ -200,6 +200,37 @@ class ExperimentIndex:
     def asked(self, text: str) -> Question:
         """What is understood of a question: see `questions.Question`."""
         return question_of(text, self._current())
+
+    def unmet(self, text: str, *, where: Where | None = None) -> tuple[str, ...]:
+        """What nothing meets of a question and its filters, one sentence each.
+
+        Args:
+            text: As in `find`: of it, comparisons with numbers count.
+            where: As in `find`.
+        """
+        rows = self._current()
+        places = self._passing(where, 1)
+        if places is not None and len(places) == 0 and len(rows):
+            return tuple(self._missed(where or {}))
+        if not text.strip():
+            return ()
+        everything = np.arange(len(rows)) if places is None else places
+        return tuple(
+            f"No run has {shown}; those that come nearest stand first."
+            for shown in unmet(self.asked(text).conditions, rows, everything)
+        )
+
+    def _missed(self, where: Where) -> Iterator[str]:
+        """By which of its conditions a filter lets nothing pass."""
+        for name, condition in where.items():
+            others = {key: value for key, value in where.items() if key != name}
+            alone = self._passing({name: condition}, 1)
+            left = self._passing(others, 1)
+            count = len(self._rows) if left is None else len(left)
+            if alone is not None and len(alone) == 0:
+                yield f"No run passes the filter on {name}; {count} pass the others."
+            elif count:
+                yield f"Without the filter on {name}, {count} runs pass."
 
     def similar(
         self, run: str | Path | ExperimentFacts, *, where: Where | None = None, n: int = 10

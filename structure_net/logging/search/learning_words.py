@@ -207,8 +207,8 @@ OF_LEARNING: Final[dict[str, tuple[str, ...]]] = {
         "within seconds",
     ),
     "many_epochs": (
-        "many epochs", "long training", "trained long", "hundreds of epochs", "hundred epochs",
-        "very many epochs", "long schedule", "thousands of epochs", "hundreds of passes",
+        "many epochs", "long training", "trained long", "hundreds of epochs", "very many epochs",
+        "long schedule", "thousands of epochs", "hundreds of passes",
         "many passes", "trained for ages", "trained forever", "trained very long",
         "trained long time", "long trained", "epochs galore",
     ),
@@ -235,6 +235,8 @@ OF_LEARNING: Final[dict[str, tuple[str, ...]]] = {
         "threw", "fell over", "bombed", "died with error", "broken run", "raised", "value error",
         "missing file", "file not found", "not found", "not start", "never started",
         "did not even start", "died at start", "crashed at start", "missing", "failing",
+        "could not find", "could not load", "could not read", "could not open", "not load",
+        "no such file", "no data",
     ),
     "collapsed": (
         "collapsed and never recovered", "collapsed not recover", "never recovered", "not recover",
@@ -294,7 +296,7 @@ OF_LEARNING: Final[dict[str, tuple[str, ...]]] = {
         "long memorised then generalised", "generalization long after",
     ),
     "mediocre": (
-        "mediocre", "middling", "average accuracy", "medium accuracy",
+        "mediocre", "average accuracy", "medium accuracy",
         "moderate accuracy", "ok", "okay", "meh", "not great", "moderate", "half right",
         "lukewarm",
     ),
@@ -327,11 +329,13 @@ OF_LEARNING: Final[dict[str, tuple[str, ...]]] = {
         "crashed at start", "no training", "failed at start", "died immediately",
         "before it started", "before start", "never got started", "never even started",
         "could not start", "without training",
+        "could not find data", "could not find file", "could not load data", "data missing",
+        "missing data", "file missing", "data not found",
     ),
     "cut_short": (
         "cut short", "fewer epochs than planned", "before all epochs", "stopped before the end",
         "did not run all epochs", "only few of epochs", "planned epochs", "after few of epochs",
-        "long before the end", "stopped after few epochs", "quit after few epochs",
+        "stopped after few epochs", "quit after few epochs",
         "aborted after few epochs", "killed after few epochs", "interrupted after few epochs",
         "of planned epochs", "ended after few epochs", "way before end", "short of its epochs",
     ),

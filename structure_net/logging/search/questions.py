@@ -36,6 +36,9 @@ _LONGEST: Final = 3
 _FEW: Final = 0.02
 """A word tells something besides the trait that it names if no larger part of all have it."""
 
+_PREFIX: Final = 6
+"""From this length on the beginning of a joined name stands for it: ``GradMax``."""
+
 _ALSO: Final = 0.8
 """How much a name counts that is only known to go with a word."""
 
@@ -191,14 +194,13 @@ def _name(name: str, size: int, denied: bool, rows: Rows) -> Condition | None:
         parts = (OfWord(data), OfWord(name, 0.4))
         shown = f"{'not ' if denied else ''}data set {name}"
         return Condition(name, parts[: 1 + (name in rows.places_of)], denied, "named", shown)
-    if (
-        size > 1
-        and name in rows.places_of
-        and not name.isdigit()
-        and stem(name) not in vocabulary()
-    ):
+    if size == 1 or name.isdigit() or stem(name) in vocabulary():
+        return None
+    if name in rows.places_of:
         return _word(name, name)
-    return None
+    begun = rows.by_letter.get(name[:1], ()) if len(name) >= _PREFIX else ()
+    longer = tuple(OfWord(word) for word in sorted(begun) if word.startswith(name))
+    return Condition(name, longer, denied, "named", f"{name!r}") if longer else None
 
 
 @cache
@@ -229,6 +231,8 @@ def _asked(said: Said, rows: Rows) -> list[Condition]:
     denial = "not " if said.denied else ""
     also = tuple(_also(said.text, rows))
     if not said.concepts:
+        if any(letter.isdigit() for letter in said.text):
+            return []
         known = [word for word in (said.word, said.text) if word in rows.places_of]
         parts = (*(OfWord(word) for word in known[:1] if len(word) > 1), *also)
         loose = not also and said.word in vocabulary()
@@ -242,7 +246,8 @@ def _asked(said: Said, rows: Rows) -> list[Condition]:
     found = [Condition(said.text, traits, said.denied, sureness, shown)]
     words = (*also, *_own(said.text, rows))
     if words:
-        found.append(Condition(said.text, words, said.denied, "loose", f"{denial}{said.text!r}"))
+        shown = denial + " or ".join(sorted({repr(word.word.split("=")[-1]) for word in words}))
+        found.append(Condition(said.text, words, said.denied, "loose", shown))
     return found
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from structure_net.logging.search.conditions import Condition, OfTrait, OfWord
 from structure_net.logging.search.questions import Question
+from structure_net.logging.search.vocabulary import CONCEPTS, TOGETHER
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _DIGITS: Final = 9
 """Scores are rounded, so that none depends on which others are computed beside it."""
 
-_SILENCE: Final = 0.03
+_SILENCE: Final = 0.015
 """At most this much is lost by what a question does not speak of."""
 
 _LOUD: Final = 3.0
@@ -107,12 +108,11 @@ class Answer:
         People name what is unusual: of two experiments that answer a question alike, the one is
         meant about which there is less left to say.
         """
-        asked = np.ones(rows.salience.shape[1])
-        for condition in self.question.conditions:
-            for part in condition.parts:
-                if isinstance(part, OfTrait):
-                    asked[part.place] = 0.0
-        loudest = np.max(rows.salience * asked, axis=1, initial=0.0)
+        parts = (part for condition in self.question.conditions for part in condition.parts)
+        said = {part.trait for part in parts if isinstance(part, OfTrait)}
+        said = said.union(*(group for group in TOGETHER if group & said))
+        left = np.array([trait not in said for trait in CONCEPTS], dtype=np.float64)
+        loudest = np.max(rows.salience * left, axis=1, initial=0.0)
         return np.asarray(_SILENCE * loudest / (_LOUD + loudest))
 
     def proposed(self, rows: Rows) -> list[NDArray[np.intp]] | None:

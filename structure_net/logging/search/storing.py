@@ -72,13 +72,14 @@ class Rows:
 
     @cached_property
     def numeric(self) -> tuple[str, ...]:
-        """The fields that are numbers wherever they are there, in order."""
-        found: dict[str, bool] = {}
+        """The fields that are numbers where they are there first, in order."""
+        first: dict[str, Any] = {}
         for one in self.fields:
-            for name, value in one.items():
-                number = isinstance(value, int | float) and not isinstance(value, bool)
-                found[name] = found.get(name, True) and number
-        return tuple(sorted(name for name, number in found.items() if number))
+            if first.keys() >= one.keys():
+                continue
+            first = {**one, **first}
+        numbers = ((name, type(value)) for name, value in first.items())
+        return tuple(sorted(name for name, kind in numbers if kind in (int, float)))
 
     def named(self, fields: Iterable[str]) -> list[str]:
         """Those of some fields that there are; one that ends in a point stands for all under it."""

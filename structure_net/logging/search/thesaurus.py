@@ -25,7 +25,7 @@ FAMILIES: Final[tuple[str, ...]] = (
     "accept approve keep",
     "keep stay remain continue",
     # its parts
-    "neuron channel filter node cell unit feature",
+    "neuron channel filter node cell unit",
     "connection link edge synapse weight",
     "skip shortcut bypass",
     "dead inactive dormant silent idle sleeping",

@@ -54,10 +54,10 @@ def stem(word: str) -> str:
     word = IRREGULAR.get(word, word)
     if len(word) <= 3 or not word.isascii():
         return word
-    for ending, put in (("ies", "y"), ("ied", "y"), ("ing", ""), ("ed", ""), ("ly", ""), ("s", "")):
+    if word.endswith("s") and not re.search(r"(ss|is|[^a]us|ies)$", word):
+        word = IRREGULAR.get(word[:-1], word[:-1])
+    for ending, put in (("ies", "y"), ("ied", "y"), ("ing", ""), ("ed", ""), ("ly", "")):
         if word.endswith(ending) and len(word) - len(ending) + len(put) >= 3:
-            if ending == "s" and re.search(r"(ss|is|[^a]us)$", word):
-                break
             word = word[: -len(ending)] + put
             if ending in ("ing", "ed") and word[-1] == word[-2] and word[-1] not in "sl":
                 word = word[:-1]

@@ -42,3 +42,35 @@ TIMES: Final[dict[str, tuple[str, ...]]] = {
 
 CONCEPTS: Final = tuple(PHRASES)
 """All traits, in the order of their places in a vector."""
+
+TOGETHER: Final[tuple[frozenset[str], ...]] = tuple(
+    frozenset(traits.split())
+    for traits in (
+        "not_finite diverged failed unfinished cut_short high_rate collapsed",
+        "interrupted unfinished cut_short few_epochs",
+        "failed unfinished cut_short no_epochs timed_out out_of_memory few_epochs",
+        "overfit memorised recovered collapsed",
+        "grokked sudden_gain slow_learner memorised overfit never_learned",
+        "all_taken_back mostly_taken_back taken_back idle_strategies unchanged",
+        "sparse very_sparse rewired added_connections removed_connections regrown cycles",
+        "sparsified removed_connections shrank_much shrank pruned sparse",
+        "densified added_connections grew grew_much",
+        "deepened inserted_layer deep grew grew_much",
+        "widened added_neurons grew grew_much wide doubled split",
+        "large grew_much long",
+        "small narrow efficient short",
+        "shrank shrank_much narrowed removed_neurons pruned merged",
+        "removed_layer flattened shrank shrank_much",
+        "bottleneck autoencoder narrow",
+        "skip residual resnet deepened",
+        "many_edits edits_throughout regular_edits cycles",
+        "unstable small_batch high_rate recovered",
+        "early_plateau plateau at_once fast_learner",
+        "heads removed_heads transformer",
+        "strong_dropout better_held_out underfit",
+        "linear shallow small underfit",
+        "one_hidden shallow wide",
+        "many_epochs long",
+    )
+)
+"""Traits of which one explains the others: who names one need not name the rest."""

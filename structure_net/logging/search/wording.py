@@ -35,6 +35,9 @@ _WHEN: Final = frozenset(map(stem, (
 )))  # fmt: skip
 """Words that stand for others only within a phrase."""
 
+_BARE: Final = frozenset(("start", "end", "begin", "first", "last", "epoch", "train", "find"))
+"""Words that are left of many a phrase and say nothing alone."""
+
 _SIZES: Final = frozenset(map(stem, (
     "small", "tiny", "little", "large", "big", "huge", "giant", "massive", "compact", "light",
     "heavy", "mini", "micro", "good", "bad", "poor", "great", "strong", "weak", "long", "short",
@@ -116,7 +119,7 @@ def _read(phrases: Mapping[str, Sequence[str]], *, loose: bool) -> list[_Phrase]
 
 def _tells(words: tuple[str, ...]) -> bool:
     """Whether words say anything without those that were left out of a phrase."""
-    return words not in {(), (NOT,)} and not (len(words) == 1 and words[0] in GENERIC)
+    return words not in {(), (NOT,)} and not (len(words) == 1 and words[0] in GENERIC | _BARE)
 
 
 @cache
@@ -200,8 +203,8 @@ def understood(tokens: Sequence[Token]) -> tuple[Said, ...]:
     for _, alike in groupby(_likely(stems), key=lambda one: (one.loose, len(one.words))):
         # The longest first; of one length those in the same words, and those word by word.
         for (meets, find), phrase in product(_WAYS, tuple(alike)):
-            if meets is _meets and NOT in phrase.words:
-                continue  # what is denied is denied in so many words
+            if meets is _meets and (NOT in phrase.words or _WHEN.issuperset(phrase.words)):
+                continue  # what is denied, or all a matter of when, is said in so many words
             for places in find(phrase.words, said, taken, meets):
                 taken.update(places)
                 text = " ".join(said[k].text for k in sorted(places))
@@ -212,7 +215,7 @@ def understood(tokens: Sequence[Token]) -> tuple[Said, ...]:
     return (
         *found,
         *(
-            Said((), token.stem, _denied(said, place, taken), token.text)
+            Said((), token.stem, _denied(said, place, taken, reach=1), token.text)
             for place, token in enumerate(said)
             if place not in taken and token.stem != NOT and token.text not in GENERIC
         ),
@@ -324,8 +327,8 @@ def _elsewhere(said: Sequence[Token], place: int) -> bool:
     )
 
 
-def _denied(said: Sequence[Token], place: int, taken: set[int]) -> bool:
+def _denied(said: Sequence[Token], place: int, taken: set[int], *, reach: int = _REACH) -> bool:
     return any(
         said[k].stem == NOT and k not in taken and said[k].clause == said[place].clause
-        for k in range(max(0, place - _REACH), place)
+        for k in range(max(0, place - reach), place)
     )

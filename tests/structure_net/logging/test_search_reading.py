@@ -175,7 +175,7 @@ def test_find_prints_the_runs_that_match(runs: Path, capsys: pytest.CaptureFixtu
     (found,) = json.loads(out)["found"]
     assert (code, found["name"], found["score"]) == (0, str(runs / "run2"), 1.0)
     code, out, _ = told(capsys, "find", "sparse", runs, "--where", "seed=99")
-    assert (code, out.strip()) == (1, "No run was found.")
+    assert (code, out.splitlines()) == (1, ["looked for: sparse", "No run was found."])
 
 
 def test_similar_prints_other_runs(
