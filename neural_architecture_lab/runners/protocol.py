@@ -17,6 +17,7 @@ from typing import Final, Literal, Self, TypeAlias
 from neural_architecture_lab.errors import LabError, OutOfTimeError, RunnerError
 from neural_architecture_lab.hypothesis import Experiment
 from neural_architecture_lab.outcomes import Outcome, outcome_of
+from neural_architecture_lab.runners.isolating import isolated
 from neural_architecture_lab.trials import Trial
 
 Status: TypeAlias = Literal["finished", "failed", "timed_out", "out_of_memory", "lost"]
@@ -123,10 +124,18 @@ class Runner(ABC):
 def carried_out(job: Job) -> Result:
     """Runs a job here and now; whatever it raises becomes part of the result.
 
+    The global generators begin at the trial's seed, and what it leaves behind is undone: see
+    `isolated`.
+
     Raises:
         KeyboardInterrupt: It was interrupted.
     """
-    return settled(job, lambda: job.experiment(job.trial, device=job.device))
+
+    def act() -> object:
+        with isolated(job.trial.seed):
+            return job.experiment(job.trial, device=job.device)
+
+    return settled(job, act)
 
 
 def settled(job: Job, action: Callable[[], object]) -> Result:

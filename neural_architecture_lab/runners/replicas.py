@@ -117,7 +117,14 @@ def not_described(trial: Trial) -> RunnerError:
 
 
 def _trained(group: Group, seconds: float | None, stop: threading.Event) -> list[Result]:
-    """The results of a group's jobs, on a thread."""
+    """The results of a group's jobs, on a thread, whatever the last job there left switched off."""
+    import torch
+
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        return _of_group(group, seconds, stop)
+
+
+def _of_group(group: Group, seconds: float | None, stop: threading.Event) -> list[Result]:
     if not group.fused:
         return _stacked(group, seconds, stop)
     from neural_architecture_lab.replicas.experiment import brought_back

@@ -127,7 +127,7 @@ def test_nal_runs_the_library_on_what_a_file_registers_and_goes_on_with_it(
     folder = tmp_path / "r"
     spool = folder / "records" / "records.jsonl"
     lines = spool.read_bytes().splitlines(keepends=True)
-    spool.write_bytes(b"".join(lines[:3]))  # the hypothesis and two trials: as after a kill
+    spool.write_bytes(b"".join(lines[:6]))  # the hypothesis and five trials: as after a kill
     again = subprocess.run(  # where nobody has imported the file
         [sys.executable, "-m", "neural_architecture_lab.cli", "resume", "--results", folder],
         cwd="/",
