@@ -27,6 +27,8 @@ _LEAST_SPANS: Final = 20
 _LEAST_SECONDS: Final = 60.0
 _TOLERATED: Final = 8.0
 _SHARE: Final = 0.02
+_COUNTS: Final = 0.1
+"""The share of what is tolerated from which growth is worth a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ class Steadiness:
         )
         settling = (
             " The slope is not nothing, though: a longer run would tell whether it goes on."
-            if low > 0
+            if low * hours >= _COUNTS * self.tolerated
             else ""
         )
         return {

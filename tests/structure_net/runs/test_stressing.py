@@ -150,6 +150,8 @@ def test_a_steady_process_is_flat_and_a_leak_grows() -> None:
     assert settling.verdict == "flat"
     assert settling.in_words().endswith("a longer run would tell whether it goes on.")
     assert leaking.in_words().startswith("Memory grows:")
+    hardly = replace(flat, slope=0.002, interval=(0.001, 0.003))  # MiB an hour
+    assert "whether it goes on" not in hardly.in_words()
     assert leaking.peak == max(one.mebibytes for one in memory(360))
 
 
