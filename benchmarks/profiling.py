@@ -24,7 +24,7 @@ from structure_net.logging.profiling import Profiler
 ARCHITECTURE, DENSITY, BATCH = [784, 256, 128, 10], 0.02, 128
 SMALL = [64, 32, 10]
 STEPS, BLOCKS = 4, 1200
-SECTIONS_A_STEP = 6
+SECTIONS_A_STEP = 5
 
 
 class _Flipping:

@@ -7,7 +7,7 @@ mapping of keyword arguments; that is all the framework needs to know of a model
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from typing import Any
 
@@ -27,6 +27,7 @@ ITERABLE_AGAIN = (
 """The way out where a loader gave no batch."""
 
 _OVER: Any = object()
+_NOTHING: AbstractContextManager[object] = nullcontext()
 
 
 def to_device(value: Any, device: torch.device | str) -> Any:
@@ -78,6 +79,7 @@ def batches(
         ValueError: It yields a batch without samples.
     """
     found = islice(loader, limit)
+    travel = _stay if torch.device(device).type == "cpu" else section
     for batch in _timed(found) if listening() else found:
         if not isinstance(batch, tuple | list) or len(batch) != 2:
             raise TypeError(
@@ -89,9 +91,14 @@ def batches(
                 "A loader must yield batches of one sample or more; got an empty one. Leave those"
                 " out."
             )
-        with section("transfer"):
+        with travel("transfer"):
             moved = to_device(batch[0], device), to_device(batch[1], device)
         yield moved
+
+
+def _stay(name: str) -> AbstractContextManager[object]:
+    """No section: to the processor, nothing is transferred as a rule."""
+    return _NOTHING
 
 
 def _timed(found: Iterator[Batch]) -> Iterator[Batch]:

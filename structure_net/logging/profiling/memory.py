@@ -44,14 +44,14 @@ class MemoryWatch:
     """Reads the process's memory every 50 ms in a thread of its own.
 
     Args:
-        see: Is told of each reading, in that thread.
+        see: Is told of each reading and the one before, in that thread.
     """
 
-    def __init__(self, see: Callable[[int], None]) -> None:
+    def __init__(self, see: Callable[[int, int], None]) -> None:
         self.last = 0
         self.peak: int | None = None
         self._see = see
-        self._over = threading.Event()
+        self._working = threading.Lock()  # whose wait, unlike an event's, is no Python
         self._descriptor: int | None = None
         self._thread = threading.Thread(target=self._work, name="memory watch", daemon=True)
 
@@ -60,13 +60,14 @@ class MemoryWatch:
         with suppress(OSError):
             self._descriptor = os.open(_STATM, os.O_RDONLY)
             self.look()
+            self._working.acquire()
             self._thread.start()
 
     def stop(self) -> None:
         """Looks a last time and ends the thread."""
-        self._over.set()
         if self._descriptor is None:
             return
+        self._working.release()
         self._thread.join()
         self.look()
         os.close(self._descriptor)
@@ -81,5 +82,6 @@ class MemoryWatch:
         return self.last
 
     def _work(self) -> None:
-        while not self._over.wait(INTERVAL):
-            self._see(self.look())
+        while not self._working.acquire(timeout=INTERVAL):
+            before = self.last
+            self._see(self.look(), before)

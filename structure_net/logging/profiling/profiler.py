@@ -70,6 +70,10 @@ class Profiler:
         found = current.within.get(name)
         return current.new(name) if found is None else found
 
+    def clocks_only(self, name: str) -> bool:
+        """Whether a section's wall-clock time is all that is ever read at its ends."""
+        return name in FINE and self._clock is None and self._trace_to is None
+
     def beside(self, sink: str, *, calls: int, seconds: float) -> None:
         """Notes what a sink's own thread has computed in all."""
         self._sinks[sink] = calls, seconds
@@ -137,11 +141,11 @@ class Profiler:
             self._peak = max(self._peak or 0, self._watch.peak)
         self.end_trace()
 
-    def _seen(self, held: int) -> None:
-        """The watch's thread saw the process's memory: it counts for all sections that are open."""
+    def _seen(self, held: int, before: int) -> None:
+        """The process's memory, now and at the look before: it counts for all open sections."""
         node: _Node | None = self._current
         while node is not None and node.parent is not None:
-            node.peak = max(node.peak, held - node.held)
+            node.seen(held, before)
             node = node.parent
 
 
@@ -181,7 +185,8 @@ class _Node:
 
     def new(self, name: str) -> _Node:
         """A section within this one that has not been met before."""
-        self.within[name] = made = _Node(self._profiler, name, self)
+        made = (_Part if self._profiler.clocks_only(name) else _Node)(self._profiler, name, self)
+        self.within[name] = made
         return made
 
     def all_within(self) -> Iterator[_Node]:
@@ -189,6 +194,10 @@ class _Node:
         for node in tuple(self.within.values()):
             yield node
             yield from node.all_within()
+
+    def seen(self, held: int, before: int) -> None:
+        """The process's memory, now and at the look before, while it is open."""
+        self.peak = max(self.peak, held - self.held)
 
     def cost(self, now: float) -> SectionCost:
         """What it cost; if it is open, until ``now``."""
@@ -242,9 +251,36 @@ class _Node:
             self._profiler._device_memory.begin()
 
     def _leave_slowly(self) -> None:
-        self._profiler._seen(self._profiler._watch.look())
+        watch = self._profiler._watch
+        self._profiler._seen(before=watch.last, held=watch.look())
         if self._profiler._device_memory is not None:
             self.device_peak = max(self.device_peak, self._profiler._device_memory.end())
+
+
+class _Part(_Node):
+    """A part of a training step of which only the wall-clock time is read, with no question asked:
+    there are six in each step."""
+
+    __slots__ = ("_looked",)
+
+    def __init__(self, profiler: Profiler, name: str, parent: _Node | None) -> None:
+        super().__init__(profiler, name, parent)
+        self._looked = -1
+
+    def seen(self, held: int, before: int) -> None:
+        if self._looked != self.calls:  # it was entered since the watch looked
+            self._looked, self.held = self.calls, before
+        super().seen(held, before)
+
+    def __enter__(self) -> None:
+        self._profiler._current = self
+        self.start = perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += perf_counter() - self.start  # type: ignore[operator]  # it was entered
+        self.start = None
+        self.calls += 1
+        self._profiler._current = self.parent  # type: ignore[assignment]  # all but the root have one
 
 
 def _tracer(cuda: torch.device | None) -> TorchProfile:
