@@ -29,6 +29,7 @@ from functools import update_wrapper
 from pathlib import Path
 from typing import Any, Final, Generic, ParamSpec, TypeVar
 
+from structure_net.core.sections import section
 from structure_net.errors import StructureNetError
 from structure_net.files import cache_folder
 
@@ -38,6 +39,7 @@ _R = TypeVar("_R")
 _OPTIONS: Final[dict[str, Any]] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
 _LOCK: Final = threading.RLock()
 _listeners: list[Callable[[Compilation], None]] = []
+_marks: list[None] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,8 @@ class Kernel(Generic[_P, _R]):
         if self._compiled is None:
             with _LOCK:
                 if self._compiled is None:
-                    self._compiled = self._compile()
+                    with _marked():
+                        self._compiled = self._compile()
         return self._compiled
 
     @property
@@ -302,6 +305,17 @@ def compiled_by_type(*signatures: str) -> Callable[[Callable[..., _R]], TypedKer
         return TypedKernel(function, signatures)
 
     return declare
+
+
+@contextmanager
+def _marked() -> Iterator[None]:
+    """Marks what a first call takes as a section of its own, kernels within kernels together."""
+    with nullcontext() if _marks else section("compiling"):
+        _marks.append(None)  # by whoever holds the lock
+        try:
+            yield
+        finally:
+            _marks.pop()
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from typing import Any, Final
 import torch
 
 from structure_net.core.layer_costs import LayerCosts
+from structure_net.core.sections import section
 from structure_net.files import cache_folder, write_text
 
 VERSION: Final = 3
@@ -85,7 +86,8 @@ def _measured() -> LayerCosts:
     for listener in tuple(_listeners):
         listener(True)
     try:
-        return measured_costs()
+        with section("measuring storages"):
+            return measured_costs()
     finally:
         for listener in tuple(_listeners):
             listener(False)

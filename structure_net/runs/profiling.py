@@ -6,7 +6,14 @@ from typing import Final
 
 from structure_net.evolution import Event, EventKind
 from structure_net.files import replacing
-from structure_net.logging.profiling import BESIDE, Costs, Profiler, SectionCost, bottlenecks
+from structure_net.logging.profiling import (
+    BESIDE,
+    ONCE,
+    Costs,
+    Profiler,
+    SectionCost,
+    bottlenecks,
+)
 from structure_net.runs.folder import RunFolder
 from structure_net.runs.spooling import RunRecords
 from structure_net.visualization import plot_costs
@@ -85,7 +92,7 @@ def costs_of(costs: Costs, *, traced: bool) -> str:
         traced: Whether there is a trace.
     """
     said = [f"- {one}" for one in bottlenecks(costs)] or ["- No part stands out."]
-    shown = [one for one in costs.sections if _worth_a_row(one, costs)]
+    shown = [one for one in (*costs.sections, *_once(costs)) if _worth_a_row(one, costs)]
     device = any(one.device_seconds is not None for one in shown)
     heads = ["section", "calls", "seconds", "share", "ms a call", *["device s"] * device, "MiB"]
     rows = [heads, ["---"] * len(heads), *(_row(one, costs, device=device) for one in shown)]
@@ -103,6 +110,17 @@ _READING: Final = (
     " their threads computed. MiB: the most memory that was held in the section beyond what was"
     " held before (of the device, where there is one)."
 )
+
+
+def _once(costs: Costs) -> list[SectionCost]:
+    """What is done once on a machine: all sections of a name together, wherever they lie."""
+    found = []
+    for name in ONCE:
+        same = [one for one in costs.sections if one.name == name]
+        if same:
+            calls, seconds = sum(one.calls for one in same), sum(one.seconds for one in same)
+            found.append(SectionCost(f"{name}, in all", calls, seconds))
+    return found
 
 
 def _worth_a_row(one: SectionCost, costs: Costs) -> bool:

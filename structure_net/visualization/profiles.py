@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from structure_net.logging.profiling import BESIDE, Costs, SectionCost
+from structure_net.logging.profiling import BESIDE, ONCE, Costs, SectionCost
 from structure_net.visualization.canvas import (
     BLUE,
+    FAINT,
     GREEN,
     GREY,
     INK,
@@ -31,6 +32,7 @@ _KINDS: Final = (
     ("strategies", GREEN, ("strategy ",)),
     ("surgery", VERMILLION, ("surgery",)),
     ("trainers", PURPLE, ("trainer ", "validation")),
+    ("once per machine", FAINT, tuple(ONCE)),
 )
 _LETTER: Final = 0.0085
 """The width of a letter, as a fraction of the axes."""
@@ -90,7 +92,7 @@ def _box(ax: Axes, place: tuple[float, float, int], text: str, colour: str, whol
     cut = [line if len(line) <= room else f"{line[: room - 1]}…" for line in lines]
     if room < 4:
         return
-    ink = INK if colour in {PALE, ORANGE, PURPLE} else "white"
+    ink = INK if colour in {PALE, FAINT, ORANGE, PURPLE} else "white"
     ax.text(
         start + width / 2,
         row + 0.5,
@@ -116,7 +118,7 @@ def _explain(ax: Axes, met: dict[str, str]) -> None:
 
     order = [kind for kind, _, _ in _KINDS] + ["the rest"]
     handles = [Patch(color=met[kind], label=kind) for kind in order if kind in met]
-    key(ax, handles, columns=6)
+    key(ax, handles, columns=7)
 
 
 def _short(name: str) -> str:

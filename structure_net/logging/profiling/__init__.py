@@ -2,12 +2,13 @@
 
 from structure_net.core.sections import section
 from structure_net.logging.profiling.costs import BESIDE, Costs, SectionCost
-from structure_net.logging.profiling.findings import bottlenecks
+from structure_net.logging.profiling.findings import ONCE, bottlenecks
 from structure_net.logging.profiling.memory import own_bytes, resident_bytes
 from structure_net.logging.profiling.profiler import Profiler
 
 __all__ = [
     "BESIDE",
+    "ONCE",
     "Costs",
     "Profiler",
     "SectionCost",

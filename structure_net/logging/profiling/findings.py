@@ -1,12 +1,14 @@
 """Bottlenecks in words: which part took how much, and what would make it cheaper.
 
 The rule: each second belongs to one group, by the path of the innermost section that it lies in.
-That is the analyzer or the shared pass of the analyzers, if the path names one; else the strategy;
-else what a trainer did, where forward, loss, backward and optimizer together are the training
-steps; else the section at the top. A group with a fifth of the time or more is named, the three
-largest at most. Training steps are no bottleneck but what a run is for; when they take less than a
-fifth of the time, that is said too. The section that took most memory is named if it took 64 MiB or
-more, and a tenth of the process's peak.
+What is done once on a machine (compiling kernels, measuring storages) is a group of its own, since
+another run would not spend it. Else that is the analyzer or the shared pass of the analyzers, if
+the path names one; else the strategy; else what a trainer did, where forward, loss, backward and
+optimizer together are the training steps; else the section at the top. A group with a fifth of the
+time or more is named, the three largest at most. Training steps are no bottleneck but what a run is
+for; when they take less than a fifth of the time, that is said too, and so is what is done once if
+it took a twentieth. The section that took most memory is named if it took 64 MiB or more, and a
+tenth of the process's peak.
 """
 
 from __future__ import annotations
@@ -21,6 +23,16 @@ WORTH_NAMING: Final = 0.2
 
 MOST: Final = 3
 """How many groups are named."""
+
+WORTH_EXCUSING: Final = 0.05
+"""The share of the time from which what is done once on a machine is named."""
+
+ONCE: Final = {
+    "compiling": "compiling fast loops when they were first called, or reading what an earlier run"
+    " compiled",
+    "measuring storages": "measuring which storage of sparse layers pays on this machine",
+}
+"""Sections of what is done once on a machine, with the words for them."""
 
 _STEPS: Final = frozenset({"forward", "loss", "backward", "optimizer"})
 _TRAINING: Final = "training steps"
@@ -41,6 +53,12 @@ def bottlenecks(costs: Costs) -> tuple[str, ...]:
         for name, seconds in largest
         if seconds >= WORTH_NAMING * costs.seconds
     ]
+    named = {name for name, seconds in largest if seconds >= WORTH_NAMING * costs.seconds}
+    told += [
+        _said(name, groups[name] / costs.seconds, costs)
+        for name in ONCE
+        if name not in named and groups.get(name, 0.0) >= WORTH_EXCUSING * costs.seconds
+    ]
     spent = groups.get(_TRAINING, 0.0) / costs.seconds
     if 0 < spent < WORTH_NAMING:
         told.append(f"Only {spent:.0%} of the time went into training steps.")
@@ -57,6 +75,9 @@ def _groups(costs: Costs) -> dict[str, float]:
 def group_of(path: str) -> str:
     """The group that the time of a section belongs to; see the module's rule."""
     parts = path.split("/") if path else []
+    once = next((part for part in reversed(parts) if part in ONCE), None)
+    if once is not None:
+        return once
     for kind in ("analyzer ", "shared pass", "strategy "):
         found = next((part for part in reversed(parts) if part.startswith(kind)), None)
         if found is not None:
@@ -92,6 +113,8 @@ def _of_group(group: str, costs: Costs) -> list[SectionCost]:
 
 def _name(group: str) -> str:
     kind, _, name = group.partition(" ")
+    if group in ONCE:
+        return ONCE[group]
     if group == "shared pass":
         return "the pass over batches that the analyzers share"
     if "/" in group:
@@ -112,6 +135,8 @@ _WAYS_OUT: Final = (
 
 
 def _way_out(group: str, costs: Costs) -> str:
+    if group in ONCE:
+        return "It is done once on a machine: the next run has it."
     if group == "shared pass":
         return _way_out_of_pass(costs)
     if group.startswith("strategy "):

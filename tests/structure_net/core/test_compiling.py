@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from structure_net.core.compiling import (
     watching_compilation,
     wide_registers,
 )
+from structure_net.core.sections import listened_by
 from structure_net.errors import StructureNetError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -88,6 +90,20 @@ def test_a_kernel_computes_what_the_function_does(cache: Path) -> None:
 
 def test_a_kernel_may_call_another(cache: Path) -> None:
     assert mean(np.arange(5.0)) == 2.0
+
+
+def test_what_a_first_call_takes_is_one_section_with_the_kernels_within(cache: Path) -> None:
+    made = Kernel(mean.__wrapped__, ("float64(float64[::1])",))
+    met: list[str] = []
+
+    class Listener:
+        def section(self, name: str) -> AbstractContextManager[object]:
+            met.append(name)
+            return nullcontext()
+
+    with listened_by(Listener()):
+        assert [made(np.arange(5.0)) for _ in range(3)] == [2.0] * 3
+    assert met == ["compiling"]
 
 
 def test_a_template_is_compiled_for_the_types_of_its_callers(cache: Path) -> None:

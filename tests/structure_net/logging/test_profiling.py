@@ -16,6 +16,7 @@ from structure_net.core.sections import Sections, listened_by, listening
 from structure_net.errors import StructureNetError
 from structure_net.logging.profiling import (
     BESIDE,
+    ONCE,
     Costs,
     Profiler,
     SectionCost,
@@ -157,7 +158,7 @@ def test_pages_of_mapped_files_are_not_the_processs_own(tmp_path: Path) -> None:
 
 
 def test_a_watch_that_was_never_started_holds_what_it_last_saw() -> None:
-    watch = MemoryWatch(lambda held: None)
+    watch = MemoryWatch(lambda held, before: None)
     assert watch.look() == 0
     watch.stop()
     assert watch.peak is None
@@ -221,6 +222,8 @@ def test_the_record_says_what_the_costs_say() -> None:
         ("trainer T/validation/forward", "trainer T/validation"),
         ("trainer T", "trainer T"),
         ("saving", "saving"),
+        ("trainer T/optimizer/compiling", "compiling"),
+        ("strategy S/surgery/measuring storages", "measuring storages"),
     ],
 )
 def test_each_second_belongs_to_one_group(path: str, group: str) -> None:
@@ -239,6 +242,16 @@ def test_a_slow_loader_is_named() -> None:
     said = bottlenecks(costs(10, trainer_T=9, trainer_T__data=7, trainer_T__forward=1))
     assert said[0].startswith("70% of the time went into data of T")
     assert said[1] == "Only 10% of the time went into training steps."
+
+
+def test_what_is_done_once_on_a_machine_is_told_apart_from_what_every_run_spends() -> None:
+    parts = {"trainer_T": 90, "trainer_T__optimizer": 90, "trainer_T__optimizer__compiling": 8}
+    steps, once = bottlenecks(costs(100, **parts))
+    assert steps.startswith("82% of the time went into training steps (optimizer 82%)")
+    assert once.startswith("8% of the time went into compiling fast loops")
+    assert once.endswith("2 calls of 4 s. It is done once on a machine: the next run has it.")
+    assert all("compiling" not in one for one in bottlenecks(costs(1000, **parts)))
+    assert set(ONCE) == {"compiling", "measuring storages"}
 
 
 def test_the_shared_pass_says_over_how_many_batches_it_went() -> None:

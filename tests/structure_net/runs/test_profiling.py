@@ -81,6 +81,14 @@ def test_the_report_shows_the_table_and_the_picture(profiled: RunFolder) -> None
     assert profiled.profile.read_bytes().startswith(b"\x89PNG")
 
 
+def test_what_is_done_once_has_a_row_of_its_own_wherever_it_happened() -> None:
+    parts = (("trainer T", 8.0), ("trainer T/compiling", 2.0), ("compiling", 1.5))
+    found = Costs(tuple(SectionCost(path, 3, seconds) for path, seconds in parts), 10.0)
+    text = costs_of(found, traced=False)
+    assert "| compiling, in all | 6 | 3.500 | 35.0% |" in text
+    assert "35% of the time went into compiling" in text
+
+
 def test_the_trace_opens_in_chrome(profiled: RunFolder) -> None:
     events = json.loads(profiled.trace.read_text(encoding="utf-8"))["traceEvents"]
     found = {event.get("name") for event in events}
