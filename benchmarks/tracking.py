@@ -110,6 +110,35 @@ def _rejections() -> list[Figure]:
     ]
 
 
+def bereft(records: int = 400) -> tuple[int, int]:
+    """A run whose tracker is killed in the middle.
+
+    Returns:
+        Records that are missing in its spool, and those that the tracker missed, as it tells.
+    """
+    sink = WandbSink(WandbTarget(mode="offline"))
+    with tempfile.TemporaryDirectory() as place:
+        stream = RecordStream(Spool(place), [sink], patience=60.0)
+        stream.emit(start())
+        stream.flush(60.0)
+        for number in range(1, records + 1):
+            if number == records // 2:
+                stream.flush(60.0)
+                assert sink.process is not None
+                sink.process.kill()
+            stream.emit(epoch(number))
+        stream.close()
+        kinds = Counter(one.kind for one in read(place))
+        missed = sum(one.data["records"] for one in read(place) if one.kind == "missed")
+    return records - kinds["epoch"], missed
+
+
+def _bereavements() -> list[Figure]:
+    lost, missed = bereft()
+    how = f"W&B's client killed in the middle of 400 epochs; it missed {missed}, as the spool tells"
+    return [Figure("records that a run lost with its tracker", lost, "", 0, how)]
+
+
 def offline(records: int = 5000) -> list[Figure]:
     """Size of an offline run, and what its writing costs the run's own process."""
     spent, size = {}, 0
@@ -141,4 +170,4 @@ def offline(records: int = 5000) -> list[Figure]:
 def figures() -> list[Figure]:
     """What arrives under faults."""
     os.environ.setdefault("WANDB_API_KEY", "k" * 40)
-    return [*_deliveries(), *_outages(), *_rejections()]
+    return [*_deliveries(), *_outages(), *_rejections(), *_bereavements()]
