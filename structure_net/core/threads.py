@@ -15,7 +15,6 @@ from queue import SimpleQueue
 from typing import Any, Final
 
 Block = Callable[[int, int], object]
-_Outcome = SimpleQueue[BaseException | None]
 
 _crews: Final[dict[int, _Crew]] = {}
 
@@ -62,20 +61,23 @@ def run_blocks(block: Block, bounds: Sequence[int]) -> None:
             ended.
     """
     pairs = [(a, b) for a, b in pairwise(bounds) if a < b]
-    outcome: _Outcome = SimpleQueue()
+    outcome, asked = _Outcome(), 0
     if len(pairs) > 1:
         crew = _crews.setdefault(os.getpid(), _Crew())
         crew.grow(len(pairs) - 1)
-        for first, last in pairs[1:]:
-            crew.tasks.put(partial(_report, block, (first, last), outcome))
-    failures = [_failure(block, *pair) for pair in pairs[:1]]
     try:
-        _gather(outcome, failures, len(pairs))
+        for pair in pairs[1:]:
+            crew.tasks.put(partial(outcome.of, block, *pair))
+            asked += 1
+        for pair in pairs[:1]:
+            block(*pair)
+        outcome.wait(asked)
     except BaseException:
-        # An interrupt: whoever gets it finds nothing that is still written.
-        _gather(outcome, failures, len(pairs))
+        # What the first block raised, or an interrupt: whoever gets it finds nothing that is still
+        # written.
+        outcome.wait(asked)
         raise
-    for failure in failures:
+    for failure in outcome.failures:
         if failure is not None:
             raise failure
 
@@ -108,20 +110,28 @@ def even_bounds(weights: Any, parts: int) -> list[int]:
     return [0, *(int(row) for row in weights.searchsorted(shares)), len(weights) - 1]
 
 
-def _gather(outcome: _Outcome, failures: list[BaseException | None], count: int) -> None:
-    """Takes outcomes until there are ``count``."""
-    while len(failures) < count:
-        failures.append(outcome.get())
+class _Outcome:
+    """What becomes of the blocks that other threads run.
 
+    Attributes:
+        failures: What each that has ended raised, if anything.
+    """
 
-def _report(block: Block, pair: tuple[int, int], outcome: _Outcome) -> None:
-    outcome.put(_failure(block, *pair))
+    def __init__(self) -> None:
+        self.failures: list[BaseException | None] = []
+        self._news: SimpleQueue[None] = SimpleQueue()
 
+    def of(self, block: Block, first: int, last: int) -> None:
+        """Calls a block, and keeps what it raises: it belongs to the thread that asked for it."""
+        try:
+            block(first, last)
+        except BaseException as failure:  # noqa: BLE001  # raised again by `run_blocks`
+            self.failures.append(failure)
+        else:
+            self.failures.append(None)
+        self._news.put(None)
 
-def _failure(block: Block, first: int, last: int) -> BaseException | None:
-    """What ``block`` raises, if anything: it belongs to the thread that asked for the block."""
-    try:
-        block(first, last)
-    except BaseException as failure:  # noqa: BLE001  # raised again by `run_blocks`
-        return failure
-    return None
+    def wait(self, count: int) -> None:
+        """Waits until ``count`` blocks have ended, however many news an interrupt has swallowed."""
+        while len(self.failures) < count:
+            self._news.get()

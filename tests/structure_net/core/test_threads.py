@@ -68,6 +68,33 @@ def test_an_interrupt_arrives_once_all_blocks_have_ended() -> None:
     assert ended == [1]
 
 
+def test_interrupts_at_any_moment_leave_no_block_behind() -> None:
+    armed = False
+
+    def interrupt(*_: object) -> None:
+        if armed:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for turn in range(300):
+            ended: list[int] = []
+            try:
+                armed = True
+                signal.setitimer(signal.ITIMER_REAL, 1e-6 * (1 + turn % 60))
+                run_blocks(lambda first, last, kept=ended: kept.append(first), [0, 1, 2, 3])  # type: ignore[misc]
+                armed = False
+            except KeyboardInterrupt:
+                armed = False
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            assert len(ended) == len(set(ended))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    seen: list[int] = []
+    run_blocks(lambda first, last: seen.append(first), [0, 1, 2, 3])
+    assert sorted(seen) == [0, 1, 2]
+
+
 def test_nothing_to_do_is_nothing() -> None:
     run_blocks(lambda first, last: pytest.fail("no rows"), [0, 0])
 
