@@ -7,7 +7,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from structure_net.core.index_kernels import merge_free
+from structure_net.core.index_kernels import merge_free, sort_places
 from structure_net.core.sparsity import SparsePattern
 
 _PLACES_PER_ENTRY: Final = 32
@@ -95,7 +95,8 @@ def free_places(taken: Tensor, size: int, count: int, generator: torch.Generator
         return places[_permutation(len(places), generator)[:count]].sort().values
     new = taken.new_zeros(0)
     while missing := count - len(new):
-        drawn = _integers(size, missing, generator).sort().values
+        drawn = _integers(size, missing, generator)
+        sort_places(drawn.numpy(), size)
         whole = taken.new_empty(count)
         left = merge_free(*(one.numpy() for one in (taken.contiguous(), new, drawn, whole)))
         new = whole[:left]

@@ -198,6 +198,27 @@ def exchange_places(  # noqa: PLR0913, PLR0917 - an index before, and the five a
     _order_columns(made_offsets, made_columns, column_offsets, rows, order)
 
 
+@compiled("void(int64[::1], int64)")
+def sort_places(places: NDArray[np.int64], size: int) -> None:
+    """Sorts ``places``, which lie from 0 to ``size - 1``, ascending: digit by digit."""
+    digits, shift = np.int64(2048), np.int64(0)
+    read, write = places, np.empty_like(places)
+    while shift < 63 and (np.int64(size - 1) >> shift) > 0:
+        starts = np.zeros(digits + 1, np.int64)
+        for k in range(len(read)):
+            starts[((read[k] >> shift) & (digits - 1)) + 1] += 1
+        for digit in range(digits):
+            starts[digit + 1] += starts[digit]
+        for k in range(len(read)):
+            digit = (read[k] >> shift) & (digits - 1)
+            write[starts[digit]] = read[k]
+            starts[digit] += 1
+        read, write = write, read
+        shift += 11
+    for k in range(len(read)):
+        places[k] = read[k]
+
+
 @compiled("int64(int64[::1], int64[::1], int64[::1], int64[::1])")
 def merge_free(
     taken: NDArray[np.int64],

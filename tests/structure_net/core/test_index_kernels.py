@@ -9,7 +9,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from structure_net.core.index_kernels import NEAR, agrees, exchange_places, find_places, merge_free
+from structure_net.core.index_kernels import (
+    NEAR,
+    agrees,
+    exchange_places,
+    find_places,
+    merge_free,
+    sort_places,
+)
 from structure_net.core.live_index import LiveIndex
 from structure_net.core.sparsity import SparsePattern
 
@@ -39,6 +46,15 @@ def test_places_are_found_where_they_stand(shape: tuple[int, int], data: st.Data
     rows, columns = wanted // shape[1], wanted % shape[1]
     find_places(index.offsets.numpy(), index.columns.numpy(), rows, columns, found)
     assert found.tolist() == [held.index(k) if k in held else -1 for k in wanted]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.sampled_from([1, 2, 2048, 2049, 2**22, 2**40, 2**62]), st.data())
+def test_places_are_sorted(size: int, data: st.DataObject) -> None:
+    drawn = data.draw(st.lists(st.integers(0, size - 1)))
+    held = whole(drawn)
+    sort_places(held, size)
+    assert held.tolist() == sorted(drawn)
 
 
 @settings(deadline=None, max_examples=60)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -133,8 +134,8 @@ class DynamicSparseTraining(EditingStrategy):
         chosen = self._weakest(strength, rate)[: len(places) - 1]
         stays = torch.ones(len(places), dtype=torch.bool)
         stays[chosen] = False
-        pairs = as_pairs(places[chosen], shape[1])
-        return LayerDrop(pairs, len(places), places[stays], shape)
+        kept = places[torch.from_numpy(np.flatnonzero(stays.numpy()))]
+        return LayerDrop(as_pairs(places[chosen], shape[1]), len(places), kept, shape)
 
     def _weakest(self, weights: Tensor, rate: float) -> Tensor:
         return weakest(weights.abs(), round(rate * len(weights)))
