@@ -64,18 +64,21 @@ def network_stats(model: nn.Module) -> NetworkStats:
     connections = sum(layer["connections"] for layer in layers)
     possible = sum(_possible(layer) for layer in layers)
     stored = sum(parameter.numel() for parameter in model.parameters())
-    live = {row["name"]: row["parameters"] for row in layers}
-    dead = sum(
-        sum(parameter.numel() for parameter in layer.parameters()) - live[name]
-        for name, layer in sparse_layers(model).items()
-    )
     return {
         "total_connections": connections,
-        "total_parameters": stored - dead,
+        "total_parameters": live_parameters(model),
         "stored_parameters": stored,
         "density": connections / possible if possible else 1.0,
         "layers": layers,
     }
+
+
+def live_parameters(model: nn.Module) -> int:
+    """``total_parameters`` of `network_stats` alone, for a small part of its cost."""
+    found = sum(parameter.numel() for parameter in model.parameters())
+    for layer in sparse_layers(model).values():
+        found += _live(layer) - sum(parameter.numel() for parameter in layer.parameters())
+    return found
 
 
 def sparse_layers(model: nn.Module) -> dict[str, SparseLayer]:
@@ -118,18 +121,21 @@ def _layers(model: nn.Module) -> Iterator[LayerStats]:
 def _sparse(name: str, layer: SparseLayer) -> LayerStats:
     connections, fan_in = layer.connections, layer.fan_in()
     kernel = connections // max(int(fan_in.sum()), 1)
-    bias = 0 if layer.bias is None else layer.bias.numel()
     return {
         "name": name,
         "kind": type(layer).__name__,
         "inputs": layer.in_channels,
         "outputs": layer.out_channels,
         "connections": connections,
-        "parameters": connections + bias,
+        "parameters": _live(layer),
         "density": layer.density,
         "fan_in": _spread(fan_in * kernel),
         "fan_out": _spread(layer.fan_out() * kernel),
     }
+
+
+def _live(layer: SparseLayer) -> int:
+    return layer.connections + (0 if layer.bias is None else layer.bias.numel())
 
 
 def _dense(

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from torch import nn
 
-from structure_net.core.statistics import network_stats
+from structure_net.core.statistics import live_parameters
 from structure_net.surgery.edits import ShareNeurons
 from structure_net.surgery.entries import EditEntry, EventEntry
 from structure_net.surgery.journal import Journal
@@ -79,8 +79,7 @@ class Lived:
 
 def lived(network: nn.Module, journal: Journal) -> Lived:
     """What ``network`` has behind it."""
-    parameters = network_stats(network)["total_parameters"]
-    return Lived(len(journal), growths_of(journal), parameters)
+    return Lived(len(journal), growths_of(journal), live_parameters(network))
 
 
 def growers(names: Iterable[str]) -> tuple[Grower, ...]:

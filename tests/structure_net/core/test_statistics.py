@@ -11,6 +11,7 @@ from structure_net.core import (
     network_stats,
     sparse_layers,
 )
+from structure_net.core.statistics import live_parameters
 
 
 def sparse() -> StandardSparseLayer:
@@ -56,6 +57,7 @@ def test_a_mixed_network_adds_up() -> None:
     assert stats["total_connections"] == sum(expected)
     stored = sum(parameter.numel() for parameter in model.parameters())
     assert stats["stored_parameters"] == stored
+    assert stats["total_parameters"] == live_parameters(model)
     assert stats["total_parameters"] == 3 * 8 * 9 + 8 + 8 + 8 + 8 * 4 * 4 + 4 + 4 * 9 + 2 + 3 + 3
     assert stats["density"] == sum(expected) / (3 * 8 * 9 + 8 * 4 * 4 + 8 * 9 + 12)
     transposed = stats["layers"][1]
