@@ -157,8 +157,8 @@ class Pass:
             pass_kernels.work(ZEROS[dtype], table, counts, self._batch, 0)
             return
         task = partial(pass_kernels.work, ZEROS[dtype], table, counts, self._batch)
-        invite([partial(self._help, task, thread) for thread in range(1, threads)])
         try:
+            invite([partial(self._help, task, thread) for thread in range(1, threads)])
             _finish(task)
         except BaseException:
             # An interrupt: whoever gets it finds no tensor that is still written.
