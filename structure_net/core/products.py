@@ -58,13 +58,13 @@ def _ready(inputs: Tensor, values: Tensor, bias: Tensor | None, index: LiveIndex
     if torch.compiler.is_compiling() or not index.by_row:
         return False
     kind = values.dtype
-    fits = kind in ZEROS and inputs.dtype == kind and inputs.shape[-1:] == index.shape[1:]
-    fits = fits and values.shape == (index.count,) and values.is_contiguous()
+    fits = kind in ZEROS and inputs.dtype is kind and inputs.shape[-1:] == index.shape[1:]
+    fits = fits and values.dim() == 1 and values.numel() == index.count and values.is_contiguous()
     plain = type(inputs) in _PLAIN and inputs.is_cpu and type(values) in _PLAIN and values.is_cpu
     if bias is not None:
-        fits = fits and bias.dtype == kind and bias.shape == index.shape[:1]
+        fits = fits and bias.dtype is kind and bias.dim() == 1 and bias.numel() == index.shape[0]
         plain = plain and type(bias) in _PLAIN and bias.is_cpu and bias.is_contiguous()
-    return fits and plain and not (torch.is_autocast_enabled("cpu") or _watched())
+    return fits and plain and not (torch._C._is_any_autocast_enabled() or _watched())
 
 
 def plain_now() -> bool:

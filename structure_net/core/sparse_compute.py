@@ -53,14 +53,17 @@ def features_first(tensor: Tensor) -> Tensor:
 
 def lies_features_first(tensor: Tensor) -> bool:
     """Whether ``tensor``, shape ``(*, features)``, lies with the features first."""
-    shape = tensor.shape
-    if tensor.stride() == strides_of(shape):
+    shape, strides = tensor.shape, tensor.stride()
+    if strides == (1, shape[0]) if len(shape) == 2 else strides == strides_of(shape):
         return True
     return (batch_size(shape) <= 1 or shape[-1] <= 1) and tensor.is_contiguous()
 
 
 def like_features_first(like: Tensor, features: int) -> Tensor:
     """Memory for ``(*, features)``, features first, with the type and batch of ``like``."""
+    if like.dim() == 2:
+        batch = like.shape[0]
+        return like.new_empty_strided((batch, features), (1, batch))
     shape = (*like.shape[:-1], features)
     return like.new_empty_strided(shape, strides_of(shape))
 
