@@ -20,10 +20,12 @@ from structure_net.evolution import (
     EditingStrategy,
     EvolutionSession,
     NetworkContext,
+    observe,
 )
 from structure_net.evolution.components import (
     GraphAnalyzer,
     HomologicalAnalyzer,
+    StandardExtremaAnalyzer,
     TopologicalAnalyzer,
     create_standard_evolution_system,
 )
@@ -49,11 +51,26 @@ def sparse() -> tuple[nn.Module, Batches]:
     return create_standard_network([784, 256, 128, 10], density=0.02, seed=0), _data(784)
 
 
+def sparse_large() -> tuple[nn.Module, Batches]:
+    """A sparse network on vectors of 3072."""
+    widths = [3072, 1024, 1024, 1024, 10]
+    return create_standard_network(widths, density=0.01, seed=0), _data(3072)
+
+
 def dense() -> tuple[nn.Module, Batches]:
     """A dense network on vectors of 784."""
+    return _dense([784, 512, 512, 10]), _data(784)
+
+
+def dense_large() -> tuple[nn.Module, Batches]:
+    """A dense network on vectors of 3072."""
+    return _dense([3072, 1024, 1024, 1024, 10]), _data(3072)
+
+
+def _dense(widths: Sequence[int]) -> nn.Module:
     torch.manual_seed(0)
-    layers = [nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10)]
-    return nn.Sequential(*layers), _data(784)
+    layers = [(nn.Linear(read, written), nn.ReLU()) for read, written in pairwise(widths)]
+    return nn.Sequential(*[one for pair in layers for one in pair][:-1])
 
 
 def convolutional() -> tuple[nn.Module, Batches]:
@@ -73,7 +90,9 @@ def convolutional() -> tuple[nn.Module, Batches]:
 
 NETWORKS: dict[str, Callable[[], tuple[nn.Module, Batches]]] = {
     "784-256-128-10 at density 0.02": sparse,
+    "3072-1024-1024-1024-10 at density 0.01": sparse_large,
     "784-512-512-10, dense": dense,
+    "3072-1024-1024-1024-10, dense": dense_large,
     "3 convolutions on 32 x 32": convolutional,
 }
 
@@ -108,12 +127,14 @@ def look(analyzers: Sequence[Analyzer], context: NetworkContext) -> None:
 def _figures(name: str, repeats: int) -> list[Figure]:
     network, data = NETWORKS[name]()
     context = NetworkContext(network, data)
-    analyzers = standard()
+    analyzers, extrema = standard(), [StandardExtremaAnalyzer()]
     times = interleaved(
         {
             "look": lambda: seconds(lambda: look(analyzers, context)),
             "passes": lambda: seconds(lambda: passes(network, data)),
             "forwards": lambda: seconds(lambda: forwards(network, data)),
+            "extrema": lambda: seconds(lambda: look(extrema, context)),
+            "units": lambda: seconds(lambda: observe(network, data)),
         },
         repeats=repeats,
     )
@@ -126,7 +147,14 @@ def _figures(name: str, repeats: int) -> list[Figure]:
             1.2,
             how,
         ),
-        Figure("the same over forward passes", times["look"] / times["forwards"], "x", None, how),
+        *(
+            Figure(f"{what} over forward passes", times[key] / times["forwards"], "x", None, how)
+            for key, what in (
+                ("look", "the same"),
+                ("extrema", "extrema analyzer alone"),
+                ("units", "statistics of units alone"),
+            )
+        ),
     ]
 
 
