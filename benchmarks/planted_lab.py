@@ -120,7 +120,7 @@ def _edited(rng: np.random.Generator, model: str) -> dict[str, Any]:
     }
 
 
-def _ended(rng: np.random.Generator) -> dict[str, str]:
+def _ended(rng: np.random.Generator) -> dict[str, Any]:
     chance = rng.uniform()
     if chance < 0.93:
         return {"status": "finished", "reason": ""}

@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Final
 
 from structure_net.logging.search.conditions import Condition, OfChange, OfNumber, OfWord
-from structure_net.logging.search.plain_words import LITTLE, NOT
+from structure_net.logging.search.places import SKIPPED, Places, nouns, signs
 from structure_net.logging.search.quantities import (
-    BEFORE,
-    BEHIND,
     FACTORS,
     FRACTIONS,
     GROWN,
     LESS,
     MORE,
-    QUANTITIES,
     TIMES,
     UNITS,
     WHEN,
     Quantity,
 )
-from structure_net.logging.search.tokens import Token, stem
+from structure_net.logging.search.tokens import stem
 
-_SKIPPED: Final = frozenset(
-    ("of", "the", "its", "is", "was", "=", "in", "total", "to", "only", "just")
-)
-_LONGEST: Final = 3
 _LOST: Final = frozenset(map(stem, (
     "removed", "pruned", "cut", "lost", "fewer", "less", "shrunk", "shrank", "reduced", "smaller",
     "dropped", "threw", "gone", "trimmed", "away", "deleted",
+)))  # fmt: skip
+_DONE: Final = frozenset(map(stem, (
+    "pruned", "grew", "grown", "split", "added", "inserted", "removed", "merged", "reset",
+    "doubled", "edited", "cut", "widened", "deepened", "rewired", "changed", "exactly", "only",
 )))  # fmt: skip
 _ON: Final = {
     "train": ("train", "accuracy"),
@@ -38,141 +33,41 @@ _ON: Final = {
     "val": ("validation", "accuracy"),
     "test": ("accuracy",),
 }
-Nouns = Mapping[tuple[str, ...], Quantity]
-
-
-@cache
-def nouns() -> dict[tuple[str, ...], Quantity]:
-    """Quantities by the words for them, in their one form."""
-    return {
-        tuple(map(stem, noun.split())): quantity
-        for quantity in QUANTITIES
-        for noun in quantity.nouns
-    }
-
-
-@cache
-def _signs(side: str) -> dict[tuple[str, ...], str]:
-    table = BEFORE if side == "before" else BEHIND
-    return {tuple(words.split()): sign for sign, texts in table.items() for words in texts}
 
 
 class Amounts:
     """Reads the numbers of a question.
 
     Args:
-        tokens: The question.
-        named: Further quantities by the words for them: settings and metrics.
+        places: The words of the question; those that are read are taken.
     """
 
-    def __init__(self, tokens: Sequence[Token], named: Nouns) -> None:
-        self.tokens = tokens
-        self.taken: set[int] = set()
-        self._nouns = {**named, **nouns()}
+    def __init__(self, places: Places) -> None:
+        self._at = places
 
     def conditions(self) -> list[Condition]:
-        """All that the numbers ask for; `taken` are the places of the words that were read."""
+        """All that the numbers ask for."""
         found: list[Condition] = []
         for read in (self._changes, self._factors, self._numbers, self._counts, self._hours):
             found += read()
         return found
 
-    def _text(self, start: int, end: int) -> str:
-        return " ".join(token.text for token in self.tokens[start:end])
-
-    def _word(self, place: int) -> str:
-        return self.tokens[place].text if 0 <= place < len(self.tokens) else ""
-
-    def _take(self, start: int, end: int) -> None:
-        self.taken.update(range(start, end))
-
-    def _number(self, place: int) -> float | None:
-        if not 0 <= place < len(self.tokens) or place in self.taken:
-            return None
-        token = self.tokens[place]
-        return None if token.joined and self.tokens[place - 1].number is None else token.number
-
-    def _noun(self, place: int) -> tuple[Quantity | None, int]:
-        """The quantity whose name begins here, and how many words it takes."""
-        for size in range(_LONGEST, 0, -1):
-            words = tuple(token.stem for token in self.tokens[place : place + size])
-            if len(words) == size and words in self._nouns:
-                return self._nouns[words], size
-        return None, 0
-
-    def _noun_behind(self, place: int, gap: int) -> tuple[Quantity | None, int]:
-        """The quantity named behind a place, and its end.
-
-        Up to ``gap`` little words may stand between, one of which may be any: ``20 thin layers``.
-        """
-        strange = 0
-        for skipped in range(gap + 1):
-            found, size = self._noun(place + skipped)
-            if self._parted(place, place + skipped):
-                break
-            if found is not None:
-                return found, place + skipped + size
-            word = self._word(place + skipped)
-            strange += word not in _SKIPPED
-            if strange > gap // 2 or word in LITTLE - _SKIPPED or not word.isalpha():
-                break
-        return None, place
-
-    def _parted(self, end: int, place: int) -> bool:
-        """Whether a clause ends between the word before ``end`` and that at ``place``."""
-        clauses = [token.clause for token in self.tokens]
-        return end < 1 or place >= len(clauses) or clauses[end - 1] != clauses[place]
-
-    def _noun_before(self, place: int) -> tuple[Quantity | None, int]:
-        """The quantity named before a place, and its beginning."""
-        end = place
-        while end > 0 and place - end < 3 and self._word(end - 1) in _SKIPPED | {"at", "a", "by"}:
-            end -= 1
-        for size in range(_LONGEST, 0, -1):
-            words = tuple(token.stem for token in self.tokens[max(0, end - size) : end])
-            free = self.taken.isdisjoint(range(end - size, end))
-            if len(words) == size and free and words in self._nouns:
-                return self._nouns[words], end - size
-        return None, place
-
-    def _sign_before(self, place: int) -> tuple[str, int]:
-        """The comparison before a number and where it begins."""
-        for skipped in (0, 1):
-            end = place - skipped
-            for size in range(_LONGEST, 0, -1):
-                words = tuple(token.text for token in self.tokens[max(0, end - size) : end])
-                if len(words) == size and words in _signs("before"):
-                    sign, start = _signs("before")[words], end - size
-                    if start > 0 and self.tokens[start - 1].stem == NOT and sign in "<>":
-                        return ("<" if sign == ">" else ">"), start - 1
-                    return sign, start
-            if self._word(place - 1) not in ("a", "the", "of"):
-                break
-        return "=", place
-
-    def _sign_behind(self, place: int) -> tuple[str, int]:
-        for size in (2, 1):
-            words = tuple(token.text for token in self.tokens[place : place + size])
-            if len(words) == size and words in _signs("behind"):
-                return _signs("behind")[words], place + size
-        return "", place
-
     def _changes(self) -> list[Condition]:
         """``from 2 to 30 percent density``: a field at birth and in the end."""
         found = []
-        for place in range(len(self.tokens) - 2):
-            if self._word(place) != "from" or self._number(place + 1) is None:
+        for place in range(len(self._at.tokens) - 2):
+            if self._at.word(place) != "from" or self._at.number(place + 1) is None:
                 continue
-            middle = place + 2 + (self._word(place + 2) == "percent")
-            before, after = self._number(place + 1), self._number(middle + 1)
-            if before is None or after is None or self._word(middle) not in ("to", "->", "→"):
+            middle = place + 2 + (self._at.word(place + 2) == "percent")
+            before, after = self._at.number(place + 1), self._at.number(middle + 1)
+            if before is None or after is None or self._at.word(middle) not in ("to", "->", "→"):
                 continue
             end = middle + 2
-            shares = self._word(end) == "percent" or self._word(place + 2) == "percent"
-            quantity, stop = self._noun_behind(end + (self._word(end) == "percent"), 2)
+            shares = self._at.word(end) == "percent" or self._at.word(place + 2) == "percent"
+            quantity, stop = self._at.noun_behind(end + (self._at.word(end) == "percent"), 2)
             start = place
             if quantity is None:
-                quantity, start = self._noun_before(place)
+                quantity, start = self._at.noun_before(place)
             if quantity is None:
                 fields = ("density",) if shares else ("parameters", "width", "depth", "connections")
                 quantity, start, stop = Quantity((), fields), place, end
@@ -182,54 +77,56 @@ class Amounts:
             widths = OfWord(f"{before:g}>{after:g}")  # of any layer
             parts = (widths, OfChange(names, low, high, quantity.scale))
             shown = f"{names[0]} from {low:g} to {high:g}"
-            found.append(Condition(self._text(start, stop), parts, shown=shown))
-            self._take(start, max(stop, end))
+            found.append(Condition(self._at.text(start, stop), parts, shown=shown))
+            self._at.take(start, max(stop, end))
         return found
 
     def _factors(self) -> list[Condition]:
         """``tripled``, ``four times wider``, ``to a third``, ``lost 60 % of its weights``."""
         found = []
-        for place in range(len(self.tokens)):
+        for place in range(len(self._at.tokens)):
             factor, start, end = self._factor(place)
             if factor is None:
                 continue
-            beside = [self._word(k) for k in range(end, min(end + 4, len(self.tokens)))]
-            beside += [self._word(k) for k in range(max(0, start - 3), start)]
+            beside = [self._at.word(k) for k in range(end, min(end + 4, len(self._at.tokens)))]
+            beside += [self._at.word(k) for k in range(max(0, start - 3), start)]
             field = next((GROWN[word] for word in beside if word in GROWN), "growth")
             fields = (field, "width_growth", "growth", "depth_growth")
             part = OfNumber(tuple(dict.fromkeys(fields)), "~", factor, "size")
             shown = f"{field.replace('_', ' ')} about {factor:.3g} times"
-            found.append(Condition(self._text(start, end), (part,), shown=shown))
+            found.append(Condition(self._at.text(start, end), (part,), shown=shown))
             # The words say more, such as "smaller": only the numbers are used up.
-            self.taken.update(k for k in range(start, end) if self.tokens[k].number is not None)
+            self._at.taken.update(
+                k for k in range(start, end) if self._at.tokens[k].number is not None
+            )
         return found
 
     def _factor(self, place: int) -> tuple[float | None, int, int]:
-        word, number = self._word(place), self._number(place)
+        word, number = self._at.word(place), self._at.number(place)
         if word in FACTORS:
             return FACTORS[word], place, place + 1
-        if word in FRACTIONS and self._word(place - 1) != "percent":
+        if word in FRACTIONS and self._at.word(place - 1) != "percent":
             return self._fraction(place)
         if number is None:
             return None, place, place
-        following = self._word(place + 1)
+        following = self._at.word(place + 1)
         if following == "fold" or (following in ("x", "times") and self._compared(place + 2)):
-            less = any(self._word(k) in LESS for k in range(place + 2, place + 5))
+            less = any(self._at.word(k) in LESS for k in range(place + 2, place + 5))
             return (1 / number if less and number else number), place, place + 2
         if following == "percent" and 0 < number < 100:
             return self._part(place, number / 100)
         return None, place, place
 
     def _compared(self, place: int) -> bool:
-        return self._word(place) in LESS | MORE
+        return self._at.word(place) in LESS | MORE
 
     def _fraction(self, place: int) -> tuple[float | None, int, int]:
         """``a third of``, ``two thirds removed``."""
-        many = self._number(place - 1)
-        value = FRACTIONS[self._word(place)] * (many or 1)
+        many = self._at.number(place - 1)
+        value = FRACTIONS[self._at.word(place)] * (many or 1)
         start = place - 1 if many else place
-        around = {token.stem for token in self.tokens[max(0, start - 4) : place + 6]}
-        if "to" in (self._word(start - 1), self._word(start - 2)):
+        around = {token.stem for token in self._at.tokens[max(0, start - 4) : place + 6]}
+        if "to" in (self._at.word(start - 1), self._at.word(start - 2)):
             return value, start, place + 1
         if around & _LOST and value < 1:
             return 1 - value, start, place + 1
@@ -237,37 +134,37 @@ class Amounts:
 
     def _part(self, place: int, share: float) -> tuple[float | None, int, int]:
         """``shrunk by 60 percent``, ``lost 60 percent of its weights``, ``to 40 percent of``."""
-        before = {token.stem for token in self.tokens[max(0, place - 4) : place]}
-        back = {token.stem for token in self.tokens[place + 2 : place + 6]}
+        before = {token.stem for token in self._at.tokens[max(0, place - 4) : place]}
+        back = {token.stem for token in self._at.tokens[place + 2 : place + 6]}
         if not (before | back) & _LOST or "sparsity" in before | back:
             return None, place, place
-        if self._word(place - 1) == "to":
+        if self._at.word(place - 1) == "to":
             return share, place, place + 2
         return 1 - share, place, place + 2
 
     def _numbers(self) -> list[Condition]:
         """All other numbers that are of something."""
         found = []
-        for place in range(len(self.tokens)):
-            value = self._number(place)
+        for place in range(len(self._at.tokens)):
+            value = self._at.number(place)
             if value is not None:
                 one = self._measured(place, value)
                 found += [one] if one else []
         return found
 
     def _measured(self, place: int, value: float) -> Condition | None:
-        percent = self._word(place + 1) == "percent"
+        percent = self._at.word(place + 1) == "percent"
         end = place + 1 + percent
-        sign, start = self._sign_before(place)
-        later, behind = self._sign_behind(end)
+        sign, start = self._at.sign_before(place)
+        later, behind = self._at.sign_behind(end)
         sign, end = (later, behind) if later and sign == "=" else (sign, end)
-        unit = UNITS.get(self._word(end)) if not percent else None
+        unit = UNITS.get(self._at.word(end)) if not percent else None
         top = None
-        joined = self._number(end) is not None and self.tokens[end].joined
-        if joined or (self._word(end) in ("to", "and") and self._range(start, place)):
-            top = self._number(end if joined else end + 1)
+        joined = self._at.number(end) is not None and self._at.tokens[end].joined
+        if joined or (self._at.word(end) in ("to", "and") and self._range(start, place)):
+            top = self._at.number(end if joined else end + 1)
             end = end if top is None else end + 1 if joined else end + 2
-            unit = UNITS.get(self._word(end))
+            unit = UNITS.get(self._at.word(end))
         if unit is not None:
             quantity, end = Quantity((), ("seconds",)), end + 1
             value *= unit
@@ -279,37 +176,39 @@ class Amounts:
             quantity, start, end = found
         adjective = any(self._is_other(k) for k in range(place + 1 + percent, end - 1))
         # "One huge hidden layer" says more than a number.
-        self._take(start, place + 1 if adjective else end)
+        self._at.take(start, place + 1 if adjective else end)
         return self._condition(quantity, sign, (value, top), percent=percent, text=(start, end))
 
     def _is_other(self, place: int) -> bool:
         """Whether a word between a number and its noun says something of its own."""
-        word, stems = self._word(place), self.tokens[place].stem
-        named = any(stems in words for words in self._nouns)
-        behind = {word for words in _signs("behind") for word in words}
-        return not named and word not in _SKIPPED | behind and self.tokens[place].number is None
+        word, stems = self._at.word(place), self._at.tokens[place].stem
+        named = any(stems in words for words in self._at.nouns)
+        behind = {word for words in signs("behind") for word in words}
+        return not named and word not in SKIPPED | behind and self._at.tokens[place].number is None
 
     def _range(self, start: int, place: int) -> bool:
-        return "between" in (self._word(start - 1), self._word(place - 1))
+        return "between" in (self._at.word(start - 1), self._at.word(place - 1))
 
     def _what(
         self, place: int, start: int, end: int, value: float, *, percent: bool
     ) -> tuple[Quantity, int, int] | None:
         """Of what a number is, and the words that say so; None if nobody knows."""
-        quantity, stop = self._noun_behind(end, 0)
+        quantity, stop = self._at.noun_behind(end, 0)
         if quantity is not None and quantity.fields == ("epochs",) and self._is_time(place, start):
             return None
         if quantity is None:
-            quantity, first = self._noun_before(start)
+            # "Connections, in one shot": one is of what follows or of nothing.
+            single = self._at.word(place) == "one"
+            quantity, first = (None, place) if single else self._at.noun_before(start)
             if (
                 quantity is not None
                 and quantity.fields == ("epochs",)
-                and self._word(first) == "epoch"
+                and self._at.word(first) == "epoch"
             ):
                 return None  # "at epoch 5" is a time
             start, stop = first, end
         if quantity is None:
-            quantity, stop = self._noun_behind(end, 2)
+            quantity, stop = self._at.noun_behind(end, 2)
         if quantity is None and percent:
             quantity = self._on(end)
         if quantity is None and percent:
@@ -319,22 +218,24 @@ class Amounts:
         if quantity is None:
             return None
         if percent and quantity.fields[0] in ("connections", "parameters"):
-            around = {token.stem for token in self.tokens[max(0, place - 4) : stop + 4]}
+            around = {token.stem for token in self._at.tokens[max(0, place - 4) : stop + 4]}
             quantity = nouns()[("sparsity",) if around & _LOST else ("density",)]
         return quantity, start, stop
 
     def _on(self, place: int) -> Quantity | None:
         """``97 % on train``: the accuracy on the data that is named behind a share."""
-        for token in self.tokens[place : place + 3]:
+        for token in self._at.tokens[place : place + 3]:
             if token.stem in _ON:
                 return nouns()[_ON[token.stem]]
-            if token.text not in _SKIPPED | {"on"}:
+            if token.text not in SKIPPED | {"on"}:
                 break
         return None
 
     def _is_time(self, place: int, start: int) -> bool:
-        before = self._word(min(place, start) - 1)
-        return (before in WHEN and before not in ("within", "in")) or self._word(place - 2) in WHEN
+        before = self._at.word(min(place, start) - 1)
+        return (before in WHEN and before not in ("within", "in")) or self._at.word(
+            place - 2
+        ) in WHEN
 
     def _condition(
         self,
@@ -353,7 +254,7 @@ class Amounts:
         low, top = values
         turn = {"<": ">", ">": "<"}
         sign = turn.get(sign, sign) if quantity.turned else sign
-        words = self._text(*text)
+        words = self._at.text(*text)
         name = quantity.fields[0].replace("_", " ")
         if top is not None:
             middle = (of(low) * of(top)) ** 0.5
@@ -368,31 +269,41 @@ class Amounts:
     def _counts(self) -> list[Condition]:
         """``pruned twice``, ``split three times``."""
         found = []
-        for place in range(len(self.tokens)):
-            count, end = float(TIMES.get(self._word(place), 0)), place + 1
-            if not count and self._word(place + 1) == "times" and not self._compared(place + 2):
-                count, end = self._number(place) or 0.0, place + 2
-            if not count or place in self.taken or self._word(end) == "as":
+        for place in range(len(self._at.tokens)):
+            count, end = float(TIMES.get(self._at.word(place), 0)), place + 1
+            if not count and self._at.word(place + 1) == "times" and not self._compared(place + 2):
+                count, end = self._at.number(place) or 0.0, place + 2
+            if not count or place in self._at.taken or self._at.word(end) == "as":
+                continue
+            if self._at.word(place) == "once" and not self._edited(place):
                 continue
             part = OfNumber(("edits.", "edits", "taken_back"), "=", count, "count")
-            text = self._text(place, end)
+            text = self._at.text(place, end)
             found.append(Condition(text, (part,), shown=f"{count:g} edits of a kind"))
-            self._take(place, end)
+            self._at.take(place, end)
         return found
+
+    def _edited(self, place: int) -> bool:
+        """Whether the word before a place is what is done to a network."""
+        return place > 0 and self._at.tokens[place - 1].stem in _DONE
 
     def _hours(self) -> list[Condition]:
         """``more than a day``, ``over an hour``, ``half an hour``."""
         found = []
-        for place in range(1, len(self.tokens)):
-            unit = UNITS.get(self._word(place))
-            if unit is None or place in self.taken or self._word(place - 1) not in ("a", "an"):
+        for place in range(1, len(self._at.tokens)):
+            unit = UNITS.get(self._at.word(place))
+            if (
+                unit is None
+                or place in self._at.taken
+                or self._at.word(place - 1) not in ("a", "an")
+            ):
                 continue
-            half = self._word(place - 2) in FRACTIONS
-            share = FRACTIONS[self._word(place - 2)] if half else 1.0
-            sign, start = self._sign_before(place - 1 - half)
+            half = self._at.word(place - 2) in FRACTIONS
+            share = FRACTIONS[self._at.word(place - 2)] if half else 1.0
+            sign, start = self._at.sign_before(place - 1 - half)
             sign = "~" if sign == "=" else sign
             part = OfNumber(("seconds",), sign, unit * share, "size")
             shown = f"seconds {'about' if sign == '~' else sign} {unit * share:g}"
-            found.append(Condition(self._text(start, place + 1), (part,), shown=shown))
-            self._take(start, place + 1)
+            found.append(Condition(self._at.text(start, place + 1), (part,), shown=shown))
+            self._at.take(start, place + 1)
         return found

@@ -10,6 +10,7 @@ OF_CHANGES: Final[dict[str, tuple[str, ...]]] = {
         "gained parameters", "evolved", "getting bigger", "became bigger", "added capacity",
         "gained capacity", "network growth", "larger than start", "started small",
         "bigger than before", "scaled up", "growing",
+        "started tiny", "began small", "began tiny", "started little",
     ),
     "grew_much": (
         "grew a lot", "grew strongly", "grew much", "grew massively", "grew hugely",
@@ -42,8 +43,8 @@ OF_CHANGES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "deepened": (
         "grew deep", "grew deeper", "deepened", "became deeper", "got deeper", "added depth",
-        "depth growth", "grew in depth", "gained layers", "more layers", "doubled depth",
-        "gained depth", "got much deeper", "deeper over time", "deeper than start", "layers added",
+        "depth growth", "grew in depth", "gained layers", "more layers", "gained depth",
+        "got much deeper", "deeper over time", "deeper than start", "layers added",
         "layers stacked", "kept adding layers", "more hidden layers", "layer by layer",
         "added layers one by one", "growing depth", "grown in depth", "deepening",
         "layer after layer", "layers piled up", "stacking layers", "deeper and deeper",
@@ -253,9 +254,9 @@ OF_CHANGES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "one_edit": (
         "single edit", "one edit", "edited once", "only one edit", "single change", "one change",
-        "pruned once", "grew once", "single surgery", "one surgery", "just once", "single pruning",
+        "pruned once", "grew once", "single surgery", "one surgery", "single pruning",
         "one single pruning", "one shot", "oneshot", "one off", "single growth step",
-        "one growth step", "only once", "in one go",
+        "one growth step", "in one go",
     ),
     "all_taken_back": (
         "all edits rejected", "all rejected", "every edit rejected", "every proposal rejected",
@@ -303,11 +304,14 @@ OF_CHANGES: Final[dict[str, tuple[str, ...]]] = {
         "first bigger then smaller", "bigger then smaller", "expand contract",
         "blown up then trimmed", "grew and trimmed", "grown and trimmed", "grew and was cut",
         "overgrow prune",
+        "added and later removed", "grew and later pruned", "added later removed",
     ),
     "cycles": (
         "cycles", "alternating", "alternated", "took turns", "grow and prune cycles",
         "again and again grew and pruned", "back and forth", "grow prune cycles", "prune and grow",
         "grow and prune", "repeatedly grew and pruned", "breathing",
+        "added and removed", "grew and pruned", "grew and shrank", "added and later removed",
+        "added then removed again", "alternation", "in turn", "taking turns", "swinging size",
     ),
     "pruned_then_grew": (
         "pruned then grew", "prune then grow", "shrunk then grew", "shrank then grew",
@@ -321,5 +325,16 @@ OF_CHANGES: Final[dict[str, tuple[str, ...]]] = {
         "despite growth", "strategies never acted", "strategies did nothing",
         "strategy never fired", "never triggered", "growth never triggered",
         "had growth strategies", "never fired", "allowed to grow",
+    ),
+    "kept_size": (
+        "same size", "constant size", "size stayed same", "ended same size", "no net growth",
+        "size unchanged", "not change size", "as large as before", "kept size",
+        "ended at the same size", "ending at the same size", "size in the end as at the start",
+    ),
+    "one_taken_back": (
+        "only attempt rejected", "only edit rejected", "only growth rejected",
+        "only proposal rejected", "one attempt rejected", "single attempt rejected",
+        "only growth attempt rejected", "only change rejected", "single growth attempt rejected",
+        "tried once", "tried to grow once",
     ),
 }  # fmt: skip

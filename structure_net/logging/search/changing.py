@@ -48,6 +48,7 @@ def growth_traits(facts: ExperimentFacts) -> Graded:
             yield "grew_much", scale(factor, 2.0, 10.0)
             yield "shrank", scale(factor, 1.0, 0.5)
             yield "shrank_much", scale(factor, 0.5, 0.1)
+            yield "kept_size", ramp(abs(math.log(factor)), 0.1, 0.02)
             break
     if facts.start_density and facts.density:
         yield "densified", scale(facts.density / facts.start_density, 1.05, 4.0)
@@ -57,10 +58,16 @@ def growth_traits(facts: ExperimentFacts) -> Graded:
         more = len(facts.widths) - len(facts.start_widths)
         yield "deepened", ramp(more, 0, 2)
         yield "flattened", ramp(-more, 0, 1)
-        before, after = (max(w[1:-1], default=0) for w in (facts.start_widths, facts.widths))
-        if before and after:
-            yield "widened", scale(after / before, 1.0, 2.5)
-            yield "narrowed", scale(after / before, 1.0, 0.5)
+        ratios = _ratios(facts.start_widths[1:-1], facts.widths[1:-1])
+        yield "widened", scale(max(ratios, default=1.0), 1.0, 2.5)
+        yield "narrowed", scale(min(ratios, default=1.0), 1.0, 0.5)
+
+
+def _ratios(before: tuple[int, ...], after: tuple[int, ...]) -> list[float]:
+    """By which factors hidden layers changed; the widest only where their number changed."""
+    if len(before) != len(after):
+        before, after = before and (max(before),), after and (max(after),)
+    return [b / a for a, b in zip(before, after, strict=False) if a and b]
 
 
 def _doublings(before: tuple[int, ...], after: tuple[int, ...]) -> int:
@@ -85,11 +92,12 @@ def edit_traits(facts: ExperimentFacts) -> Graded:
     yield "taken_back", (ramp(facts.taken_back, 0, 3) + share) / 2
     yield "mostly_taken_back", ramp(share, 0.4, 0.8) * ramp(facts.taken_back, 0, 4)
     yield "all_taken_back", float(total == 0) * ramp(facts.taken_back, 0, 3)
+    yield "one_taken_back", float(total == 0 and facts.taken_back == 1)
     yield "none_taken_back", float(facts.taken_back == 0) * ramp(total, 0, 3)
     for trait, kinds in _BY_EDIT.items():
         count = sum(facts.edits.get(kind, 0) for kind in kinds)
         if count:
-            yield trait, 0.6 + 0.4 * count / total
+            yield trait, 0.8 + 0.2 * count / total
     if facts.edits.get("AddResidualBlock"):  # its shortcut is one of its parts
         yield "skip", 0.5
     moved = [facts.edits.get(kind, 0) for kind in ("AddConnections", "RemoveConnections")]

@@ -28,9 +28,21 @@ _PLACE: Final = {concept: place for place, concept in enumerate(CONCEPTS)}
 CLEAREST: Final = 0.25
 """A trait is scaled so that the clearest case in the index counts 1, unless it is below this."""
 
-Sureness = Literal["certain", "named", "said", "loose"]
-_WEIGHT: Final[dict[Sureness, float]] = {"certain": 1.6, "named": 1.2, "said": 1.0, "loose": 0.5}
-_LEAST: Final[dict[Sureness, float]] = {"certain": 0.02, "named": 0.05, "said": 0.05, "loose": 0.2}
+Sureness = Literal["certain", "named", "said", "loose", "hint"]
+_WEIGHT: Final[dict[Sureness, float]] = {
+    "certain": 1.6,
+    "named": 1.2,
+    "said": 1.0,
+    "loose": 0.5,
+    "hint": 0.2,
+}
+_LEAST: Final[dict[Sureness, float]] = {
+    "certain": 0.02,
+    "named": 0.05,
+    "said": 0.05,
+    "loose": 0.2,
+    "hint": 0.3,
+}
 """The chance that a condition is said of an experiment that does not meet it at all."""
 
 _RARITY: Final = 0.5

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -25,9 +26,6 @@ from structure_net.logging.search.vocabulary import CONCEPTS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-VERSION: Final = 3
-"""Vectors of another version are made anew."""
 
 TRAITS: Final = len(CONCEPTS)
 LARGEST_NORM: Final = math.sqrt(TRAITS)
@@ -166,3 +164,5 @@ def _result_blocks(facts: ExperimentFacts) -> Blocks:
 
 
 STRUCTURE_SIZE: Final = len(structure_vector(ExperimentFacts(name="?")))
+VERSION: Final = zlib.crc32(repr((4, CONCEPTS, STRUCTURE_SIZE)).encode()) >> 1
+"""Vectors of another version, which other traits are, are made anew."""

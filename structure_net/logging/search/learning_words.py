@@ -53,7 +53,7 @@ OF_LEARNING: Final[dict[str, tuple[str, ...]]] = {
         "kept learning", "undertrained", "improved steadily", "steady progress", "never plateaued",
         "no plateau", "not plateau", "without plateau", "steadily improving",
         "improving to the last", "never stopped improving", "improved throughout",
-        "improved all along", "underfit", "kept getting better", "still getting better",
+        "improved all along", "kept getting better", "still getting better",
         "falling until the end", "rising until the end", "still rising", "needed more epochs",
         "trained longer", "not yet converged", "could have trained longer",
         "should have trained longer", "not done yet", "unfinished learning", "no saturation",
@@ -258,6 +258,8 @@ OF_LEARNING: Final[dict[str, tuple[str, ...]]] = {
         "all of a sudden good", "took off", "takes off", "suddenly took off",
         "nothing then sudden", "flat then jump", "jumped from chance", "suddenly worked",
         "suddenly clicks",
+        "improved again", "second wind", "picked up again", "improving again", "resumed improving",
+        "rose again",
     ),
     "generalises": (
         "generalises well", "generalizes well", "generalised well", "generalized well",
@@ -286,6 +288,7 @@ OF_LEARNING: Final[dict[str, tuple[str, ...]]] = {
         "not even fit training", "low training accuracy", "poor training accuracy",
         "training accuracy low", "bad even on training", "not enough capacity", "lacks capacity",
         "not fit training", "too little capacity", "starved",
+        "underfit", "underfitted",
     ),
     "grokked": (
         "grokking", "grokked", "grok", "delayed generalisation", "delayed generalization",

@@ -99,6 +99,8 @@ OF_NETWORKS: Final[dict[str, tuple[str, ...]]] = {
         "each layer smaller", "halving layers", "layers halve", "widths halve", "triangle",
         "triangular", "funnel shaped", "pyramidal", "decreasing layer sizes", "layers shrink",
         "narrower with depth", "gets narrower", "narrowing down",
+        "layer sizes decrease", "layer sizes halve", "each layer half as wide",
+        "each layer narrower",
     ),
     "bottleneck": (
         "bottleneck", "hourglass", "narrow middle", "squeezed middle", "hour glass",
@@ -149,6 +151,9 @@ OF_NETWORKS: Final[dict[str, tuple[str, ...]]] = {
         "inverted pyramid", "widening layers", "layers get wider", "layers get larger",
         "increasing widths", "growing widths", "inverse funnel", "wider with depth",
         "each layer wider", "layers widen", "reverse pyramid",
+        "layers double", "layers double width", "each layer twice as wide", "doubling widths",
+        "widths double", "twice as wide as the one before", "layers doubling",
+        "growing layer sizes", "layer sizes increase", "layer sizes double", "each layer bigger",
     ),
     "equal_widths": (
         "equal widths", "same width", "constant width", "uniform width", "all layers same size",

@@ -52,6 +52,9 @@ IRREGULAR: Final = {
 }  # fmt: skip
 """Forms that no rule finds, and words that mean the same everywhere."""
 
+WHOLE: Final = frozenset(("started", "ended"))
+"""Forms that mean something else than the word that they come from."""
+
 NOT: Final = "not"
 """What all words of denial become."""
 
@@ -67,7 +70,8 @@ GENERIC: Final = frozenset((
     "model", "models", "more", "most", "much", "my", "nearly", "net", "nets", "network", "networks",
     "neuron", "neurons", "now", "of", "on", "one", "ones", "only", "or", "our", "out", "parameter",
     "parameters", "percent", "quite", "rather", "re", "reached", "really", "roughly", "run", "runs",
-    "s", "search", "set", "sets", "show", "size", "sized", "so", "some", "something", "still",
+    "s", "search", "set", "sets", "show", "size", "sized", "so", "some", "something", "spite",
+    "still",
     "stopped", "t", "than", "that", "the", "their", "them", "then", "there", "these", "they",
     "this", "those", "though", "time", "times", "to", "too", "train", "trained", "training",
     "trial", "trials", "unit", "units", "until", "up", "us", "use", "used", "using", "ve", "very",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from structure_net.logging.search.amounts import Amounts, nouns
+from structure_net.logging.search.amounts import Amounts
 from structure_net.logging.search.conditions import (
     Condition,
     OfNumber,
@@ -21,6 +21,7 @@ from structure_net.logging.search.conditions import (
 )
 from structure_net.logging.search.embedding import trait_vector
 from structure_net.logging.search.names import KNOWN
+from structure_net.logging.search.places import Places, nouns
 from structure_net.logging.search.plain_words import GENERIC
 from structure_net.logging.search.quantities import Quantity
 from structure_net.logging.search.superlatives import HIGH, LOW, OF, PLAIN, RUNS, Order
@@ -102,12 +103,12 @@ def question_of(text: str, rows: Rows) -> Question:
     tokens = mended(tokens_of(rest), rows.by_letter)
     found = [_word(name, name) for name in widths if name in rows.places_of]
     named, tokens = _named(tokens, rows)
-    amounts = Amounts(tokens, _settings(rows) if _has_numbers(tokens) else {})
-    found += [*named, *amounts.conditions()]
-    left = [None if k in amounts.taken else token for k, token in enumerate(tokens)]
+    places = Places(tokens, _settings(rows) if _has_numbers(tokens) else {})
+    found += [*named, *Amounts(places).conditions()]
+    left = [None if k in places.taken else token for k, token in enumerate(tokens)]
     found += _superlatives(left, rows)
     said = understood([_few(token, left, k) for k, token in enumerate(left) if token is not None])
-    unknown = []
+    unknown = [name for name in widths if name not in rows.places_of]
     for one in said:
         asked = _asked(one, rows)
         found += asked
@@ -244,10 +245,14 @@ def _asked(said: Said, rows: Rows) -> list[Condition]:
     traits = tuple(map(OfTrait, said.concepts))
     sureness = "loose" if said.loose else "said"
     found = [Condition(said.text, traits, said.denied, sureness, shown)]
-    words = (*also, *_own(said.text, rows))
-    if words:
-        shown = denial + " or ".join(sorted({repr(word.word.split("=")[-1]) for word in words}))
-        found.append(Condition(said.text, words, said.denied, "loose", shown))
+    kinds: tuple[tuple[tuple[OfWord, ...], Sureness], ...] = (
+        (also, "loose"),
+        (tuple(_own(said.text, rows)), "hint"),
+    )
+    for words, sureness in kinds:
+        if words:
+            shown = denial + " or ".join(sorted({repr(one.word.split("=")[-1]) for one in words}))
+            found.append(Condition(said.text, words, said.denied, sureness, shown))
     return found
 
 

@@ -81,7 +81,7 @@ FAMILIES: Final[tuple[str, ...]] = (
     "fail error crash broken",
     "waste pointless useless",
     "strong heavy aggressive intense",
-    "alternate interleave turn",
+    "alternate interleave turn alternation",
 )
 """Families of words, each in its plainest form."""
 
@@ -104,7 +104,7 @@ IDIOMS: Final[dict[str, str]] = {
     "not go anywhere": "plateau", "go nowhere": "plateau", "stand still": "plateau",
     "go off rail": "explode", "shoot up": "rise", "sky rocket": "rise", "go south": "fall",
     "fall apart": "collapse", "fall off cliff": "collapse", "break down": "collapse",
-    "knock out": "remove", "take off": "remove", "chop off": "remove", "cut off": "remove",
+    "knock out": "remove",  "chop off": "remove",
     "cut out": "remove", "prune away": "remove", "strip away": "remove", "drop out": "dropout",
     "throw out": "remove", "kick out": "remove", "weed out": "remove", "fold together": "merge",
     "switch off": "inactive", "turn off": "inactive", "start over": "reset", "wake up": "revive",

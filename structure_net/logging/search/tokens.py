@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from structure_net.logging.search.plain_words import GENERIC, IRREGULAR
+from structure_net.logging.search.plain_words import GENERIC, IRREGULAR, WHOLE
 from structure_net.logging.search.quantities import FRACTIONS, MAGNITUDES, NUMBERS
 
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z][a-z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _WORD: Final = re.compile(r"[^\W\d_]+|\d+(?:\.\d+)?(?:e-?\d+)?")
 _JOINED: Final = re.compile(r"[^\W_]+(?:[-_.][^\W_]+)*")
-_WIDTHS: Final = re.compile(r"\b\d+(?:\s*[-x×,]\s*\d+){2,}\b|\b\d+-\d+\b")
+_WIDTHS: Final = re.compile(r"\b\d+(?:(?:\s*[-x×/]\s*|,?\s+)\d+){2,}\b|\b\d+-\d+\b")
 _TOKEN: Final = re.compile(
     r"(?P<number>\d+(?:[,_]\d{3})+(?:\.\d+)?|(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)"
     r"|(?P<word>[^\W\d_]+(?:['’][a-z]+)?)"  # an apostrophe as phones write it
@@ -52,7 +52,7 @@ class Token:
 def stem(word: str) -> str:
     """The form under which a word is looked for: plateaued, plateaus, plateauing are plateau."""
     word = IRREGULAR.get(word, word)
-    if len(word) <= 3 or not word.isascii():
+    if len(word) <= 3 or word in WHOLE or not word.isascii():
         return word
     if word.endswith("s") and not re.search(r"(ss|is|[^a]us|ies)$", word):
         word = IRREGULAR.get(word[:-1], word[:-1])

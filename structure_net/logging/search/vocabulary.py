@@ -51,7 +51,7 @@ TOGETHER: Final[tuple[frozenset[str], ...]] = tuple(
         "failed unfinished cut_short no_epochs timed_out out_of_memory few_epochs",
         "overfit memorised recovered collapsed",
         "grokked sudden_gain slow_learner memorised overfit never_learned",
-        "all_taken_back mostly_taken_back taken_back idle_strategies unchanged",
+        "all_taken_back one_taken_back mostly_taken_back taken_back idle_strategies unchanged",
         "sparse very_sparse rewired added_connections removed_connections regrown cycles",
         "sparsified removed_connections shrank_much shrank pruned sparse",
         "densified added_connections grew grew_much",

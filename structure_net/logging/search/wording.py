@@ -48,7 +48,7 @@ _WHOLE: Final = frozenset(map(stem, (
 )))  # fmt: skip
 """Nouns that a word of size before them makes a size of the whole network."""
 
-_ALIKE: Final = 0.8
+_ALIKE: Final = 0.84
 """How alike a word must be to one that is known to be taken for it."""
 
 
