@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from statistics import fmean, median
-from typing import Any
 
 from neural_architecture_lab.checking import check_trial
 from neural_architecture_lab.hypothesis import Experiment, Setting
@@ -18,18 +17,10 @@ from neural_architecture_lab.trials import FreshSeeds, Trial
 
 
 @dataclass(frozen=True, slots=True)
-class EffectOf:
-    """What going from some settings to others does to each metric, at one seed.
-
-    Args:
-        experiment: Runs the trial, twice.
-        first: Settings under those of the trial in the first run.
-        second: The same in the second one.
-    """
+class _Repeated:
+    """An experiment that runs another one several times in each trial."""
 
     experiment: Experiment
-    first: Mapping[str, Setting]
-    second: Mapping[str, Setting]
 
     @property
     def __wrapped__(self) -> Experiment:
@@ -39,7 +30,21 @@ class EffectOf:
     @property
     def first_seed(self) -> int:
         """Where the inner experiment's seeds begin."""
-        return _first_seed(self.experiment)
+        return int(getattr(self.experiment, "first_seed", 0))
+
+
+@dataclass(frozen=True, slots=True)
+class EffectOf(_Repeated):
+    """What going from some settings to others does to each metric, at one seed.
+
+    Args:
+        experiment: Runs the trial, twice.
+        first: Settings under those of the trial in the first run.
+        second: The same in the second one.
+    """
+
+    first: Mapping[str, Setting]
+    second: Mapping[str, Setting]
 
     @property
     def measured(self) -> str:
@@ -69,7 +74,7 @@ class EffectOf:
 
 
 @dataclass(frozen=True, slots=True)
-class SpreadOf:
+class SpreadOf(_Repeated):
     """How far apart several seeds come out in each metric.
 
     Args:
@@ -77,18 +82,7 @@ class SpreadOf:
         runs: How many; the trial's seed decides which, and no two trials share one.
     """
 
-    experiment: Experiment
     runs: int = 5
-
-    @property
-    def __wrapped__(self) -> Experiment:
-        """What really runs: its source is what is hashed."""
-        return self.experiment
-
-    @property
-    def first_seed(self) -> int:
-        """Where the inner experiment's seeds begin."""
-        return _first_seed(self.experiment)
 
     @property
     def measured(self) -> str:
@@ -119,10 +113,6 @@ def fresh(experiment: Experiment, apart: int) -> Experiment:
     if isinstance(experiment, FreshSeeds):
         return FreshSeeds(experiment.experiment, experiment.first_seed + apart)
     return FreshSeeds(experiment, apart)
-
-
-def _first_seed(experiment: Any) -> int:
-    return int(getattr(experiment, "first_seed", 0))
 
 
 def _spread(values: list[float]) -> float:

@@ -41,7 +41,16 @@ figcaption { color: #555; font-size: 0.85rem; position: sticky; left: 0; }
 .supported { background: #00664a; }
 .refuted { background: #a84300; }
 .equivalent { background: #005a8f; }
-@media print { img, td.long { min-width: 0; } }
+@media print {
+  body { margin: 0; max-width: none; padding: 0; }
+  .wide, figure { overflow: visible; }
+  table { font-size: 0.75rem; }
+  th, td { white-space: normal; overflow-wrap: break-word; padding-right: 0.7rem; }
+  img, td.long { min-width: 0; }
+  tr, figure { break-inside: avoid; }
+  h1, h2, h3 { break-after: avoid; }
+  .verdict { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+}
 """
 
 

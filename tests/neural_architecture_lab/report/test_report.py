@@ -65,6 +65,14 @@ def test_the_page_needs_no_other_file_and_takes_no_word_as_a_tag(
     assert not re.findall(r"<(?:script|link)|url\(", page)
 
 
+def test_a_printed_page_cuts_no_table_off(lab: NeuralArchitectureLab) -> None:
+    # On paper nothing scrolls: what is wider than the page breaks its lines instead.
+    _, _, printed = lab.generate_report().html().partition("@media print")
+    rules = printed.partition("</style>")[0]
+    assert ".wide, figure { overflow: visible; }" in rules
+    assert "th, td { white-space: normal;" in rules
+
+
 def test_a_saved_folder_holds_text_page_and_the_pictures_it_shows(
     lab: NeuralArchitectureLab, tmp_path: Path
 ) -> None:
