@@ -81,10 +81,10 @@ class UnitGradients(Reduction):
         """By layer; layers that no gradient reached are not there."""
         found = {}
         for layer, sums in self._sums.items():
-            worth = self._worth[layer]
+            worth, means = self._worth[layer], sums.means()
             found[layer] = UnitEffects(
-                gradient_mean=sums.mean(),
-                gradient_second_moment=sums.second_moment(),
+                gradient_mean=means[0],
+                gradient_second_moment=means[1],
                 taylor=worth.mean(worth.absolute),
                 fisher=worth.mean(worth.square),
             )

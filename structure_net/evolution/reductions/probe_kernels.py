@@ -66,33 +66,31 @@ def _sink(kept, heap, number):  # type: ignore[no-untyped-def]  # types of the c
 
 
 @compiled_by_type(
-    "void(float32, UniTuple(int64, 4), UniTuple(int64, 2), UniTuple(int64, 2))",
-    "void(float64, UniTuple(int64, 4), UniTuple(int64, 2), UniTuple(int64, 2))",
+    "void(float32, UniTuple(int64, 4), UniTuple(int64, 2), UniTuple(int64, 4))",
+    "void(float64, UniTuple(int64, 4), UniTuple(int64, 2), UniTuple(int64, 4))",
 )
 def copy_rows(
-    zero: Any, tensors: tuple[int, ...], shape: tuple[int, int], steps: tuple[int, int]
+    zero: Any, tensors: tuple[int, ...], shape: tuple[int, int], steps: tuple[int, ...]
 ) -> None:
     """Copies some rows of a matrix to some rows of another one.
 
     Args:
         zero: A number as wide as theirs.
-        tensors: The addresses of the matrix that is read, of the one that is written, whose rows
-            lie one behind the other, and of the numbers of rows in each, as int64.
+        tensors: The addresses of the matrix that is read, of the one that is written, and of the
+            numbers of rows in each, as int64.
         shape: How many rows are copied, and how many numbers are in a row.
-        steps: How far rows and numbers lie apart in what is read.
+        steps: How far rows and numbers lie apart in what is read, and in what is written.
     """
     read, write = numbers(tensors[0], zero), numbers(tensors[1], zero)
     rows, places = longs(tensors[2]), longs(tensors[3])
     count, width = shape
-    if steps[1] == 1:
+    if steps[1] == 1 and steps[3] == 1:
         for one in range(count):
-            start, to = rows[one] * steps[0], places[one] * width
+            start, to = rows[one] * steps[0], places[one] * steps[2]
             for at in range(width):
                 write[to + at] = read[start + at]
         return
-    for first in range(0, width, 16):
-        last = min(first + 16, width)
+    for at in range(width):
+        start, to = at * steps[1], at * steps[3]
         for one in range(count):
-            start, to = rows[one] * steps[0], places[one] * width
-            for at in range(first, last):
-                write[to + at] = read[start + at * steps[1]]
+            write[to + places[one] * steps[2]] = read[start + rows[one] * steps[0]]

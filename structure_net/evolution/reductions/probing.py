@@ -7,7 +7,7 @@ numbers its beginning is a smaller uniform sample.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
@@ -56,11 +56,40 @@ class Probe:
         return replace(
             self,
             size=count,
-            values={layer: values[:count] for layer, values in self.values.items()},
+            values=_head_of(self.values, count),
             inputs=_head(self.inputs, self.size, count),
             targets=_head(self.targets, self.size, count),
             outputs=_head(self.outputs, self.size, count),
         )
+
+
+class _Values(Mapping[str, Tensor]):
+    """`Probe.values`, put in order and into float64 when they are first read.
+
+    Args:
+        rows: What is kept of each layer.
+        order: Of the rows.
+    """
+
+    def __init__(self, rows: Mapping[str, _Rows], order: Tensor) -> None:
+        self._rows = rows
+        self._made: dict[str, Tensor] = {}
+        self.order = order
+
+    def first(self, count: int) -> _Values:
+        """The values of the first samples."""
+        return _Values(self._rows, self.order[:count])
+
+    def __getitem__(self, layer: str) -> Tensor:
+        if layer not in self._made:
+            self._made[layer] = final(self._rows[layer].at(self.order))
+        return self._made[layer]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
 
 
 class Reservoir(Reduction):
@@ -115,7 +144,7 @@ class Reservoir(Reduction):
         inputs, targets, outputs = (stack.value(order) for stack in self._data)
         return Probe(
             size=len(order),
-            values={n: final(f.rows.at(order)) for n, f in found.items() if not absent[n]},
+            values=_Values({n: f.rows for n, f in found.items() if not absent[n]}, order),
             inputs=inputs,
             targets=targets,
             outputs=outputs,
@@ -202,7 +231,10 @@ class _Rows:
     def at(self, places: Tensor) -> Tensor:
         """The rows at some places."""
         assert self._rows is not None
-        return self._rows.index_select(0, places.to(self._rows.device))
+        places = places.to(self._rows.device)
+        if _is_turned(self._rows):
+            return self._rows.t().index_select(1, places).t()
+        return self._rows.index_select(0, places)
 
     def _room(self, like: Tensor, filled: int) -> Tensor:
         """What is held, with room for ``filled`` rows."""
@@ -213,9 +245,12 @@ class _Rows:
             if held.size(0) >= filled:
                 return held
         count = 0 if held is None else held.size(0)
-        self._rows = more = like.new_empty(min(max(filled, 2 * count), self._most), *like.shape[1:])
+        room, shape = min(max(filled, 2 * count), self._most), like.shape[1:]
+        turned = _is_turned(like if held is None else held)
+        more = like.new_empty(*shape, room).t() if turned else like.new_empty(room, *shape)
         if held is not None:
             more[:count] = held
+        self._rows = more
         return more
 
 
@@ -301,6 +336,11 @@ class _Stack:
         )
 
 
+def _is_turned(rows: Tensor) -> bool:
+    """Whether numbers of one column lie side by side, as sparse layers give them."""
+    return rows.dim() == 2 and rows.stride(0) == 1 and not rows.is_contiguous()
+
+
 def _copied(batch: Tensor, held: Tensor, moves: _Moves) -> bool:
     """Copies the rows of a batch that stay, if the kernel can: in a tenth of torch's time."""
     zero = _WORDS.get(batch.element_size())
@@ -309,14 +349,14 @@ def _copied(batch: Tensor, held: Tensor, moves: _Moves) -> bool:
     if batch.layout != torch.strided or batch.is_neg() or batch.is_complex():
         return False
     if batch.dim() == 2:
-        width, steps = batch.size(1), batch.stride()
+        width, steps = batch.size(1), (*batch.stride(), *held.stride())
     elif batch.is_contiguous():
         width = held[:1].numel()
-        steps = width, 1
+        steps = width, 1, width, 1
     else:
         return False
     tensors = batch.data_ptr(), held.data_ptr(), moves.rows.data_ptr(), moves.places.data_ptr()
-    copy_rows(zero, tensors, (moves.rows.size(0), width), (steps[0], steps[1]))
+    copy_rows(zero, tensors, (moves.rows.size(0), width), steps)
     return True
 
 
@@ -331,6 +371,12 @@ def _mapped(
     if isinstance(value, tuple | list):
         return tuple(_mapped(item, change, (*place, i)) for i, item in enumerate(value))
     return value
+
+
+def _head_of(values: Mapping[str, Tensor], count: int) -> Mapping[str, Tensor]:
+    if isinstance(values, _Values):
+        return values.first(count)
+    return {layer: rows[:count] for layer, rows in values.items()}
 
 
 def _head(value: Any, size: int, count: int) -> Any:

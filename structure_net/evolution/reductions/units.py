@@ -84,13 +84,10 @@ class RunningSums:
         """Of all tensors. Shape ``(2, C)``."""
         return precise(torch.stack(self._waiting)).sum(0)
 
-    def mean(self) -> Tensor:
-        """Shape ``(C,)``."""
-        return final(self.sums()[0] / self.count)
-
-    def second_moment(self) -> Tensor:
-        """Shape ``(C,)``."""
-        return final(self.sums()[1] / self.count)
+    def means(self) -> tuple[Tensor, Tensor]:
+        """The mean and the second moment. Shape ``(C,)`` each."""
+        mean, second = final(self.sums() / self.count)
+        return mean, second
 
 
 class _Sums:
@@ -123,6 +120,7 @@ class _Sums:
         """All tensors' statistics, and those of the layer's inputs."""
         sums = final(merged(self._waiting))
         total, squares, above, sizes = sums[:4] / self._count
+        read = (None, None) if inputs is None else inputs.means()
         slope = None
         if has_slope(self._activation) and self._slope is not None and self._sloped == self._count:
             slope = final(self._slope / self._count)
@@ -136,8 +134,8 @@ class _Sums:
             second_moment=squares,
             firing_rate=above,
             slope=slope,
-            input_mean=inputs.mean() if inputs else None,
-            input_second_moment=inputs.second_moment() if inputs else None,
+            input_mean=read[0],
+            input_second_moment=read[1],
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -81,7 +81,7 @@ def _compare(found: Any, expected: Any) -> None:
     """Fields of observations, one by one: equal, or to rounding in float64."""
     if isinstance(expected, Tensor):
         torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
-    elif isinstance(expected, dict):
+    elif isinstance(expected, Mapping):
         assert list(found) == list(expected)
         for key, value in expected.items():
             _compare(found[key], value)

@@ -47,10 +47,10 @@ def test_rows_are_copied_from_any_layout(dtype: torch.dtype, turned: bool) -> No
     read = torch.arange(9 * 37).reshape(9, 37).to(dtype)
     read = read.T.contiguous().T if turned else read
     rows, places = torch.tensor([8, 0, 3]), torch.tensor([1, 4, 0])
-    write = torch.zeros(5, 37, dtype=dtype)
     zero = np.float32(0) if dtype.itemsize == 4 else np.float64(0)
-    tensors = tuple(one.data_ptr() for one in (read, write, rows, places))
-    copy_rows(zero, tensors, (3, 37), (read.stride(0), read.stride(1)))
     expected = torch.zeros(5, 37, dtype=dtype)
     expected[places] = read[rows]
-    assert torch.equal(write, expected)
+    for write in (torch.zeros_like(expected), torch.zeros(37, 5, dtype=dtype).t()):
+        tensors = tuple(one.data_ptr() for one in (read, write, rows, places))
+        copy_rows(zero, tensors, (3, 37), (*read.stride(), *write.stride()))
+        assert torch.equal(write, expected)
