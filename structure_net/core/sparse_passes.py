@@ -58,7 +58,9 @@ class Pass:
     def __init__(self, batch: int) -> None:
         self._batch = batch
         self._kept: list[object] = []
-        self._most = _BLOCKS * max(torch.get_num_threads(), 2)
+        threads = torch.get_num_threads()
+        self._shared = threads > 1
+        self._most = _BLOCKS * max(threads, 2)
         self._table = array("q")
         self._length = 0
         self._work = 0
@@ -177,7 +179,8 @@ class Pass:
         if products and 0 in row[1:3]:
             raise RuntimeError(freed())
         self._kept.append(index)
-        blocks = self._blocks(rows, products)
+        # What is rectified lies in the nearest cache then; else blocks are for several threads.
+        blocks = self._blocks(rows, products) if self._shared or rectified else 1
         self._table.extend((*row, rows, blocks, lines, rectified, after, 0))
         self._work += products
         return self._count()
