@@ -12,6 +12,7 @@ what it takes by any of these, all of them optional:
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import deepcopy
 from typing import Any
 
 from neural_architecture_lab.errors import HypothesisError, LabError
@@ -49,7 +50,7 @@ def check_trials(
         firsts.setdefault((trial.arm, trial.point), trial)
     for trial in firsts.values():
         try:
-            check_trial(experiment, trial, device)
+            check_trial(experiment, deepcopy(trial), device)
         except DatasetError as reason:
             if not elsewhere:
                 raise _refusal(name, trial, reason) from reason

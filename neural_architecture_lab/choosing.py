@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Final
@@ -86,7 +87,7 @@ def _has_plan(experiment: Experiment, trial: Trial, device: str) -> bool:
     from neural_architecture_lab.replicas.experiment import plan_of
 
     try:
-        return plan_of(experiment, trial, device) is not None
+        return plan_of(experiment, deepcopy(trial), device) is not None
     except Exception:  # noqa: BLE001 - the user's, and a record of that trial once it runs
         return True
 

@@ -10,17 +10,20 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from numbers import Integral, Real
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 from neural_architecture_lab.errors import HypothesisError
+from neural_architecture_lab.levels import Layout as Layout  # noqa: PLC0414 - found here, too
+from neural_architecture_lab.levels import Range as Range  # noqa: PLC0414
+from neural_architecture_lab.levels import Setting as Setting  # noqa: PLC0414
+from neural_architecture_lab.levels import checked_factors, is_number
+from neural_architecture_lab.levels import checked_levels as checked_levels  # noqa: PLC0414
+from neural_architecture_lab.levels import plain as plain  # noqa: PLC0414
 from neural_architecture_lab.naming import check_experiment, check_name, id_of
 from neural_architecture_lab.outcomes import Outcome
 
-Setting: TypeAlias = "str | int | float | bool | Sequence[Setting] | Mapping[str, Setting] | None"
 PredictedDirection: TypeAlias = Literal["higher", "lower", "same"]
 _Kind = TypeVar("_Kind")
-Layout: TypeAlias = Literal["grid", "random", "latin-hypercube"]
 
 
 class HypothesisCategory(StrEnum):
@@ -53,40 +56,6 @@ class Arm:
     def __post_init__(self) -> None:
         check_name("An arm's name", self.name)
         object.__setattr__(self, "settings", plain(self.settings, f"settings of {self.name!r}"))
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """The values that a factor takes between two ends, where they are drawn rather than listed.
-
-    Args:
-        low: The lower end.
-        high: The upper end, above it.
-        log: Whether they are even in their logarithm; both ends are positive then.
-        whole: Whether they are whole numbers.
-    """
-
-    low: float
-    high: float
-    log: bool = False
-    whole: bool = False
-
-    def __post_init__(self) -> None:
-        finite = math.isfinite(self.low) and math.isfinite(self.high)
-        if not (finite and self.low < self.high) or (self.log and self.low <= 0):
-            raise HypothesisError(
-                "A range must go up from low to high, from above 0 where it is logarithmic; got"
-                f" {self.low} to {self.high}."
-            )
-
-    def at(self, fraction: float) -> float | int:
-        """The value at ``fraction`` of the way, in [0, 1]."""
-        if self.log:
-            span = math.log(self.high) - math.log(self.low)
-            value = math.exp(math.log(self.low) + fraction * span)
-        else:
-            value = self.low + fraction * (self.high - self.low)
-        return round(value) if self.whole else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +115,20 @@ class Stopping:
     looks: tuple[int, ...] | None = None
     spending: Literal["obrien-fleming", "pocock"] = "obrien-fleming"
 
+    def __post_init__(self) -> None:
+        looks = self.looks
+        if looks is not None:
+            whole = isinstance(looks, Sequence) and all(type(one) is int for one in looks)
+            if not whole or not looks or looks[0] < 2 or list(looks) != sorted(set(looks)):
+                raise HypothesisError(
+                    f"looks must be numbers of seeds from 2 on, ascending; got {looks!r}."
+                )
+            object.__setattr__(self, "looks", tuple(looks))
+        if self.spending not in ("obrien-fleming", "pocock"):
+            raise HypothesisError(
+                f"spending must be 'obrien-fleming' or 'pocock'; got {self.spending!r}."
+            )
+
 
 class Experiment(Protocol):
     """What runs one trial: a function at the top of a module, so that workers find it by name.
@@ -175,7 +158,7 @@ class Hypothesis:
             hypercube.
         points: How many points a random layout or a Latin hypercube has.
         predictions: What will be found, in numbers. The category's if empty.
-        alpha: The chance of a false claim that is borne, in (0, 1).
+        alpha: The chance of a false claim that is borne, in (0, 1/2).
         power: The chance of finding an effect that is there, in (0, 1).
         seeds: How many seeds each arm runs; planned from power and the assumed effect if None.
         assumed_effect: The standardised effect that the plan assumes (mean difference in standard
@@ -209,12 +192,12 @@ class Hypothesis:
         _settle(self, "category", _category(self.category))
         _settle(self, "arms", _checked_arms(self.arms))
         _settle(self, "predictions", _listed("predictions", self.predictions, Prediction))
-        _settle(self, "factors", _checked_factors(self.factors, self.layout, self.points))
+        _settle(self, "factors", checked_factors(self.factors, self.layout, self.points))
         check_experiment(self.experiment)
-        for name in ("alpha", "power"):
+        for name, most in (("alpha", 0.5), ("power", 1)):
             value = getattr(self, name)
-            if not 0 < value < 1:
-                raise HypothesisError(f"{name} must lie between 0 and 1; got {value}.")
+            if not is_number(value) or not 0 < value < most:
+                raise HypothesisError(f"{name} must lie between 0 and {most}; got {value!r}.")
         if self.seeds is not None and (type(self.seeds) is not int or self.seeds < 2):
             raise HypothesisError(
                 "seeds must be a whole number from 2 on, since differences over seeds are tested;"
@@ -222,7 +205,7 @@ class Hypothesis:
             )
         if not isinstance(self.stopping, Stopping | None):
             raise HypothesisError(f"stopping must be a Stopping(...); got {self.stopping!r}.")
-        if not self.assumed_effect or not math.isfinite(self.assumed_effect):
+        if not self.assumed_effect or not is_number(self.assumed_effect):
             raise HypothesisError(
                 "assumed_effect must be a number other than 0, which no number of seeds finds; got"
                 f" {self.assumed_effect!r}."
@@ -294,32 +277,6 @@ class Hypothesis:
         )
 
 
-def plain(settings: Mapping[str, Any], what: str) -> Mapping[str, Setting]:
-    """A copy of ``settings`` as plain data.
-
-    Raises:
-        HypothesisError: A value is no plain data, such as a module or a function.
-    """
-    if not isinstance(settings, Mapping):
-        raise HypothesisError(f"{what} must be a mapping from names to values; got {settings!r}.")
-    return {str(name): _plain(value, f"{what}: {name}") for name, value in settings.items()}
-
-
-def _plain(value: Any, what: str) -> Setting:
-    if value is None or isinstance(value, str | bool | int | float):
-        return value
-    if isinstance(value, Integral | Real):  # numpy's
-        return int(value) if isinstance(value, Integral) else float(value)
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item, f"{what}.{key}") for key, item in value.items()}
-    if isinstance(value, Sequence):
-        return [_plain(item, what) for item in value]
-    raise HypothesisError(
-        f"{what} must be plain data (text, numbers, lists, mappings), so that it can be stored and"
-        f" sent to workers; got {value!r}."
-    )
-
-
 def _listed(name: str, values: Any, kind: type[_Kind]) -> tuple[_Kind, ...]:
     if isinstance(values, Sequence) and all(isinstance(one, kind) for one in values):
         return tuple(values)
@@ -355,42 +312,3 @@ def _checked_arms(arms: Sequence[Arm]) -> tuple[Arm, ...]:
             f" {[arm.name for arm in arms if arm.control]}."
         )
     return arms
-
-
-def _checked_factors(
-    factors: Mapping[str, Sequence[Setting] | Range], layout: str, points: int | None
-) -> Mapping[str, Sequence[Setting] | Range]:
-    if layout not in ("grid", "random", "latin-hypercube"):
-        raise HypothesisError(
-            f"layout must be 'grid', 'random' or 'latin-hypercube'; got {layout!r}."
-        )
-    if not isinstance(factors, Mapping):
-        raise HypothesisError(f"factors must be levels by name; got {factors!r:.80}.")
-    checked: dict[str, Sequence[Setting] | Range] = {}
-    for name, levels in factors.items():
-        if isinstance(levels, Range):
-            if layout == "grid":
-                raise HypothesisError(
-                    f"The factor {name!r} is a range, which a grid cannot list; list its levels, or"
-                    " choose layout='latin-hypercube' and points=."
-                )
-            checked[name] = levels
-        else:
-            checked[name] = checked_levels(name, levels)
-    if layout != "grid" and (points is None or points < 2):
-        raise HypothesisError(f"layout={layout!r} needs points=, 2 or more; got {points}.")
-    return checked
-
-
-def checked_levels(name: str, levels: Sequence[Setting]) -> tuple[Setting, ...]:
-    """The levels of a factor as plain data.
-
-    Raises:
-        HypothesisError: There are fewer than two, two are alike, or one is no plain data.
-    """
-    if isinstance(levels, str) or not isinstance(levels, Sequence) or len(levels) < 2:
-        raise HypothesisError(f"The factor {name!r} needs two levels or more; got {levels!r}.")
-    found = tuple(_plain(level, f"a level of {name!r}") for level in levels)
-    if any(level in found[:place] for place, level in enumerate(found)):
-        raise HypothesisError(f"The levels of {name!r} must differ; got {list(found)}.")
-    return found

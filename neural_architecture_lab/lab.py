@@ -290,10 +290,10 @@ class NeuralArchitectureLab:
         for look in laid.looks:
             missing = [trial for trial in laid.of_seeds(begun, look) if trial.id not in done]
             for result in runner.run(self._jobs(one, missing)):
-                store.append(result, runner.name)
+                kept = store.append(result, runner.name)
                 ended += 1
-                tell(result, ended, len(laid.trials))
-                self._check_metrics(one, result, store, returned)
+                tell(kept, ended, len(laid.trials))
+                self._check_metrics(one, kept, store, returned)
             store.flush()
             begun = look
             if _is_clear(comparisons_of(store, frozen, look), self._hypotheses[one].alpha, family):

@@ -11,7 +11,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -274,13 +274,24 @@ class Store(Archive):
         """
         self._emit(setting)
 
-    def append(self, result: Result, runner: str) -> None:
+    def append(self, result: Result, runner: str) -> Result:
         """Records a trial that ended; it is on the disk when `flush` returns.
+
+        Returns:
+            It as it is recorded: one that brought back what no record can hold has failed.
 
         Raises:
             StoreError: It cannot be written: the disk is full, say. What was written is kept.
         """
-        self._emit(trial_record(result, runner))
+        try:
+            record = trial_record(result, runner)
+        except ValueError as error:
+            said = " ".join(str(error).split())
+            told = f"OutcomeError: What it brought back cannot be kept: {said}"
+            result = replace(result, status="failed", outcome=None, error=told)
+            record = trial_record(result, runner)
+        self._emit(record)
+        return result
 
     def judge(
         self,

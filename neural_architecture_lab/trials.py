@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import math
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
@@ -28,6 +29,8 @@ from neural_architecture_lab.recipes import recipe_of
 from neural_architecture_lab.statistics import seeds_needed
 
 LEAST_SEEDS: Final = 5
+MOST_TRIALS: Final = 1_000_000
+"""More are not laid out: their records would take days to write, and gigabytes to hold."""
 APART: Final = 100_000
 """How far fresh seeds lie from those that were seen before."""
 _PACKAGES: Final = ("structure-net", "torch", "numpy", "scipy")
@@ -127,13 +130,20 @@ def design(hypothesis: Hypothesis, *, seeds: int | None = None, order: int = 0) 
         order: What the order within blocks, and points that are drawn, are drawn with.
 
     Raises:
-        DesignError: The hypothesis is not complete, its looks do not fit the seeds, or a factor
-            overrides what tells arms apart.
+        DesignError: The hypothesis is not complete, a factor overrides what tells arms apart, or
+            there would be too many trials.
     """
     _check_complete(hypothesis)
     _check_apart(hypothesis)
     planned, why = (seeds, "as asked") if seeds is not None else planned_seeds(hypothesis)
     points = points_of(hypothesis, order)
+    count = planned * len(hypothesis.arms) * len(points)
+    if count > MOST_TRIALS:
+        raise DesignError(
+            f"{hypothesis.name!r} would have {count:,} trials ({planned:,} seeds of"
+            f" {len(hypothesis.arms)} arms at {len(points)} points), and {MOST_TRIALS:,} are the"
+            " most; ask for fewer seeds or points, or assume a larger effect."
+        )
     generator = np.random.default_rng(order)
     trials: list[Trial] = []
     for seed in range(planned):
@@ -159,7 +169,13 @@ def planned_seeds(hypothesis: Hypothesis) -> tuple[int, str]:
         return hypothesis.seeds, "as the hypothesis says"
     tests = max(len(hypothesis.predictions), 1)
     effect, alpha = abs(hypothesis.assumed_effect), hypothesis.alpha / tests
-    needed = max(seeds_needed(effect, alpha=alpha, power=hypothesis.power), LEAST_SEEDS)
+    try:
+        needed = max(seeds_needed(effect, alpha=alpha, power=hypothesis.power), LEAST_SEEDS)
+    except ValueError as error:  # more than can be meant
+        raise DesignError(
+            f"No number of seeds serves {hypothesis.name!r}: {error} Assume a larger effect, or"
+            " say seeds=."
+        ) from error
     shared = f" shared by {tests} predictions" if tests > 1 else ""
     return needed, (
         f"finds an effect of {effect:g} standard deviations with power {hypothesis.power:g} at"
@@ -174,6 +190,11 @@ def points_of(hypothesis: Hypothesis, order: int = 0) -> tuple[dict[str, Setting
         return ({},)
     if hypothesis.layout == "grid":
         levels = [list(_listed(factor)) for factor in factors.values()]
+        if (count := math.prod(map(len, levels))) > MOST_TRIALS:
+            raise DesignError(
+                f"The grid of {hypothesis.name!r} has {count:,} points, and {MOST_TRIALS:,} trials"
+                " are the most; take layout='latin-hypercube' and points=."
+            )
         return tuple(dict(zip(factors, point, strict=True)) for point in product(*levels))
     generator = np.random.default_rng(order + 1)
     fractions = _fractions(hypothesis, generator)
@@ -341,12 +362,7 @@ def _looks(hypothesis: Hypothesis, seeds: int) -> tuple[int, ...]:
     if stopping.looks is None:
         quarters = sorted({max(LEAST_SEEDS, round(seeds * part / 4)) for part in (1, 2, 3, 4)})
         return (*(look for look in quarters if look < seeds), seeds)
-    looks = (*(look for look in stopping.looks if look < seeds), seeds)
-    if list(stopping.looks) != sorted(set(stopping.looks)) or looks[0] < 2:
-        raise DesignError(
-            f"looks must be numbers of seeds from 2 on, ascending; got {list(stopping.looks)}."
-        )
-    return looks
+    return (*(look for look in stopping.looks if look < seeds), seeds)
 
 
 def _fractions(hypothesis: Hypothesis, generator: np.random.Generator) -> Any:

@@ -11,6 +11,7 @@ import time
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Final, Literal, Self, TypeAlias
 
@@ -124,7 +125,8 @@ class Runner(ABC):
 def carried_out(job: Job) -> Result:
     """Runs a job here and now; whatever it raises becomes part of the result.
 
-    The global generators begin at the trial's seed, and what it leaves behind is undone: see
+    The experiment gets a trial of its own, so that what it writes there is not on record. The
+    global generators begin at the trial's seed, and what it leaves behind is undone: see
     `isolated`.
 
     Raises:
@@ -133,7 +135,7 @@ def carried_out(job: Job) -> Result:
 
     def act() -> object:
         with isolated(job.trial.seed):
-            return job.experiment(job.trial, device=job.device)
+            return job.experiment(deepcopy(job.trial), device=job.device)
 
     return settled(job, act)
 
@@ -149,7 +151,9 @@ def settled(job: Job, action: Callable[[], object]) -> Result:
     outcome, error = None, ""
     try:
         outcome = outcome_of(action())
-    except (Exception, SystemExit) as reason:  # noqa: BLE001 - the user's, and its failure a record
+    except BaseException as reason:  # the user's, and its failure a record
+        if isinstance(reason, KeyboardInterrupt):
+            raise
         status, error = _failure(reason)
     seconds = time.perf_counter() - begun
     return Result(job.trial, status, outcome, error, seconds, job.attempt)

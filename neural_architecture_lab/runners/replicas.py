@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -94,7 +95,7 @@ def _planned(jobs: Iterable[Job], failed: list[Result]) -> Iterator[tuple[Job, R
         made: list[ReplicaPlan] = []
 
         def describe(job: Job = job, made: list[ReplicaPlan] = made) -> dict[str, float]:
-            plan = plan_of(job.experiment, job.trial, job.device)
+            plan = plan_of(job.experiment, deepcopy(job.trial), job.device)
             made.extend([] if plan is None else [plan])
             return {"described": 1.0}
 

@@ -195,9 +195,9 @@ class _Carrying:
         """Runs until all is tried that is to be tried."""
         while self._queue or self._more():
             for result in runner.run(self._jobs()):
-                self._store.append(result, runner.name)
-                self._take(result)
-                tell(result, self._ended, self._search.tries)
+                kept = self._store.append(result, runner.name)
+                self._take(kept)
+                tell(kept, self._ended, self._search.tries)
 
     def _more(self) -> bool:
         return self._asked < self._search.tries and not self._asker.exhausted

@@ -88,7 +88,7 @@ def test_a_prediction_says_itself_in_words() -> None:
         ({"arms": (*ARMS, Arm("third"))}, "must name its arm, since there are several"),
         ({"predictions": [Prediction("x", "higher", arm="no")]}, "names the arm 'no'; there are"),
         ({"predictions": [Prediction("x", "higher", arm="fixed")]}, "with itself"),
-        ({"alpha": 5}, "alpha must lie between 0 and 1; got 5"),
+        ({"alpha": 5}, "alpha must lie between 0 and 0.5; got 5"),
         ({"power": 0.0}, "power must lie between 0 and 1"),
         ({"seeds": 1}, "seeds must be a whole number from 2 on"),
         ({"seeds": 2.5}, "seeds must be a whole number from 2 on.* got 2.5"),

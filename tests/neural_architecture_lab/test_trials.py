@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from neural_architecture_lab.errors import DesignError
+from neural_architecture_lab.errors import DesignError, HypothesisError
 from neural_architecture_lab.hypothesis import Arm, Hypothesis, Prediction, Range, Stopping
 from neural_architecture_lab.trials import (
     Design,
@@ -105,8 +105,8 @@ def test_looks_are_planned_with_the_seeds() -> None:
     assert design(hypothesis()).looks == (6,)
     assert design(hypothesis(seeds=20, stopping=Stopping())).looks == (5, 10, 15, 20)
     assert design(hypothesis(seeds=8, stopping=Stopping((4, 6, 30)))).looks == (4, 6, 8)
-    with pytest.raises(DesignError, match="ascending"):
-        design(hypothesis(seeds=8, stopping=Stopping((6, 4))))
+    with pytest.raises(HypothesisError, match="ascending"):
+        Stopping((6, 4))
 
 
 def test_the_hash_changes_with_whatever_was_fixed() -> None:
