@@ -44,6 +44,7 @@ from structure_net.runs import (
     verify,
 )
 from structure_net.runs.comparing import trainers_of
+from structure_net.runs.profiling import findings_of
 from structure_net.surgery.entries import Entry
 from structure_net.surgery.journal import Journal
 from structure_net.surgery.lineage import JournalDiff, describe
@@ -178,6 +179,9 @@ def _carry_on(
     if as_json:
         emit({"run": folder.name, **_outcome(reached)})
     else:
+        if watching.profiler is not None:
+            for line in findings_of(folder):
+                console.print(line, soft_wrap=True, markup=False, highlight=False)
         console.print(f"report: {folder.report}", soft_wrap=True, markup=False)
         console.print(folder.name, soft_wrap=True, markup=False)
     return 0

@@ -6,6 +6,7 @@ from typing import Final
 
 from structure_net.evolution import Event, EventKind
 from structure_net.files import replacing
+from structure_net.logging import current
 from structure_net.logging.profiling import (
     BESIDE,
     ONCE,
@@ -74,6 +75,12 @@ class RunProfile:
     def _costs(self, profiler: Profiler) -> Costs:
         self._records.note_sinks(profiler)
         return profiler.costs()
+
+
+def findings_of(folder: RunFolder) -> tuple[str, ...]:
+    """The bottlenecks that the report names, as the records of a run tell them."""
+    profiles = [one for one in current(folder.records) if one.kind == "profile"]
+    return tuple(profiles[-1].data["findings"]) if profiles else ()
 
 
 def write_costs(folder: RunFolder, costs: Costs) -> None:

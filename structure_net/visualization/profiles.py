@@ -34,6 +34,9 @@ _KINDS: Final = (
     ("trainers", PURPLE, ("trainer ", "validation")),
     ("once per machine", FAINT, tuple(ONCE)),
 )
+_LEAST: Final = 8
+"""Letters of a name from which it is shown, cut if it is longer."""
+
 _LETTER: Final = 0.0085
 """The width of a letter, as a fraction of the axes."""
 
@@ -90,7 +93,7 @@ def _box(ax: Axes, place: tuple[float, float, int], text: str, colour: str, whol
     room = int(width / whole / _LETTER)
     lines = text.split("\n")
     cut = [line if len(line) <= room else f"{line[: room - 1]}…" for line in lines]
-    if room < 4:
+    if room < min(_LEAST, len(lines[0])):  # three letters of a name tell nothing
         return
     ink = INK if colour in {PALE, FAINT, ORANGE, PURPLE} else "white"
     ax.text(

@@ -15,7 +15,7 @@ from structure_net.logging import Stored, current
 from structure_net.logging.profiling import BESIDE, Costs, Profiler, SectionCost
 from structure_net.runs import RunFolder, RunRequest, Watcher, begin, carry_on, prepare
 from structure_net.runs.execution import fresh_context
-from structure_net.runs.profiling import RunProfile, costs_of, write_costs
+from structure_net.runs.profiling import RunProfile, costs_of, findings_of, write_costs
 from structure_net.visualization import plot_costs
 
 REQUEST = RunRequest(dataset="spirals", density=0.2, iterations=2, epochs=2)
@@ -95,7 +95,9 @@ def test_the_trace_opens_in_chrome(profiled: RunFolder) -> None:
     assert {"trainer StandardNetworkTrainer/backward", "analysis"} <= found
 
 
-def test_a_run_that_is_not_profiled_leaves_nothing_of_it(tmp_path: Path) -> None:
+def test_a_run_that_is_not_profiled_leaves_nothing_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "run"
     words = ["evolve", "--dataset", "spirals", "--iterations", "1", "--out", str(out), "--json"]
     assert main(words) == 0
@@ -103,8 +105,12 @@ def test_a_run_that_is_not_profiled_leaves_nothing_of_it(tmp_path: Path) -> None
     assert not profiles(folder)
     assert not folder.profile.exists()
     assert "Where the time went" not in folder.report.read_text(encoding="utf-8")
-    assert main(["resume", str(out), "--iterations", "2", "--profile", "--json"]) == 0
+    assert findings_of(folder) == ()
+    assert main(["resume", str(out), "--iterations", "2", "--profile"]) == 0
     assert [one["iteration"] for one in profiles(folder)] == [1, None]
+    printed = capsys.readouterr()
+    assert findings_of(folder)
+    assert all(one in printed.out + printed.err for one in findings_of(folder))
     assert not folder.trace.exists()
 
 
