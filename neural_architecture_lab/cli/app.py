@@ -26,7 +26,7 @@ from structure_net.cli.console import said_of
 from structure_net.cli.flags import Json
 from structure_net.cli.groups import Command, Group, UsageError
 from structure_net.cli.logs import PROJECT, Log, WandbMode, WandbProject, sinks_of
-from structure_net.cli.parsing import number_of, whole_of
+from structure_net.cli.parsing import count_of, positive_of, whole_of
 from structure_net.errors import StructureNetError
 
 app = typer.Typer(
@@ -60,7 +60,7 @@ Results = Annotated[
     str, typer.Option("--results", metavar="DIR", help="The folder that holds all results.")
 ]
 Parallel = Annotated[
-    int, typer.Option("-j", "--parallel", parser=whole_of, metavar="INT", help="Trials at once.")
+    int, typer.Option("-j", "--parallel", parser=count_of, metavar="INT", help="Trials at once.")
 ]
 Runner = Annotated[
     str,
@@ -72,7 +72,7 @@ ParallelAgain = Annotated[
     typer.Option(
         "-j",
         "--parallel",
-        parser=whole_of,
+        parser=count_of,
         metavar="INT",
         help="Trials at once; as many as before unless given.",
     ),
@@ -87,13 +87,13 @@ DeviceAgain = Annotated[
 Seconds = Annotated[
     float | None,
     typer.Option(
-        parser=number_of, metavar="SECONDS", help="What one trial may take; any unless given."
+        parser=positive_of, metavar="SECONDS", help="What one trial may take; any unless given."
     ),
 ]
 Memory = Annotated[
     float | None,
     typer.Option(
-        parser=number_of,
+        parser=positive_of,
         metavar="MIB",
         help="What one trial may take beyond what its process begins with; any unless given.",
     ),
@@ -228,7 +228,7 @@ def search(  # noqa: PLR0913, PLR0917 - one argument for each flag
     tries: Annotated[
         int | None,
         typer.Option(
-            parser=whole_of, metavar="INT", help="Settings to try; as the search says unless given."
+            parser=count_of, metavar="INT", help="Settings to try; as the search says unless given."
         ),
     ] = None,
     seconds: Seconds = None,

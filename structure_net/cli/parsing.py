@@ -31,6 +31,22 @@ def number_of(text: str) -> float:
         raise typer.BadParameter(f"must be a number, such as 0.02; got {text!r}.") from None
 
 
+def count_of(text: str) -> int:
+    """A whole number from 1 on."""
+    count = whole_of(text)
+    if count < 1:
+        raise typer.BadParameter(f"must be a whole number from 1 on; got {text!r}.")
+    return count
+
+
+def positive_of(text: str) -> float:
+    """A number above 0, and not infinity."""
+    number = number_of(text)
+    if not 0 < number < float("inf"):
+        raise typer.BadParameter(f"must be a number above 0, such as 60; got {text!r}.")
+    return number
+
+
 def dataset_of(text: str) -> str:
     """A name as it is; the path of a file that is here, in full, so that a run can be resumed."""
     return str(Path(text).resolve()) if Path(text).is_file() else text

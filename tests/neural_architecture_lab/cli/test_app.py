@@ -130,6 +130,9 @@ def test_list_names_what_is_ready_to_run(capsys: pytest.CaptureFixture[str]) -> 
         (["run", "extrema_growth", "--runner", "magic"], "runner must be one of"),
         (["plan", "extrema_growth", "--pilot", "1"], "A pilot needs 2 seeds or more"),
         (["run", "extrema_growth", "-j", "two"], "must be a whole number"),
+        (["run", "extrema_growth", "-j", "0"], "must be a whole number from 1 on; got '0'"),
+        (["run", "extrema_growth", "--seconds", "0"], "'--seconds': must be a number above 0"),
+        (["run", "extrema_growth", "--memory", "inf"], "'--memory': must be a number above 0"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(
