@@ -36,7 +36,7 @@ def row_of(stored: Stored) -> Row:
         RecordError: The record is of no known kind, or damaged.
     """
     made = _ROWS.get(stored.kind, _plain)
-    return {"record": stored.kind, **made(stored.record)}
+    return {**made(stored.record), "record": stored.kind}
 
 
 def numbers_of(row: Row) -> dict[str, float]:
@@ -44,12 +44,28 @@ def numbers_of(row: Row) -> dict[str, float]:
     return {name: float(cell) for name, cell in row.items() if not isinstance(cell, str)}
 
 
+def _cell(value: Any) -> Cell:
+    """A number as trackers can hold it: a whole one beyond 64 bits is a float, or text."""
+    if not isinstance(value, int) or -(2**63) <= value < 2**63:
+        return value  # type: ignore[no-any-return]
+    try:
+        return float(value)
+    except OverflowError:
+        return _short(str(value))
+
+
 def _epoch(record: Any) -> Row:
     found: Row = {"epoch": record.epoch, "iteration": record.iteration}
-    found |= dict(record.metrics)
     found |= {"network/parameters": record.parameters, "network/connections": record.connections}
     found |= {"time/epoch_seconds": record.seconds, "time/elapsed": record.elapsed}
-    return found | ({} if record.samples is None else {"samples": record.samples})
+    found |= {} if record.samples is None else {"samples": record.samples}
+    return found | {_beside(name, found): value for name, value in record.metrics.items()}
+
+
+def _beside(name: str, own: Row) -> str:
+    """What a metric is called; not as an entry of the record's own, nor as one of a tracker's."""
+    free = name and name not in own and name != "record" and not name.startswith("_")
+    return name if free else f"metrics/{name}"
 
 
 def _iteration(record: Any) -> Row:
@@ -77,7 +93,7 @@ def _analysis(record: Any) -> Row:
 def _flat(name: str, value: Any, depth: int) -> Iterator[tuple[str, Cell]]:
     """The numbers in nested objects, by their joined keys; lists are left to the spool."""
     if isinstance(value, bool | int | float):
-        yield name, value
+        yield name, _cell(value)
     elif isinstance(value, Mapping) and depth < _DEEPEST:
         for key, item in value.items():
             yield from _flat(f"{name}/{key}", item, depth + 1)

@@ -10,7 +10,7 @@ import numpy as np
 from structure_net.errors import RecordError, SeriesError, SpoolError
 from structure_net.logging.checking import Problem
 from structure_net.logging.reading import SPOOL, read
-from structure_net.logging.series.layout import anew, present
+from structure_net.logging.series.layout import COLUMNS, anew, present
 from structure_net.logging.series.reading import Series, Table
 from structure_net.logging.series.rows import row_of
 
@@ -42,7 +42,7 @@ def check_series(path: Path) -> Iterator[Problem]:
 def _wrong_with(table: Table, path: Path) -> str:
     try:
         rows = _rows(table)
-        return _first_difference(table.name, rows, path.parent) or _unread(rows)
+        return _first_difference(table, rows, path.parent) or _unread(rows)
     except (OSError, RuntimeError) as error:
         return f"it cannot be read ({error})"
 
@@ -64,8 +64,12 @@ def _unread(rows: Iterator[tuple[int, dict[str, float]]]) -> str:
     return ""
 
 
-def _first_difference(kind: str, rows: Iterator[tuple[int, dict[str, float]]], folder: Path) -> str:
+def _first_difference(
+    table: Table, rows: Iterator[tuple[int, dict[str, float]]], folder: Path
+) -> str:
     """How the rows differ from the spool's; empty where they agree, or no spool can tell."""
+    kind = table.name
+    full = frozenset(table.columns) if len(table.columns) == COLUMNS else None
     if not (folder / SPOOL).is_file():
         return ""
     try:
@@ -77,7 +81,10 @@ def _first_difference(kind: str, rows: Iterator[tuple[int, dict[str, float]]], f
                 return ""
             if number != stored.seq:
                 return f"row {number} stands where record {stored.seq} should"
-            if said := _unlike(found, made[1]):
+            wanted = made[1]
+            if full is not None:  # what had no room is in the spool alone
+                wanted = {name: value for name, value in wanted.items() if name in full}
+            if said := _unlike(found, wanted):
                 return f"row {number}: {said}"
     except (SpoolError, RecordError):  # what is wrong there, a look at the spool tells
         return ""

@@ -20,7 +20,8 @@ A chunk holds one block of rows: a full block is compressed and written once.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -48,6 +49,27 @@ def anew(path: str | Path) -> str:
     """How a file of time series is made anew, in words that follow a semicolon or end a line."""
     folder = shlex.quote(str(Path(path).parent))
     return f"`structure-net rebuild {folder}` makes it anew from its spool"
+
+
+@contextmanager
+def readable(path: str | Path) -> Iterator[None]:
+    """Makes one error of all that HDF5 raises where a file is damaged, in the block inside.
+
+    Raises:
+        SeriesError: It is; the message names ``path`` and the way out.
+    """
+    try:
+        yield
+    except (AttributeError, OSError, RuntimeError, LookupError, TypeError, ValueError) as error:
+        said = " ".join(f"{error}".split())[:200]
+        raise SeriesError(f"{path} is damaged ({said}); {anew(path)}.") from error
+
+
+def is_written(path: str | Path) -> bool:
+    """Whether a file says of itself that it has a writer, which may be at work or dead."""
+    with Path(path).open("rb") as file:
+        head = file.read(12)
+    return len(head) == 12 and bool(head[11] & 0b101)  # the superblock's consistency flags
 
 
 def present(values: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -98,7 +120,8 @@ def check(file: Any, path: str | Path) -> None:
     attributes: Mapping[str, Any] = file.attrs
     if attributes.get("format") != FORMAT:
         raise SeriesError(f"{path} holds no time series of Structure Net.")
-    found = int(attributes.get("version", 0))
+    with readable(path):
+        found = int(attributes.get("version", 0))
     if found > VERSION:
         raise SeriesError(
             f"{path} is of version {found}; this program reads up to {VERSION}. Update it; "

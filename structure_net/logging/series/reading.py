@@ -35,12 +35,16 @@ class Table:
 
     def __init__(self, group: Any, name: str) -> None:
         self.name = name
-        self._data = {key: group[key] for key in ("names", "seq", "values", "rows")}
+        self._read_from(group)
         self._standing: tuple[range, ...] = ()
         self._names: dict[str, int] = {}
 
     def __repr__(self) -> str:
         return f"Table({self.name!r}, {len(self)} rows, columns {', '.join(self.columns)})"
+
+    def _read_from(self, group: Any) -> None:
+        self._path = group.file.filename
+        self._data = {key: group[key] for key in ("names", "seq", "values", "rows")}
 
     def _refresh(self) -> None:
         # `rows` is written last and therefore read first: all that lies below it is on the disk.
@@ -95,7 +99,8 @@ class Table:
 
     def seq(self, start: int | None = None, stop: int | None = None) -> NDArray[np.int64]:
         """The numbers of the records that the rows ``start`` to ``stop`` come from."""
-        pieces = [self._data["seq"][a:b] for a, b in self._pieces(start, stop)]
+        with layout.readable(self._path):
+            pieces = [self._data["seq"][a:b] for a, b in self._pieces(start, stop)]
         return np.concatenate([np.empty(0, np.int64), *pieces])
 
     def values(
@@ -120,7 +125,8 @@ class Table:
         """
         names = self.columns if columns is None else columns
         places = [self._place(name) for name in names]
-        pieces = [self._read(a, b, places) for a, b in self._pieces(start, stop)]
+        with layout.readable(self._path):
+            pieces = [self._read(a, b, places) for a, b in self._pieces(start, stop)]
         return np.concatenate([np.empty((0, len(places))), *pieces])
 
     def pandas(
@@ -220,6 +226,11 @@ class Column:
         return values if dtype is None else values.astype(dtype)
 
 
+def _state(path: Path) -> tuple[int, int, int]:
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
 class Series:
     """A file of time series, open for reading; use it in a ``with`` block, or close it.
 
@@ -235,25 +246,46 @@ class Series:
     """
 
     def __init__(self, path: str | Path, *, superseded: bool = False) -> None:
-        import h5py
-
         self.path = Path(path)
+        self._superseded = superseded
+        self._tables: dict[str, Table] = {}
+        self._open()
         try:
-            self._file = h5py.File(self.path, "r", libver="latest", swmr=True, locking=False)
-        except FileNotFoundError:
-            raise SeriesError(f"{path} does not exist; {layout.anew(path)}.") from None
-        except OSError as error:
-            raise SeriesError(
-                f"{path} cannot be read as HDF5 ({error}); {layout.anew(path)}."
-            ) from error
-        try:
-            layout.check(self._file, path)
+            self.refresh()
         except SeriesError:
             self._file.close()
             raise
-        self._tables = {name: Table(group, name) for name, group in self._file.items()}
-        self._superseded = superseded
-        self.refresh()
+
+    def _open(self) -> None:
+        """Opens the file as it is now; one that nobody writes without patience for a writer.
+
+        Beside a writer HDF5 takes what does not fit for half-written, and tries again for minutes.
+        """
+        import h5py
+
+        try:
+            self._written = layout.is_written(self.path)
+            self._state = _state(self.path)
+            self._file = h5py.File(
+                self.path, "r", libver="latest", swmr=self._written, locking=False
+            )
+        except FileNotFoundError:
+            raise SeriesError(f"{self.path} does not exist; {layout.anew(self.path)}.") from None
+        except OSError as error:
+            raise SeriesError(
+                f"{self.path} cannot be read as HDF5 ({error}); {layout.anew(self.path)}."
+            ) from error
+        try:
+            with layout.readable(self.path):
+                layout.check(self._file, self.path)
+                for name, group in self._file.items():
+                    if name in self._tables:
+                        self._tables[name]._read_from(group)
+                    else:
+                        self._tables[name] = Table(group, name)
+        except SeriesError:
+            self._file.close()
+            raise
 
     def __repr__(self) -> str:
         return f"Series({str(self.path)!r}: {', '.join(self.tables)})"
@@ -280,7 +312,18 @@ class Series:
         return self._tables[table]
 
     def refresh(self) -> None:
-        """Takes note of what the writer added meanwhile; rows are whole or not there."""
+        """Takes note of what the writer added meanwhile; rows are whole or not there.
+
+        Raises:
+            SeriesError: The file is damaged, or gone.
+        """
+        with layout.readable(self.path):
+            if not self._written and _state(self.path) != self._state:
+                self._file.close()
+                self._open()
+            self._look()
+
+    def _look(self) -> None:
         # A resumption is on the disk before any row that follows it; so it is looked at last.
         resumed = self._tables.get(RESUMED)
         for table in self._tables.values():

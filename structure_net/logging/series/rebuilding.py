@@ -44,6 +44,8 @@ def catch_up(
 ) -> None:
     """Appends what the spool in ``folder`` holds beyond the writer's last row.
 
+    Metrics for which a table has no column left stay in the spool.
+
     Raises:
         SpoolError: There is no spool, or, without ``on_damage``, a line of it is damaged.
         SeriesError: The file cannot be written.
@@ -51,4 +53,4 @@ def catch_up(
     for stored in read(folder, after=max(writer.last, 0), on_damage=on_damage):
         if stored.kind in TABLES and (found := row_of(stored.record)) is not None:
             table, values = found
-            writer.append(table, stored.seq, values)
+            writer.append_what_fits(table, stored.seq, values)

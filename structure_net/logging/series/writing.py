@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from operator import itemgetter
@@ -50,6 +50,13 @@ class _Table:
         self._waiting.append((places, [float(value) for value in values.values()]))
         self._seq.append(seq)
         self.last = seq
+
+    def left_out(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Those of ``names`` that have no column, and for which there is no room."""
+        if tuple(names) in self._places:
+            return ()
+        new = [name for name in names if name not in self.names]
+        return tuple(new[layout.COLUMNS - len(self.names) :])
 
     def write(self) -> None:
         """Writes the rows that wait: names, then values, then how many rows are whole."""
@@ -172,21 +179,23 @@ class SeriesWriter:
                 killed or still writes.
         """
         file = _opened(Path(path), "r+")
+        writer = cls.__new__(cls)
         try:
-            layout.check(file, path)
+            with layout.readable(path):
+                layout.check(file, path)
+                writer._start(Path(path), file)
         except SeriesError:
             file.close()
             raise
-        writer = cls.__new__(cls)
-        writer._start(Path(path), file)
         return writer
 
     def _start(self, path: Path, file: Any) -> None:
         self.path = path
         self._file = file
         block = int(file.attrs["block"])
-        file.swmr_mode = True
+        # First, since beside readers HDF5 takes what is damaged for half-written, and waits.
         self._tables = {name: _Table(group, block) for name, group in file.items()}
+        file.swmr_mode = True
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -215,6 +224,28 @@ class SeriesWriter:
         if place.full:
             with self._telling():
                 place.write()
+
+    def append_what_fits(
+        self, table: str, seq: int, values: Mapping[str, float]
+    ) -> tuple[str, ...]:
+        """Adds a row without the values that would need columns beyond those that a table can have.
+
+        Args:
+            table: As in `append`.
+            seq: As in `append`.
+            values: As in `append`.
+
+        Returns:
+            The names that were left out.
+
+        Raises:
+            SeriesError: As in `append`, but for too many names.
+        """
+        left = self._table(table).left_out(values)
+        out = frozenset(left)
+        kept = {name: value for name, value in values.items() if name not in out} if out else values
+        self.append(table, seq, kept)
+        return left
 
     def extend(
         self, table: str, seq: NDArray[np.int64], values: Mapping[str, NDArray[Any]]

@@ -14,6 +14,7 @@ from structure_net.logging.series import (
     rebuild,
     row_of,
 )
+from structure_net.logging.series.layout import COLUMNS
 from structure_net.logging.series.rows import RESUMED
 from structure_net.logging.series.writing import BLOCK
 
@@ -40,6 +41,7 @@ class SeriesSink:
         self._block = block
         self._every = every
         self._written = 0.0
+        self._told = False
         self._writer: SeriesWriter | None = None
 
     def open(self, source: Source) -> None:
@@ -73,16 +75,23 @@ class SeriesSink:
         """Adds a record's numbers as a row, if its kind has a table.
 
         Raises:
-            SeriesError: The file cannot be written.
+            SeriesError: The file cannot be written; or, once, metrics have no column in it.
         """
         writer = self._writer
         if writer is None or stored.kind not in TABLES or stored.seq <= writer.last:
             return
         found = row_of(stored.record)
+        left: tuple[str, ...] = ()
         if found is not None:
-            writer.append(found[0], stored.seq, found[1])
+            left = writer.append_what_fits(found[0], stored.seq, found[1])
         if stored.kind == RESUMED or monotonic() - self._written >= self._every:
             self.flush(0.0)
+        if left and not self._told:
+            self._told = True
+            raise SeriesError(
+                f"A table has at most {COLUMNS} columns: {left[0]!r:.80} and what else is new from "
+                "here on is in the spool alone. Give metrics names that repeat."
+            )
 
     def flush(self, deadline: float) -> None:
         """Writes what waits.

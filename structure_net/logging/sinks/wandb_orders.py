@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -189,11 +190,17 @@ def artifact_order(run: str, folder: Path, stored: Stored) -> Order:
         "run": run,
         "name": artifact_name(record.name, run),
         "type": _TYPES.get(record.type, record.type),
-        "file": record.name,
+        "file": _inside(record.name),
         "path": str(blob.path.absolute()),
         "metadata": metadata,
         "made_from": list(record.made_from),
     }
+
+
+def _inside(name: str) -> str:
+    """A file's name as a path in an artifact, which leads nowhere else."""
+    parts = [part for part in re.split(r"[/\\]", name) if part not in ("", ".", "..")]
+    return "/".join(parts) or "file"
 
 
 def report_run(run: str) -> str:

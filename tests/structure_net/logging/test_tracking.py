@@ -12,6 +12,7 @@ from structure_net.errors import RecordError
 from structure_net.logging import RecordStream, Spool, Stored, check_blob, read
 from structure_net.logging.records import (
     Analysis,
+    Artifact,
     Evidence,
     Hypothesis,
     Iteration,
@@ -25,6 +26,7 @@ from structure_net.logging.records import (
 )
 from structure_net.logging.sinks import TensorBoardSink
 from structure_net.logging.sinks.event_files import EventFile, crc32c, framed
+from structure_net.logging.sinks.wandb_orders import artifact_order
 from structure_net.logging.tracking import (
     WIDEST,
     Story,
@@ -148,3 +150,37 @@ def test_two_event_files_of_one_folder_do_not_overwrite_each_other(tmp_path: Pat
             one.picture("a", b"no picture", step=1, moment=0.0)
         one.close()
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def stored(record: RecordModel) -> Stored:
+    return Stored(1, "2026", record.kind, record.version, record.data_json())
+
+
+def test_a_metric_never_takes_the_place_of_an_entry_of_the_record_or_of_the_tracker() -> None:
+    names = ("epoch", "record", "_step", "_timestamp", "", "network/parameters", "loss")
+    record = epoch(3).model_copy(update={"metrics": dict.fromkeys(names, 0.5)})
+    row = row_of(stored(record))
+    assert [row[name] for name in ("epoch", "record", "network/parameters")] == [3, "epoch", 50]
+    assert {name for name, cell in row.items() if cell == 0.5} == {
+        "loss",
+        *(f"metrics/{name}" for name in names[:-1]),
+    }
+
+
+def test_whole_numbers_beyond_what_trackers_hold_are_floats_or_text() -> None:
+    values = {"small": 2**62, "large": 2**70, "huge": 10**400}
+    row = row_of(stored(Analysis(iteration=0, values=values)))
+    assert (row["analysis/small"], row["analysis/large"]) == (2**62, float(2**70))
+    assert str(row["analysis/huge"]).startswith("1000")
+    assert "analysis/huge" not in numbers_of(row)
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("../../etc/x", "etc/x"), ("/abs", "abs"), ("..", "file"), ("a\\..\\b/c", "a/b/c")],
+)
+def test_a_file_in_an_artifact_leads_nowhere_else(tmp_path: Path, name: str, file: str) -> None:
+    with Spool(tmp_path) as spool:
+        blob = spool.put(b"x")
+        record = Artifact(name=name, type="report", digest=blob.digest, size=1)
+        assert artifact_order(RUN, tmp_path, spool.append(record))["file"] == file
