@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -40,9 +40,24 @@ from structure_net.cli.validating import VALIDATE_HELP, validate
 from structure_net.errors import StructureNetError
 from structure_net.runs import RunRequest
 
+
+class _InterruptedError(Exception):
+    """Ctrl-C in a command that has nothing of its own to say about it."""
+
+
+class _Program(Group):
+    """The commands; what Ctrl-C does to them is told of by `main`, where Typer would be silent."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise _InterruptedError from None
+
+
 app = typer.Typer(
     name="structure-net",
-    cls=Group,
+    cls=_Program,
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -72,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         fail(said_of(error))
         return 2
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, _InterruptedError):
         fail("stopped by Ctrl-C.")
         return 130
     return code if isinstance(code, int) else 0

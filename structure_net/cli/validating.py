@@ -9,20 +9,24 @@ import typer
 
 from structure_net.cli.console import emit
 from structure_net.cli.flags import Json
+from structure_net.runs.validating import subjects
 from structure_net.runs.validating import validate as problems_of
 
 VALIDATE_HELP = """Says what is wrong with files: one line for each problem.
 
-FILE is the folder of a run, one of its files (run.json, journal.json, history.json,
-checkpoint.safetensors, records/records.jsonl, records/series.h5, records/sync.json), an
-analysis.json, or a JSON file that holds one record. Of a folder, missing files are told too. Each
-line says where, what, and the rule. The exit code is 0 if nothing is wrong, 1 if something is.
+FILE is the folder of a run, a folder with runs in it, one of a run's files (run.json, journal.json,
+history.json, checkpoint.safetensors, records/records.jsonl, records/series.h5, records/sync.json),
+an analysis.json, or a JSON file that holds one record. Of a run's folder, missing files are told
+too. Each line says where, what, and the rule. The exit code is 0 if nothing is wrong, 1 if
+something is.
 
 Files of other programs can be validated against `schemas/` alone.
 
 Examples:
 
     structure-net validate runs/digits
+
+    structure-net validate runs
 
     structure-net validate runs/*/records/records.jsonl
 """
@@ -33,7 +37,8 @@ def validate(
     json: Json = False,
 ) -> int:
     """Validates files; see ``structure-net validate --help``."""
-    found = {file: problems_of(file) for file in files}
+    named = [str(one) for file in files for one in subjects(file)]
+    found = {name: problems_of(name) for name in named}
     if json:
         emit({file: [_plain(asdict(one)) for one in all_] for file, all_ in found.items()})
         return int(any(found.values()))

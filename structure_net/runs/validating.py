@@ -23,7 +23,7 @@ _NO_FILE: Final = (
 
 
 def validate(path: str | Path) -> tuple[Problem, ...]:
-    """All that is wrong with a file, or with the files of a run's folder.
+    """All that is wrong with a file, with the files of a run's folder, or of all runs below one.
 
     What a file is, its content says; a spool is known by its ending ``.jsonl``, a checkpoint by
     ``.safetensors``, time series by ``.h5``. Of a run's folder, missing files are told as well.
@@ -32,14 +32,38 @@ def validate(path: str | Path) -> tuple[Problem, ...]:
         RunError: There is nothing at ``path``, or a folder without a file of ours.
         OSError: A file cannot be read.
     """
+    found: list[Problem] = []
+    for target in subjects(path):
+        files = _files_of(target) if target.is_dir() else [target]
+        found += [problem for file in files for problem in _problems(file)]
+        if target.is_dir():
+            found += _missing(RunFolder(target))
+    return tuple(found)
+
+
+def subjects(path: str | Path) -> tuple[Path, ...]:
+    """What `validate` looks at: a file, a run's folder, or the folders of all runs below one.
+
+    Raises:
+        RunError: There is nothing at ``path``, or no run in it.
+        OSError: A folder cannot be read.
+    """
     target = Path(path)
     if not target.exists():
         raise RunError(f"{path} does not exist.")
-    files = _files_of(target) if target.is_dir() else [target]
-    found = [problem for file in files for problem in _problems(file)]
-    if target.is_dir():
-        found += _missing(RunFolder(target))
-    return tuple(found)
+    found = tuple(_runs_in(target)) if target.is_dir() else (target,)
+    if not found:
+        raise RunError(f"{path} holds no file of a run. Name a run's folder, or a file.")
+    return found
+
+
+def _runs_in(folder: Path) -> Iterator[Path]:
+    if _files_of(folder):
+        yield folder
+        return
+    for child in sorted(folder.iterdir()):
+        if child.is_dir() and not child.is_symlink() and not child.name.startswith("."):
+            yield from _runs_in(child)
 
 
 def _files_of(path: Path) -> list[Path]:
@@ -47,10 +71,7 @@ def _files_of(path: Path) -> list[Path]:
     own = (folder.run, folder.journal, folder.history, folder.checkpoint, path / "analysis.json")
     kept = ("records.jsonl", "series.h5", "sync.json")
     spools = [place / name for place in (folder.records, path) for name in kept]
-    found = [file for file in (*own, *spools) if file.is_file()]
-    if not found:
-        raise RunError(f"{path} holds no file of a run. Name a run's folder, or a file.")
-    return found
+    return [file for file in (*own, *spools) if file.is_file()]
 
 
 def _missing(folder: RunFolder) -> Iterator[Problem]:

@@ -14,7 +14,8 @@ from structure_net.cli import main
 from structure_net.errors import RunError
 from structure_net.logging.checking import Problem, check_alone, check_record, check_spool
 from structure_net.runs import RunFolder, RunRequest, Watcher, begin, carry_on, prepare
-from structure_net.runs.validating import validate
+from structure_net.runs.validating import subjects, validate
+from tests.structure_net.logging.test_stream_stopped import ctrl_c_at
 
 EPOCH = {"epoch": 1, "step": 1, "metrics": {}, "parameters": 1, "connections": 1}
 
@@ -176,3 +177,25 @@ def test_the_command_says_what_is_wrong_and_fails_if_something_is(
     (problem,) = json.loads(capsys.readouterr().out)[str(copied / "run.json")]
     assert problem["place"] == "line 1"
     assert main(["validate", str(copied / "nowhere")]) == 2
+
+
+def test_all_runs_below_a_folder_are_looked_at_each_by_its_name(
+    run: Path, copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = tmp_path / "runs"
+    shutil.copytree(run, runs / "a")
+    shutil.copytree(copied, runs / "deeper" / "b")
+    (runs / "deeper" / "b" / "journal.json").write_text("{")
+    assert subjects(runs) == (runs / "a", runs / "deeper" / "b")
+    (problem,) = validate(runs)
+    assert problem.path == runs / "deeper" / "b" / "journal.json"
+    assert main(["validate", str(runs)]) == 1
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == f"{runs / 'a'}: nothing is wrong"
+    assert second.startswith(f"{problem.path}: line 1")
+
+
+def test_ctrl_c_is_told_of_in_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with ctrl_c_at(validate):
+        assert main(["validate", str(run)]) == 130
+    assert capsys.readouterr().err == "structure-net: stopped by Ctrl-C.\n"
