@@ -148,7 +148,7 @@ def evolve(  # noqa: PLR0913, PLR0917 - one argument for each flag
         typer.Option(
             metavar="NAME",
             help="digits, mnist, fashion_mnist, cifar10, mnist1d, california_housing, parity, "
-            "spirals, or the path of a `.npz` file with x and y.",
+            "spirals, one that the file of --system registers, or an `.npz` file with x and y.",
         ),
     ] = "digits",
     data_dir: DataDir = None,

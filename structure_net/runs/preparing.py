@@ -54,10 +54,13 @@ def loss_of(dataset: Dataset) -> Loss:
 def prepare(request: RunRequest) -> Prepared:
     """Loads the data and makes the start network and the system; writes nothing.
 
+    The pipeline's file is read first: data sets that it registers can be named.
+
     Raises:
         DatasetError: The data set is unknown, missing or damaged, or too small to validate.
         RunError: The architecture does not fit the data, or the pipeline cannot be used.
     """
+    system = system_of(request)
     dataset = load_dataset(
         request.dataset, data_dir=request.data_dir, seed=request.seed, download=request.download
     )
@@ -67,7 +70,7 @@ def prepare(request: RunRequest) -> Prepared:
         request,
         dataset,
         start_network(request, dataset),
-        system_of(request),
+        system,
         dataset.train.batches(size, shuffle=True, seed=request.seed, device=request.device),
         dataset.validation.batches(size, device=request.device),
     )

@@ -235,6 +235,31 @@ def build():
 """
 
 
+DATA = """
+import torch
+from structure_net.data import RawDataset, TensorSplit, register_dataset
+
+def blobs(request):
+    targets = torch.arange(120) % 2
+    inputs = torch.randn(120, 2, generator=torch.Generator().manual_seed(0)) + targets[:, None]
+    return RawDataset(TensorSplit(inputs, targets), None, "classification", ("a", "b"), "0" * 32)
+
+register_dataset("blobs_of_my_pipeline", blobs)
+"""
+
+
+def test_a_data_set_that_the_pipelines_file_registers_can_be_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.py").write_text(DATA + PIPELINE)
+    told = ("--system", f"{tmp_path}/mine.py:build", "--out", tmp_path / "run")
+    asked = ("--dataset", "blobs_of_my_pipeline", "--architecture", "2,8,8,2", "--density", "1")
+    code, _, err = run(capsys, "evolve", *asked, "--iterations", "1", *told)
+    assert (code, err) == (0, "")
+    code, _, err = run(capsys, "resume", tmp_path / "run", "--iterations", "2")
+    assert (code, err) == (0, "")
+
+
 def test_a_users_own_npz_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import numpy as np
 
