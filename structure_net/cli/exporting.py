@@ -34,11 +34,13 @@ EXPORT_HELP = """Writes a table of a run's time series as a file for other tools
 The tables are epoch, iteration, analysis, trial, profile and resumed, as far as the run has them. A
 row stands for a record; what a resumed run superseded is left out, and so are damaged records,
 which are told of (exit code 1). The table is read from the records, so that no other file is
-needed. Parquet needs `pip install 'structure-net[export]'`.
+needed. Parquet needs `pip install 'structure-net[export]'`; CSV needs nothing.
 
 Examples:
 
     structure-net export runs/digits --parquet epochs.parquet
+
+    structure-net export runs/digits --csv epochs.csv
 
     structure-net export nal_results --table trial --parquet trials.parquet
 """
@@ -70,21 +72,29 @@ def rebuild(run: Place, json: Json = False) -> int:
 
 def export(
     run: Place,
-    parquet: Annotated[str, typer.Option(metavar="FILE", help="The file to write, as Parquet.")],
+    parquet: Annotated[
+        str | None, typer.Option(metavar="FILE", help="The file to write, as Parquet.")
+    ] = None,
+    csv: Annotated[
+        str | None, typer.Option(metavar="FILE", help="The file to write, as CSV.")
+    ] = None,
     table: Annotated[str, typer.Option(metavar="NAME", help="Which table.")] = "epoch",
     json: Json = False,
 ) -> int:
     """Writes a table; see ``structure-net export --help``."""
+    if (parquet is None) == (csv is None):
+        raise RunError("Name one file to write: --parquet FILE or --csv FILE.")
+    target = str(parquet or csv)
     damage: list[Damage] = []
     with ExitStack() as stack:
         found = _table(spool_of(run), table, _told_to(damage), stack)
         rows, columns = len(found), found.columns
-        _write(found, parquet)
+        _write(found, target, as_csv=parquet is None)
     if json:
         said = [str(one) for one in damage]
-        emit({"file": parquet, "rows": rows, "columns": list(columns), "damage": said})
+        emit({"file": target, "rows": rows, "columns": list(columns), "damage": said})
     else:
-        typer.echo(f"{parquet}: {rows} rows of {table}, {len(columns)} columns")
+        typer.echo(f"{target}: {rows} rows of {table}, {len(columns)} columns")
     return int(bool(damage))
 
 
@@ -114,12 +124,12 @@ def _table(spool: Path, name: str, tell: Callable[[Damage], None], stack: ExitSt
     return series[name]
 
 
-def _write(table: Table, path: str) -> None:
-    from structure_net.logging.series import export_parquet
+def _write(table: Table, path: str, *, as_csv: bool) -> None:
+    from structure_net.logging.series import export_csv, export_parquet
 
     if not Path(path).absolute().parent.is_dir():
         raise RunError(f"{path} cannot be written: its folder does not exist.")
     try:
-        export_parquet(table, path)
+        (export_csv if as_csv else export_parquet)(table, path)
     except ImportError as error:
         raise RunError(str(error)) from error

@@ -1,7 +1,7 @@
 """Time series in HDF5: appended in blocks, read lazily meanwhile, rebuilt from the spool."""
 
 from structure_net.logging.series.checking import check_series
-from structure_net.logging.series.exporting import export_parquet
+from structure_net.logging.series.exporting import export_csv, export_parquet
 from structure_net.logging.series.layout import present
 from structure_net.logging.series.reading import Column, Series, Table
 from structure_net.logging.series.rebuilding import SERIES, catch_up, rebuild
@@ -17,6 +17,7 @@ __all__ = [
     "Table",
     "catch_up",
     "check_series",
+    "export_csv",
     "export_parquet",
     "present",
     "rebuild",

@@ -1,7 +1,8 @@
-"""Time series as Parquet, for other tools."""
+"""Time series as Parquet or CSV, for other tools."""
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,34 @@ def export_parquet(table: Table, path: str | Path) -> None:
         with replacing(path) as draft, pq.ParquetWriter(draft, schema) as writer:
             for seq, values in table.blocks(columns=names):
                 writer.write_table(pa.table([seq, *_columns(pa, values)], schema=schema))
+    except OSError as error:
+        raise SeriesError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+
+def export_csv(table: Table, path: str | Path) -> None:
+    """Writes a table as text, whole or not at all: names in the first line, then a line for a row.
+
+    The first column is ``seq``. A number is written with all its digits, what was not recorded as
+    an empty cell, and what is not finite as ``nan``, ``inf`` or ``-inf``.
+
+    Args:
+        table: From an open `Series`.
+        path: The file; one that exists is replaced.
+
+    Raises:
+        SeriesError: The file cannot be written.
+    """
+    names = table.columns
+    try:
+        with replacing(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(("seq", *names))
+            for seq, values in table.blocks(columns=names):
+                for number, row, there in zip(seq, values, present(values), strict=True):
+                    cells = (
+                        repr(float(x)) if is_ else "" for x, is_ in zip(row, there, strict=True)
+                    )
+                    writer.writerow((int(number), *cells))
     except OSError as error:
         raise SeriesError(f"{path} cannot be written: {error.strerror or error}.") from error
 

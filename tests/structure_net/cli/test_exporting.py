@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
 import pytest
 
 from structure_net.cli import main
+from structure_net.errors import SeriesError
 from structure_net.logging import Spool
 from structure_net.logging.locking import unwritten
-from structure_net.logging.series import Series, check_series
+from structure_net.logging.series import Series, SeriesWriter, check_series, export_csv
 from structure_net.logging.series.layout import anew
 from tests.structure_net.logging.recorded import write_run
 
@@ -75,9 +77,30 @@ def test_export_needs_no_series_and_leaves_the_run_as_it_was(
     assert json.loads(capsys.readouterr().out)["rows"] == 6
 
 
+def test_export_writes_csv_with_all_digits_and_empty_cells(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "epochs.csv"
+    assert main(["export", str(run), "--csv", str(target)]) == 0
+    assert capsys.readouterr().out == f"{target}: 6 rows of epoch, 9 columns\n"
+    with target.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["epoch"]) for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert [float(row["train_loss"]) for row in rows] == [1 / n for n in range(1, 7)]
+    with SeriesWriter(tmp_path / "a.h5", tables=("epoch",)) as writer:
+        writer.append("epoch", 1, {"a,b": float("inf")})
+        writer.append("epoch", 2, {"c": float("nan")})
+    with Series(tmp_path / "a.h5") as series:
+        export_csv(series["epoch"], target)
+        with pytest.raises(SeriesError, match="cannot be written"):
+            export_csv(series["epoch"], tmp_path / "nowhere" / "a.csv")
+    assert target.read_text(encoding="utf-8").splitlines() == ['seq,"a,b",c', "1,inf,", "2,,nan"]
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
+        (["--csv", "a.csv"], "Name one file to write"),
         (["--table", "profile"], "has no rows of 'profile'; it has rows of: epoch."),
         (["--parquet", "nowhere/a.parquet"], "its folder does not exist"),
     ],
