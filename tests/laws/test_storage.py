@@ -13,7 +13,7 @@ from typing import Literal
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -328,6 +328,10 @@ def test_every_edit_makes_the_same_layer_in_either_storage(
 
 
 @settings(deadline=None)
+@example((5, 7), list(range(35)), "linear", 1, True)  # all connections
+@example((5, 7), list(range(35)), "convolution", 1, True)
+@example((6, 4), [9], "linear", 3, False)  # one: all rows and columns but one are empty
+@example((6, 4), [9], "convolution", 3, False)
 @given(
     SHAPES,
     st.lists(st.integers(0, 48), min_size=1, max_size=50),

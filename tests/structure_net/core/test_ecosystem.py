@@ -149,3 +149,59 @@ def test_a_saved_network_is_read_back_without_running_code(storage: Storage) -> 
     other.load_state_dict(torch.load(memory, weights_only=True))
     assert [layer.storage for layer in layers(other)] == [storage] * 2
     assert torch.equal(other(INPUTS), model(INPUTS))
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="torch without torch.distributed")
+@pytest.mark.parametrize("storage", STORAGES)
+def test_a_data_parallel_wrapper_trains_as_the_network_alone(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    model, alone = network(storage), network(storage)
+    store = torch.distributed.HashStore()  # type: ignore[attr-defined]
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        for one in (nn.parallel.DistributedDataParallel(model), alone):
+            optimizer = torch.optim.Adam(one.parameters(), lr=0.01)
+            for _ in range(3):
+                optimizer.zero_grad()
+                F.cross_entropy(one(INPUTS), TARGETS).backward()
+                optimizer.step()
+    finally:
+        torch.distributed.destroy_process_group()
+    for first, second in zip(layers(model), layers(alone), strict=True):
+        torch.testing.assert_close(first.dense_weight(), second.dense_weight(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("copied", ["copy", "file", "state"])
+@pytest.mark.parametrize("storage", STORAGES)
+def test_network_and_optimizer_go_on_from_a_copy(storage: Storage, copied: str) -> None:
+    def train(model: nn.Module, optimizer: Optimizer) -> None:
+        for _ in range(3):
+            optimizer.zero_grad()
+            F.cross_entropy(model(INPUTS), TARGETS).backward()
+            optimizer.step()
+
+    model = network(storage)
+    optimizer: Optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    train(model, optimizer)
+    if copied == "copy":
+        other, again = copy.deepcopy((model, optimizer))
+    elif copied == "file":
+        memory = io.BytesIO()
+        torch.save((model, optimizer), memory)
+        memory.seek(0)
+        other, again = torch.load(memory, weights_only=False)
+    else:
+        # Of another pattern, in the other storage, with moments of its own: all of it is replaced.
+        other = network("masked" if storage == "live" else "live", seed=1)
+        again = torch.optim.Adam(other.parameters(), lr=0.01)
+        train(other, again)
+        other.load_state_dict(model.state_dict())
+        again.load_state_dict(optimizer.state_dict())
+        other, again = copy.deepcopy((other, again))
+    train(model, optimizer)
+    train(other, again)
+    for one, two in zip(layers(model), layers(other), strict=True):
+        assert one.pattern == two.pattern
+        assert torch.equal(one.dense_weight(), two.dense_weight())

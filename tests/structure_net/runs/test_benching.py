@@ -7,6 +7,7 @@ from itertools import count
 import pytest
 import torch
 
+from structure_net.core.crossover import get_crossover, set_crossover
 from structure_net.runs.benching import (
     FUSED,
     MASKED,
@@ -62,7 +63,12 @@ def test_a_cost_is_the_median_of_turns_with_what_is_held() -> None:
 
 
 def test_a_layers_cost_has_both_storages_and_the_choice() -> None:
-    cost = layer_cost((40, 50), (0.05, 1.0), rounds=1, clock=ticks())
+    before = get_crossover()
+    set_crossover(0.4)
+    try:
+        cost = layer_cost((40, 50), (0.05, 1.0), rounds=1, clock=ticks())
+    finally:
+        set_crossover(before)
     assert (cost.masked, cost.live) == (1.0, ((0.05, 1.0), (1.0, 1.0)))
     assert cost.chosen == ("live", "masked")
     assert 0 <= cost.crossover <= 1
