@@ -66,8 +66,63 @@ _SECOND: Final = (
 )
 """For `planted_lab_later.SECOND`."""
 
-QUESTIONS: Final = {"first": _FIRST, "second": _SECOND}
-"""The questions of each set, in the order of its experiments."""
+_THIRD: Final = (
+    "imdb MLP where layers were inserted only in the last epochs, right before the end",
+    "cifar10 with the lion optimizer, learned terribly slowly",
+    "LSTM on news, dead units recycled again and again, stopped by hand",
+    "mnist: started with a thousand hidden units and pruned neurons step by step until 60 remained",
+    "sigmoid network that was already at its final accuracy after the very first epoch "
+    "(breast cancer)",
+    "the transformer that never learned anything in spite of warmup",
+    "svhn resnet was stuck on a plateau and only improved again once skip connections and "
+    "residual blocks were added",
+    "housing net whose layers double in width one after the other, 16 32 64 128",
+    "SET on a diamond shaped sparse net (wide in the middle), fashion",
+    "speech cnn which started tiny and grew 30 times bigger",
+    "the loss exploded at a high learning rate on wine, very sparse net",
+    "autoencoder on mnist whose bottleneck was widened, after which the reconstruction got better",
+    "neurons added and later removed in alternation, ending at the same size",
+    "digits: the only growth attempt was rejected",
+    "pruned 90 % of the LSTM's connections in one shot late in training, and accuracy never "
+    "recovered",
+    "heavily regularised baseline for figure 3",
+    "attention heads removed, but most of the attempts were undone because the held out loss "
+    "got worse",
+    "crashed in the data loader, had merged neurons before",
+    "cifar10 resnet with flips and crops",
+    "just two hidden units, underfits",
+)
+"""For `planted_lab_last.THIRD`."""
 
-BLIND: Final = {"first": (14, 15), "second": (18, 19)}
+_FOURTH: Final = (
+    "convolutional MNIST net grown by neuron splitting, widths from 16 up to 128",
+    "alternated phases: growth with the extrema strategy in the first half, pruning in the "
+    "second half (svhn)",
+    "the one with the huber loss",
+    "hourglass MLP on fashion-mnist",
+    "largest overfitting MLP on cifar10, nine million weights, huge gap between train and "
+    "test accuracy",
+    "speech_commands CNN, skip connections in each of the first four epochs",
+    "ag news transformer which ran out of its time budget",
+    "which resnet crashed to chance level in mid training and never came back? lr was way too big",
+    "softmax regression on digits",
+    "mnist sparse to denser: connection growth from 2 to 30 percent",
+    "LSTM trained with noisy gradients (tagged appendix)",
+    "frozen hidden layer of 10000 units, just the output weights are learned",
+    "val acc > train acc all along because of dropout 0.8",
+    "width doubled twice by net2net, cifar cnn",
+    "accuracy rises steadily for most of the run and then stays exactly the same, resnet "
+    "cifar10 with strong weight decay",
+    "speech lstm that converged almost immediately and then flat",
+    "dynamic sparse training with RigL and the longest schedule on digits",
+    "crashed at once: missing csv",
+    "digits MLP, above 99 percent, pruned at epochs 5 and 10",
+    "transformer with cyclic learning rate whose accuracy dipped in the middle and climbed again",
+)
+"""For `planted_lab_later.SECOND` once more, by somebody else."""
+
+QUESTIONS: Final = {"first": _FIRST, "second": _SECOND, "third": _THIRD, "fourth": _FOURTH}
+"""The questions of each set, in the order of its experiments; the fourth is of another writer."""
+
+BLIND: Final = {"first": (14, 15), "second": (18, 19), "third": (14, 14), "fourth": (12, 14)}
 """How many were found first, and among the first five, when the set was measured at first."""

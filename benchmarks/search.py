@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from benchmarks import planted_lab_last
 from benchmarks.harness import Figure
 from benchmarks.planted import Case, others
 from benchmarks.planted_cases import CASES, LATER, experiments
@@ -20,7 +21,16 @@ from benchmarks.planted_questions import FIFTH, FOURTH, THIRD
 from structure_net.logging.search import ExperimentFacts, ExperimentIndex
 
 EXPERIMENTS = 10_000
-LABORATORY: dict[str, Sequence[Facts]] = {"first": FIRST, "second": SECOND}
+LABORATORY: dict[str, Sequence[Facts]] = {
+    "first": FIRST,
+    "second": SECOND,
+    "third": planted_lab_last.THIRD,
+    "fourth": SECOND,
+}
+"""What the questions of a set are about."""
+
+FROM = {"first": 100_000, "second": 110_000, "third": 120_000, "fourth": 110_000}
+"""With which seeds on they are drawn."""
 WHERES = (
     {"density": {"<": 0.1}, "dataset": "mnist"},
     {"test_accuracy": {">=": 0.9}},
@@ -101,7 +111,7 @@ def _laboratory(folder: Path) -> list[Figure]:
     index, _ = _built(folder, "numpy", tuple(laboratory(EXPERIMENTS)))
     with index:
         for name, questions in QUESTIONS.items():
-            planted = lab_experiments(LABORATORY[name], 100_000)
+            planted = lab_experiments(LABORATORY[name], FROM[name])
             index.add(*planted)
             answers = [[one.name for one in index.find(text, n=5)] for text in questions]
             meant = [one.name for one in planted]

@@ -76,7 +76,7 @@ class Amounts:
             low, high = (value / 100 if shares else value for value in (before, after))
             widths = OfWord(f"{before:g}>{after:g}")  # of any layer
             parts = (widths, OfChange(names, low, high, quantity.scale))
-            shown = f"{names[0]} from {low:g} to {high:g}"
+            shown = f"{names[0]} from {low:.10g} to {high:.10g}"
             found.append(Condition(self._at.text(start, stop), parts, shown=shown))
             self._at.take(start, max(stop, end))
         return found
@@ -125,7 +125,9 @@ class Amounts:
         many = self._at.number(place - 1)
         value = FRACTIONS[self._at.word(place)] * (many or 1)
         start = place - 1 if many else place
-        around = {token.stem for token in self._at.tokens[max(0, start - 4) : place + 6]}
+        around = self._around(start, place)
+        if self._at.word(start - 1) in ("first", "second", "last", "other"):
+            return None, place, place  # of a run, which is a time
         if "to" in (self._at.word(start - 1), self._at.word(start - 2)):
             return value, start, place + 1
         if around & _LOST and value < 1:
@@ -134,13 +136,19 @@ class Amounts:
 
     def _part(self, place: int, share: float) -> tuple[float | None, int, int]:
         """``shrunk by 60 percent``, ``lost 60 percent of its weights``, ``to 40 percent of``."""
-        before = {token.stem for token in self._at.tokens[max(0, place - 4) : place]}
-        back = {token.stem for token in self._at.tokens[place + 2 : place + 6]}
-        if not (before | back) & _LOST or "sparsity" in before | back:
+        around = self._around(place, place)
+        compared = self._at.sign_before(place)[0] in "<>"
+        if compared or not around & _LOST or "sparsity" in around:
             return None, place, place
         if self._at.word(place - 1) == "to":
             return share, place, place + 2
         return 1 - share, place, place + 2
+
+    def _around(self, start: int, end: int) -> set[str]:
+        """The words of the same clause that stand near some places."""
+        clause = self._at.tokens[start].clause
+        near = self._at.tokens[max(0, start - 4) : end + 6]
+        return {token.stem for token in near if token.clause == clause}
 
     def _numbers(self) -> list[Condition]:
         """All other numbers that are of something."""
@@ -200,11 +208,8 @@ class Amounts:
             # "Connections, in one shot": one is of what follows or of nothing.
             single = self._at.word(place) == "one"
             quantity, first = (None, place) if single else self._at.noun_before(start)
-            if (
-                quantity is not None
-                and quantity.fields == ("epochs",)
-                and self._at.word(first) == "epoch"
-            ):
+            timed = self._at.word(first) == "epoch" or self._at.word(first - 1) in WHEN
+            if quantity is not None and quantity.fields == ("epochs",) and timed:
                 return None  # "at epoch 5" is a time
             start, stop = first, end
         if quantity is None:
@@ -259,11 +264,11 @@ class Amounts:
         if top is not None:
             middle = (of(low) * of(top)) ** 0.5
             part = OfNumber(quantity.fields, "~", middle, quantity.scale)
-            return Condition(words, (part,), shown=f"{name} from {of(low):g} to {of(top):g}")
+            return Condition(words, (part,), shown=f"{name} from {of(low):.10g} to {of(top):.10g}")
         part = OfNumber(quantity.fields, sign, of(low), quantity.scale)
         certain = sign in "<>"
         told = {"~": "about", "=": "=", "<": "<", ">": ">"}[sign]
-        shown = f"{name} {told} {of(low):g}"
+        shown = f"{name} {told} {of(low):.10g}"
         return Condition(words, (part,), sureness="certain" if certain else "said", shown=shown)
 
     def _counts(self) -> list[Condition]:

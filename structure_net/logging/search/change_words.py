@@ -292,8 +292,7 @@ OF_CHANGES: Final[dict[str, tuple[str, ...]]] = {
         "regular intervals", "regularly", "periodically", "at regular intervals", "evenly spaced",
         "periodic growth", "every few epochs", "equal intervals", "fixed intervals",
         "like clockwork", "steady schedule", "rounds", "in rounds", "every couple epochs",
-        "one after the other", "one by one", "in regular steps", "on schedule",
-    ),
+        "one after the other", "one by one", "in regular steps",     ),
     "grew_then_pruned": (
         "grew then pruned", "grew and then pruned", "grow then prune", "grew first then pruned",
         "expanded then pruned", "added then removed", "grew then shrank", "overgrown then pruned",
@@ -324,7 +323,7 @@ OF_CHANGES: Final[dict[str, tuple[str, ...]]] = {
         "growth turned on", "growth enabled", "strategies enabled", "although growth",
         "despite growth", "strategies never acted", "strategies did nothing",
         "strategy never fired", "never triggered", "growth never triggered",
-        "had growth strategies", "never fired", "allowed to grow",
+        "never fired", "allowed to grow",
     ),
     "kept_size": (
         "same size", "constant size", "size stayed same", "ended same size", "no net growth",

@@ -139,6 +139,7 @@ OF_LEARNING: Final[dict[str, tuple[str, ...]]] = {
         "reached its best quickly", "reached accuracy quickly", "quick start", "flying start",
         "mastered quickly", "nailed it quickly", "converged within few epochs",
         "learned everything in first epochs",
+        "converged almost immediately", "converged immediately",
     ),
     "slow_learner": (
         "learned slowly", "slow learner", "slow convergence", "converged slowly", "slow start",
@@ -203,8 +204,7 @@ OF_LEARNING: Final[dict[str, tuple[str, ...]]] = {
     "short": (
         "short", "took seconds", "cheap", "brief", "quick run", "fast run", "quick", "fast",
         "in a hurry", "very short", "instant run", "few seconds", "took few seconds", "blink",
-        "done in seconds", "seconds", "lightning", "speedy", "very quick", "took a second",
-        "within seconds",
+        "done in seconds", "lightning", "speedy", "very quick",         "within seconds",
     ),
     "many_epochs": (
         "many epochs", "long training", "trained long", "hundreds of epochs", "very many epochs",

@@ -148,6 +148,9 @@ def _few(token: Token, tokens: Sequence[Token | None], place: int) -> Token:
     following = next((one for one in tokens[place + 1 : place + 2] if one is not None), None)
     if token.number is None or following is None or following.stem not in ("epoch", "pass"):
         return token
+    before = tokens[place - 1] if place else None
+    if before is not None and before.text == "first":
+        return Token(token.text, "the", token.clause)  # "the first four epochs" are a time
     few = "one" if token.number == 1 else "few" if token.number <= 6 else token.text
     return Token(token.text, stem(few), token.clause)
 

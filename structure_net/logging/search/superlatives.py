@@ -52,6 +52,7 @@ OF: Final[dict[tuple[str, ...], str]] = {
     ("hidden", "neuron"): "width",
     ("learning", "rate"): "learning_rate", ("rate",): "learning_rate",
     ("batch", "size"): "batch_size", ("batch",): "batch_size", ("epoch",): "epochs",
+    ("schedule",): "epochs",
     ("edit",): "edits", ("change",): "edits", ("surgery",): "edits",
     ("modification",): "edits", ("growth", "step"): "edits",
     ("rejection",): "taken_back", ("reject",): "taken_back", ("rollback",): "taken_back",
