@@ -151,7 +151,8 @@ OF_NETWORKS: Final[dict[str, tuple[str, ...]]] = {
         "inverted pyramid", "widening layers", "layers get wider", "layers get larger",
         "increasing widths", "growing widths", "inverse funnel", "wider with depth",
         "each layer wider", "layers widen", "reverse pyramid",
-        "layers double", "layers double width", "each layer twice as wide",         "twice as wide as the one before", "layers doubling",
+        "layers double", "layers double width", "each layer twice as wide",
+        "twice as wide as the one before", "layers doubling",
         "growing layer sizes", "layer sizes increase", "layer sizes double", "each layer bigger",
     ),
     "equal_widths": (
