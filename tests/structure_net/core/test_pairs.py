@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from structure_net.core.pairs import PairTable, PairTuple
-from structure_net.core.sparsity import pair_indices
+from structure_net.core.sparsity import ascend, pair_indices
 from structure_net.surgery import AddConnections, EditEntry, Journal, RemoveConnections
 
 PLAIN = ((0, 3), (1, 2))
@@ -86,3 +86,12 @@ def test_edits_and_layers_read_them_as_they_read_tuples(kind: Kind) -> None:
     assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
     with pytest.raises(ValueError, match="must lie in a layer"):
         pair_indices(_pairs(kind), (2, 3))
+
+
+@pytest.mark.parametrize(
+    ("keys", "answer"), [([], True), ([5], True), ([1, 2], True), ([1, 1], False), ([2, 1], False)]
+)
+def test_keys_ascend_where_each_is_larger_than_the_one_before(
+    keys: list[int], answer: bool
+) -> None:
+    assert ascend(torch.tensor(keys, dtype=torch.int64)) is answer
