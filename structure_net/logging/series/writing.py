@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -289,7 +290,21 @@ class SeriesWriter:
         if self._file:
             try:
                 self.flush()
-            finally:
+                with self._telling():  # a full disk is met here, too
+                    self._file.close()
+            except SeriesError:
+                self._abandon()
+                raise
+
+    def _abandon(self) -> None:
+        """Lets go of a file that cannot be written.
+
+        HDF5 would try again when the program ends, and crash it; what it still has goes nowhere.
+        """
+        if self._file:
+            with Path(os.devnull).open("r+b") as nowhere:
+                os.dup2(nowhere.fileno(), self._file.id.get_vfd_handle())
+            with suppress(OSError, RuntimeError):
                 self._file.close()
 
     @contextmanager

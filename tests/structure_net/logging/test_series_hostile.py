@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -128,3 +131,36 @@ def test_a_writer_leaves_out_only_what_has_no_room(tmp_path: Path) -> None:
         left = writer.append_what_fits("epoch", 1, many)
         assert left == tuple(f"m{COLUMNS + number}" for number in range(3))
         assert writer.append_what_fits("epoch", 2, {"m0": 1.0}) == ()
+
+
+_FULL = """
+import resource, sys
+from pathlib import Path
+from structure_net.errors import SeriesError
+from structure_net.logging.series import SeriesWriter
+path = Path(sys.argv[1])
+writer = SeriesWriter(path, tables=("epoch", "iteration"))
+for seq in range(1, 100):
+    writer.append("epoch", seq, {"a": seq / 7})
+    writer.flush()
+size = path.stat().st_size + 100
+resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+try:
+    for seq in range(100, 3000):
+        writer.append("epoch", seq, {"a": seq / 7, "b": seq / 3})
+        writer.flush()
+except SeriesError:
+    print("full")
+try:
+    writer.close()
+except SeriesError:
+    print("closed")
+writer.close()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files have no limit there")
+def test_a_program_whose_disk_was_full_ends_as_it_meant_to(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", _FULL, str(tmp_path / SERIES)]
+    done = subprocess.run(words, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split()) == (0, ["full", "closed"])
