@@ -5,9 +5,11 @@ An example is a tensor, a tuple of positional arguments or a mapping of keyword 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from threading import Lock
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +28,45 @@ def call(model: nn.Module, example: Any) -> Any:
     """The model's output on an example."""
     args, kwargs = inputs_of(example)
     return model(*args, **kwargs)
+
+
+class _Eager:
+    """Has torch run what it compiled as it was written, as long as somebody asks for it."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._asked = 0
+        self._stance: Any = None
+
+    def enter(self) -> None:
+        with self._lock:
+            self._asked += 1
+            # Who compiled something has loaded torch's compiler; to load it takes seconds.
+            if self._stance is None and "torch._dynamo" in sys.modules:
+                self._stance = torch.compiler.set_stance("force_eager")
+
+    def leave(self) -> None:
+        with self._lock:
+            self._asked -= 1
+            if not self._asked and self._stance is not None:
+                stance, self._stance = self._stance, None
+                stance.__exit__(None, None, None)
+
+
+_EAGER: Final = _Eager()
+
+
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """Inside, what `torch.compile` made runs as it was written, so that hooks and modes see it.
+
+    Torch has one setting for all threads: what others compiled runs so meanwhile, too.
+    """
+    _EAGER.enter()
+    try:
+        yield
+    finally:
+        _EAGER.leave()
 
 
 @contextmanager

@@ -155,6 +155,17 @@ def writes_in_place(
     return any(value is True for value in (*args[1:], (kwargs or {}).get("inplace")))
 
 
+def taken_by(
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Tensor | None:
+    """What an activation takes, safe from being written into by it."""
+    taken = args[0] if args else None
+    if not isinstance(taken, Tensor):
+        return None
+    taken = taken.detach()
+    return taken.clone() if writes_in_place(func, args, kwargs) else taken
+
+
 @lru_cache(maxsize=4096)
 def function_name(func: Callable[..., Any]) -> str:
     """The name of a function of torch, the same for its form that writes in place."""

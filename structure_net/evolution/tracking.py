@@ -31,7 +31,7 @@ from structure_net.evolution.activations import (
     Activation,
     activation_of,
     function_name,
-    writes_in_place,
+    taken_by,
 )
 from structure_net.evolution.unit_layers import (
     directions,
@@ -121,9 +121,10 @@ class ActivationTracker:
     """Follows one forward pass at a time and tells a listener what each layer does.
 
     A context manager: hooks and marks are gone when it is left, by an exception too. Functions are
-    watched within `watching` only, so that nothing else pays for it. Outputs are held until their
-    activation is met, in the first pass only; afterwards layers without one are reported as they
-    come.
+    watched within `watching` only, so that nothing else pays for it, and in the thread that
+    watches: what other threads do with the network meanwhile is theirs. Outputs are held until
+    their activation is met, in the first pass only; afterwards layers without one are reported as
+    they come.
 
     Args:
         network: The network that is going to be called.
@@ -228,7 +229,7 @@ class ActivationTracker:
         if name not in ACTIVATIONS:
             return self._carry(None, marks, func(*args, **kwargs))
         met = activation_of(name, args, kwargs)
-        before = _kept(func, args, kwargs) if met.is_smooth else None
+        before = taken_by(func, args, kwargs) if met.is_smooth else None
         return self._carry(met, marks, func(*args, **kwargs), before)
 
     def _marks_of(self, args: tuple[Any, ...]) -> list[_Mark]:
@@ -289,6 +290,8 @@ class ActivationTracker:
         recurrent, second = is_recurrent(layer), samples_second(called)
 
         def before(module: nn.Module, args: tuple[Any, ...]) -> None:
+            if not self._functions.watched_here():
+                return
             if not self._in_layer:
                 self._functions.pause()
                 self._current = Call(name, layer, axis, self._calls, recurrent, second)
@@ -298,6 +301,8 @@ class ActivationTracker:
             self._in_layer += 1
 
         def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            if not self._functions.watched_here():
+                return
             self._in_layer -= 1
             if self._in_layer:
                 return
@@ -310,7 +315,8 @@ class ActivationTracker:
             self._names[layer] = name
         self._handles += [
             called.register_forward_pre_hook(before),
-            called.register_forward_hook(after),
+            # By an exception, too, which the network may catch.
+            called.register_forward_hook(after, always_call=True),
         ]
 
     def _read(self, call: Call, inputs: Any, sums: Tensor | None = None) -> None:
@@ -371,9 +377,11 @@ class ActivationTracker:
 
     def _hook_leaf(self, module: nn.Module) -> None:
         def before(module: nn.Module, args: tuple[Any, ...]) -> None:
-            self._in_leaf += 1
+            self._in_leaf += self._functions.watched_here()
 
         def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            if not self._functions.watched_here():
+                return
             self._in_leaf -= 1
             mark = self._marks.get(id(output)) if isinstance(output, Tensor) else None
             if mark is not None and mark.activation is not None and not self._in_leaf:
@@ -381,17 +389,8 @@ class ActivationTracker:
 
         self._handles += [
             module.register_forward_pre_hook(before),
-            module.register_forward_hook(after),
+            module.register_forward_hook(after, always_call=True),
         ]
-
-
-def _kept(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
-    """What an activation takes, safe from being written into by it."""
-    taken = args[0] if args else None
-    if not isinstance(taken, Tensor):
-        return None
-    taken = taken.detach()
-    return taken.clone() if writes_in_place(func, args, kwargs) else taken
 
 
 def _fits(output: Tensor, call: Call) -> bool:

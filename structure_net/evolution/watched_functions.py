@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ class WatchedFunctions:
     def __init__(self) -> None:
         self._mode: _Mode | None = None
         self._paused = False
+        self._thread: int | None = None
 
     @contextmanager
     def watching(self, called: Called) -> Iterator[None]:
@@ -27,13 +29,18 @@ class WatchedFunctions:
             called: Takes a function, its arguments and its named ones; returns what it gives.
         """
         self._mode = mode = _Mode(called)
+        self._thread = get_ident()
         mode.__enter__()  # type: ignore[no-untyped-call]  # torch's
         try:
             yield
         finally:
             if not self._paused:
                 mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]  # torch's
-            self._mode, self._paused = None, False
+            self._mode, self._paused, self._thread = None, False, None
+
+    def watched_here(self) -> bool:
+        """Whether it is in this thread that functions are watched, if not paused."""
+        return self._thread == get_ident()
 
     def pause(self) -> bool:
         """Watches nothing until `resume`, so that no function pays for being ignored.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from structure_net.core.running import evaluating
+from structure_net.core.running import evaluating, uncompiled
 from structure_net.evolution.activations import Activation
 from structure_net.evolution.batches import Batch, Loss, batch_length, forward, loss_of
 from structure_net.evolution.reductions.reduction import Reduction, With
@@ -55,6 +55,7 @@ class Pass:
         self._differentiated = loss is not None and bool(self.differentiates)
         with (
             evaluating(self._network),
+            uncompiled(),
             torch.set_grad_enabled(self._differentiated),
             ActivationTracker(self._network, self) as tracker,
         ):

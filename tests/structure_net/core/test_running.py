@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from structure_net.core.running import call, evaluating, untouched
+from structure_net.core.running import call, evaluating, uncompiled, untouched
 
 
 class Writing(nn.Module):
@@ -66,3 +66,25 @@ def test_evaluation_gives_each_module_its_own_mode_back() -> None:
 )
 def test_an_example_is_a_tensor_positional_or_named_arguments(example: object) -> None:
     assert call(nn.Identity(), example).shape == (2, 3)
+
+
+def test_compiled_programs_run_as_they_were_written_until_the_last_who_asked_for_it_is_done() -> (
+    None
+):
+    programs: list[object] = []
+
+    def backend(program: torch.fx.GraphModule, example: object) -> object:
+        programs.append(program)
+        return program.forward
+
+    compiled = torch.compile(lambda x: x + 1, backend=backend)
+    one, other = uncompiled(), uncompiled()
+    one.__enter__()
+    other.__enter__()
+    compiled(torch.zeros(2))
+    one.__exit__(None, None, None)
+    compiled(torch.zeros(2))
+    assert not programs
+    other.__exit__(None, None, None)
+    compiled(torch.zeros(2))
+    assert len(programs) == 1
