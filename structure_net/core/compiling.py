@@ -20,6 +20,7 @@ import hashlib
 import os
 import pickle
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ from pathlib import Path
 from typing import Any, Final, Generic, ParamSpec, TypeVar
 
 from structure_net.core.sections import section
+from structure_net.core.threads import uninterrupted
 from structure_net.errors import StructureNetError
 from structure_net.files import cache_folder
 
@@ -104,10 +106,9 @@ class Kernel(Generic[_P, _R]):
     def dispatcher(self) -> Any:
         """numba's own object, compiled."""
         if self._compiled is None:
-            with _LOCK:
-                if self._compiled is None:
-                    with _marked():
-                        self._compiled = self._compile()
+            with _marked():
+                # Interrupted, numba may compile nothing more in this process.
+                self._make() if _compiling() else uninterrupted(self._make)
         return self._compiled
 
     @property
@@ -117,6 +118,11 @@ class Kernel(Generic[_P, _R]):
 
     def __reduce__(self) -> str:
         return self._function.__qualname__
+
+    def _make(self) -> None:
+        with _LOCK:
+            if self._compiled is None:
+                self._compiled = self._compile()
 
     def _compile(self) -> Any:
         name = f"{self._function.__module__}.{self._function.__qualname__}"
@@ -307,11 +313,17 @@ def compiled_by_type(*signatures: str) -> Callable[[Callable[..., _R]], TypedKer
     return declare
 
 
+def _compiling() -> bool:
+    """Whether this thread compiles: no other one could compile what its kernel calls."""
+    lock = getattr(sys.modules.get("numba.core.compiler_lock"), "global_compiler_lock", None)
+    return lock is not None and bool(lock.is_locked())
+
+
 @contextmanager
 def _marked() -> Iterator[None]:
     """Marks what a first call takes as a section of its own, kernels within kernels together."""
     with nullcontext() if _marks else section("compiling"):
-        _marks.append(None)  # by whoever holds the lock
+        _marks.append(None)
         try:
             yield
         finally:

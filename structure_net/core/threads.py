@@ -96,6 +96,34 @@ def invite(tasks: Sequence[Callable[[], object]]) -> None:
         crew.tasks.put(task)
 
 
+def uninterrupted(task: Callable[[], object]) -> None:
+    """Calls ``task`` where signals do not reach it, if need be in a thread, and waits for it.
+
+    An interrupt ends the waiting, not the task.
+
+    Raises:
+        BaseException: What ``task`` raised.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        task()
+        return
+    ended: SimpleQueue[BaseException | None] = SimpleQueue()
+
+    def call() -> None:
+        try:
+            task()
+        except BaseException as failure:  # noqa: BLE001  # raised again by who waits
+            ended.put(failure)
+        else:
+            ended.put(None)
+
+    # No daemon: it could not be ended within LLVM.
+    threading.Thread(target=call, name="structure-net-task").start()
+    failure = ended.get()
+    if failure is not None:
+        raise failure
+
+
 def even_bounds(weights: Any, parts: int) -> list[int]:
     """Bounds of ``parts`` blocks of rows with about equal work.
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
+import threading
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -212,6 +214,22 @@ def test_a_compilation_is_announced_when_it_begins_and_ends_and_a_cached_kernel_
         fresh(total)(np.ones(2))
     assert [one.seconds is None for one in told] == [True, False]
     assert {one.kernel for one in told} == {f"{total.__module__}.total"}
+
+
+def test_an_interrupt_does_not_reach_the_compiler(cache: Path) -> None:
+    told: list[Compilation] = []
+
+    def interrupt(one: Compilation) -> None:
+        told.append(one)
+        if len(told) == 1:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    made = fresh(total)
+    with watching_compilation(interrupt):
+        with pytest.raises(KeyboardInterrupt):
+            made(np.ones(2))
+        assert made(np.ones(3)) == 3
+    assert [one.seconds is None for one in told] == [True, False]
 
 
 def test_a_kernel_works_where_no_cache_can_be_written(

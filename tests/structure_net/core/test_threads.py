@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 
-from structure_net.core.threads import even_bounds, invite, run_blocks
+from structure_net.core.threads import even_bounds, invite, run_blocks, uninterrupted
 
 
 def test_every_block_runs_once() -> None:
@@ -143,3 +143,35 @@ def test_no_more_are_invited_than_are_free() -> None:
     run_blocks(lambda first, last: done.set(), [0, 1, 2])
     assert done.wait(250)
     assert len(seen) <= size
+
+
+def test_an_interrupt_ends_the_wait_for_a_task_and_not_the_task() -> None:
+    ended = threading.Event()
+
+    def task() -> None:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        ended.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        uninterrupted(task)
+    assert ended.wait(250)
+
+
+def test_what_a_task_raises_is_raised() -> None:
+    def task() -> None:
+        raise KeyError("task")
+
+    with pytest.raises(KeyError, match="task"):
+        uninterrupted(task)
+    seen: list[type[BaseException]] = []
+
+    def elsewhere() -> None:
+        try:
+            uninterrupted(task)
+        except KeyError as error:
+            seen.append(type(error))
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert seen == [KeyError]
