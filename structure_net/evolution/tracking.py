@@ -137,7 +137,7 @@ class ActivationTracker:
         self._layers = observed_layers(network)
         self._marks: dict[int, _Mark] = {}
         self._open: list[Call] = []
-        self._activated: dict[str, bool] = {}
+        self._activated: dict[tuple[str, int], bool] = {}
         self._calls = 0
         self._current: Call | None = None
         self._in_layer = 0
@@ -210,7 +210,7 @@ class ActivationTracker:
 
     def _finish(self) -> None:
         for call in self._open:
-            self._activated.setdefault(call.layer, call.done)
+            self._activated.setdefault((call.layer, call.number), call.done)
             if not call.done and call.output is not None:
                 self._report(call, call.output, None, None)
         self._open.clear()
@@ -367,7 +367,7 @@ class ActivationTracker:
     def _await(self, call: Call, output: Tensor, sums: Tensor | None = None) -> None:
         """A call gave what an activation may follow."""
         self._mark(output, (call,), None)
-        activated = self._activated.get(call.layer)
+        activated = self._activated.get((call.layer, call.number))
         if activated is None:
             # What is held may be written into before it is known that no activation follows.
             call.output = output.detach().clone()

@@ -1,4 +1,4 @@
-"""A look sees what its own pass does, whatever compilers, other threads and failures do to it."""
+"""A look sees all that its own pass does, whatever compilers, threads and failures do to it."""
 
 from __future__ import annotations
 
@@ -58,6 +58,19 @@ def test_layers_behind_one_that_failed_are_seen() -> None:
     seen = observe(Asking(ask), DATA)
     found = {name: layer.activation for name, layer in seen.layers.items()}
     assert found == {"first": "relu", "second": "relu"}
+
+
+def test_every_call_counts_of_a_layer_with_and_without_an_activation() -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            last: Tensor = self.layer(self.layer(torch.relu(self.layer(x))))
+            return last.relu()
+
+    assert observe(Shared(), DATA).layers["layer"].count == 3 * 8
 
 
 def test_a_compiled_network_is_looked_at_as_it_was_written() -> None:
