@@ -26,6 +26,11 @@ ITERABLE_AGAIN = (
 )
 """The way out where a loader gave no batch."""
 
+EMPTY_BATCH = (
+    "A loader must yield batches of one sample or more; got an empty one. Leave those out."
+)
+"""What is said of a batch without samples."""
+
 _OVER: Any = object()
 _NOTHING: AbstractContextManager[object] = nullcontext()
 
@@ -87,10 +92,7 @@ def batches(
                 f"{f' of length {len(batch)}' if isinstance(batch, tuple | list) else ''}."
             )
         if isinstance(batch[1], Tensor) and batch[1].dim() and not len(batch[1]):
-            raise ValueError(
-                "A loader must yield batches of one sample or more; got an empty one. Leave those"
-                " out."
-            )
+            raise ValueError(EMPTY_BATCH)
         with travel("transfer"):
             moved = to_device(batch[0], device), to_device(batch[1], device)
         yield moved

@@ -197,8 +197,8 @@ def observe(  # noqa: PLR0913 - each names what one need asks for
         seed: What both are drawn with.
 
     Raises:
-        ValueError: Gradients are asked for without a loss, a probe without a size, or there is no
-            batch.
+        ValueError: Gradients are asked for without a loss, a probe without a size, a batch has no
+            samples, or there is no batch.
         StructureNetError: A unit's activation is not finite, of which nothing can be said.
     """
     if not needs:

@@ -11,7 +11,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from structure_net.core.running import evaluating, uncompiled
 from structure_net.evolution.activations import Activation
-from structure_net.evolution.batches import Batch, Loss, batch_length, forward, loss_of
+from structure_net.evolution.batches import EMPTY_BATCH, Batch, Loss, batch_length, forward, loss_of
 from structure_net.evolution.reductions.reduction import Reduction, With
 from structure_net.evolution.reductions.values import (
     BatchSeen,
@@ -169,6 +169,8 @@ def _samples(inputs: Any, targets: Any) -> Samples:
     """How many samples a batch has, by its targets where its inputs agree, and where they lie."""
     tensor = _first_tensor(inputs)
     said = batch_length(targets) if _first_tensor(targets) is not None else 0
+    if tensor is not None and tensor.dim() and not said and not len(tensor):
+        raise ValueError(EMPTY_BATCH)
     if tensor is None or not tensor.dim() or len(tensor) == said:
         return Samples(said)
     if tensor.dim() > 1 and tensor.size(1) == said:

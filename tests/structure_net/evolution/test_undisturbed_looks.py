@@ -6,6 +6,7 @@ from collections.abc import Callable
 from threading import Thread
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -102,3 +103,9 @@ def test_what_an_activation_took_is_kept_from_being_written_into() -> None:
     assert same is not None
     assert same.data_ptr() == values.data_ptr()
     assert taken_by(F.silu, (), {}) is None
+
+
+def test_a_batch_without_samples_is_refused() -> None:
+    empty = torch.zeros(0, 3), torch.zeros(0, dtype=torch.long)
+    with pytest.raises(ValueError, match="batches of one sample or more; got an empty one"):
+        observe(nn.Linear(3, 2), [DATA[0], empty])
