@@ -18,7 +18,7 @@ from structure_net.logging.series import (
     Series,
     SeriesWriter,
     check_series,
-    export_parquet,
+    export_csv,
     rebuild,
 )
 from structure_net.logging.series.layout import COLUMNS, is_written, readable
@@ -91,7 +91,7 @@ def test_a_damaged_file_is_an_error_of_ours_at_once_wherever_it_is_damaged(tmp_p
                 for name in series:
                     series[name].values()
                     series[name].seq()
-                    export_parquet(series[name], tmp_path / "table.parquet")
+                    export_csv(series[name], tmp_path / "table.csv")
             SeriesWriter.continued(path).close()
         except SeriesError:
             refused += 1
