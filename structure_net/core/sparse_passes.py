@@ -204,7 +204,7 @@ def freed() -> str:
 def _finish(task: Callable[[int], bool]) -> None:
     """Works, and waits for others, until all is done."""
     while not task(0):
-        time.sleep(_REST)
+        time.sleep(_REST)  # asked again, not told: an interrupt can swallow what tells
 
 
 @cache
