@@ -7,12 +7,12 @@ from neural_architecture_lab.hypothesis import (
     Hypothesis,
     HypothesisCategory,
     Prediction,
-    Range,
     Stopping,
 )
 from neural_architecture_lab.insights import Insight
 from neural_architecture_lab.judgement import Verdict
 from neural_architecture_lab.lab import HypothesisResult, NeuralArchitectureLab
+from neural_architecture_lab.levels import Range
 from neural_architecture_lab.outcomes import Outcome
 from neural_architecture_lab.replicas import ReplicaExperiment, ReplicaPlan
 from neural_architecture_lab.report import Report

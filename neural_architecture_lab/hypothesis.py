@@ -13,12 +13,7 @@ from enum import StrEnum
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 from neural_architecture_lab.errors import HypothesisError
-from neural_architecture_lab.levels import Layout as Layout  # noqa: PLC0414 - found here, too
-from neural_architecture_lab.levels import Range as Range  # noqa: PLC0414
-from neural_architecture_lab.levels import Setting as Setting  # noqa: PLC0414
-from neural_architecture_lab.levels import checked_factors, is_number
-from neural_architecture_lab.levels import checked_levels as checked_levels  # noqa: PLC0414
-from neural_architecture_lab.levels import plain as plain  # noqa: PLC0414
+from neural_architecture_lab.levels import Layout, Range, Setting, checked_factors, is_number, plain
 from neural_architecture_lab.naming import check_experiment, check_name, id_of
 from neural_architecture_lab.outcomes import Outcome
 

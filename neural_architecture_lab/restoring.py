@@ -12,7 +12,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from neural_architecture_lab.errors import HypothesisError
-from neural_architecture_lab.hypothesis import Arm, Hypothesis, Prediction, Range, Stopping
+from neural_architecture_lab.hypothesis import Arm, Hypothesis, Prediction, Stopping
+from neural_architecture_lab.levels import Range
 from neural_architecture_lab.recipes import made_of
 from neural_architecture_lab.run_settings import RunSettings
 from neural_architecture_lab.searching import Rungs, Search

@@ -23,7 +23,8 @@ from typing import Any, Final
 import numpy as np
 
 from neural_architecture_lab.errors import DesignError
-from neural_architecture_lab.hypothesis import Experiment, Hypothesis, Range, Setting
+from neural_architecture_lab.hypothesis import Experiment, Hypothesis
+from neural_architecture_lab.levels import Range, Setting
 from neural_architecture_lab.outcomes import Outcome
 from neural_architecture_lab.recipes import recipe_of
 from neural_architecture_lab.statistics import seeds_needed

@@ -10,7 +10,8 @@ from neural_architecture_lab.errors import HypothesisError
 from neural_architecture_lab.experiments.evolving import DEFAULTS, evolve
 from neural_architecture_lab.experiments.placing import PLACING, place
 from neural_architecture_lab.experiments.widths import widths_of
-from neural_architecture_lab.hypothesis import Hypothesis, Setting
+from neural_architecture_lab.hypothesis import Hypothesis
+from neural_architecture_lab.levels import Setting
 from neural_architecture_lab.replicas.material import dataset_of
 
 

@@ -18,7 +18,7 @@ from neural_architecture_lab.experiments.describing import (
     plan_of_settings,
 )
 from neural_architecture_lab.experiments.widths import widths_of
-from neural_architecture_lab.hypothesis import Setting
+from neural_architecture_lab.levels import Setting
 from neural_architecture_lab.naming import meant
 from neural_architecture_lab.outcomes import Outcome
 from neural_architecture_lab.replicas import ReplicaPlan, Trained

@@ -17,13 +17,8 @@ from neural_architecture_lab.experiments.evolving import (
     started,
     system_of,
 )
-from neural_architecture_lab.hypothesis import (
-    Arm,
-    Hypothesis,
-    HypothesisCategory,
-    Prediction,
-    Setting,
-)
+from neural_architecture_lab.hypothesis import Arm, Hypothesis, HypothesisCategory, Prediction
+from neural_architecture_lab.levels import Setting
 from neural_architecture_lab.outcomes import Outcome
 from neural_architecture_lab.trials import Trial
 

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from neural_architecture_lab.experiments.evolving import evolve
-from neural_architecture_lab.hypothesis import (
-    Arm,
-    Hypothesis,
-    HypothesisCategory,
-    Prediction,
-    Setting,
-)
+from neural_architecture_lab.hypothesis import Arm, Hypothesis, HypothesisCategory, Prediction
+from neural_architecture_lab.levels import Setting
 
 
 def skip_connections() -> Hypothesis:

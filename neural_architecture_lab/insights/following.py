@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from neural_architecture_lab.hypothesis import Arm, Experiment, Hypothesis, Prediction, Range
+from neural_architecture_lab.hypothesis import Arm, Experiment, Hypothesis, Prediction
 from neural_architecture_lab.insights.insight import Insight, Lead, Variant
 from neural_architecture_lab.insights.measuring import EffectOf, SpreadOf, fresh
+from neural_architecture_lab.levels import Range
 from neural_architecture_lab.trials import APART
 
 

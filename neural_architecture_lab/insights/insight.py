@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from neural_architecture_lab.hypothesis import Hypothesis, Prediction, Setting
+from neural_architecture_lab.hypothesis import Hypothesis, Prediction
+from neural_architecture_lab.levels import Setting
 
 Kind: TypeAlias = Literal[
     "surprise",

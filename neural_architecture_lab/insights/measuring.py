@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from statistics import fmean, median
 
 from neural_architecture_lab.checking import check_trial
-from neural_architecture_lab.hypothesis import Experiment, Setting
+from neural_architecture_lab.hypothesis import Experiment
+from neural_architecture_lab.levels import Setting
 from neural_architecture_lab.outcomes import Outcome, outcome_of
 from neural_architecture_lab.trials import FreshSeeds, Trial
 

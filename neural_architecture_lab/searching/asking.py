@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from neural_architecture_lab.errors import SearchError
-from neural_architecture_lab.hypothesis import Range, Setting, plain
+from neural_architecture_lab.levels import Range, Setting, plain
 from neural_architecture_lab.searching.search import Search
 from structure_net._optional import missing
 

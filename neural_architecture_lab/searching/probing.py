@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from neural_architecture_lab.checking import check_trial, check_trials
-from neural_architecture_lab.hypothesis import Range, Setting
+from neural_architecture_lab.levels import Range, Setting
 from neural_architecture_lab.searching.asking import Asker
 from neural_architecture_lab.searching.search import Search
 from neural_architecture_lab.trials import Trial

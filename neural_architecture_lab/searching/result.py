@@ -12,8 +12,8 @@ from neural_architecture_lab.hypothesis import (
     Hypothesis,
     HypothesisCategory,
     Prediction,
-    Setting,
 )
+from neural_architecture_lab.levels import Setting
 from neural_architecture_lab.searching.reading import Searched, Try
 from neural_architecture_lab.searching.search import Search
 from neural_architecture_lab.trials import APART, FreshSeeds

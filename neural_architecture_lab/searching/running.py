@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias
 from neural_architecture_lab.choosing import check_described, choose_runner
 from neural_architecture_lab.configuration import LabConfig, usable_device
 from neural_architecture_lab.errors import SearchError, StoreError
-from neural_architecture_lab.hypothesis import Setting
+from neural_architecture_lab.levels import Setting
 from neural_architecture_lab.outcomes import mean_of
 from neural_architecture_lab.progress import OnResult
 from neural_architecture_lab.recipes import folders_of, recipe_of

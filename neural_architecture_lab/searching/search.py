@@ -12,13 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from neural_architecture_lab.errors import SearchError
-from neural_architecture_lab.hypothesis import (
-    Experiment,
-    Range,
-    Setting,
-    checked_levels,
-    plain,
-)
+from neural_architecture_lab.hypothesis import Experiment
+from neural_architecture_lab.levels import Range, Setting, checked_levels, plain
 from neural_architecture_lab.naming import check_experiment, check_name, id_of
 from neural_architecture_lab.recipes import recipe_of
 from neural_architecture_lab.trials import code_of

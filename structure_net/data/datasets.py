@@ -11,7 +11,7 @@ from torch import Tensor
 
 from structure_net.data.batches import TensorBatches
 from structure_net.data.mapped import MappedSplit
-from structure_net.data.normalising import Scaling as Scaling  # noqa: PLC0414 - loaders find it here
+from structure_net.data.normalising import Scaling
 
 Task = Literal["classification", "regression"]
 

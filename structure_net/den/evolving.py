@@ -21,9 +21,10 @@ from structure_net.den.watching import LayerWatch
 from structure_net.errors import MissingAnalysisError
 from structure_net.evolution.batches import forward, random_state_kept
 from structure_net.evolution.context import NetworkContext
+from structure_net.evolution.editing import Proposal
 from structure_net.evolution.growths import GREW
 from structure_net.evolution.history import EpochRecord
-from structure_net.evolution.interfaces import Analyzer, EditingStrategy, Proposal
+from structure_net.evolution.interfaces import Analyzer, EditingStrategy
 from structure_net.surgery import (
     AddNeurons,
     AddResidualBlock,

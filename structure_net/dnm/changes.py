@@ -17,7 +17,8 @@ from structure_net.dnm.events import (
     location_of,
 )
 from structure_net.evolution.analysis import Analysis
-from structure_net.evolution.interfaces import EditingStrategy, Proposal
+from structure_net.evolution.editing import Proposal
+from structure_net.evolution.interfaces import EditingStrategy
 
 
 @dataclass(frozen=True, slots=True)

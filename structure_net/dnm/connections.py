@@ -18,7 +18,8 @@ from structure_net.evolution.components.strategies.feasible import (
     sparse_layer,
 )
 from structure_net.evolution.context import NetworkContext
-from structure_net.evolution.interfaces import EditingStrategy, Proposal
+from structure_net.evolution.editing import Proposal
+from structure_net.evolution.interfaces import EditingStrategy
 from structure_net.surgery.edits import AddConnections
 
 

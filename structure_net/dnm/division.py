@@ -8,7 +8,8 @@ from structure_net.core.arguments import check_number
 from structure_net.dnm.configuration import DivisionStrategy
 from structure_net.evolution.components import NeuronSplitStrategy
 from structure_net.evolution.context import NetworkContext
-from structure_net.evolution.interfaces import EditingStrategy, Proposal
+from structure_net.evolution.editing import Proposal
+from structure_net.evolution.interfaces import EditingStrategy
 from structure_net.surgery.edits import SplitNeurons
 
 

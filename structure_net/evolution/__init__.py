@@ -4,6 +4,7 @@ from structure_net.evolution.acceptance import Acceptance, Always, Tournament, T
 from structure_net.evolution.analysis import Analysis, Lazy
 from structure_net.evolution.batches import Batch, Loss
 from structure_net.evolution.context import NetworkContext, TrainingHooks
+from structure_net.evolution.editing import Proposal
 from structure_net.evolution.events import Event, EventKind, Observer
 from structure_net.evolution.history import EpochRecord, TrainingHistory
 from structure_net.evolution.interfaces import (
@@ -11,7 +12,6 @@ from structure_net.evolution.interfaces import (
     Component,
     EditingStrategy,
     GrowthStrategy,
-    Proposal,
     Trainer,
 )
 from structure_net.evolution.observation import LayerObservation, Need, Observation, observe

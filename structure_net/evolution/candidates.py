@@ -9,8 +9,8 @@ from typing import Any
 
 from structure_net.evolution.acceptance import Acceptance, Growth
 from structure_net.evolution.context import NetworkContext
-from structure_net.evolution.editing import carry_out
-from structure_net.evolution.interfaces import EditingStrategy, GrowthStrategy, Proposal
+from structure_net.evolution.editing import Proposal, carry_out
+from structure_net.evolution.interfaces import EditingStrategy, GrowthStrategy
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 
 from structure_net.evolution.acceptance import Acceptance
 from structure_net.evolution.context import NetworkContext
-from structure_net.evolution.editing import Proposal as Proposal  # noqa: PLC0414 - a strategy finds it here
-from structure_net.evolution.editing import carry_out
+from structure_net.evolution.editing import Proposal, carry_out
 from structure_net.evolution.observation import Need
 from structure_net.surgery.edits import Edit
 

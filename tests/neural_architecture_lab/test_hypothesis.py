@@ -15,10 +15,9 @@ from neural_architecture_lab.hypothesis import (
     Hypothesis,
     HypothesisCategory,
     Prediction,
-    Range,
     Stopping,
-    plain,
 )
+from neural_architecture_lab.levels import Range, plain
 
 ARMS = (Arm("fixed", {"grow": False}, control=True), Arm("grown", {"grow": True}))
 

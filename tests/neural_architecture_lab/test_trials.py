@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from neural_architecture_lab.errors import DesignError, HypothesisError
-from neural_architecture_lab.hypothesis import Arm, Hypothesis, Prediction, Range, Stopping
+from neural_architecture_lab.hypothesis import Arm, Hypothesis, Prediction, Stopping
+from neural_architecture_lab.levels import Range
 from neural_architecture_lab.trials import (
     Design,
     Trial,

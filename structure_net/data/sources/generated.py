@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from structure_net.data.datasets import RawDataset, Scaling, TensorSplit
+from structure_net.data.datasets import RawDataset, TensorSplit
 from structure_net.data.files import md5_of
+from structure_net.data.normalising import Scaling
 from structure_net.data.requests import DatasetRequest
 from structure_net.errors import DatasetError
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from structure_net.data.datasets import Scaling
-from structure_net.data.normalising import Normalisation
+from structure_net.data.normalising import Normalisation, Scaling
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ from structure_net.core.sparsity import SparseLayer
 from structure_net.core.statistics import sparse_layers
 from structure_net.errors import StructureNetError
 from structure_net.evolution.context import NetworkContext
-from structure_net.evolution.editing import derived_seed
-from structure_net.evolution.interfaces import EditingStrategy, Proposal
+from structure_net.evolution.editing import Proposal, derived_seed
+from structure_net.evolution.interfaces import EditingStrategy
 from structure_net.evolution.metrics.rewiring import (
     as_pairs,
     closest_to_zero,

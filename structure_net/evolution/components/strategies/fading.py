@@ -15,8 +15,9 @@ from typing import Any, Final
 
 from structure_net.core.arguments import check_whole
 from structure_net.evolution.context import NetworkContext
+from structure_net.evolution.editing import Proposal
 from structure_net.evolution.growths import GREW
-from structure_net.evolution.interfaces import EditingStrategy, Proposal
+from structure_net.evolution.interfaces import EditingStrategy
 from structure_net.surgery.edits import (
     AddNeurons,
     DoubleWidth,

@@ -9,7 +9,8 @@ from typing import Any, Literal, get_args
 
 from structure_net.evolution.acceptance import Acceptance, Tournament
 from structure_net.evolution.context import NetworkContext
-from structure_net.evolution.interfaces import EditingStrategy, Proposal
+from structure_net.evolution.editing import Proposal
+from structure_net.evolution.interfaces import EditingStrategy
 from structure_net.surgery import Initialiser
 from structure_net.surgery.edits import Edit
 

@@ -28,7 +28,8 @@ from structure_net.evolution.components.strategies.worth import (
     unit_worth,
 )
 from structure_net.evolution.context import NetworkContext
-from structure_net.evolution.interfaces import EditingStrategy, Proposal
+from structure_net.evolution.editing import Proposal
+from structure_net.evolution.interfaces import EditingStrategy
 from structure_net.evolution.metrics.rewiring import strongest_free
 from structure_net.evolution.metrics.saliency import cubic_target
 from structure_net.surgery.edits import (

@@ -13,7 +13,8 @@ from structure_net.core.arguments import check_number, check_whole
 from structure_net.evolution.components.strategies.feasible import editable_layers
 from structure_net.evolution.components.strategies.prunable import twin_of, works
 from structure_net.evolution.context import NetworkContext
-from structure_net.evolution.interfaces import EditingStrategy, Proposal
+from structure_net.evolution.editing import Proposal
+from structure_net.evolution.interfaces import EditingStrategy
 from structure_net.evolution.metrics.units import DORMANT_SCORE
 from structure_net.evolution.metrics.utility import replacements_due
 from structure_net.evolution.metrics.validity import Unavailable

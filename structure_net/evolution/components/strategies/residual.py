@@ -9,7 +9,8 @@ from structure_net.core.arguments import check_number, check_whole
 from structure_net.core.statistics import network_stats
 from structure_net.evolution.components.strategies.feasible import possible, ranked_places
 from structure_net.evolution.context import NetworkContext
-from structure_net.evolution.interfaces import EditingStrategy, Proposal
+from structure_net.evolution.editing import Proposal
+from structure_net.evolution.interfaces import EditingStrategy
 from structure_net.surgery.edits import ActivationName, AddResidualBlock
 
 

@@ -13,7 +13,8 @@ from structure_net.evolution.components.strategies.feasible import (
     ranked_places,
 )
 from structure_net.evolution.context import NetworkContext
-from structure_net.evolution.interfaces import EditingStrategy, Proposal
+from structure_net.evolution.editing import Proposal
+from structure_net.evolution.interfaces import EditingStrategy
 from structure_net.graph.channels import ChannelGroup
 from structure_net.surgery import Initialiser
 from structure_net.surgery.edits import AddNeurons
