@@ -139,3 +139,12 @@ def test_every_public_class_and_function_is_in_a_test() -> None:
         if name not in words and not annotates and isinstance(value, type | FunctionType):
             absent.add(name)
     assert not absent
+
+
+def test_the_design_names_files_that_exist() -> None:
+    paths = [path.relative_to(ROOT).as_posix() for path in tracked() if path.exists()]
+    design = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"[\w/]+\.py\b", design))
+    assert not {
+        name for name in named if not any(f"/{path}".endswith(f"/{name}") for path in paths)
+    }
