@@ -22,14 +22,13 @@ import pickle
 import re
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from functools import update_wrapper
 from pathlib import Path
 from typing import Any, Final, Generic, ParamSpec, TypeVar
 
+from structure_net.core.compilations import announced
 from structure_net.core.sections import section
 from structure_net.core.threads import uninterrupted
 from structure_net.errors import StructureNetError
@@ -40,34 +39,7 @@ _R = TypeVar("_R")
 
 _OPTIONS: Final[dict[str, Any]] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
 _LOCK: Final = threading.RLock()
-_listeners: list[Callable[[Compilation], None]] = []
 _marks: list[None] = []
-
-
-@dataclass(frozen=True, slots=True)
-class Compilation:
-    """That a kernel is being compiled, or was.
-
-    Args:
-        kernel: The kernel's name, with its module.
-        seconds: How long it took; None when it begins.
-    """
-
-    kernel: str
-    seconds: float | None = None
-
-
-@contextmanager
-def watching_compilation(listener: Callable[[Compilation], None]) -> Iterator[None]:
-    """Tells ``listener`` of every compilation inside, in any thread: when it begins and ends.
-
-    A kernel that is read from the cache is not compiled.
-    """
-    _listeners.append(listener)
-    try:
-        yield
-    finally:
-        _listeners.remove(listener)
 
 
 class Kernel(Generic[_P, _R]):
@@ -78,18 +50,18 @@ class Kernel(Generic[_P, _R]):
     Args:
         function: The function in plain Python.
         signatures: The types it is compiled for, as numba writes them.
-        fastmath: Whether sums and products may be reordered.
+        options: Of numba, beside those of all kernels.
     """
 
     __wrapped__: Callable[_P, _R]
 
     def __init__(
-        self, function: Callable[_P, _R], signatures: tuple[str, ...], *, fastmath: bool = False
+        self, function: Callable[_P, _R], signatures: tuple[str, ...], **options: bool
     ) -> None:
         update_wrapper(self, function)
         self._function = function
         self._signatures = signatures
-        self._fastmath = fastmath
+        self._options = _OPTIONS | options
         self._compiled: Any = None
 
     def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -110,6 +82,13 @@ class Kernel(Generic[_P, _R]):
                 # Interrupted, numba may compile nothing more in this process.
                 self._make() if _compiling() else uninterrupted(self._make)
         return self._compiled
+
+    @property
+    def address(self) -> int:
+        """Where C finds it; of a kernel that `compiled` declares ``for_c``."""
+        (made,) = self.dispatcher.overloads.values()
+        found: int = made.library.get_pointer_to_function(made.fndesc.llvm_cfunc_wrapper_name)
+        return found
 
     @property
     def _numba_type_(self) -> Any:
@@ -145,12 +124,12 @@ class Kernel(Generic[_P, _R]):
     def _dispatcher(self, name: str, folder: Path | None) -> Any:
         import numba
 
-        made = numba.njit(fastmath=self._fastmath, **_OPTIONS)(self._function)
+        made = numba.njit(**self._options)(self._function)
         if folder is not None:
             # A module inside an archive has no file whose age could tell whether a cache is stale.
             with _numba_cache(folder), suppress(RuntimeError):
                 made.enable_caching()
-        with _announced(name) if _listeners else nullcontext():
+        with announced(name):
             for signature in self._signatures:
                 made.compile(signature)
         made.disable_compile()
@@ -269,7 +248,7 @@ class Instruction:
 
 
 def compiled(
-    *signatures: str, fastmath: bool = False
+    *signatures: str, fastmath: bool = False, for_c: bool = False
 ) -> Callable[[Callable[_P, _R]], Kernel[_P, _R]]:
     """Declares a function of the module as a kernel.
 
@@ -277,6 +256,7 @@ def compiled(
         signatures: The types of result and arguments, as numba writes them: at least one.
         fastmath: Whether sums and products may be reordered, and NaN and infinity be presumed
             absent: once when the kernel is compiled, so that a machine still gives one result.
+        for_c: Whether C calls it, too. Of one signature.
 
     Raises:
         ValueError: No signature is given.
@@ -287,7 +267,8 @@ def compiled(
         )
 
     def declare(function: Callable[_P, _R]) -> Kernel[_P, _R]:
-        return Kernel(function, signatures, fastmath=fastmath)
+        others = {"no_cfunc_wrapper": False} if for_c else {}
+        return Kernel(function, signatures, fastmath=fastmath, **others)
 
     return declare
 
@@ -369,31 +350,3 @@ def _sources(function: Callable[..., Any], *, known: frozenset[str] = frozenset(
         if isinstance(part, Kernel | Template | Instruction):
             found |= _sources(part.__wrapped__, known=known | {name})
     return found
-
-
-@contextmanager
-def _announced(name: str) -> Iterator[None]:
-    """Tells the listeners of what numba really compiles inside, once per kernel."""
-    from numba.core import event
-
-    class Listener(event.Listener):
-        started: float | None = None
-
-        def on_start(self, event: Any) -> None:
-            if self.started is None:
-                self.started = time.perf_counter()
-                _tell(Compilation(name))
-
-        def on_end(self, event: Any) -> None:
-            """One kernel may be several compilations; `_announced` tells when all are done."""
-
-    listener = Listener()
-    with event.install_listener("numba:compile", listener):
-        yield
-    if listener.started is not None:
-        _tell(Compilation(name, time.perf_counter() - listener.started))
-
-
-def _tell(compilation: Compilation) -> None:
-    for listener in tuple(_listeners):
-        listener(compilation)

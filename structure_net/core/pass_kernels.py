@@ -13,13 +13,16 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from structure_net.core.compiling import Template, compiled_by_type
+import numpy as np
+
+from structure_net.core.compiling import Template, compiled, compiled_by_type
 from structure_net.core.shared_counts import count_up, counted, pause
 from structure_net.core.simd import (
     integers,
     lanes,
     load,
     load_some,
+    longs,
     numbers,
     opened,
     splat1,
@@ -34,6 +37,12 @@ COLUMNS: Final = 15
 have them; how many rows it has; in how many blocks; the most lines of a tile; 1 where a product is
 rectified, or where the gradient of inputs stops at those that are not above 0; the operation that
 must be done before, or -1; the height of what is transposed."""
+
+CALL: Final = 6
+"""Numbers of a call: the addresses of a table and of counts; how many operations the table has; how
+many threads have a share; the number of samples; and how many threads have taken theirs, 0 before
+the first. Counts are of the blocks of an operation that are done, and of those of each share that
+are claimed, 0 before the first thread begins: shape ``(operations, 1 + threads, LINE)``."""
 
 MULTIPLY: Final = 0
 DIFFERENTIATE: Final = 1
@@ -59,50 +68,72 @@ _transpose = Template(transpose.__wrapped__)
 _sum_runs = Template(sum_runs.__wrapped__)
 
 
-@compiled_by_type(
-    "boolean(float32, int64[:, ::1], int64[:, :, ::1], int64, int64)",
-    "boolean(float64, int64[:, ::1], int64[:, :, ::1], int64, int64)",
-)
-def work(zero: Any, table: Any, counts: Any, batch: int, thread: int) -> bool:
+@compiled_by_type("boolean(float32, int64, int64)", "boolean(float64, int64, int64)")
+def work(zero: Any, call: int, thread: int) -> bool:
     """Does what is left of a table, beside others that may do the same.
 
     Args:
         zero: A zero of the type of all numbers.
-        table: Shape ``(operations, COLUMNS)``.
-        counts: Of the blocks of an operation that are done, and of those of each share that are
-            claimed; zero before the first thread begins. Shape ``(operations, 1 + threads, LINE)``.
-        batch: The number of samples.
+        call: Where its numbers stand: see `CALL`.
         thread: The share to begin with.
 
     Returns:
         Whether all is done. Otherwise others are at work on the rest, and the caller may sleep and
         call again.
     """
-    threads = counts.shape[1] - 1
-    for k in range(len(table)):
-        blocks, before = table[k, 10], table[k, 13]
-        if before >= 0 and not _done(counts[before], table[before, 10]):
+    these = longs(call)
+    table, counts, threads, batch = these[0], these[1], these[3], these[4]
+    step = 8 * LINE * (1 + threads)
+    for k in range(these[2]):
+        row, done_here = longs(table + 8 * COLUMNS * k), counts + step * k
+        before = row[13]
+        if before >= 0 and not _done(counts + step * before, table + 8 * COLUMNS * before):
             return False
-        for step in range(threads):
-            share = (thread + step) % threads
-            start, end = blocks * share // threads, blocks * (share + 1) // threads
-            claims = counts[k, 1 + share].ctypes.data
+        for turn in range(threads):
+            share = (thread + turn) % threads
+            start, end = row[10] * share // threads, row[10] * (share + 1) // threads
+            claims = done_here + 8 * LINE * (1 + share)
             done, part = 0, start + count_up(claims, 1)
             while part < end:
-                _block(zero, table[k], batch, _bound(table[k], part), _bound(table[k], part + 1))
+                _block(zero, row, batch, _bound(row, part), _bound(row, part + 1))
                 done, part = done + 1, start + count_up(claims, 1)
-            count_up(counts[k, 0].ctypes.data, done)
-    for k in range(len(table)):  # noqa: SIM110  # numba has no generators in `all`
-        if not _done(counts[k], table[k, 10]):
+            count_up(done_here, done)
+    for k in range(these[2]):  # noqa: SIM110  # numba has no generators in `all`
+        if not _done(counts + step * k, table + 8 * COLUMNS * k):
             return False
     return True
 
 
+_work_on_singles: Final = work.of("float32")
+_work_on_doubles: Final = work.of("float64")
+
+
+@compiled("void(int64)", for_c=True)
+def help_with_singles(call: int) -> None:
+    """What each of several threads does for a call of `work` in float32.
+
+    Args:
+        call: Where its numbers stand.
+    """
+    _work_on_singles(np.float32(0), call, count_up(call + 40, 1) % longs(call)[3])
+
+
+@compiled("void(int64)", for_c=True)
+def help_with_doubles(call: int) -> None:
+    """What each of several threads does for a call of `work` in float64.
+
+    Args:
+        call: Where its numbers stand.
+    """
+    _work_on_doubles(np.float64(0), call, count_up(call + 40, 1) % longs(call)[3])
+
+
 @Template
-def _done(counts: Any, blocks: int) -> bool:
+def _done(count: int, row: int) -> bool:
     """Whether an operation is done, if need be after a while."""
+    blocks = longs(row)[10]
     for _ in range(PATIENCE):
-        if counted(counts.ctypes.data) == blocks:
+        if counted(count) == blocks:
             return True
         pause()
     return False

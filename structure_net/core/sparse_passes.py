@@ -14,6 +14,7 @@ import torch
 from structure_net.core import pass_kernels
 from structure_net.core.compiling import wide_registers
 from structure_net.core.live_index import LiveIndex
+from structure_net.core.teams import in_team
 from structure_net.core.threads import invite
 
 ZEROS: Final[dict[torch.dtype, Any]] = {
@@ -22,11 +23,17 @@ ZEROS: Final[dict[torch.dtype, Any]] = {
 }
 """The types that kernels compute in, and a zero of each."""
 
+SHARED_WORK: Final = 1_000_000
+"""Products of a weight and a sample in a pass, some tens of microseconds, below which PyTorch's
+threads gain nothing."""
 THREADED_WORK: Final = 50_000_000
-"""Products of a weight and a sample in a pass, some milliseconds, below which more threads gain
-nothing: after each parallel operation of PyTorch, such as a loss, its threads spin for milliseconds
-on the cores that ours would run on."""
+"""The same, some milliseconds, where PyTorch's threads are not to be had: after each parallel
+operation, such as a loss, they spin for milliseconds on the cores that ours would run on."""
 
+_HELP: Final = {
+    torch.float32: pass_kernels.help_with_singles,
+    torch.float64: pass_kernels.help_with_doubles,
+}
 _BLOCK: Final = 2**16
 """Products in a block, about: some microseconds."""
 _ROWS: Final = 32
@@ -152,13 +159,17 @@ class Pass:
         """
         if not self._length:
             return
-        threads = torch.get_num_threads() if self._work >= THREADED_WORK else 1
-        table = np.frombuffer(self._table, np.int64).reshape(-1, pass_kernels.COLUMNS)
-        counts = np.zeros((self._length, 1 + threads, pass_kernels.LINE), np.int64)
-        if threads == 1:
-            pass_kernels.work(ZEROS[dtype], table, counts, self._batch, 0)
+        threads = torch.get_num_threads() if self._work >= SHARED_WORK else 1
+        self._counts = array("q", bytes(8 * pass_kernels.LINE * self._length * (1 + threads)))
+        places = self._table.buffer_info()[0], self._counts.buffer_info()[0]
+        self._call = array("q", (*places, self._length, threads, self._batch, 0))
+        call = self._call.buffer_info()[0]
+        zero = ZEROS[dtype]
+        if threads == 1 or in_team(_HELP[dtype], call, threads) or self._work < THREADED_WORK:
+            # Of what a team did nothing is left, unless it was smaller than was asked.
+            _finish(partial(pass_kernels.work, zero, call))
             return
-        task = partial(pass_kernels.work, ZEROS[dtype], table, counts, self._batch)
+        task = partial(pass_kernels.work, zero, call)
         try:
             invite([partial(self._help, task, thread) for thread in range(1, threads)])
             _finish(task)

@@ -84,6 +84,7 @@ def test_a_chain_gives_the_bits_of_its_layers(batch: int, dtype: torch.dtype) ->
 def test_a_chain_gives_the_same_bits_on_any_number_of_threads(
     threads: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sparse_passes, "SHARED_WORK", 0)
     monkeypatch.setattr(sparse_passes, "THREADED_WORK", 0)
     model = create_standard_network([300, 200, 200, 10], density=0.1, seed=0).to(dtype)
     inputs = random(150, 300, dtype=dtype).requires_grad_()

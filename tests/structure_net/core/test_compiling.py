@@ -14,15 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from structure_net.core.compilations import Compilation, watching_compilation
 from structure_net.core.compiling import (
-    Compilation,
     Instruction,
     Kernel,
     Template,
     TypedKernel,
     compiled,
     compiled_by_type,
-    watching_compilation,
     wide_registers,
 )
 from structure_net.core.sections import listened_by

@@ -54,6 +54,7 @@ def computed(batch: int, dtype: torch.dtype) -> list[Tensor]:
 def test_results_are_the_same_bits_on_any_number_of_threads(
     threads: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sparse_passes, "SHARED_WORK", 0)
     monkeypatch.setattr(sparse_passes, "THREADED_WORK", 0)
     alone = computed(37, dtype)
     before = torch.get_num_threads()
@@ -163,11 +164,12 @@ def test_away_from_the_processor_the_dense_product_gives_the_same() -> None:
 
 def summed_on_two_threads(results: multiprocessing.SimpleQueue[float] | None) -> float:
     """The sum of all results, computed on two threads."""
-    sparse_passes.THREADED_WORK, limit = 0, sparse_passes.THREADED_WORK  # type: ignore[misc]
+    limits = sparse_passes.SHARED_WORK, sparse_passes.THREADED_WORK
+    sparse_passes.SHARED_WORK = sparse_passes.THREADED_WORK = 0  # type: ignore[misc]
     torch.set_num_threads(2)
     total = sum(float(one.sum()) for one in computed(37, torch.float64))
     torch.set_num_threads(1)
-    sparse_passes.THREADED_WORK = limit  # type: ignore[misc]
+    sparse_passes.SHARED_WORK, sparse_passes.THREADED_WORK = limits  # type: ignore[misc]
     if results is not None:
         results.put(total)
     return total

@@ -60,9 +60,15 @@ def check(made: dict[str, Tensor]) -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_operations_follow_each_other(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("whose", ["ours", "torch's"])
+def test_operations_follow_each_other(
+    threads: int, whose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sparse_passes, "SHARED_WORK", 0)
     monkeypatch.setattr(sparse_passes, "THREADED_WORK", 0)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    if whose == "ours":
+        monkeypatch.setattr(sparse_passes, "in_team", lambda *_: False)
     for _ in range(20):
         way, made = there_and_back()
         way.run(torch.float64)
@@ -71,7 +77,9 @@ def test_operations_follow_each_other(threads: int, monkeypatch: pytest.MonkeyPa
 
 def test_a_thread_that_comes_late_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
+    monkeypatch.setattr(sparse_passes, "SHARED_WORK", 0)
     monkeypatch.setattr(sparse_passes, "THREADED_WORK", 0)
+    monkeypatch.setattr(sparse_passes, "in_team", lambda *_: False)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     monkeypatch.setattr(sparse_passes, "invite", asked.extend)
     way, made = there_and_back()
@@ -84,14 +92,27 @@ def test_a_thread_that_comes_late_writes_nothing(monkeypatch: pytest.MonkeyPatch
     assert all(bool((tensor == 7).all()) for tensor in made.values())
 
 
+def test_a_team_that_is_smaller_than_was_asked_leaves_nothing_undone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sparse_passes, "SHARED_WORK", 0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    monkeypatch.setattr(sparse_passes, "in_team", lambda *_: True)
+    way, made = there_and_back()
+    way.run(torch.float64)
+    check(made)
+
+
 def test_whoever_waits_for_a_thread_at_work_is_told_so() -> None:
     table = np.zeros((1, pass_kernels.COLUMNS), np.int64)
     table[0, 10], table[0, 13] = 1, -1  # one block
     counts = np.zeros((1, 2, pass_kernels.LINE), np.int64)
     counts[0, 1, 0] = 1  # which somebody has claimed
-    assert not work(ZEROS[torch.float64], table, counts, 0, 0)
+    call = np.zeros(pass_kernels.CALL, np.int64)
+    call[:4] = table.ctypes.data, counts.ctypes.data, 1, 1
+    assert not work(ZEROS[torch.float64], call.ctypes.data, 0)
     counts[0, 0, 0] = 1  # and done
-    assert work(ZEROS[torch.float64], table, counts, 0, 0)
+    assert work(ZEROS[torch.float64], call.ctypes.data, 0)
 
 
 def test_a_pass_of_nothing_is_nothing() -> None:

@@ -1,0 +1,59 @@
+"""PyTorch's own threads, at work for kernels.
+
+After each parallel operation PyTorch's threads spin for milliseconds on the cores where others
+would run. They take a kernel's share at once, then, where a thread of ours would first have to be
+woken and then to fight for the core. PyTorch's threads on the processor are those of OpenMP, whose
+runtimes on Linux have one entry that runs a function of C in each thread of a team.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from structure_net.core.compiling import Kernel
+
+_PROCESS: Final = os.getpid()
+
+Entry = Callable[[int, int, int, int], object]
+
+
+def in_team(kernel: Kernel[[int], None], argument: int, threads: int) -> bool:
+    """Calls a kernel in several threads at once, of which one is the caller's, and waits for all.
+
+    Args:
+        kernel: Declared ``for_c``. Must get by with fewer threads.
+        argument: What it is called with.
+        threads: How many.
+
+    Returns:
+        Whether it was called. It is not where PyTorch has no such threads, nor in a process that
+        was forked: its threads are those of the process that it was forked from.
+    """
+    entry = _entry()
+    if entry is None or os.getpid() != _PROCESS:
+        return False
+    entry(kernel.address, argument, threads, 0)
+    return True
+
+
+@cache
+def _entry() -> Entry | None:
+    """The entry of the OpenMP that PyTorch itself runs on, which releases Python's lock."""
+    if not torch.backends.openmp.is_available():
+        return None
+    library = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
+    try:
+        entry: Any = ctypes.CDLL(str(library)).GOMP_parallel
+    except (OSError, AttributeError):
+        return None
+    entry.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+    entry.restype = None
+    found: Entry = entry
+    return found
