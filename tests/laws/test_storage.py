@@ -7,9 +7,7 @@ Tolerances: sums of at most a few dozen float64 products in another order differ
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 import pytest
 import torch
@@ -17,9 +15,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from structure_net import StandardNetwork, create_standard_network
+from structure_net import create_standard_network
 from structure_net.core import SparsePattern, StandardSparseLayer, TemporaryPatchLayer, assign
-from structure_net.core.crossover import get_crossover, set_crossover
 from structure_net.core.layers import SparseConv2d
 from structure_net.core.storage import StoredLayer
 from structure_net.evolution import ComposableEvolutionSystem, NetworkContext
@@ -48,27 +45,9 @@ from structure_net.surgery import (
     save_checkpoint,
     set_storage,
 )
+from tests.laws.storages import STORAGES, Storage, crossover, network
 
-Storage = Literal["live", "masked"]
-STORAGES: tuple[Storage, Storage] = ("live", "masked")
 EXAMPLE = torch.zeros(2, 12, dtype=torch.float64)
-
-
-@contextmanager
-def crossover(storage: Storage) -> Iterator[None]:
-    before = get_crossover()
-    set_crossover(storage)
-    try:
-        yield
-    finally:
-        set_crossover(before)
-
-
-def network(storage: Storage, seed: int = 0) -> StandardNetwork:
-    with crossover(storage):
-        return create_standard_network(
-            [12, 20, 16, 4], density=0.3, activation="tanh", seed=seed
-        ).double()
 
 
 def data() -> tuple[Tensor, Tensor]:

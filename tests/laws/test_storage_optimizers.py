@@ -7,23 +7,18 @@ Tolerances as in `test_storage`: float64, other orders of sums.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Literal
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from structure_net import StandardNetwork, create_standard_network
-from structure_net.core.crossover import get_crossover, set_crossover
 from structure_net.core.optimizers import Adam as OwnAdam
-from structure_net.core.storage import StoredLayer
 from structure_net.errors import SurgeryError
 from structure_net.surgery import AddConnections, AddNeurons, Edit, RemoveConnections, edit
 from structure_net.surgery import set_storage as switch
+from tests.laws.storages import Storage, crossover, layers, network
 
-Storage = Literal["live", "masked"]
 Make = Callable[[Iterable[Tensor]], Optimizer]
 INPUTS = torch.randn(16, 12, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 TARGETS = torch.randn(16, 4, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
@@ -48,27 +43,6 @@ MAKES: dict[str, Make] = {
     "adam_own": lambda p: OwnAdam(p, lr=0.01),
     "adamw": lambda p: optim.AdamW(p, lr=torch.tensor(0.01), weight_decay=0.1),
 }
-
-
-@contextmanager
-def crossover(storage: Storage) -> Iterator[None]:
-    before = get_crossover()
-    set_crossover(storage)
-    try:
-        yield
-    finally:
-        set_crossover(before)
-
-
-def network(storage: Storage) -> StandardNetwork:
-    with crossover(storage):
-        return create_standard_network(
-            [12, 20, 16, 4], density=0.3, activation="tanh", seed=0
-        ).double()
-
-
-def layers(model: nn.Module) -> list[StoredLayer]:
-    return [module for module in model.modules() if isinstance(module, StoredLayer)]
 
 
 def train(model: nn.Module, optimizer: Optimizer, steps: int) -> None:

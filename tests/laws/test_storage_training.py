@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Literal
 
 import pytest
 import torch
@@ -12,8 +10,6 @@ from torch import Tensor, nn
 
 from structure_net import create_standard_network
 from structure_net.core import SparseConv2d, StandardSparseLayer
-from structure_net.core.crossover import get_crossover, set_crossover
-from structure_net.core.storage import StoredLayer
 from structure_net.surgery import (
     AddConnections,
     AddNeurons,
@@ -23,19 +19,7 @@ from structure_net.surgery import (
     edit,
     set_storage,
 )
-
-Storage = Literal["live", "masked"]
-STORAGES: tuple[Storage, Storage] = ("live", "masked")
-
-
-@contextmanager
-def crossover(storage: Storage) -> Iterator[None]:
-    before = get_crossover()
-    set_crossover(storage)
-    try:
-        yield
-    finally:
-        set_crossover(before)
+from tests.laws.storages import STORAGES, Storage, crossover, layers
 
 
 def drawn(*shape: int, seed: int = 1, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -54,10 +38,6 @@ def convolutions(storage: Storage) -> nn.Sequential:
             nn.Flatten(),
             StandardSparseLayer(16, 3, density=0.4, generator=draw),
         ).double()
-
-
-def layers(model: nn.Module) -> list[StoredLayer]:
-    return [module for module in model.modules() if isinstance(module, StoredLayer)]
 
 
 def stages(model: nn.Module) -> Iterator[Edit]:
