@@ -57,11 +57,20 @@ def looked_at_by(onlooker: Onlooker) -> Iterator[None]:
 
     Its hooks and its mode do not end a chain, as those of others do.
     """
-    token = _ONLOOKER.set(onlooker)
+    before = _ONLOOKER.get()
     try:
+        _ONLOOKER.set(onlooker)
         yield
     finally:
-        _ONLOOKER.reset(token)
+        # One that an interrupt left behind may be collected within another look.
+        if _ONLOOKER.get() is onlooker:
+            _ONLOOKER.set(before)
+
+
+def look_away(onlooker: Onlooker) -> None:
+    """Tells ``onlooker`` of no more chains, where an interrupt has left it looking."""
+    if _ONLOOKER.get() is onlooker:
+        _ONLOOKER.set(None)
 
 
 def through(stages: Iterable[Stage], inputs: Tensor) -> Tensor:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from threading import Lock
+from contextlib import contextmanager
+from functools import partial
+from threading import Lock, RLock
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
+
+from structure_net.core.undoing import Undoing
 
 
 def inputs_of(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -35,25 +38,74 @@ class _Eager:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._asked = 0
+        self._asking: set[object] = set()
         self._stance: Any = None
+        self._stands = False
 
-    def enter(self) -> None:
+    def enter(self, who: object) -> None:
         with self._lock:
-            self._asked += 1
+            self._asking.add(who)
             # Who compiled something has loaded torch's compiler; to load it takes seconds.
-            if self._stance is None and "torch._dynamo" in sys.modules:
+            if not self._stands and "torch._dynamo" in sys.modules:
+                self._stands = True
                 self._stance = torch.compiler.set_stance("force_eager")
 
-    def leave(self) -> None:
+    def leave(self, who: object) -> None:
         with self._lock:
-            self._asked -= 1
-            if not self._asked and self._stance is not None:
-                stance, self._stance = self._stance, None
-                stance.__exit__(None, None, None)
+            self._asking.discard(who)
+            if self._stands and not self._asking:
+                if self._stance is None:  # lost to an interrupt
+                    torch.compiler.set_stance("default")
+                else:
+                    self._stance.__exit__(None, None, None)
+                self._stance, self._stands = None, False
+
+
+class _Evaluations:
+    """Networks in evaluation mode, and the modes that their modules had before."""
+
+    def __init__(self) -> None:
+        # A model's own `eval` may evaluate.
+        self._lock = RLock()
+        self._modes: dict[object, dict[nn.Module, bool]] = {}
+
+    def enter(self, who: object, model: nn.Module) -> None:
+        with self._lock:
+            self._modes[who] = {module: module.training for module in model.modules()}
+            model.eval()
+
+    def leave(self, who: object) -> None:
+        """Gives modules their modes back; those that others evaluate get them when these leave."""
+        with self._lock:
+            if who not in self._modes:
+                return
+            asking = list(self._modes)
+            later = [self._modes[one] for one in asking[asking.index(who) + 1 :]]
+            for module, mode in self._modes[who].items():
+                heir = next((modes for modes in later if module in modes), None)
+                if heir is None:
+                    module.training = mode
+                else:
+                    heir[module] = mode
+            del self._modes[who]
 
 
 _EAGER: Final = _Eager()
+_EVALUATIONS: Final = _Evaluations()
+
+
+def uncompile(undo: Undoing) -> None:
+    """As `uncompiled`, until ``undo`` undoes it."""
+    who = object()
+    undo.later(partial(_EAGER.leave, who))
+    _EAGER.enter(who)
+
+
+def evaluate(model: nn.Module, undo: Undoing) -> None:
+    """As `evaluating`, until ``undo`` undoes it."""
+    who = object()
+    undo.later(partial(_EVALUATIONS.leave, who))
+    _EVALUATIONS.enter(who, model)
 
 
 @contextmanager
@@ -62,23 +114,22 @@ def uncompiled() -> Iterator[None]:
 
     Torch has one setting for all threads: what others compiled runs so meanwhile, too.
     """
-    _EAGER.enter()
-    try:
+    undo = Undoing()
+    with undo, undo:
+        uncompile(undo)
         yield
-    finally:
-        _EAGER.leave()
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside, each module's own mode afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
+    """Evaluation mode inside, each module's own mode afterwards.
+
+    Where several threads evaluate a network, once the last of them has ended.
+    """
+    undo = Undoing()
+    with undo, undo:
+        evaluate(model, undo)
         yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 @contextmanager
@@ -90,13 +141,14 @@ def untouched(model: nn.Module) -> Iterator[None]:
     Parameters that are written to otherwise keep what was written, and so do the contents of
     lists and dictionaries that a module holds.
     """
-    with ExitStack() as after:
+    undo = Undoing()
+    with undo, undo:
         held = [(m, dict(vars(m)), dict(m._buffers)) for m in model.modules()]
-        after.callback(_put_attributes, held)
-        after.callback(_put_values, [(t, t.detach().clone()) for t in _written(model)])
-        after.callback(torch.set_rng_state, torch.get_rng_state())
+        undo.later(partial(_put_attributes, held))
+        undo.later(partial(_put_values, [(t, t.detach().clone()) for t in _written(model)]))
+        undo.later(partial(torch.set_rng_state, torch.get_rng_state()))
         if torch.cuda.is_initialized():
-            after.callback(torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all())
+            undo.later(partial(torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
         yield
 
 

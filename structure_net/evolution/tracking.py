@@ -22,9 +22,9 @@ from typing import Any, Final, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
-from structure_net.core.chaining import Stage, looked_at_by
+from structure_net.core.chaining import Stage, look_away, looked_at_by
+from structure_net.core.undoing import Undoing, hooked
 from structure_net.evolution.activations import (
     ACTIVATIONS,
     TRANSPARENT,
@@ -120,11 +120,10 @@ class _Mark:
 class ActivationTracker:
     """Follows one forward pass at a time and tells a listener what each layer does.
 
-    A context manager: hooks and marks are gone when it is left, by an exception too. Functions are
-    watched within `watching` only, so that nothing else pays for it, and in the thread that
-    watches: what other threads do with the network meanwhile is theirs. Outputs are held until
-    their activation is met, in the first pass only; afterwards layers without one are reported as
-    they come.
+    Hooks are there from `open` on. Functions are watched within `watching` only, so that nothing
+    else pays for it, and in the thread that watches: what other threads do with the network
+    meanwhile is theirs. Outputs are held until their activation is met, in the first pass only;
+    afterwards layers without one are reported as they come.
 
     Args:
         network: The network that is going to be called.
@@ -143,27 +142,25 @@ class ActivationTracker:
         self._in_layer = 0
         self._in_leaf = 0
         self._functions = WatchedFunctions()
-        self._handles: list[RemovableHandle] = []
         self._hooks: set[int] = set()
         self._names: dict[nn.Module, str] = {}
         self.order: list[str] = []
         self.readers: dict[str, dict[str, None]] = {name: {} for name in self._layers}
 
-    def __enter__(self) -> ActivationTracker:
+    def open(self, undo: Undoing) -> None:
+        """Places hooks, until ``undo`` undoes it."""
+        undo.later(self._close)
         parts: set[nn.Module] = set()
         for name, (layer, called) in self._layers.items():
             parts.update(called.modules())
-            self._hook_layer(name, layer, called)
+            self._hook_layer(name, layer, called, undo)
         for module in self._network.modules():
             if module not in parts and module is not self._network and is_own_leaf(module):
-                self._hook_leaf(module)
-        self._hooks.update(handle.id for handle in self._handles)
-        return self
+                self._hook_leaf(module, undo)
 
-    def __exit__(self, *exception: Any) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+    def _close(self) -> None:
+        self._functions.close()
+        look_away(self)
         self._hooks.clear()
         self._marks.clear()
         self._open.clear()
@@ -222,8 +219,7 @@ class ActivationTracker:
     ) -> Any:
         """Runs ``func`` and carries the marks of its arguments on."""
         name = "" if self._in_layer else function_name(func)
-        known = name in ACTIVATIONS or name in TRANSPARENT
-        marks = self._marks_of(args) if known else ()
+        marks = self._marks_of(args) if name in ACTIVATIONS or name in TRANSPARENT else ()
         if not marks:
             return func(*args, **kwargs)
         if name not in ACTIVATIONS:
@@ -284,7 +280,7 @@ class ActivationTracker:
         self._marks[key] = mark = _Mark(reference, calls, activation)
         return mark
 
-    def _hook_layer(self, name: str, layer: nn.Module, called: nn.Module) -> None:
+    def _hook_layer(self, name: str, layer: nn.Module, called: nn.Module, undo: Undoing) -> None:
         axis = unit_axis(called)
         assert axis is not None
         recurrent, second = is_recurrent(layer), samples_second(called)
@@ -313,11 +309,7 @@ class ActivationTracker:
 
         if called is layer:
             self._names[layer] = name
-        self._handles += [
-            called.register_forward_pre_hook(before),
-            # By an exception, too, which the network may catch.
-            called.register_forward_hook(after, always_call=True),
-        ]
+        self._hook(called, before, after, undo)
 
     def _read(self, call: Call, inputs: Any, sums: Tensor | None = None) -> None:
         if not isinstance(inputs, Tensor) or not inputs.is_floating_point():
@@ -375,7 +367,7 @@ class ActivationTracker:
             call.done = True
             self._report(call, output, None, None, sums)
 
-    def _hook_leaf(self, module: nn.Module) -> None:
+    def _hook_leaf(self, module: nn.Module, undo: Undoing) -> None:
         def before(module: nn.Module, args: tuple[Any, ...]) -> None:
             self._in_leaf += self._functions.watched_here()
 
@@ -387,10 +379,18 @@ class ActivationTracker:
             if mark is not None and mark.activation is not None and not self._in_leaf:
                 self._settle(mark, output)
 
-        self._handles += [
-            module.register_forward_pre_hook(before),
-            module.register_forward_hook(after, always_call=True),
-        ]
+        self._hook(module, before, after, undo)
+
+    def _hook(
+        self,
+        module: nn.Module,
+        before: Callable[..., Any],
+        after: Callable[..., Any],
+        undo: Undoing,
+    ) -> None:
+        self._hooks.add(hooked(undo, module, before, before=True).id)
+        # Behind an exception, too, which the network may catch.
+        self._hooks.add(hooked(undo, module, after, always_call=True).id)
 
 
 def _fits(output: Tensor, call: Call) -> bool:

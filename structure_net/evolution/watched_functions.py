@@ -30,13 +30,17 @@ class WatchedFunctions:
         """
         self._mode = mode = _Mode(called)
         self._thread = get_ident()
-        mode.__enter__()  # type: ignore[no-untyped-call]  # torch's
         try:
+            mode.__enter__()  # type: ignore[no-untyped-call]  # torch's
             yield
         finally:
-            if not self._paused:
-                mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]  # torch's
-            self._mode, self._paused, self._thread = None, False, None
+            self.close()
+
+    def close(self) -> None:
+        """Stops watching, however far an interrupt let it begin, pause or end."""
+        while self._mode is not None and self._mode.is_innermost():
+            self._mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]  # torch's
+        self._mode, self._paused, self._thread = None, False, None
 
     def watched_here(self) -> bool:
         """Whether it is in this thread that functions are watched, if not paused."""

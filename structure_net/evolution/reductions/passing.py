@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from structure_net.core.running import evaluating, uncompiled
+from structure_net.core.running import evaluate, uncompile
+from structure_net.core.undoing import Undoing
 from structure_net.evolution.activations import Activation
 from structure_net.evolution.batches import EMPTY_BATCH, Batch, Loss, batch_length, forward, loss_of
 from structure_net.evolution.reductions.reduction import Reduction, With
@@ -53,12 +55,14 @@ class Pass:
     def run(self, data: Iterable[Batch], loss: Loss | None) -> None:
         """Runs over all of ``data``; ``loss`` is needed where a reduction differentiates."""
         self._differentiated = loss is not None and bool(self.differentiates)
-        with (
-            evaluating(self._network),
-            uncompiled(),
-            torch.set_grad_enabled(self._differentiated),
-            ActivationTracker(self._network, self) as tracker,
-        ):
+        undo = Undoing()
+        with undo, undo:
+            evaluate(self._network, undo)
+            uncompile(undo)
+            undo.later(partial(torch.set_grad_enabled, torch.is_grad_enabled()))
+            torch.set_grad_enabled(self._differentiated)
+            tracker = ActivationTracker(self._network, self)
+            tracker.open(undo)
             for inputs, targets in data:
                 self._now = _samples(inputs, targets)
                 with tracker.watching():

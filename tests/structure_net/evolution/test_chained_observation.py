@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from structure_net import create_standard_network
-from structure_net.core.chaining import Onlooker, looked_at_by, through
+from structure_net.core.chaining import Onlooker, look_away, looked_at_by, through
 from structure_net.core.crossover import set_crossover
 from structure_net.core.layers import StandardSparseLayer
 from structure_net.core.sparse_chains import chained_and_summed
+from structure_net.core.undoing import Undoing
 from structure_net.evolution import Need, Observation, observe
 from structure_net.evolution.tracking import ActivationTracker
 from structure_net.evolution.unit_layers import is_own_leaf
@@ -182,18 +183,26 @@ def test_a_failing_look_leaves_nothing_behind(chains: list[int]) -> None:
         def read(self, *values: Any) -> None:
             raise ValueError("read")
 
-    with (
-        pytest.raises(ValueError, match="read"),
-        torch.no_grad(),
-        ActivationTracker(network, Failing()) as tracker,
-        tracker.watching(),
-    ):
-        network(_data()[0][0])
+    with torch.no_grad(), Undoing() as undo:
+        tracker = ActivationTracker(network, Failing())
+        tracker.open(undo)
+        with pytest.raises(ValueError, match="read"), tracker.watching():
+            network(_data()[0][0])
     assert chains == [3]
     assert torch._C._len_torch_function_stack() == 0
     with torch.no_grad():
         network(_data()[0][0])
     assert chains == [3]
+
+
+def test_who_looked_away_hears_of_no_chain() -> None:
+    network, onlooker = NETWORKS["standard"]().double(), _Refusing()
+    with looked_at_by(onlooker), torch.no_grad():
+        look_away(_Refusing())
+        with pytest.raises(AssertionError):
+            network(_data()[0][0])
+        look_away(onlooker)
+        assert network(_data()[0][0]).isfinite().all()
 
 
 class _Refusing:

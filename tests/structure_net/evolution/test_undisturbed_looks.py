@@ -11,8 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from structure_net.core import chaining
+from structure_net.core.crossover import set_crossover
+from structure_net.core.network_factory import create_standard_network
 from structure_net.evolution import observe
 from structure_net.evolution.activations import taken_by
+from tests.interrupting import interrupted_everywhere
 
 DATA = [(torch.arange(12.0).reshape(4, 3) - 5, torch.zeros(4, dtype=torch.long))] * 2
 
@@ -109,3 +113,21 @@ def test_a_batch_without_samples_is_refused() -> None:
     empty = torch.zeros(0, 3), torch.zeros(0, dtype=torch.long)
     with pytest.raises(ValueError, match="batches of one sample or more; got an empty one"):
         observe(nn.Linear(3, 2), [DATA[0], empty])
+
+
+def test_an_interrupt_at_any_point_of_a_look_leaves_nothing_behind() -> None:
+    set_crossover("live")
+    try:
+        network = create_standard_network([3, 4, 2], density=0.5, seed=0)
+    finally:
+        set_crossover(None)
+    files = ("tracking.py", "watched_functions.py", "undoing.py", "running.py", "passing.py")
+    count = 0
+    for _held in interrupted_everywhere(lambda: observe(network, DATA[:1]), files, every=5):
+        count += 1
+        assert all(module.training for module in network.modules())
+        assert not any(m._forward_hooks or m._forward_pre_hooks for m in network.modules())
+        assert torch.is_grad_enabled()
+        assert torch._C._len_torch_function_stack() == 0
+        assert chaining._ONLOOKER.get() is None
+    assert count > 50

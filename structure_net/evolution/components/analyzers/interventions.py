@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from structure_net.core.running import evaluating
+from structure_net.core.running import evaluate
+from structure_net.core.undoing import Undoing
 from structure_net.evolution.activations import Activation
 from structure_net.evolution.batches import Loss, forward
 from structure_net.evolution.tracking import ActivationTracker, Call
@@ -21,7 +22,7 @@ Change = Callable[[Tensor, int], None]
 class Interventions:
     """The loss of a network on one batch, with what its units end up with changed on the way.
 
-    A context manager: the network is in evaluation mode inside, and as it was afterwards.
+    To be opened first; the network is in evaluation mode then, and as it was once that is undone.
 
     Args:
         network: Any module.
@@ -35,17 +36,13 @@ class Interventions:
         self._loss = loss
         self._tracker = ActivationTracker(network, self)
         self._changes: Mapping[str, Change] = {}
-        self._mode = evaluating(network)
         self._first = True
 
-    def __enter__(self) -> Self:
-        self._mode.__enter__()
-        self._tracker.__enter__()
+    def open(self, undo: Undoing) -> Self:
+        """Evaluates the network, and hooks it, until ``undo`` undoes it."""
+        evaluate(self._network, undo)
+        self._tracker.open(undo)
         return self
-
-    def __exit__(self, *exception: Any) -> None:
-        self._tracker.__exit__(*exception)
-        self._mode.__exit__(None, None, None)
 
     @torch.no_grad()
     def loss(self, changes: Mapping[str, Change] | None = None) -> float:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypedDict, TypeVar
 import torch
 from torch import Tensor, nn
 
+from structure_net.core.undoing import Undoing
 from structure_net.evolution.batches import to_device
 from structure_net.evolution.components.analyzers.interventions import (
     Interventions,
@@ -152,7 +153,9 @@ class SensitivityAnalyzer(Analyzer):
         if probe.inputs is None or probe.targets is None:
             return _NO_BATCH
         batch = (to_device(probe.inputs, context.device), to_device(probe.targets, context.device))
-        with Interventions(context.network, batch, context.loss) as trial:
+        undo = Undoing()
+        with undo, undo:
+            trial = Interventions(context.network, batch, context.loss).open(undo)
             return attempt(trial, context)
 
     def _weight_noise(self, trial: Interventions, context: NetworkContext) -> dict[str, float]:

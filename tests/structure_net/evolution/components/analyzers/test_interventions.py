@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from structure_net.core.layers import StandardSparseLayer
+from structure_net.core.undoing import Undoing
 from structure_net.evolution.components.analyzers.interventions import (
     Interventions,
     scattered,
@@ -48,7 +49,8 @@ def _state(network: nn.Module) -> dict[str, Tensor]:
 def test_nothing_of_the_network_is_left_changed() -> None:
     network = Residual().double().train()
     before, gradients = _state(network), [p.grad for p in network.parameters()]
-    with _trial(network) as trial:
+    with Undoing() as undo:
+        trial = _trial(network).open(undo)
         plain = trial.loss()
         assert trial.loss({"first": silenced()}) != plain
         assert trial.loss({"second": shaken(0.5, _drawn())}) != plain
@@ -67,15 +69,16 @@ def test_hooks_come_off_when_the_loss_raises() -> None:
         raise RuntimeError("no loss")
 
     trial = Interventions(network, (torch.zeros(2, 4, dtype=torch.float64), None), refuse)
-    with pytest.raises(RuntimeError, match="no loss"), trial:
-        trial.loss({"first": silenced()})
+    with pytest.raises(RuntimeError, match="no loss"), Undoing() as undo:
+        trial.open(undo).loss({"first": silenced()})
     assert not any(module._forward_hooks for module in network.modules())
 
 
 def test_silenced_units_are_zero_where_others_read_them() -> None:
     network = Residual().double().eval()
     inputs = torch.randn(9, 4, generator=_drawn(), dtype=torch.float64)
-    with _trial(network) as trial:
+    with Undoing() as undo:
+        trial = _trial(network).open(undo)
         found = trial.loss({"first": silenced(torch.tensor([1, 4]))})
     with torch.no_grad():
         hidden = torch.relu(network.first(inputs))
