@@ -145,6 +145,24 @@ def sum_rows(zero: Any, wide: float, tensors: Addresses, shape: Addresses) -> No
             found[part * units + unit] = wide + held[part * width + unit]
 
 
+@compiled_by_type("void(float64, UniTuple(int64, 2), int64)")
+def add_sums(wide: Any, tensors: Addresses, units: int) -> None:
+    """Takes the sums and extrema of some values into those of others.
+
+    Args:
+        wide: The zero of float64.
+        tensors: The addresses of both, ``(6, units)`` float64 each; the second is written.
+        units: Their number.
+    """
+    some, found = numbers(tensors[0], wide), numbers(tensors[1], wide)
+    for place in range(4 * units):
+        found[place] += some[place]
+    for place in range(4 * units, 5 * units):
+        found[place] = min(found[place], some[place])
+    for place in range(5 * units, 6 * units):
+        found[place] = max(found[place], some[place])
+
+
 @Template
 def _take_in(values, place, held, width, like):  # type: ignore[no-untyped-def]  # types of the caller
     """Takes a column of lines, ``place``, into what is held of its units."""

@@ -9,11 +9,46 @@ import torch
 from torch import Tensor
 
 from structure_net.core.sparse_passes import ZEROS
-from structure_net.core.unit_kernels import sum_rows, sum_runs
+from structure_net.core.unit_kernels import add_sums, sum_rows, sum_runs
 
 SUMS: Final = ("total", "squares", "above", "sizes", "least", "most")
 """What is kept of each unit: the sum, the sum of squares, the number of values above 0, the sum of
 magnitudes, the least and the largest value."""
+
+_WAITING: Final = 32
+"""Sums on other devices that are noted before they are added up: to add two costs as much as to add
+so many."""
+
+
+class TotalSums:
+    """The `SUMS` of all tensors that came by.
+
+    On the processor they are added up at once. Sums that wait would lie between activations, each
+    batch of which would have to come to lie elsewhere, in memory that is not in the cache.
+    """
+
+    def __init__(self) -> None:
+        self._total: Tensor | None = None
+        self._waiting: list[Tensor] = []
+
+    def add(self, sums: Tensor) -> None:
+        """Takes in the sums of one tensor. Shape ``(6, units)``."""
+        if not sums.is_cpu or sums.dtype != torch.float64:
+            self._waiting.append(sums)
+            if len(self._waiting) == _WAITING:
+                self._waiting = [merged(self._waiting)]
+        elif self._total is None:
+            self._total = sums.clone()
+        else:
+            sums, units = sums.contiguous(), self._total.shape[1]
+            addresses = sums.data_ptr(), self._total.data_ptr()
+            add_sums(ZEROS[torch.float64], addresses, units)
+
+    def sums(self) -> Tensor:
+        """Of all of them, of which there is at least one. Shape ``(6, units)``."""
+        if self._total is not None and not self._waiting:
+            return self._total
+        return merged((*self._waiting, *(() if self._total is None else (self._total,))))
 
 
 def unit_sums(values: Tensor) -> Tensor | None:

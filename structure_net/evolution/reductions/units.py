@@ -9,14 +9,11 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from structure_net.core.unit_sums import merged
+from structure_net.core.unit_sums import TotalSums, merged
 from structure_net.evolution.activations import Activation
 from structure_net.evolution.reductions.reduction import Reduction
 from structure_net.evolution.reductions.slopes import has_slope, total_slope
 from structure_net.evolution.reductions.values import Moments, Values
-
-_WAITING: Final = 32
-"""Sums that are noted before they are added up: to add two costs as much as to add so many."""
 
 _NEVER_NEGATIVE: Final = frozenset({"relu", "relu6", "sigmoid", "expit", "softplus", "hardsigmoid"})
 
@@ -71,22 +68,20 @@ class RunningSums:
 
     def __init__(self) -> None:
         self.count = 0
-        self._waiting: list[Tensor] = []
+        self._total: Tensor | None = None
 
     def add(self, moments: Moments) -> None:
         """Takes one tensor in."""
         self.count += moments.count
-        self._waiting.append(moments.sums)
-        if len(self._waiting) == _WAITING:
-            self._waiting = [self.sums()]
-
-    def sums(self) -> Tensor:
-        """Of all tensors. Shape ``(2, C)``."""
-        return precise(torch.stack(self._waiting)).sum(0)
+        if self._total is None:
+            self._total = precise(moments.sums).clone()
+        else:
+            self._total += moments.sums
 
     def means(self) -> tuple[Tensor, Tensor]:
         """The mean and the second moment. Shape ``(C,)`` each."""
-        mean, second = final(self.sums() / self.count)
+        assert self._total is not None
+        mean, second = final(self._total / self.count)
         return mean, second
 
 
@@ -97,7 +92,7 @@ class _Sums:
         self._activation: Activation | None = None
         self._count = self._sloped = 0
         self._slope: Tensor | None = None
-        self._waiting: list[Tensor] = []
+        self._total = TotalSums()
 
     def add(self, values: Values) -> None:
         """Takes one tensor in."""
@@ -106,9 +101,7 @@ class _Sums:
         if sums is None:
             sums = _by_torch(values)
             values.know(sums)
-        self._waiting.append(sums)
-        if len(self._waiting) == _WAITING:
-            self._waiting = [merged(self._waiting)]
+        self._total.add(sums)
         count = values.moments().count
         self._count += count
         sloped = has_slope(values.activation)
@@ -118,7 +111,7 @@ class _Sums:
 
     def statistics(self, inputs: RunningSums | None) -> UnitStatistics:
         """All tensors' statistics, and those of the layer's inputs."""
-        sums = final(merged(self._waiting))
+        sums = final(self._total.sums())
         total, squares, above, sizes = sums[:4] / self._count
         read = (None, None) if inputs is None else inputs.means()
         slope = None

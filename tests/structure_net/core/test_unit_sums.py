@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from structure_net.core.unit_kernels import sum_rows, sum_runs
-from structure_net.core.unit_sums import SUMS, merged, unit_sums
+from structure_net.core.unit_kernels import add_sums, sum_rows, sum_runs
+from structure_net.core.unit_sums import SUMS, TotalSums, merged, unit_sums
 
 
 def _expected(values: Tensor) -> Tensor:
@@ -105,3 +105,30 @@ def test_many_lines_keep_their_precision_and_their_extrema() -> None:
     # Lines of 256 values of size 3 are summed in single precision: 768 with 24 digits.
     torch.testing.assert_close(sums[0], values.double().sum(0), rtol=1e-6, atol=0)
     assert torch.equal(sums[4:], torch.stack((values.amin(0), values.amax(0))).double())
+
+
+def test_sums_are_added_up_in_place() -> None:
+    parts = _drawn(60, 9).split(20)
+    found = [part for part in map(unit_sums, parts) if part is not None]
+    total = TotalSums()
+    total.add(found[0])
+    place = total.sums().data_ptr()
+    for sums in found[1:]:
+        total.add(sums)
+    assert total.sums().data_ptr() == place != found[0].data_ptr()
+    torch.testing.assert_close(total.sums(), _expected(_drawn(60, 9)), rtol=0, atol=1e-10)
+    assert torch.equal(found[0], unit_sums(parts[0]))  # type: ignore[arg-type]  # not None
+
+
+def test_sums_of_other_types_are_added_up_too() -> None:
+    total = TotalSums()
+    for part in _drawn(400, 3).split(10):
+        total.add(_expected(part).float())
+    # 40 sums of 10 values of size 1, in single precision.
+    torch.testing.assert_close(total.sums().double(), _expected(_drawn(400, 3)), rtol=0, atol=1e-3)
+
+
+def test_a_kernel_adds_sums() -> None:
+    total, more = torch.tensor([[1.0, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, -7]]).double()
+    add_sums(np.float64(0), (more.data_ptr(), total.data_ptr()), 1)
+    assert total.tolist() == [2, 4, 6, 8, 5, 6]
