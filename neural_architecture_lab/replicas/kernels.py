@@ -145,25 +145,56 @@ def _descend(zero: Any, shared: Any, rates: Any) -> None:
         weights[i] -= rate * moved
 
 
+@Template
+def _score(zero: Any, table: Any, shared: Any, blocks: Any, found: Any) -> None:
+    """Adds the losses and the hits of blocks of samples up."""
+    last, before = table[len(table) - 1], table[0, 7]
+    for block in blocks:
+        table[0, 7] = block[0]
+        _forward(zero, table, shared, block[2], type(zero)(shared[11] / 100))
+        if shared[7] == 1:
+            score_entropy(zero, last, block[1], block[2], found)
+        else:
+            found[0] += score_squares(zero, last, block[1], block[2])
+    table[0, 7] = before
+
+
 @compiled_by_type(
-    "void(float32, int64[:, ::1], int64[::1], int64[::1], float64[:, ::1], float64[::1])",
-    "void(float64, int64[:, ::1], int64[::1], int64[::1], float64[:, ::1], float64[::1])",
+    "void(float32, int64[:, ::1], int64[::1], UniTuple(int64, 4), int64[::1], float64[:, ::1],"
+    " float64[::1], int64[:, ::1], float64[:, ::1])",
+    "void(float64, int64[:, ::1], int64[::1], UniTuple(int64, 4), int64[::1], float64[:, ::1],"
+    " float64[::1], int64[:, ::1], float64[:, ::1])",
 )
-def train(zero: Any, table: Any, shared: Any, order: Any, rates: Any, losses: Any) -> None:
-    """Trains over samples in a given order.
+def train(  # noqa: PLR0913, PLR0917 - all that a training needs, in one call
+    zero: Any,
+    table: Any,
+    shared: Any,
+    span: Any,
+    order: Any,
+    rates: Any,
+    losses: Any,
+    blocks: Any,
+    scores: Any,
+) -> None:
+    """Takes steps of some epochs, and scores after each epoch that ends.
 
     Args:
         zero: Of the type of all numbers.
         table: Shape ``(layers, COLUMNS)``.
         shared: Shape ``(SHARED,)``.
-        order: The samples, batch by batch; the last one may be smaller. Shape ``(n,)``.
-        rates: Of each step. Shape ``(steps, RATES)``.
-        losses: Is written: the mean loss of each batch. Shape ``(steps,)``.
+        span: The first step, counted over all of the epochs, and the one behind the last; the
+            steps and the samples of an epoch, whose last batch may be smaller.
+        order: The samples of the epochs, batch by batch. Shape ``(epochs * samples,)``.
+        rates: Of each step. Shape ``(epochs * steps, RATES)``.
+        losses: Is written: the mean loss of each batch. Shape ``(epochs * steps,)``.
+        blocks: What is scored, as `score` takes it.
+        scores: Zeros; sums of losses and hits after each epoch are written. Shape ``(epochs, 2)``.
     """
     last, slope = table[len(table) - 1], type(zero)(shared[11] / 100)
-    for step in range(len(losses)):
-        first = step * shared[10]
-        batch = min(shared[10], len(order) - first)
+    for step in range(span[0], span[1]):
+        epoch, place = divmod(step, span[2])
+        first = epoch * span[3] + place * shared[10]
+        batch = min(shared[10], (epoch + 1) * span[3] - first)
         _gather(zero, table[0], shared, order, first, batch)
         _forward(zero, table, shared, batch, slope)
         if shared[7] == 1:
@@ -175,29 +206,23 @@ def train(zero: Any, table: Any, shared: Any, order: Any, rates: Any, losses: An
             _adam(zero, shared, rates[step])
         else:
             _descend(zero, shared, rates[step])
+        if place + 1 == span[2]:
+            _score(zero, table, shared, blocks, scores[epoch])
 
 
 @compiled_by_type(
-    "void(float32, int64[:, ::1], int64[::1], UniTuple(int64, 3), float64[::1])",
-    "void(float64, int64[:, ::1], int64[::1], UniTuple(int64, 3), float64[::1])",
+    "void(float32, int64[:, ::1], int64[::1], int64[:, ::1], float64[::1])",
+    "void(float64, int64[:, ::1], int64[::1], int64[:, ::1], float64[::1])",
 )
-def score(zero: Any, table: Any, shared: Any, samples: Any, found: Any) -> None:
+def score(zero: Any, table: Any, shared: Any, blocks: Any, found: Any) -> None:
     """Adds the losses and the hits of some samples up.
 
     Args:
         zero: As for `train`, as are ``table`` and ``shared``.
         table: The address of the first layer's inputs is written, and put back.
         shared: See above.
-        samples: The addresses of inputs, feature-major, ``(features, batch)``, and of targets; how
-            many there are.
+        blocks: The addresses of inputs, feature-major, ``(features, count)``, and of targets, and
+            how many there are, of each block. Shape ``(n, 3)``.
         found: Is added to: the sum of losses, and of hits. Shape ``(2,)``.
     """
-    before, batch = table[0, 7], samples[2]
-    table[0, 7] = samples[0]
-    _forward(zero, table, shared, batch, type(zero)(shared[11] / 100))
-    table[0, 7] = before
-    last = table[len(table) - 1]
-    if shared[7] == 1:
-        score_entropy(zero, last, samples[1], batch, found)
-    else:
-        found[0] += score_squares(zero, last, samples[1], batch)
+    _score(zero, table, shared, blocks, found)

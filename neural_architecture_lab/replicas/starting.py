@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -87,4 +88,7 @@ def _counts(plan: ReplicaPlan) -> Sequence[int]:
     if isinstance(plan.density, Sequence):
         pairs = zip(plan.density, plan.shapes, strict=True)
         return [max(1, round(density * n * m)) for density, (n, m) in pairs]
-    return connection_counts(plan.shapes, plan.density, plan.allocation)
+    return _allocated(plan.shapes, plan.density, plan.allocation)
+
+
+_allocated = lru_cache(maxsize=64)(connection_counts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -154,6 +155,8 @@ def _filled(taken: Tensor, size: int, count: int, generator: torch.Generator | N
     sorted.
     """
     missing, free = count - len(taken), size - len(taken)
+    if missing == free:
+        return torch.arange(size, device=taken.device)
     if missing * 2 <= free:
         return _drawn(taken, size, count, generator)
     spared = _drawn(taken, size, len(taken) + free - missing, generator)
@@ -173,11 +176,11 @@ def _drawn(taken: Tensor, size: int, count: int, generator: torch.Generator | No
         while missing := count - len(taken):
             taken = torch.cat((taken, _integers(size, missing, generator))).unique()
         return taken
-    occupied = torch.zeros(size, dtype=torch.bool)
-    occupied[taken] = True
-    while missing := count - int(occupied.sum()):
-        occupied[_integers(size, missing, generator)] = True
-    return occupied.nonzero().flatten()
+    occupied = np.zeros(size, np.bool_)
+    occupied[taken.numpy()] = True
+    while missing := count - int(np.count_nonzero(occupied)):
+        occupied[_integers(size, missing, generator).numpy()] = True
+    return torch.from_numpy(np.flatnonzero(occupied))
 
 
 def normal_noise(shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:

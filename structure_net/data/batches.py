@@ -104,6 +104,19 @@ def order_of(count: int, seed: int, epoch: int) -> Tensor:
     Returns:
         Shape ``(count,)``, int64, on the CPU.
     """
-    mixed = np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)
-    generator = torch.Generator().manual_seed(int(mixed[0] >> np.uint64(1)))
-    return torch.randperm(count, generator=generator)
+    return orders_of(count, seed, range(epoch, epoch + 1))[0]
+
+
+def orders_of(count: int, seed: int, epochs: range) -> Tensor:
+    """The orders of ``count`` samples in several epochs, each as `order_of` gives it.
+
+    Returns:
+        Shape ``(epochs, count)``, int64, on the CPU.
+    """
+    found = torch.empty(len(epochs), count, dtype=torch.int64)
+    generator = torch.Generator()
+    for order, epoch in zip(found.unbind(), epochs, strict=True):
+        mixed = np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)
+        generator.manual_seed(int(mixed[0]) >> 1)
+        torch.randperm(count, generator=generator, out=order)
+    return found

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from neural_architecture_lab.replicas import ReplicaPlan, Trained
+from neural_architecture_lab.replicas import ReplicaPlan, Trained, fused
 from neural_architecture_lab.replicas.alone import train_alone
 from neural_architecture_lab.replicas.fused import train_fused
 from neural_architecture_lab.replicas.starting import drawn, scattered
@@ -55,6 +55,21 @@ def test_in_float64_the_compiled_run_is_the_plain_one(changes: dict[str, Any]) -
     plan = replace(PLAN, **changes)
     # A run's rounding errors grow with its steps; 1e-10 leaves a factor of a thousand.
     assert apart(train_fused(plan), train_alone(plan)) < 1e-10
+
+
+@pytest.mark.parametrize("changes", [{"density": (1.0, 0.05, 0.7)}, DESCENT], ids=str)
+def test_however_a_training_is_cut_into_calls_its_bits_are_the_same(
+    changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = replace(PLAN, dtype="float32", schedule="cosine", **changes)
+    whole, calls = train_fused(plan), []
+    monkeypatch.setattr(fused, "_PER_CALL", 1.0)
+    steps = train_fused(plan, lambda: calls.append(None))
+    assert len(calls) == 3 * 13  # each step is a call
+    assert apart(whole, steps) == 0
+    monkeypatch.undo()
+    monkeypatch.setattr(fused, "_ORDERED", 1300 * 2)
+    assert apart(whole, train_fused(plan)) == 0
 
 
 @pytest.mark.parametrize("density", [1.0, 0.05])

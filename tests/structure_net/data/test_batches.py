@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader, TensorDataset
 
 from structure_net.data import TensorBatches
+from structure_net.data.batches import order_of, orders_of
 
 
 def numbered(count: int, batch_size: int, **options: object) -> TensorBatches:
@@ -46,6 +47,14 @@ def test_without_shuffling_the_batches_are_those_of_a_data_loader() -> None:
     for (x, y), (u, v) in zip(ours, theirs, strict=True):
         assert torch.equal(x, u)
         assert torch.equal(y, v)
+
+
+def test_orders_of_several_epochs_are_those_of_each() -> None:
+    orders = orders_of(100, 7, range(2, 5))
+    for order, epoch in zip(orders, range(2, 5), strict=True):
+        assert torch.equal(order, order_of(100, 7, epoch))
+        assert torch.equal(order, numbered(100, 10, shuffle=True, seed=7).order(epoch))
+    assert orders_of(100, 7, range(0)).shape == (0, 100)
 
 
 def test_each_epoch_has_an_order_of_its_own() -> None:
