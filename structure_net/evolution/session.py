@@ -25,7 +25,14 @@ from structure_net.evolution.candidates import Candidate, candidates_of
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.editing import uninterrupted
 from structure_net.evolution.events import Event, EventKind, Observer, hears_steps
-from structure_net.evolution.growths import Growths, growers, growth_event, kind_of_growth, lived
+from structure_net.evolution.growths import (
+    Growths,
+    Lived,
+    growers,
+    growth_event,
+    kind_of_growth,
+    lived,
+)
 from structure_net.evolution.history import EpochRecord, numbers_of
 from structure_net.evolution.interfaces import Analyzer, EditingStrategy, GrowthStrategy
 from structure_net.evolution.looking import look
@@ -100,7 +107,7 @@ class EvolutionSession:
         self._in_steps = tuple(r for r in rules if r.when is not None and r.when.in_steps)
         self._step, self._samples = done or (context.history.step, context.history.samples)
         self._clock = perf_counter()
-        self._lived = lived(context.network, context.journal)
+        self._lived: Lived | None = None
         if not len(context.journal):
             born = architecture(context.network)
             context.journal.append(EventEntry(START, context.iteration, detail=born))
@@ -223,20 +230,21 @@ class EvolutionSession:
 
     def _progress(self, rule: Rule) -> Progress:
         """The progress that the trigger beside a strategy reads."""
-        if self._lived.entries != len(self._context.journal):
-            self._lived = lived(self._context.network, self._context.journal)
-        grew = self._lived.growths
-        own = grew.get(self._growers[id(rule)], Growths())
-        return replace(self._since(own), of_all=self._since(grew[None]))
+        past = self._lived
+        if past is None or past.entries != len(self._context.journal):
+            past = self._lived = lived(self._context.network, self._context.journal)
+        own = past.growths.get(self._growers[id(rule)], Growths())
+        of_all = self._since(past.growths[None], past.parameters)
+        return replace(self._since(own, past.parameters), of_all=of_all)
 
-    def _since(self, last: Growths) -> Progress:
+    def _since(self, last: Growths, parameters: int) -> Progress:
         return Progress(
             self._context.history,
             self._step,
             last.epoch,
             last.step,
             growths=last.count,
-            parameters=self._lived.parameters,
+            parameters=parameters,
             samples=last.since(self._samples),
         )
 

@@ -20,6 +20,8 @@ from structure_net.evolution.batches import Batch, Loss
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.events import Event, EventKind, Observer, Observers
 from structure_net.evolution.interfaces import Analyzer, Component, GrowthStrategy, Trainer
+from structure_net.evolution.looking import look
+from structure_net.evolution.memory import AnalysisMemory
 from structure_net.evolution.session import EvolutionSession, Rule
 from structure_net.evolution.triggers import Trigger
 
@@ -200,7 +202,11 @@ class ComposableEvolutionSystem:
 
     def analyze(self, context: NetworkContext) -> Analysis:
         """What the analyzers say of the network now; nothing is changed."""
-        return self._session(_reading(context), None).analyze()
+        reading = _reading(context)
+        memory = reading.memory or AnalysisMemory()
+        memory.trained()  # what happened to the network since is not known
+        with section("analysis"):
+            return look(replace(reading, memory=memory), self._analyzers)[1]
 
     def check(self, context: NetworkContext) -> None:
         """Looks once, and checks that a first iteration could decide; nothing is changed.
