@@ -102,12 +102,12 @@ def _bound(moves: Sequence[Move]) -> str | None:
         (m.tensor, m.dim) for m in moves if isinstance(m, MoveAxis) and m.role is Role.WRITES
     }
     for move in moves:
-        if isinstance(move, KeepSpectrum) and (move.weight, move.dim) in written:
-            return move.weight
+        if isinstance(move, KeepSpectrum) and (move.site.weight, move.site.dim) in written:
+            return move.site.weight
         if isinstance(move, Regain) and any(
-            name == move.direction and dim != move.dim for name, dim in written
+            name == move.site.direction and dim != move.site.dim for name, dim in written
         ):
-            return move.direction
+            return move.site.direction
     return None
 
 

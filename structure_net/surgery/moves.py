@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from structure_net.graph.channels import Fill, Role
+from structure_net.graph.channels import Fill, Role, SpectralNormSite, WeightNormSite
 from structure_net.surgery.edits import ActivationName
 from structure_net.surgery.sites import Site
 
@@ -51,34 +51,16 @@ class MoveAxis:
 
 @dataclass(frozen=True, slots=True)
 class Regain:
-    """Lets the gain of a normalised weight follow the length of its direction.
+    """Lets the gain of a normalised weight follow the length of its direction."""
 
-    Args:
-        gain: The dotted name of the gain.
-        direction: The dotted name of the tensor that is normalised.
-        dim: The norm is over all axes but this one; over all where it is None.
-    """
-
-    gain: str
-    direction: str
-    dim: int | None
+    site: WeightNormSite
 
 
 @dataclass(frozen=True, slots=True)
 class KeepSpectrum:
-    """Keeps the estimate by which a weight is divided.
+    """Keeps the estimate by which a weight is divided."""
 
-    Args:
-        weight: The dotted name of the weight.
-        u: That of the estimate's left vector, one entry for each row.
-        v: That of its right one, one entry for each column.
-        dim: The axis of the rows.
-    """
-
-    weight: str
-    u: str
-    v: str
-    dim: int
+    site: SpectralNormSite
 
 
 @dataclass(frozen=True, slots=True)

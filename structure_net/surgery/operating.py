@@ -261,11 +261,13 @@ def _normalised(
 ) -> tuple[TensorChange, ...]:
     """What becomes of the tensors behind a normalised weight."""
     if isinstance(move, Regain):
-        old = {name: tensor_of(model, name) for name in (move.gain, move.direction)}
-        return regained(move, old, changes, moves.get(move.gain, ()))
-    names = (move.weight, move.u, move.v)
+        gained = move.site
+        old = {name: tensor_of(model, name) for name in (gained.gain, gained.direction)}
+        return regained(gained, old, changes, moves.get(gained.gain, ()))
+    site = move.site
+    names = (site.weight, site.u, site.v)
     own = [m for name in names for m in moves.get(name, ())]
-    return respected(move, {name: tensor_of(model, name) for name in names}, changes, own)
+    return respected(site, {name: tensor_of(model, name) for name in names}, changes, own)
 
 
 def _leaf_changes(

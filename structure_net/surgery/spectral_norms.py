@@ -18,8 +18,8 @@ from torch import Tensor
 
 from structure_net.core.changes import TensorChange
 from structure_net.errors import SurgeryError
-from structure_net.graph.channels import Fill
-from structure_net.surgery.moves import KeepSpectrum, MoveAxis
+from structure_net.graph.channels import Fill, SpectralNormSite
+from structure_net.surgery.moves import MoveAxis
 from structure_net.surgery.reindex import NEW
 
 _SHARE: Final = 0.9
@@ -27,7 +27,7 @@ _SHARE: Final = 0.9
 
 
 def respected(
-    site: KeepSpectrum,
+    site: SpectralNormSite,
     old: Mapping[str, Tensor],
     changes: Mapping[str, TensorChange],
     moves: Sequence[MoveAxis],
@@ -58,7 +58,7 @@ def _rows(weight: Tensor, dim: int) -> Tensor:
     return weight.detach().double().movedim(dim, 0).flatten(1)
 
 
-def _drawn(site: KeepSpectrum, weight: Tensor, v: Tensor, source: Sequence[int]) -> Tensor:
+def _drawn(site: SpectralNormSite, weight: Tensor, v: Tensor, source: Sequence[int]) -> Tensor:
     """The weight with new rows that are orthogonal to all others and to ``v``."""
     rows = _rows(weight, site.dim)
     is_new = torch.tensor([origin == NEW for origin in source], device=weight.device)
@@ -84,7 +84,7 @@ def _drawn(site: KeepSpectrum, weight: Tensor, v: Tensor, source: Sequence[int])
 
 
 def _kept(
-    site: KeepSpectrum,
+    site: SpectralNormSite,
     old: Mapping[str, Tensor],
     new: tuple[Tensor, Tensor, Tensor],
     moves: Sequence[MoveAxis],

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from structure_net.core.changes import TensorChange
-from structure_net.graph.channels import Fill
-from structure_net.surgery.moves import MoveAxis, Regain
+from structure_net.graph.channels import Fill, WeightNormSite
+from structure_net.surgery.moves import MoveAxis
 from structure_net.surgery.reindex import NEW
 
 _ROUNDING: Final = 16 * torch.finfo(torch.float64).eps
@@ -24,7 +24,7 @@ _ROUNDING: Final = 16 * torch.finfo(torch.float64).eps
 
 
 def regained(
-    regain: Regain,
+    site: WeightNormSite,
     old: Mapping[str, Tensor],
     changes: Mapping[str, TensorChange],
     moves: Sequence[MoveAxis],
@@ -36,7 +36,7 @@ def regained(
     and the direction any.
 
     Args:
-        regain: The gain, the direction and the axis that they share.
+        site: The gain, the direction and the axis that they share.
         old: Both tensors before the edit, by name.
         changes: What becomes of either, where something does.
         moves: The moves of the gain.
@@ -44,13 +44,13 @@ def regained(
     Returns:
         At most one change for each of the two tensors.
     """
-    if regain.direction not in changes:
+    if site.direction not in changes:
         return ()
-    direction = changes[regain.direction]
-    gain = changes.get(regain.gain) or TensorChange(regain.gain, old[regain.gain], _same)
-    move = next((m for m in moves if m.dim == regain.dim), None)
-    after = _lengths(direction.data, regain.dim)
-    factors = _factors(_lengths(old[regain.direction], regain.dim), after, move)
+    direction = changes[site.direction]
+    gain = changes.get(site.gain) or TensorChange(site.gain, old[site.gain], _same)
+    move = next((m for m in moves if m.dim == site.dim), None)
+    after = _lengths(direction.data, site.dim)
+    factors = _factors(_lengths(old[site.direction], site.dim), after, move)
     values = gain.data.detach().double() * factors.view(gain.data.shape)
     if move is not None and move.fill is Fill.RANDOM and NEW in move.source:
         new = torch.tensor([origin == NEW for origin in move.source], device=values.device)
@@ -59,7 +59,7 @@ def regained(
     values = torch.where(empty.view(values.shape), 0.0, values)
     return (
         replace(gain, data=values.to(gain.data)),
-        replace(direction, data=_filled(direction.data, empty, regain.dim)),
+        replace(direction, data=_filled(direction.data, empty, site.dim)),
     )
 
 

@@ -297,8 +297,8 @@ def _shares(source: Sequence[int], share: float) -> tuple[float, ...]:
 
 def _regained(group: ChannelGroup) -> list[Move]:
     """What normalised weights are computed from besides, which follows what happens to them."""
-    moves: list[Move] = [Regain(s.gain, s.direction, s.dim) for s in group.weight_norms]
-    return [*moves, *(KeepSpectrum(s.weight, s.u, s.v, s.dim) for s in group.spectral_norms)]
+    moves: list[Move] = [Regain(site) for site in group.weight_norms]
+    return [*moves, *map(KeepSpectrum, group.spectral_norms)]
 
 
 def _moved(group: ChannelGroup, units: Reindex) -> list[tuple[Move, Axis]]:
