@@ -4,12 +4,17 @@ After each parallel operation PyTorch's threads spin for milliseconds on the cor
 would run. They take a kernel's share at once, then, where a thread of ours would first have to be
 woken and then to fight for the core. PyTorch's threads on the processor are those of OpenMP, whose
 runtimes on Linux have one entry that runs a function of C in each thread of a team.
+
+Threads that have gone to sleep take .1 ms to wake, and now and then as long as they spin, some
+milliseconds. So they are called where they were at work a moment ago, and every so often otherwise.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import threading
+import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -21,7 +26,27 @@ from structure_net.core.compiling import Kernel
 
 _PROCESS: Final = os.getpid()
 
+_WARM: Final = 3e-3
+"""Seconds that threads are taken to spin after their work."""
+_AGAIN: Final = 16
+"""How many calls in a row sleeping threads are left out of, the last aside."""
+
 Entry = Callable[[int, int, int, int], object]
+
+
+class _Team(threading.local):
+    """What is known of the threads that belong to a thread.
+
+    Attributes:
+        worked: When they did last.
+        left: How often they have been left out since.
+    """
+
+    worked = float("-inf")
+    left = 0
+
+
+_TEAM: Final = _Team()
 
 
 def in_team(kernel: Kernel[[int], None], argument: int, threads: int) -> bool:
@@ -33,13 +58,18 @@ def in_team(kernel: Kernel[[int], None], argument: int, threads: int) -> bool:
         threads: How many.
 
     Returns:
-        Whether it was called. It is not where PyTorch has no such threads, nor in a process that
-        was forked: its threads are those of the process that it was forked from.
+        Whether it was called. It is not where PyTorch has no such threads or where they sleep, nor
+        in a process that was forked: its threads are those of the process that it was forked from.
     """
     entry = _entry()
     if entry is None or os.getpid() != _PROCESS:
         return False
+    if time.monotonic() > _TEAM.worked + _WARM:
+        _TEAM.left += 1
+        if _TEAM.left < _AGAIN:
+            return False
     entry(kernel.address, argument, threads, 0)
+    _TEAM.worked, _TEAM.left = time.monotonic(), 0
     return True
 
 

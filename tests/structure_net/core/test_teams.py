@@ -24,14 +24,50 @@ def enter(count: int) -> None:
     count_up(count, 1)
 
 
+@pytest.fixture
+def team(monkeypatch: pytest.MonkeyPatch) -> teams._Team:
+    """A team that nobody has called."""
+    made = teams._Team()
+    monkeypatch.setattr(teams, "_TEAM", made)
+    return made
+
+
 @OPENMP
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_a_team_calls_a_kernel_once_a_thread(threads: int) -> None:
+def test_a_team_calls_a_kernel_once_a_thread(
+    threads: int, team: teams._Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teams, "_AGAIN", 1)
     for _ in range(20):
         count = np.zeros(1, np.int64)
         if not in_team(enter, count.ctypes.data, threads):
             pytest.skip("PyTorch's OpenMP has no entry of that name.")
         assert count[0] == threads
+
+
+@OPENMP
+def test_threads_that_sleep_are_called_now_and_then(
+    team: teams._Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teams, "_WARM", float("-inf"))
+    count = np.zeros(1, np.int64)
+    called = [in_team(enter, count.ctypes.data, 1) for _ in range(33)]
+    if not any(called):
+        pytest.skip("PyTorch's OpenMP has no entry of that name.")
+    assert [place for place, one in enumerate(called, start=1) if one] == [16, 32]
+    assert count[0] == 2
+
+
+@OPENMP
+def test_threads_that_have_just_worked_are_called(
+    team: teams._Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teams, "_WARM", 1e9)
+    count = np.zeros(1, np.int64)
+    called = [in_team(enter, count.ctypes.data, 1) for _ in range(18)]
+    if not any(called):
+        pytest.skip("PyTorch's OpenMP has no entry of that name.")
+    assert called == [False] * 15 + [True] * 3
 
 
 def test_there_is_no_team_in_a_process_that_was_forked(monkeypatch: pytest.MonkeyPatch) -> None:
