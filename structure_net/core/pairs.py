@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Self, SupportsIndex, overload
+from typing import TYPE_CHECKING, Any, Final, Self, SupportsIndex, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 Pair = tuple[int, int]
+
+_LARGEST: Final = 2**63 - 1
 
 
 class PairTuple(tuple[Pair, ...]):
@@ -24,7 +26,15 @@ class PairTuple(tuple[Pair, ...]):
 
     @classmethod
     def of(cls, table: NDArray[np.integer[Any]]) -> Self:
-        """The pairs in the rows of ``table``, shape ``(n, 2)``."""
+        """The pairs in the rows of ``table``.
+
+        Args:
+            table: Shape ``(n, 2)``, whole numbers.
+
+        Raises:
+            TypeError: Its numbers are no whole ones.
+            ValueError: It has another shape, or numbers beyond int64.
+        """
         held = _held(table)
         made = cls(_plain(held))
         made.table = held
@@ -44,7 +54,8 @@ class PairTable(_Pairs):
     """Pairs of whole numbers that become a tuple of tuples when they are first read one by one.
 
     It compares, hashes, prints and is stored as that tuple, and copies are plain tuples. It is none
-    itself: what reads tuples past Python, as `json.dumps` does, is given ``tuple(pairs)``.
+    itself, so that `json.dumps`, which reads tuples past Python, refuses it: give it
+    ``tuple(pairs)``, or of a whole edit what `structure_net.surgery.records.edit_to_data` makes.
 
     Attributes:
         table: Shape ``(n, 2)``, int64, read-only.
@@ -57,7 +68,15 @@ class PairTable(_Pairs):
 
     @classmethod
     def of(cls, table: NDArray[np.integer[Any]]) -> Self:
-        """The pairs in the rows of ``table``, shape ``(n, 2)``."""
+        """The pairs in the rows of ``table``.
+
+        Args:
+            table: Shape ``(n, 2)``, whole numbers.
+
+        Raises:
+            TypeError: Its numbers are no whole ones.
+            ValueError: It has another shape, or numbers beyond int64.
+        """
         made = cls()
         made.table = _held(table)
         made._tuple = None
@@ -114,6 +133,17 @@ class PairTable(_Pairs):
 
 def _held(table: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     """The same column by column, read-only."""
+    if table.dtype.kind not in "iu":
+        raise TypeError(
+            f"A table of pairs must hold whole numbers; got {table.dtype}. Round the numbers first:"
+            " np.rint(table).astype(np.int64)."
+        )
+    if table.ndim != 2 or table.shape[1] != 2:
+        raise ValueError(
+            f"A table of pairs must have the shape (n, 2), a pair a row; got {table.shape}."
+        )
+    if table.dtype == np.uint64 and table.size and table.max() > _LARGEST:
+        raise ValueError(f"A table of pairs must hold numbers up to {_LARGEST}; got {table.max()}.")
     columns = np.array(table.T, dtype=np.int64, order="C")
     columns.flags.writeable = False
     return columns.T

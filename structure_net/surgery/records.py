@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import reduce
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args, get_type_hints
 
@@ -20,6 +20,7 @@ from pydantic import (
     Field,
     JsonValue,
     NonNegativeInt,
+    TypeAdapter,
     ValidationError,
     create_model,
 )
@@ -104,8 +105,23 @@ class JournalRecord(Record):
 
 
 def edit_to_data(edit: Edit) -> dict[str, Any]:
-    """``edit`` as JSON data, with its class under ``"type"``."""
+    """``edit`` as JSON data, with its class under ``"type"``; `edit_from_data` reads it."""
     return {"type": type(edit).__name__, **_fields(edit)}
+
+
+def edit_from_data(data: Mapping[str, Any]) -> Edit:
+    """The edit that `edit_to_data` wrote, from what `json.loads` gives.
+
+    Raises:
+        JournalError: It holds no edit.
+    """
+    try:
+        record: EditRecord = TypeAdapter[EditRecord](EditRecord).validate_json(json.dumps(data))
+    except ValidationError as error:
+        raise JournalError(f"The data of an edit: {first_problem(error)}") from error
+    except (TypeError, ValueError) as error:
+        raise JournalError(f"The data of an edit must be JSON data; got {shown(data)}.") from error
+    return _edit(record)
 
 
 def entry_to_data(entry: Entry) -> dict[str, Any]:

@@ -45,6 +45,19 @@ def test_pairs_are_the_tuple_that_they_look_like(kind: Kind) -> None:
 
 
 @both
+def test_a_table_of_something_else_is_refused(kind: Kind) -> None:
+    for table in (np.zeros((2, 2)), np.zeros((2, 2), bool), np.array([["a", "b"]])):
+        with pytest.raises(TypeError, match="must hold whole numbers; got"):
+            kind.of(table)  # type: ignore[arg-type]  # it is what is refused
+    for shape in ((2, 3), (2,), (2, 2, 2), (2, 1)):
+        with pytest.raises(ValueError, match=r"must have the shape \(n, 2\)"):
+            kind.of(np.zeros(shape, np.int64))
+    with pytest.raises(ValueError, match="up to 9223372036854775807"):
+        kind.of(np.full((1, 2), 2**63, np.uint64))
+    assert kind.of(np.array(PLAIN, np.uint64)) == PLAIN
+
+
+@both
 def test_copies_and_pickles_are_plain_tuples(kind: Kind) -> None:
     for other in (copy.deepcopy(_pairs(kind)), pickle.loads(pickle.dumps(_pairs(kind)))):
         assert type(other) is tuple

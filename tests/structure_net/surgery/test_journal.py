@@ -24,7 +24,7 @@ from structure_net.surgery.edits import (
 )
 from structure_net.surgery.entries import EditEntry, Entry, EventEntry, WidthChange
 from structure_net.surgery.journal import Journal
-from structure_net.surgery.records import edit_to_data, journal_schema
+from structure_net.surgery.records import edit_from_data, edit_to_data, journal_schema
 
 
 def edits_of(kind: type[Any]) -> st.SearchStrategy[Any]:
@@ -72,6 +72,15 @@ def example() -> Journal:
     )
 
 
+def test_data_of_no_edit_are_refused() -> None:
+    written = edit_to_data(SplitNeurons("fc1", (1, 3)))
+    for wrong in ({}, {"type": "Split"}, written | {"indices": 3}, written | {"more": 1}):
+        with pytest.raises(JournalError, match="The data of an edit: "):
+            edit_from_data(wrong)
+    with pytest.raises(JournalError, match="must be JSON data"):
+        edit_from_data(written | {"indices": object()})
+
+
 def data() -> dict[str, Any]:
     content: dict[str, Any] = json.loads(example().to_json())
     return content
@@ -79,7 +88,9 @@ def data() -> dict[str, Any]:
 
 @given(edit=EDITS)
 def test_every_edit_comes_back_from_json_equal_and_of_the_same_type(edit: Edit) -> None:
-    assert json.loads(json.dumps(edit_to_data(edit)))["type"] == type(edit).__name__
+    data = json.loads(json.dumps(edit_to_data(edit)))
+    assert data["type"] == type(edit).__name__
+    assert edit_from_data(data) == edit
     entry = Journal.from_json(Journal([EditEntry(edit, 0, "growth", "dead", 0)]).to_json())[0]
     assert isinstance(entry, EditEntry)
     back = entry.edit
