@@ -9,41 +9,77 @@ from typing import Any
 
 import numpy as np
 
+from neural_architecture_lab.replicas.powers import less, over, powers_below, times
 from structure_net.core.compiling import Template
-from structure_net.core.simd import longs, numbers
+from structure_net.core.line_sums import room, width
+from structure_net.core.simd import (
+    add,
+    filled,
+    given,
+    lanes,
+    larger,
+    load_some,
+    longs,
+    numbers,
+    splat1,
+    store,
+    store_some,
+)
 
 
 @Template
-def _peak(y: Any, classes: int, batch: int, at: int) -> tuple[int, Any]:
+def _best(y: Any, classes: int, batch: int, at: int) -> int:
     """The class with the largest output, as `torch.argmax` finds it: NaN is above all."""
     best, most = 0, y[at]
     for c in range(1, classes):
         value = y[c * batch + at]
         if value > most or (value != value and most == most):  # noqa: PLR0124 - NaN
             best, most = c, value
-    return best, most
+    return best
+
+
+@Template
+def _powers(y: Any, dy: Any, sizes: Any, held: Any, empty: Any) -> Any:
+    """The powers of e that a line of samples has for each class, over the largest.
+
+    Args:
+        y: Outputs.
+        dy: Is written: the powers, unless it is none.
+        sizes: The classes, the batch, and where in it the line begins.
+        held: Is written: their sums, and the largest outputs.
+        empty: A line of zeros.
+    """
+    classes, batch, at = sizes
+    count = batch - at
+    most, whole = load_some(y, at, empty, count), empty
+    for c in range(1, classes):
+        most = larger(load_some(y, c * batch + at, empty, count), most)
+    for c in range(classes):
+        power = powers_below(less(load_some(y, c * batch + at, empty, count), most))
+        if given(dy):
+            store_some(dy, c * batch + at, power, count)
+        whole = add(whole, power)
+    store(held, 0, whole)
+    store(held, width(empty), most)
+    return whole
 
 
 @Template
 def entropy_loss(zero: Any, row: Any, targets: int, order: Any, first: int, batch: int) -> float:
     """The mean cross-entropy of a batch; writes its gradient at the outputs."""
     y, dy, classes = numbers(row[8], zero), numbers(row[10], zero), row[1]
-    labels = longs(targets)
-    one = type(zero)(1)
-    share, sums = one / type(zero)(batch), zero
-    for b in range(batch):
-        _, most = _peak(y, classes, batch, b)
-        whole = zero
+    labels, empty, line, at = longs(targets), splat1(zero), lanes(zero), 0
+    share, sums, held = type(zero)(1) / type(zero)(batch), zero, room(empty)
+    while at < batch:
+        part = over(filled(share, empty), _powers(y, dy, (classes, batch, at), held, empty))
         for c in range(classes):
-            power = np.exp(y[c * batch + b] - most)
-            dy[c * batch + b] = power
-            whole += power
-        part = share / whole
-        for c in range(classes):
-            dy[c * batch + b] *= part
-        place = labels[order[first + b]] * batch + b
-        dy[place] -= share
-        sums += np.log(whole) + most - y[place]
+            some = times(load_some(dy, c * batch + at, empty, batch - at), part)
+            store_some(dy, c * batch + at, some, batch - at)
+        for b in range(min(line, batch - at)):
+            place = labels[order[first + at + b]] * batch + at + b
+            dy[place] -= share
+            sums += np.log(held[b]) + held[line + b] - y[place]
+        at += line
     return float(sums * share)
 
 
@@ -65,15 +101,16 @@ def squares_loss(zero: Any, row: Any, targets: int, order: Any, first: int, batc
 @Template
 def score_entropy(zero: Any, row: Any, targets: int, batch: int, found: Any) -> None:
     """Adds the cross-entropies and the hits of some samples to ``found``."""
-    y, classes = numbers(row[8], zero), row[1]
-    labels = longs(targets)
-    for b in range(batch):
-        best, most = _peak(y, classes, batch, b)
-        whole = zero
-        for c in range(classes):
-            whole += np.exp(y[c * batch + b] - most)
-        found[0] += np.log(whole) + most - y[labels[b] * batch + b]
-        found[1] += best == labels[b]
+    y, classes, labels = numbers(row[8], zero), row[1], longs(targets)
+    empty, line, at = splat1(zero), lanes(zero), 0
+    held = room(empty)
+    while at < batch:
+        _powers(y, numbers(0, zero), (classes, batch, at), held, empty)
+        for b in range(min(line, batch - at)):
+            label, place = labels[at + b], at + b
+            found[0] += np.log(held[b]) + held[line + b] - y[label * batch + place]
+            found[1] += _best(y, classes, batch, place) == label
+        at += line
 
 
 @Template
