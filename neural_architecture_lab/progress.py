@@ -57,7 +57,7 @@ def progress_on(console: Console, what: str, of: int, unit: str = "trials") -> I
 @contextmanager
 def _compilation_told(console: Console) -> Iterator[None]:
     """Says once why nothing seems to happen while kernels are compiled."""
-    from structure_net.core.compiling import Compilation, watching_compilation
+    from structure_net.core.compilations import Compilation, watching_compilation
 
     said: list[str] = []
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from structure_net.core.compiling import watching_compilation
+from structure_net.core.compilations import watching_compilation
 from structure_net.core.crossover_costs import watching_measurement
 
 
