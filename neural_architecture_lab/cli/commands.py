@@ -18,11 +18,9 @@ from neural_architecture_lab.cli.loading import (
     remembered,
 )
 from neural_architecture_lab.cli.searches import (
-    SEARCH_COLUMNS,
     is_unfinished,
     run_searches,
     search_again,
-    search_cells,
     search_row,
 )
 from neural_architecture_lab.cli.telling import (
@@ -49,6 +47,7 @@ from neural_architecture_lab.lab import NeuralArchitectureLab
 from neural_architecture_lab.planning import forecast, pilot_jobs
 from neural_architecture_lab.progress import progress_on
 from neural_architecture_lab.report import keep_report, report_of
+from neural_architecture_lab.report.searches import SEARCH_COLUMNS, search_cells
 from neural_architecture_lab.restoring import bring_back
 from neural_architecture_lab.reviewing import Review, review, review_together
 from neural_architecture_lab.run_settings import run_settings_of
@@ -142,7 +141,8 @@ def status(folder: Path, *, as_json: bool = False) -> int:
     if rows:
         console.print(plain_table(STATUS_COLUMNS, [status_cells(row) for row in rows], left=True))
     if begun:
-        console.print(plain_table(SEARCH_COLUMNS, [search_cells(one) for one in begun], left=True))
+        cells = [(one.id, *search_cells(one)) for one in begun]
+        console.print(plain_table(SEARCH_COLUMNS, cells, left=True))
     if not rows and not begun:
         console.print(f"{folder} holds no hypothesis yet.", markup=False)
     return 0

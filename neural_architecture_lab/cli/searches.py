@@ -11,8 +11,6 @@ from neural_architecture_lab.configuration import LabConfig
 from neural_architecture_lab.errors import HypothesisError
 from neural_architecture_lab.lab import NeuralArchitectureLab
 from neural_architecture_lab.progress import progress_on
-from neural_architecture_lab.report.searches import best_words
-from neural_architecture_lab.report.wording import duration
 from neural_architecture_lab.restoring import search_of
 from neural_architecture_lab.searching import Search, Searched
 from neural_architecture_lab.store import Archive
@@ -20,8 +18,6 @@ from structure_net.cli.console import emit, people
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-SEARCH_COLUMNS = ("search", "settings", "best", "pruned", "failed", "trials", "time")
 
 
 def search(
@@ -92,19 +88,6 @@ def search_row(found: Searched) -> dict[str, Any]:
         ],
         "hash": found.digest,
     }
-
-
-def search_cells(found: Searched) -> tuple[str, ...]:
-    """The same as the cells of a table."""
-    return (
-        found.id,
-        f"{len(found.tries) - found.ended('asked')} of {found.planned}",
-        best_words(found),
-        str(found.ended("pruned")),
-        str(found.ended("failed")),
-        str(found.trials),
-        duration(found.seconds),
-    )
 
 
 def is_unfinished(found: Searched) -> bool:

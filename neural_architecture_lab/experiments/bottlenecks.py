@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from neural_architecture_lab.experiments.evolving import described, evolve, growing
+from neural_architecture_lab.experiments.evolving import evolve, grown
 from neural_architecture_lab.hypothesis import Arm, Hypothesis, HypothesisCategory, Prediction
-from neural_architecture_lab.levels import Setting
 
 
 def information_bottlenecks() -> Hypothesis:
@@ -23,16 +22,10 @@ def information_bottlenecks() -> Hypothesis:
     )
 
     hidden, when = [32, 4, 32], All(Cooldown(epochs=2), MaxEvents(2))
-    extrema: dict[str, Setting] = {
-        "hidden": hidden,
-        "analyzers": described(StandardExtremaAnalyzer()),
-        "strategies": [growing(WidthGrowthStrategy("extrema_ranking", count=4), when)],
-    }
-    informed: dict[str, Setting] = {
-        "hidden": hidden,
-        "analyzers": described(SimpleInformationFlowAnalyzer()),
-        "strategies": [growing(WidthGrowthStrategy("information_ranking", count=4), when)],
-    }
+    by_extrema = WidthGrowthStrategy("extrema_ranking", count=4)
+    by_pressure = WidthGrowthStrategy("information_ranking", count=4)
+    extrema = grown(hidden, StandardExtremaAnalyzer(), by_extrema, when)
+    informed = grown(hidden, SimpleInformationFlowAnalyzer(), by_pressure, when)
     return Hypothesis(
         name="Growth at information bottlenecks",
         category=HypothesisCategory.INFORMATION,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from neural_architecture_lab.experiments.evolving import described, evolve, growing
+from neural_architecture_lab.experiments.evolving import evolve, grown
 from neural_architecture_lab.hypothesis import Arm, Hypothesis, HypothesisCategory, Prediction
-from neural_architecture_lab.levels import Setting
 
 
 def grown_against_fixed() -> Hypothesis:
@@ -18,17 +17,14 @@ def grown_against_fixed() -> Hypothesis:
     from structure_net.evolution.components import NetworkStatsAnalyzer, WidthGrowthStrategy
 
     widened = WidthGrowthStrategy("network_ranking", places=2, count=8)
-    grown: dict[str, Setting] = {
-        "hidden": [16, 16],
-        "analyzers": described(NetworkStatsAnalyzer()),
-        "strategies": [growing(widened, All(Cooldown(epochs=2), MaxEvents(4)))],
-    }
+    when = All(Cooldown(epochs=2), MaxEvents(4))
+    widening = grown([16, 16], NetworkStatsAnalyzer(), widened, when)
     return Hypothesis(
         name="Grown against fixed",
         category=HypothesisCategory.GROWTH_DYNAMICS,
         question="Is a network that grew less accurate than one born with its final size?",
         prediction="The grown network stays behind the fixed one.",
         experiment=evolve,
-        arms=(Arm("fixed", {"hidden": [48, 48]}, control=True), Arm("grown", grown)),
+        arms=(Arm("fixed", {"hidden": [48, 48]}, control=True), Arm("grown", widening)),
         predictions=(Prediction("accuracy", "lower", smallest_effect=0.005),),
     )

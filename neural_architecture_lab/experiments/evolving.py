@@ -244,6 +244,22 @@ def growing(strategy: Any, when: Any = None, whether: Any = None) -> dict[str, S
     return {name: part_to_dict(part) for name, part in parts.items() if part is not None}
 
 
+def grown(hidden: Sequence[int], analyzer: Any, strategy: Any, when: Any) -> dict[str, Setting]:
+    """The settings of an arm whose network is born so wide, and grown by one strategy.
+
+    Args:
+        hidden: The units of its hidden layers at birth.
+        analyzer: What the strategy reads.
+        strategy: What proposes growth.
+        when: Its trigger.
+    """
+    return {
+        "hidden": list(hidden),
+        "analyzers": described(analyzer),
+        "strategies": [growing(strategy, when)],
+    }
+
+
 def _loss(data: Dataset) -> Any:
     from torch.nn import functional as F
 

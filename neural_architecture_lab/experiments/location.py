@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from neural_architecture_lab.experiments.evolving import described, evolve, growing
+from neural_architecture_lab.experiments.evolving import evolve, grown
 from neural_architecture_lab.hypothesis import Arm, Hypothesis, HypothesisCategory, Prediction
-from neural_architecture_lab.levels import Setting
 
 
 def growth_location() -> Hypothesis:
@@ -23,16 +22,10 @@ def growth_location() -> Hypothesis:
     )
 
     hidden, when = [8, 8, 8], All(Cooldown(epochs=2), MaxEvents(4))
-    extrema: dict[str, Setting] = {
-        "hidden": hidden,
-        "analyzers": described(StandardExtremaAnalyzer()),
-        "strategies": [growing(WidthGrowthStrategy("extrema_ranking", count=4), when)],
-    }
-    gaining: dict[str, Setting] = {
-        "hidden": hidden,
-        "analyzers": described(GradientAnalyzer()),
-        "strategies": [growing(WidthGrowthStrategy("gradient_ranking", count=4), when)],
-    }
+    by_extrema = WidthGrowthStrategy("extrema_ranking", count=4)
+    by_gain = WidthGrowthStrategy("gradient_ranking", count=4)
+    extrema = grown(hidden, StandardExtremaAnalyzer(), by_extrema, when)
+    gaining = grown(hidden, GradientAnalyzer(), by_gain, when)
     return Hypothesis(
         name="Growth location",
         category=HypothesisCategory.GROWTH_DYNAMICS,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from neural_architecture_lab.experiments.evolving import described, evolve, growing
+from neural_architecture_lab.experiments.evolving import evolve, grown
 from neural_architecture_lab.hypothesis import Arm, Hypothesis, HypothesisCategory, Prediction
 from neural_architecture_lab.levels import Setting
 
@@ -23,11 +23,8 @@ def newborn_initialisation() -> Hypothesis:
 
     def begun(initialiser: Initialiser) -> dict[str, Setting]:
         widened = WidthGrowthStrategy("network_ranking", places=2, count=8, initialiser=initialiser)
-        return {
-            "hidden": [8, 8],
-            "analyzers": described(NetworkStatsAnalyzer()),
-            "strategies": [growing(widened, All(Cooldown(epochs=2), MaxEvents(3)))],
-        }
+        when = All(Cooldown(epochs=2), MaxEvents(3))
+        return grown([8, 8], NetworkStatsAnalyzer(), widened, when)
 
     return Hypothesis(
         name="Initialisation of new units",

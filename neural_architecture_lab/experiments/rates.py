@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from neural_architecture_lab.experiments.evolving import described, evolve, growing
+from neural_architecture_lab.experiments.evolving import evolve, grown
 from neural_architecture_lab.hypothesis import Arm, Hypothesis, HypothesisCategory, Prediction
 from neural_architecture_lab.levels import Setting
 
@@ -19,11 +19,8 @@ def learning_rate_after_growth() -> Hypothesis:
     from structure_net.evolution.components import NetworkStatsAnalyzer, WidthGrowthStrategy
 
     widened = WidthGrowthStrategy("network_ranking", places=2, count=8)
-    grown: dict[str, Setting] = {
-        "hidden": [8, 8],
-        "analyzers": described(NetworkStatsAnalyzer()),
-        "strategies": [growing(widened, All(Cooldown(epochs=2), MaxEvents(3)))],
-    }
+    when = All(Cooldown(epochs=2), MaxEvents(3))
+    even = grown([8, 8], NetworkStatsAnalyzer(), widened, when)
     young: dict[str, Setting] = {"kind": "AgeBasedRates", "young_factor": 2.0, "half_life": 40.0}
     scaffold: dict[str, Setting] = {
         "kind": "GrowthPhaseScheduler",
@@ -38,9 +35,9 @@ def learning_rate_after_growth() -> Hypothesis:
         prediction="Faster young weights lower the loss; slower old ones make no difference.",
         experiment=evolve,
         arms=(
-            Arm("even", grown, control=True),
-            Arm("young", {**grown, "rates": [young]}),
-            Arm("scaffold", {**grown, "rates": [scaffold]}),
+            Arm("even", even, control=True),
+            Arm("young", {**even, "rates": [young]}),
+            Arm("scaffold", {**even, "rates": [scaffold]}),
         ),
         predictions=(
             Prediction("loss", "lower", smallest_effect=0.01, arm="young"),

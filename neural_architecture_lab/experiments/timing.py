@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from neural_architecture_lab.experiments.evolving import described, evolve, growing
+from neural_architecture_lab.experiments.evolving import evolve, grown
 from neural_architecture_lab.hypothesis import Arm, Hypothesis, HypothesisCategory, Prediction
 from neural_architecture_lab.levels import Setting
 
@@ -20,11 +20,7 @@ def growth_timing() -> Hypothesis:
     widened = WidthGrowthStrategy("network_ranking", places=2, count=24)
 
     def once(when: Trigger) -> dict[str, Setting]:
-        return {
-            "hidden": [8, 8],
-            "analyzers": described(NetworkStatsAnalyzer()),
-            "strategies": [growing(widened, All(when, MaxEvents(1)))],
-        }
+        return grown([8, 8], NetworkStatsAnalyzer(), widened, All(when, MaxEvents(1)))
 
     return Hypothesis(
         name="Growth timing",

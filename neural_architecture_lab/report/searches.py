@@ -16,28 +16,31 @@ from neural_architecture_lab.searching import Searched, Try
 MOST_ROWS: Final = 10
 """Further settings are left to the store."""
 
+SEARCH_COLUMNS: Final = ("search", "settings", "best", "pruned", "failed", "trials", "time")
+"""The table of searches."""
+
 
 def searches(found: Sequence[Searched]) -> list[Block]:
     """All searches: one table, then one chapter each."""
     if not found:
         return []
-    rows = tuple(
-        (
-            one.name,
-            f"{len(one.tries) - one.ended('asked')} of {one.planned}",
-            best_words(one),
-            str(one.ended("pruned")),
-            str(one.ended("failed")),
-            str(one.trials),
-            duration(one.seconds),
-        )
-        for one in found
-    )
-    columns = ("search", "settings", "best", "pruned", "failed", "trials", "time")
-    blocks: list[Block] = [Heading(2, "Searches"), Grid(columns, rows)]
+    rows = tuple((one.name, *search_cells(one)) for one in found)
+    blocks: list[Block] = [Heading(2, "Searches"), Grid(SEARCH_COLUMNS, rows)]
     for one in found:
         blocks += _chapter(one)
     return blocks
+
+
+def search_cells(found: Searched) -> tuple[str, ...]:
+    """How far a search is, and what is best: what stands behind its name in `SEARCH_COLUMNS`."""
+    return (
+        f"{len(found.tries) - found.ended('asked')} of {found.planned}",
+        best_words(found),
+        str(found.ended("pruned")),
+        str(found.ended("failed")),
+        str(found.trials),
+        duration(found.seconds),
+    )
 
 
 def best_words(found: Searched) -> str:
