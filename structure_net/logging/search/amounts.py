@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
-from structure_net.logging.search.conditions import Condition, OfChange, OfNumber, OfWord
+from structure_net.logging.search.conditions import (
+    Condition,
+    OfChange,
+    OfNumber,
+    OfTime,
+    OfWord,
+    Sureness,
+)
 from structure_net.logging.search.places import SKIPPED, Places, nouns, signs
 from structure_net.logging.search.quantities import (
     FACTORS,
@@ -27,6 +35,13 @@ _DONE: Final = frozenset(map(stem, (
     "pruned", "grew", "grown", "split", "added", "inserted", "removed", "merged", "reset",
     "doubled", "edited", "cut", "widened", "deepened", "rewired", "changed", "exactly", "only",
 )))  # fmt: skip
+_MOVED: Final = frozenset(map(stem, (
+    "grew", "grown", "shrank", "shrunk", "went", "rose", "fell", "climbed", "dropped", "widened",
+    "narrowed", "pruned", "increased", "decreased", "jumped", "improved", "growth",
+)))  # fmt: skip
+_SHARES: Final = ("density", "accuracy")
+_SIZES: Final = ("parameters", "width", "depth", "hidden", "connections", "narrowest", "loss")
+_LATER: Final = 0.9
 _ON: Final = {
     "train": ("train", "accuracy"),
     "validation": ("validation", "accuracy"),
@@ -53,33 +68,58 @@ class Amounts:
         return found
 
     def _changes(self) -> list[Condition]:
-        """``from 2 to 30 percent density``: a field at birth and in the end."""
+        """``from 2 to 30 percent density``, ``5k -> 160k``: a field at birth and in the end."""
         found = []
         for place in range(len(self._at.tokens) - 2):
-            if self._at.word(place) != "from" or self._at.number(place + 1) is None:
+            low, high, end = self._two(place)
+            if low is None or high is None:
                 continue
-            middle = place + 2 + (self._at.word(place + 2) == "percent")
-            before, after = self._at.number(place + 1), self._at.number(middle + 1)
-            if before is None or after is None or self._at.word(middle) not in ("to", "->", "→"):
-                continue
-            end = middle + 2
-            shares = self._at.word(end) == "percent" or self._at.word(place + 2) == "percent"
-            quantity, stop = self._at.noun_behind(end + (self._at.word(end) == "percent"), 2)
-            start = place
+            start = place - (self._at.word(place - 1) == "from")
+            shares = "percent" in (self._at.word(place + 1), self._at.word(end))
+            quantity, _ = self._at.noun_behind(place + 1, 0)
+            stop = end
             if quantity is None:
-                quantity, start = self._at.noun_before(place)
+                quantity, stop = self._at.noun_behind(end + (self._at.word(end) == "percent"), 2)
             if quantity is None:
-                fields = ("density",) if shares else ("parameters", "width", "depth", "connections")
-                quantity, start, stop = Quantity((), fields), place, end
-            names = tuple(name.removeprefix("start_") for name in quantity.fields)
-            names = tuple(dict.fromkeys(name for name in names if "." not in name))
-            low, high = (value / 100 if shares else value for value in (before, after))
-            widths = OfWord(f"{before:g}>{after:g}")  # of any layer
-            parts = (widths, OfChange(names, low, high, quantity.scale))
-            shown = f"{names[0]} from {low:.10g} to {high:.10g}"
-            found.append(Condition(self._at.text(start, stop), parts, shown=shown))
-            self._at.take(start, max(stop, end))
+                quantity, start = self._at.noun_before(start)
+            if quantity is None:
+                fields = _SHARES if shares else _SIZES
+                quantity, start, stop = Quantity((), fields, "plain"), place, end
+            found.append(self._change(quantity, (low, high), (start, max(stop, end)), shares))
         return found
+
+    def _change(
+        self, quantity: Quantity, values: tuple[float, float], text: tuple[int, int], shares: bool
+    ) -> Condition:
+        plain = (name.removeprefix("start_") for name in quantity.fields)
+        names = tuple(dict.fromkeys(name for name in plain if "." not in name))
+        low, high = (value / 100 if shares else value for value in values)
+        if quantity.turned:
+            low, high = 1 - low, 1 - high
+        widths = OfWord(f"{values[0]:g}>{values[1]:g}")  # of any layer
+        parts = (widths, OfChange(names, low, high, quantity.scale))
+        shown = f"{names[0]} from {low:.10g} to {high:.10g}"
+        words, token = self._at.text(*text), self._at.tokens[text[0]]
+        self._at.take(*text)
+        return Condition(words, parts, shown=shown, at=token.at, clause=token.clause)
+
+    def _two(self, place: int) -> tuple[float | None, float | None, int]:
+        """The number at a place, the one that it changed to, and where that ends."""
+        before, middle = self._at.number(place), place + 1
+        if before is None:
+            return None, None, place
+        _, middle = self._at.noun_behind(middle + (self._at.word(middle) == "percent"), 0)
+        middle += self._at.word(middle) == "percent"
+        while self._at.word(middle) in ("all", "the", "way", "up", "down", "over"):
+            middle += 1
+        told = self._at.word(place - 1) == "from"
+        told |= any(self._at.tokens[k].stem in _MOVED for k in range(max(0, place - 4), place))
+        if self._at.word(middle) not in (("to", "->", "→", "until") if told else ("->", "→")):
+            return None, None, place
+        middle += 1
+        while self._at.word(middle) in ("about", "only", "just", "almost", "nearly", "over"):
+            middle += 1
+        return before, self._at.number(middle), middle + 1
 
     def _factors(self) -> list[Condition]:
         """``tripled``, ``four times wider``, ``to a third``, ``lost 60 % of its weights``."""
@@ -155,13 +195,15 @@ class Amounts:
         found = []
         for place in range(len(self._at.tokens)):
             value = self._at.number(place)
-            if value is not None:
+            # "Ten of twelve" is of what the twelve are of.
+            of = self._at.word(place + 1) == "of" and self._at.number(place + 2) is not None
+            if value is not None and not of:
                 one = self._measured(place, value)
                 found += [one] if one else []
         return found
 
     def _measured(self, place: int, value: float) -> Condition | None:
-        percent = self._at.word(place + 1) == "percent"
+        percent = self._at.word(place + 1) in ("percent", "point", "points")
         end = place + 1 + percent
         sign, start = self._at.sign_before(place)
         later, behind = self._at.sign_behind(end)
@@ -202,14 +244,14 @@ class Amounts:
     ) -> tuple[Quantity, int, int] | None:
         """Of what a number is, and the words that say so; None if nobody knows."""
         quantity, stop = self._at.noun_behind(end, 0)
-        if quantity is not None and quantity.fields == ("epochs",) and self._is_time(place, start):
+        if quantity is not None and quantity.fields[0] == "epochs" and self._is_time(place, start):
             return None
         if quantity is None:
             # "Connections, in one shot": one is of what follows or of nothing.
             single = self._at.word(place) == "one"
             quantity, first = (None, place) if single else self._at.noun_before(start)
             timed = self._at.word(first) == "epoch" or self._at.word(first - 1) in WHEN
-            if quantity is not None and quantity.fields == ("epochs",) and timed:
+            if quantity is not None and quantity.fields[0] == "epochs" and timed:
                 return None  # "at epoch 5" is a time
             start, stop = first, end
         if quantity is None:
@@ -259,17 +301,29 @@ class Amounts:
         low, top = values
         turn = {"<": ">", ">": "<"}
         sign = turn.get(sign, sign) if quantity.turned else sign
-        words = self._at.text(*text)
+        words, token = self._at.text(*text), self._at.tokens[text[0]]
         name = quantity.fields[0].replace("_", " ")
         if top is not None:
             middle = (of(low) * of(top)) ** 0.5
             part = OfNumber(quantity.fields, "~", middle, quantity.scale)
-            return Condition(words, (part,), shown=f"{name} from {of(low):.10g} to {of(top):.10g}")
+            shown = f"{name} from {of(low):.10g} to {of(top):.10g}"
+            return Condition(words, (part,), shown=shown, at=token.at, clause=token.clause)
         part = OfNumber(quantity.fields, sign, of(low), quantity.scale)
         certain = sign in "<>"
         told = {"~": "about", "=": "=", "<": "<", ">": ">"}[sign]
         shown = f"{name} {told} {of(low):.10g}"
-        return Condition(words, (part,), sureness="certain" if certain else "said", shown=shown)
+        parts = (part, *self._near(quantity, sign, low))
+        sureness: Sureness = "certain" if certain else "said"
+        return Condition(words, parts, False, sureness, shown, token.at, token.clause)
+
+    def _near(self, quantity: Quantity, sign: str, value: float) -> Iterator[OfWord | OfTime]:
+        """What a number may be of besides: any layer's width, or the epochs until all was done."""
+        if sign not in "=~":
+            return
+        if "width" in quantity.fields:
+            yield OfWord(f"units={value:g}")
+        if quantity.fields[0] == "epochs":
+            yield OfTime(("settled", "learned", "best"), ((value, value),), "epoch", _LATER)
 
     def _counts(self) -> list[Condition]:
         """``pruned twice``, ``split three times``."""
@@ -284,7 +338,9 @@ class Amounts:
                 continue
             part = OfNumber(("edits.", "edits", "taken_back"), "=", count, "count")
             text = self._at.text(place, end)
-            found.append(Condition(text, (part,), shown=f"{count:g} edits of a kind"))
+            shown, token = f"{count:g} edits of a kind", self._at.tokens[place]
+            one = Condition(text, (part,), shown=shown, at=token.at, clause=token.clause)
+            found.append(one)
             self._at.take(place, end)
         return found
 

@@ -98,6 +98,8 @@ def edit_traits(facts: ExperimentFacts) -> Graded:
         count = sum(facts.edits.get(kind, 0) for kind in kinds)
         if count:
             yield trait, 0.8 + 0.2 * count / total
+    if facts.edits.get("SplitNeurons") or facts.edits.get("DoubleWidth"):
+        yield "added_neurons", 0.6
     if facts.edits.get("AddResidualBlock"):  # its shortcut is one of its parts
         yield "skip", 0.5
     moved = [facts.edits.get(kind, 0) for kind in ("AddConnections", "RemoveConnections")]

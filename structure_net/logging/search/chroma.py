@@ -13,7 +13,7 @@ from structure_net.logging.search.embedding import padded
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from structure_net.logging.search.storing import Rows
+    from structure_net.logging.search.rows import Rows
 
 _AT_ONCE: Final = 1000
 _SEARCHED: Final = 400

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from structure_net.logging.search.quantities import Scale
-    from structure_net.logging.search.storing import Rows
+    from structure_net.logging.search.rows import Rows
 
     Grades = NDArray[np.float64]
 
@@ -44,6 +44,9 @@ _LEAST: Final[dict[Sureness, float]] = {
     "hint": 0.3,
 }
 """The chance that a condition is said of an experiment that does not meet it at all."""
+
+_MEASURED: Final = ("accuracy", "loss")
+"""What falls from its best as well as from its beginning."""
 
 _RARITY: Final = 0.5
 """How much of a condition's weight comes from the logarithm of how rarely it is met."""
@@ -182,7 +185,8 @@ class OfChange:
         """1 where both are met, less the farther one of them is off; shape ``(rows,)``."""
         found = np.zeros(len(rows))
         for name in self.fields:
-            start = OfNumber((f"start_{name}",), "=", self.before, self.scale).grades(rows)
+            births = (f"start_{name}", f"best_{name}") if name in _MEASURED else (f"start_{name}",)
+            start = OfNumber(births, "=", self.before, self.scale).grades(rows)
             end = OfNumber((name,), "=", self.after, self.scale).grades(rows)
             found = np.maximum(found, np.minimum(start, end))
         return found
@@ -193,15 +197,74 @@ class OfChange:
 
 
 @dataclass(frozen=True, slots=True)
+class OfTime:
+    """Something happened at a time.
+
+    Args:
+        events: What may be meant, the likeliest first; see `events.events_of`.
+        windows: From when to when; of several each should have seen it.
+        unit: ``run``: fractions of it; ``epoch``: epochs; ``left``: epochs before the end.
+        strength: The grade where it is met.
+        wide: How far beside a window is about the same; 0 for what the unit suggests.
+    """
+
+    events: tuple[str, ...]
+    windows: tuple[tuple[float, float], ...]
+    unit: Literal["run", "epoch", "left"] = "run"
+    strength: float = 1.0
+    wide: float = 0.0
+
+    def grades(self, rows: Rows) -> Grades:
+        """The part that lay within, and whether some did; shape ``(rows,)``."""
+        found = np.zeros(len(rows))
+        for place, event in enumerate(self.events):
+            found = np.maximum(found, self._of(event, rows) * max(0.7, 1 - 0.1 * place))
+        return self.strength * found
+
+    def _of(self, event: str, rows: Rows) -> Grades:
+        places, times = rows.times(event)
+        if self.unit != "run":
+            lengths = rows.column("epochs").numbers
+            if lengths is None or not len(places):
+                return np.zeros(len(rows))
+            times = (times if self.unit == "epoch" else 1 - times) * lengths[places]
+        near = np.array([self._near(times, *window) for window in self.windows])
+        counts = np.maximum(np.bincount(places, minlength=len(rows)), 1)
+        share = np.bincount(places, near.max(axis=0, initial=0.0), minlength=len(rows)) / counts
+        met = np.zeros((len(self.windows), len(rows)))
+        for one, values in zip(met, near, strict=True):
+            np.maximum.at(one, places, values)
+        return np.asarray(met.mean(axis=0) * (0.4 + 0.6 * share))
+
+    def _near(self, times: Grades, low: float, high: float) -> Grades:
+        off = np.maximum(np.maximum(low - times, times - high), 0.0)
+        usual = 0.07 if self.unit == "run" else 0.6 + 0.07 * min(low, high)
+        wide = self.wide or usual
+        return np.asarray(np.exp(-((off / wide) ** 2)))
+
+    def total(self, rows: Rows) -> float:
+        """The sum of the grades."""
+        return float(self.grades(rows).sum())
+
+
+@dataclass(frozen=True, slots=True)
 class OfRank:
-    """A field is the largest or the smallest of all that are asked for."""
+    """A field is the largest or the smallest of all that are asked for, or is the next to it.
+
+    Args:
+        field: Of what.
+        largest: Whether the order begins with the largest.
+        skipped: How many stand before the one that is meant.
+        strength: The grade of that one.
+    """
 
     field: str
     largest: bool
+    skipped: int = 0
     strength: float = 1.0
 
     def grades(self, rows: Rows, among: NDArray[np.bool_]) -> Grades:
-        """1 for the first of ``among``, .9 for the second, .7 for the tenth; shape ``(rows,)``."""
+        """1 for the first of ``among``, .9 for the next, .7 for the tenth; shape ``(rows,)``."""
         found = np.zeros(len(rows))
         numbers = rows.dates if self.field == "created" else rows.column(self.field).numbers
         if numbers is None:
@@ -213,7 +276,7 @@ class OfRank:
             -sorted_numbers if self.largest else sorted_numbers,
             -sorted_numbers if self.largest else sorted_numbers,
         )
-        found[places[order]] = 1 / (1 + np.log1p(first) / 5)
+        found[places[order]] = 1 / (1 + np.log1p(np.abs(first - self.skipped)) / 5)
         return self.strength * np.where(found > 0, (found - 0.3) / 0.7, 0.0)
 
     def total(self, rows: Rows) -> float:
@@ -221,7 +284,7 @@ class OfRank:
         return len(rows) / 50
 
 
-Part = OfTrait | OfWord | OfNumber | OfChange | OfRank
+Part = OfTrait | OfWord | OfNumber | OfChange | OfTime | OfRank
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +297,8 @@ class Condition:
         denied: Whether it should not be so.
         sureness: How sure it is that this was meant.
         shown: How it was understood, in words.
+        at: The place of its first word in the question; -1 if nobody knows.
+        clause: The part of the question in which it stands.
     """
 
     text: str
@@ -241,6 +306,8 @@ class Condition:
     denied: bool = False
     sureness: Sureness = "said"
     shown: str = ""
+    at: int = -1
+    clause: int = 0
 
     @property
     def ranks(self) -> bool:

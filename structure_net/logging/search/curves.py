@@ -33,6 +33,12 @@ SETTLED: Final = 0.05
 TURN: Final = 0.2
 """A curve turns round where it comes back by more than this part of its range."""
 
+STEP: Final = 0.08
+"""This part of the whole gain is much for one step."""
+
+_REST: Final = 0.02
+"""A curve rests while it gains no more than this part of its whole gain."""
+
 POINTS: Final = 12
 """To how many points `CurveShape.profile` brings a curve."""
 
@@ -60,6 +66,11 @@ class CurveShape:
         jump: The largest gain from one point to the next, the first step aside, as a fraction of
             the whole gain.
         jump_at: Where that was, as a fraction of the run.
+        jumps: How often more than `STEP` of the whole gain was made from one point to the next, the
+            first step aside.
+        straight: How near the way to where it settled is to a straight line, in [0, 1].
+        pause: The longest rest after which more than `STEP` of the whole gain was still made, as a
+            fraction of the run; one from the beginning on is not counted.
         finite: Whether all values are finite.
         profile: The best value so far at `POINTS` points of the run, from 0 (first) to 1 (best).
     """
@@ -75,6 +86,9 @@ class CurveShape:
     turns: int
     jump: float
     jump_at: float
+    jumps: int
+    straight: float
+    pause: float
     finite: bool
     profile: tuple[float, ...]
 
@@ -97,7 +111,7 @@ def shape_of(name: str, values: tuple[float, ...]) -> CurveShape:
     """
     raw = np.asarray(values, dtype=np.float64)
     finite = np.isfinite(raw)
-    losses = _as_losses(name, raw)
+    losses = as_losses(name, raw)
     # What is not finite is worse than all else, and nothing more can be said of it.
     worst = np.max(losses[finite], initial=0.0)
     losses = np.where(finite, losses, worst + abs(worst) + 1.0)
@@ -125,12 +139,18 @@ def shape_of(name: str, values: tuple[float, ...]) -> CurveShape:
         turns=_turns(losses),
         jump=_ratio(float(np.max(gains, initial=0.0)), whole),
         jump_at=(jumped + 2) / last,
+        jumps=int(np.sum(gains > max(STEP * whole, 4 * wobble * float(np.ptp(losses)))))
+        if whole > 0
+        else 0,
+        straight=_straight(done[: settled + 1]),
+        pause=_pause(done),
         finite=bool(finite.all()),
         profile=tuple(np.interp(places, np.arange(len(done)), done).tolist()),
     )
 
 
-def _as_losses(name: str, raw: NDArray[np.float64]) -> NDArray[np.float64]:
+def as_losses(name: str, raw: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A curve of which less is better: a loss, or how far an accuracy is from a perfect one."""
     if not name.endswith(_RISING):
         return raw
     perfect = 1.0 if np.max(raw[np.isfinite(raw)], initial=0.0) <= 1 else 100.0
@@ -163,6 +183,24 @@ def _wobble(losses: NDArray[np.float64]) -> float:
         return 0.0
     middle = (losses[:-2] + losses[2:]) / 2
     return float(np.median(np.abs(losses[1:-1] - middle)) / spread)
+
+
+def _straight(done: NDArray[np.float64]) -> float:
+    if len(done) < 5:
+        return 0.0
+    return 1.0 - float(np.max(np.abs(done - np.linspace(done[0], done[-1], len(done)))))
+
+
+def _pause(done: NDArray[np.float64]) -> float:
+    """The longest stretch with hardly a gain, before at least `STEP` more."""
+    longest, start = 0, 0
+    for place in range(1, len(done)):
+        if done[place] > done[start] + _REST:
+            resumes = done[-1] - done[start] > STEP
+            if start > 0 and resumes:
+                longest = max(longest, place - 1 - start)
+            start = place
+    return longest / max(len(done) - 1, 1)
 
 
 def _turns(losses: NDArray[np.float64]) -> int:

@@ -112,21 +112,21 @@ def _sizes(facts: ExperimentFacts) -> Graded:
     size = facts.parameters if facts.parameters is not None else facts.connections
     if size is not None:
         yield "large", scale(size, 1e4, 1e7)
-        yield "small", scale(size, 3e5, 1e3)
+        yield "small", scale(size, 3e5, 1e2)
 
 
 def _shapes(facts: ExperimentFacts) -> Graded:
     if len(facts.widths) < 2:
         return
     layers, hidden = len(facts.widths) - 1, facts.widths[1:-1]
-    yield "deep", ramp(layers, 3, 8)
+    yield "deep", scale(layers, 3, 12)
     yield "shallow", ramp(layers, 4, 2)
     yield "one_hidden", float(len(hidden) == 1)
     if not hidden:
         yield "linear", 1.0
         return
-    yield "wide", scale(max(hidden), 64, 2048)
-    yield "narrow", scale(max(hidden), 128, 8)
+    yield "wide", scale(max(hidden), 64, 4096)
+    yield "narrow", scale(max(hidden), 128, 4)
     yield from _profile(facts.widths, hidden)
 
 
@@ -134,7 +134,7 @@ def _profile(widths: tuple[int, ...], hidden: tuple[int, ...]) -> Graded:
     """How the widths follow on each other."""
     triples = list(zip(widths, hidden, widths[2:], strict=False))[1:-1]
     squeezed = max((min(a, c) / max(b, 1) for a, b, c in triples), default=0.0)
-    yield "bottleneck", ramp(squeezed, 1, 4)
+    yield "bottleneck", scale(squeezed, 1.2, 12)
     if len(hidden) < 2:
         return
     yield "tapering", float(all(a > b for a, b in pairwise(hidden)))
@@ -167,6 +167,8 @@ def _settings(facts: ExperimentFacts) -> Graded:
     decay, dropout = (_number(facts, name) for name in ("weight_decay", "dropout"))
     yield "strong_decay", scale(decay, 3e-4, 0.1) if decay else 0.0
     yield "strong_dropout", ramp(dropout, 0.1, 0.6) if dropout else 0.0
+    yield "no_dropout", float(dropout == 0)
+    yield "no_decay", float(decay == 0)
     told = [value for value in (decay, dropout) if value is not None]
     yield "unregularised", float(bool(told) and not any(told))
 
@@ -235,6 +237,8 @@ def words_about(facts: ExperimentFacts) -> set[str]:
     texts += [value for value in facts.settings.values() if isinstance(value, str)]
     found = {word for text in texts for word in free_words(text)}
     found |= {kind.lower() for kind in facts.edits}
+    # What is only set in some runs is worth a word: ``label_smoothing``.
+    found |= {word for name, value in facts.settings.items() if value for word in free_words(name)}
     if facts.dataset:
         joined = re.sub(r"[_\W]", "", facts.dataset.lower())
         found.add(f"dataset={joined}")
@@ -242,6 +246,7 @@ def words_about(facts: ExperimentFacts) -> set[str]:
         if widths:
             found |= {widths_word(widths), widths_word(widths[1:-1])}
     found |= {f"{a}>{b}" for a, b in _changed(facts)}
+    found |= {f"units={width}" for width in (*facts.start_widths[1:-1], *facts.widths[1:-1])}
     numbers = {**facts.settings, "seed": facts.seed, "epochs": facts.epochs or None}
     for name, share in (("density", facts.density), ("accuracy", accuracy_of(facts))):
         if share is not None and math.isfinite(share):

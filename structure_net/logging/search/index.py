@@ -16,8 +16,9 @@ from structure_net.logging.search.facts import ExperimentFacts
 from structure_net.logging.search.filters import Where, checked
 from structure_net.logging.search.questions import Question, question_of
 from structure_net.logging.search.reading import facts_of, run_folders, stamp_of
+from structure_net.logging.search.rows import NO_ROWS, Rows
 from structure_net.logging.search.scoring import Answer, Likeness, Wanted, unmet
-from structure_net.logging.search.storing import NO_ROWS, Rows, Store
+from structure_net.logging.search.storing import Store
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -22,7 +22,7 @@ def learning_traits(facts: ExperimentFacts) -> Graded:
         return
     name, values = curve
     shape = shape_of(name, values)
-    yield "many_epochs", scale(shape.points, 10, 300)
+    yield "many_epochs", scale(shape.points, 10, 500)
     yield "few_epochs", ramp(shape.points, 10, 2)
     yield "diverged", _diverged(facts, shape)
     yield "not_finite", float(_broken(facts))
@@ -59,9 +59,13 @@ def _shape(shape: CurveShape) -> Graded:
     wild = scale(shape.wobble, 0.05, 0.3)
     # Noise turns by little; what turns by much is unstable even where it is slow.
     yield "unstable", max(scale(shape.wobble, 0.02, 0.2), ramp(shape.turns, 3, 9))
+    yield "waves", ramp(shape.turns, 2, 6) * scale(shape.wobble, 0.2, 0.02)
+    yield "staircase", learned_of(shape) * ramp(shape.jumps, 0.5, 2) * (1 - wild)
+    yield "straight", learned_of(shape) * ramp(shape.straight, 0.75, 0.93)
+    yield "second_wind", learned_of(shape) * ramp(shape.pause, 0.08, 0.25) * (1 - wild)
     yield "smooth", scale(shape.wobble, 0.02, 0.002) * ramp(shape.turns, 3, 0)
     yield "never_learned", ramp(shape.gain, 0.12, 0.02)
-    learned = ramp(shape.gain, 0.02, 0.15)
+    learned = learned_of(shape)
     yield "recovered", ramp(shape.dip, 0.1, 0.4) * (1 - wild)
     yield "collapsed", learned * ramp(shape.relapse, 0.3, 0.8) * (1 - wild)
     yield "plateau", learned * ramp(shape.settled_at, 0.85, 0.6)
@@ -73,6 +77,11 @@ def _shape(shape: CurveShape) -> Graded:
     yield "slow_learner", learned * ramp(shape.profile[5], 0.7, 0.2)
     sudden = learned * ramp(shape.jump, 0.25, 0.6) * ramp(shape.jump_at, 0.1, 0.3)
     yield "sudden_gain", sudden * ramp(shape.wobble, 0.1, 0.03)
+
+
+def learned_of(shape: CurveShape) -> float:
+    """Whether there was a gain that is worth a word."""
+    return ramp(shape.gain, 0.02, 0.15)
 
 
 def _held_out(facts: ExperimentFacts) -> Graded:

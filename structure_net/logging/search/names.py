@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import Final
 
+DATA_SETS: Final = frozenset((
+    "fashion", "mnist", "digits", "kmnist", "emnist", "cifar", "svhn", "imagenet", "agnews", "imdb",
+    "sst", "yelp", "wikitext", "shakespeare", "speech", "california", "housing", "diabetes",
+    "cancer", "wine", "iris", "titanic", "adult",
+))  # fmt: skip
+"""Of the names below those of data sets."""
+
 KNOWN: Final[dict[str, tuple[str, ...]]] = {
     # data sets
     "fashion": ("clothes", "clothing", "garment", "garments", "apparel", "shoe", "shoes", "shirt",
                 "sneaker", "sneakers", "dress", "dresses", "trousers", "wardrobe", "fmnist"),
-    "mnist": ("handwritten", "handwriting", "digit", "digits"),
-    "digits": ("digit", "handwritten", "scans", "8x8", "handwriting", "numerals"),
+    "mnist": ("handwritten", "handwriting", "digit", "digits", "handwritten digits",
+              "written digits"),
+    "digits": ("digit", "handwritten", "handwritten digits", "scans", "8x8", "handwriting",
+               "numerals"),
     "kmnist": ("kuzushiji", "japanese", "hiragana"),
     "emnist": ("letters", "handwritten"),
     "cifar": ("objects", "airplanes", "frogs", "ships", "natural", "colour", "color", "photos"),
@@ -47,7 +56,7 @@ KNOWN: Final[dict[str, tuple[str, ...]]] = {
     "rigl": ("gradient based regrowth", "gradient regrowth", "rigging the lottery",
              "regrown by gradient", "moved by gradient", "gradient based", "regrow by gradient",
              "gradient guided", "by gradient"),
-    "evolutionary": ("random regrowth", "set", "regrown at random", "sparse evolutionary",
+    "evolutionary": ("random regrowth", "regrown at random", "sparse evolutionary",
                      "random rewiring"),
     "lottery": ("winning ticket", "tickets", "ticket", "rewinding", "rewound", "rewind", "lth"),
     "rewind": ("winning ticket", "tickets", "ticket", "lottery", "rewinding", "rewound",

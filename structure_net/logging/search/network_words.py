@@ -29,8 +29,8 @@ OF_NETWORKS: Final[dict[str, tuple[str, ...]]] = {
     "regression": (
         "regression", "regressor", "mean squared error", "mse", "continuous target",
         "predict number", "predict value", "predict price", "real valued", "not class",
-        "not classification", "curve fitting", "numeric target", "prices", "price",
-        "target values", "squared error",
+        "not classification", "curve fitting", "numeric target", "prices", "price", "target values",
+        "squared error",
     ),
     "on_images": (
         "images", "pictures", "vision", "image classification", "image", "picture", "photos",
@@ -39,10 +39,7 @@ OF_NETWORKS: Final[dict[str, tuple[str, ...]]] = {
     "on_text": (
         "text", "language", "nlp", "sentences", "documents", "articles", "writing", "texts",
     ),
-    "on_tables": (
-        "tabular", "tables", "table", "tabular data", "csv", "columns", "small data",
-        "medical data",
-    ),
+    "on_tables": ("tabular", "tables", "tabular data", "small data", "medical data"),
     "sparse": (
         "sparse", "sparsely connected", "low density", "few connections", "sparsity",
         "thinly connected", "few weights", "few links", "mostly zeros", "mostly zero",
@@ -70,8 +67,7 @@ OF_NETWORKS: Final[dict[str, tuple[str, ...]]] = {
     "small": (
         "small", "tiny", "little", "few parameters", "compact", "lightweight",
         "handful of parameters", "miniature", "light", "tiny model", "tiny net", "toy",
-        "little net", "mini", "micro", "petite", "small model", "small net",
-        "few weights model",
+        "little net", "mini", "micro", "petite", "small model", "small net", "few weights model",
     ),
     "deep": (
         "deep", "many layers", "lots of layers", "tall", "many hidden layers", "depth",
@@ -98,7 +94,7 @@ OF_NETWORKS: Final[dict[str, tuple[str, ...]]] = {
         "tapers", "cone", "narrowing layers", "layers get smaller", "shrinking layers",
         "each layer smaller", "halving layers", "layers halve", "widths halve", "triangle",
         "triangular", "funnel shaped", "pyramidal", "decreasing layer sizes", "layers shrink",
-        "narrower with depth", "gets narrower", "narrowing down",
+        "narrower with depth", "gets narrower", "narrowing down", "every layer half as wide",
         "layer sizes decrease", "layer sizes halve", "each layer half as wide",
         "each layer narrower",
     ),
@@ -135,9 +131,7 @@ OF_NETWORKS: Final[dict[str, tuple[str, ...]]] = {
         "audio", "sound", "sounds", "speech", "spoken", "spoken words", "voice", "voices",
         "keyword spotting", "keywords", "recordings", "acoustic",
     ),
-    "resnet": (
-        "resnet", "residual network", "residual net",
-    ),
+    "resnet": ("resnet", "residual network", "residual net"),
     "linear": (
         "linear model", "no hidden layer", "no hidden", "without hidden layer", "not hidden layer",
         "logistic regression", "softmax regression", "single layer network", "linear classifier",
@@ -150,10 +144,11 @@ OF_NETWORKS: Final[dict[str, tuple[str, ...]]] = {
     "broadening": (
         "inverted pyramid", "widening layers", "layers get wider", "layers get larger",
         "increasing widths", "growing widths", "inverse funnel", "wider with depth",
-        "each layer wider", "layers widen", "reverse pyramid",
-        "layers double", "layers double width", "each layer twice as wide",
-        "twice as wide as the one before", "layers doubling",
-        "growing layer sizes", "layer sizes increase", "layer sizes double", "each layer bigger",
+        "funnel in reverse", "reversed funnel", "pyramid upside down", "upside down pyramid",
+        "every layer twice as wide", "every layer wider", "flipped pyramid", "each layer wider",
+        "layers widen", "reverse pyramid", "layers double width", "each layer twice as wide",
+        "twice as wide as the one before", "growing layer sizes", "layer sizes increase",
+        "layer sizes double", "each layer bigger",
     ),
     "equal_widths": (
         "equal widths", "same width", "constant width", "uniform width", "all layers same size",
@@ -173,12 +168,13 @@ OF_NETWORKS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "strong_dropout": (
         "strong dropout", "high dropout", "heavy dropout", "large dropout", "lots of dropout",
-        "much dropout", "aggressive dropout", "too much dropout", "extreme dropout",
-        "dropout high", "heavy regularisation dropout",
-            ),
-    "unregularised": (
-        "no dropout", "no weight decay", "no regularisation", "no regularization", "unregularised",
-        "unregularized", "without regularisation", "without dropout", "without weight decay",
-        "not regularised", "no decay",
+        "much dropout", "aggressive dropout", "too much dropout", "extreme dropout", "dropout high",
+        "heavy regularisation dropout",
     ),
+    "unregularised": (
+        "no regularisation", "no regularization", "unregularised", "unregularized",
+        "without regularisation", "not regularised", "no regulariser",
+    ),
+    "no_dropout": ("no dropout", "without dropout", "dropout off", "dropout zero", "dropout free"),
+    "no_decay": ("no weight decay", "without weight decay", "no decay", "weight decay off"),
 }  # fmt: skip

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 IRREGULAR: Final = {
+    "added": "add", "adding": "add", "adds": "add", "addition": "add",
+    "val": "validation", "eval": "validation", "minibatch": "batch", "minibatches": "batch",
     "slimmed": "slimmed",
     "narrowed": "narrowed",
     "grew": "grow", "grown": "grow", "shrank": "shrink", "shrunk": "shrink", "learnt": "learn",

@@ -2,49 +2,48 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from structure_net.logging.search.amounts import Amounts
-from structure_net.logging.search.conditions import (
-    Condition,
-    OfNumber,
-    OfRank,
-    OfTrait,
-    OfWord,
-    Sureness,
-)
+from structure_net.logging.search.conditions import Condition, OfTime, OfTrait, OfWord, Sureness
+from structure_net.logging.search.deeds import bound, counted, deeds
 from structure_net.logging.search.embedding import trait_vector
-from structure_net.logging.search.names import KNOWN
+from structure_net.logging.search.moments import (
+    Mention,
+    conditions_of,
+    loosely,
+    mentions_of,
+    moments_of,
+)
+from structure_net.logging.search.naming import also_named, named_in, named_word
+from structure_net.logging.search.nearness import hinted
+from structure_net.logging.search.ordering import orders
 from structure_net.logging.search.places import Places, nouns
 from structure_net.logging.search.plain_words import GENERIC
 from structure_net.logging.search.quantities import Quantity
-from structure_net.logging.search.superlatives import HIGH, LOW, OF, PLAIN, RUNS, Order
 from structure_net.logging.search.tokens import Token, stem, tokens_of, widths_in
-from structure_net.logging.search.wording import Said, mended, merged, understood, vocabulary
+from structure_net.logging.search.wording import Said, mended, understood, vocabulary
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from structure_net.logging.search.storing import Rows
+    from structure_net.logging.search.rows import Rows
 
-_LONGEST: Final = 3
+_LOOSELY: Final = 0.7
+"""How much the times of all edits count where one kind is spoken of."""
+
+_VAGUE: Final = frozenset(map(stem, (
+    "optimizer", "optimiser", "schedule", "activation", "strategy", "step", "learning", "rate",
+    "decay", "function", "value", "number", "comparison", "growth", "study", "user",
+)))  # fmt: skip
+"""Words that notes are full of and that people use for other reasons."""
+
 _FEW: Final = 0.02
 """A word tells something besides the trait that it names if no larger part of all have it."""
-
-_PREFIX: Final = 6
-"""From this length on the beginning of a joined name stands for it: ``GradMax``."""
-
-_ALSO: Final = 0.8
-"""How much a name counts that is only known to go with a word."""
-
-_MAJORITY: Final = frozenset(("the", "with", "has", "have", "had", "having"))
-"""Words behind which ``most`` asks for an order, and does not mean a majority."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,42 +100,63 @@ def question_of(text: str, rows: Rows) -> Question:
     """
     widths, rest = widths_in(text)
     tokens = mended(tokens_of(rest), rows.by_letter)
-    found = [_word(name, name) for name in widths if name in rows.places_of]
-    named, tokens = _named(tokens, rows)
+    found = [named_word(name, name) for name in widths if name in rows.places_of]
+    named, tokens = named_in(tokens, rows)
     places = Places(tokens, _settings(rows) if _has_numbers(tokens) else {})
-    found += [*named, *Amounts(places).conditions()]
+    moments = moments_of(tokens)
+    for one in moments:
+        if not one.soft:
+            places.take(one.start, one.end)
+    amounts = Amounts(places).conditions()
     left = [None if k in places.taken else token for k, token in enumerate(tokens)]
-    found += _superlatives(left, rows)
-    said = understood([_few(token, left, k) for k, token in enumerate(left) if token is not None])
+    ranks = orders(left, rows)
+    words = [_few(token, left, k) for k, token in enumerate(left) if token is not None]
+    said = understood(words)
+    done = list(deeds(tokens, said))
+    mentions = mentions_of(said, [*amounts, *done])
+    found += [*named, *(bound(one, mentions) for one in amounts), *ranks]
+    timed = [(one, tokens[one.start], places.text(one.start, one.end)) for one in moments]
+    found += conditions_of(timed, mentions)
     unknown = [name for name in widths if name not in rows.places_of]
-    for one in said:
-        asked = _asked(one, rows)
+    for told in said:
+        asked = _asked(told, mentions, rows)
         found += asked
-        if not asked and one.text.isalpha():
-            unknown.append(one.text)
-    found += [_any(token) for token in left if token is not None and _bare(token, said)]
+        if not asked and told.text.isalpha():
+            unknown.append(told.text)
+            found += _hint(told)
+    found += done
+    used = {k for one in moments for k in range(one.start, one.end)}
+    bare = (
+        token
+        for k, token in enumerate(left)
+        if token is not None and k not in used and places.word(k + 1) != "x"
+    )
+    found += [counted(token, mentions) for token in bare if _bare(token, said)]
+    return _weighed(found, unknown, rows)
+
+
+def _weighed(found: Sequence[Condition], unknown: Sequence[str], rows: Rows) -> Question:
     conditions = tuple({(one.parts, one.denied): one for one in reversed(found)}.values())[::-1]
     weights = np.array([condition.weight(rows) for condition in conditions])
     whole = float(weights.sum()) if len(weights) else 1.0
     return Question(conditions, weights / whole, tuple(dict.fromkeys(unknown)))
 
 
-_ANY: Final = (
-    "width", "narrowest", "depth", "hidden", "edits", "edits.", "epochs", "batch_size", "seed",
-    "start_width", "taken_back",
-)  # fmt: skip
-"""What a number may be of that nobody gives a name."""
-
-
 def _bare(token: Token, said: Sequence[Said]) -> bool:
     """Whether a token is a whole number that nothing has used."""
     used = any(token.text in one.text.split() and one.concepts for one in said)
-    return token.number is not None and token.number >= 2 and not used and not token.joined
+    return token.number is not None and _tells(token.number) and not used and not token.joined
 
 
-def _any(token: Token) -> Condition:
-    part = OfNumber(_ANY, "=", token.number or 0.0, "count")
-    return Condition(token.text, (part,), sureness="loose", shown=f"something = {token.text}")
+def _hint(said: Said) -> list[Condition]:
+    """What a word hints at that says nothing by itself."""
+    trait = "" if said.denied else hinted(said.word)
+    shown = f"perhaps {trait.replace('_', ' ')} ({said.text})"
+    return [Condition(said.text, (OfTrait(trait),), sureness="hint", shown=shown)] if trait else []
+
+
+def _tells(number: float) -> bool:
+    return number >= 2 or 0 < number < 1
 
 
 def _has_numbers(tokens: Sequence[Token]) -> bool:
@@ -150,9 +170,9 @@ def _few(token: Token, tokens: Sequence[Token | None], place: int) -> Token:
         return token
     before = tokens[place - 1] if place else None
     if before is not None and before.text == "first":
-        return Token(token.text, "the", token.clause)  # "the first four epochs" are a time
+        return replace(token, stem="the", number=None)  # "the first four epochs" are a time
     few = "one" if token.number == 1 else "few" if token.number <= 6 else token.text
-    return Token(token.text, stem(few), token.clause)
+    return replace(token, stem=stem(few), number=None)
 
 
 def _settings(rows: Rows) -> dict[tuple[str, ...], Quantity]:
@@ -167,86 +187,21 @@ def _settings(rows: Rows) -> dict[tuple[str, ...], Quantity]:
     }
 
 
-def _word(word: str, text: str) -> Condition:
-    return Condition(text, (OfWord(word),), sureness="named", shown=f"{text!r}")
-
-
-def _named(tokens: Sequence[Token], rows: Rows) -> tuple[list[Condition], list[Token]]:
-    """Names of data sets, and names of several words; the words that are left."""
-    found, left, place = [], [], 0
-    while place < len(tokens):
-        for size in range(min(_LONGEST, len(tokens) - place), 0, -1):
-            name = "".join(token.text for token in tokens[place : place + size])
-            condition = _name(name, size, _denies(tokens, place), rows)
-            if condition is not None:
-                found.append(condition)
-                place += size
-                break
-        else:
-            left.append(tokens[place])
-            place += 1
-    return found, left
-
-
-def _denies(tokens: Sequence[Token], place: int) -> bool:
-    return any(token.stem == "not" for token in tokens[max(0, place - 2) : place])
-
-
-def _name(name: str, size: int, denied: bool, rows: Rows) -> Condition | None:
-    data = f"dataset={name}"
-    if data in rows.places_of:
-        parts = (OfWord(data), OfWord(name, 0.4))
-        shown = f"{'not ' if denied else ''}data set {name}"
-        return Condition(name, parts[: 1 + (name in rows.places_of)], denied, "named", shown)
-    if size == 1 or name.isdigit() or stem(name) in vocabulary():
-        return None
-    if name in rows.places_of:
-        return _word(name, name)
-    begun = rows.by_letter.get(name[:1], ()) if len(name) >= _PREFIX else ()
-    longer = tuple(OfWord(word) for word in sorted(begun) if word.startswith(name))
-    return Condition(name, longer, denied, "named", f"{name!r}") if longer else None
-
-
-@cache
-def _aliases() -> Mapping[tuple[str, ...], tuple[str, ...]]:
-    """Names by the words, in their one form, for which they can be found."""
-    found: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
-    for name, texts in KNOWN.items():
-        for text in texts:
-            words = [Token(word, stem(word), 0) for word in text.replace("-", " ").split()]
-            found[tuple(token.stem for token in merged(words))].append(name)
-    return {words: tuple(names) for words, names in found.items()}
-
-
-def _also(text: str, rows: Rows) -> Iterator[OfWord]:
-    """The names that are known to go with words."""
-    stems = [stem(word) for word in text.split()]
-    for size in range(len(stems), 0, -1):
-        for start in range(len(stems) - size + 1):
-            for name in _aliases().get(tuple(stems[start : start + size]), ()):
-                for word in (f"dataset={name}", name, stem(name)):
-                    if word in rows.places_of:
-                        yield OfWord(word, _ALSO)
-                        break
-
-
-def _asked(said: Said, rows: Rows) -> list[Condition]:
+def _asked(said: Said, mentions: Sequence[Mention], rows: Rows) -> list[Condition]:
     """What a phrase or a word asks for; nothing if nothing here can meet it."""
     denial = "not " if said.denied else ""
-    also = tuple(_also(said.text, rows))
+    also = tuple(also_named(said.text, rows))
     if not said.concepts:
         if any(letter.isdigit() for letter in said.text):
             return []
-        known = [word for word in (said.word, said.text) if word in rows.places_of]
-        parts = (*(OfWord(word) for word in known[:1] if len(word) > 1), *also)
-        loose = not also and said.word in vocabulary()
-        sureness: Sureness = "loose" if loose else "said"
-        shown = f"{denial}{said.text!r}"
-        return [Condition(said.text, parts, said.denied, sureness, shown)] if parts else []
+        return _by_word(said, also, rows)
     names = " or ".join(one.replace("_", " ") for one in said.concepts)
     shown = f"{denial}{names}" + (f" ({said.text})" if said.text != names else "")
-    traits = tuple(map(OfTrait, said.concepts))
-    sureness = "loose" if said.loose else "said"
+    traits: tuple[OfTrait | OfTime, ...] = tuple(map(OfTrait, said.concepts))
+    sureness: Sureness = "loose" if said.loose else "said"
+    when = loosely(said, mentions) if said.loose else None
+    if when is not None:
+        traits = (when, *(OfTrait(name, _LOOSELY) for name in said.concepts))
     found = [Condition(said.text, traits, said.denied, sureness, shown)]
     kinds: tuple[tuple[tuple[OfWord, ...], Sureness], ...] = (
         (also, "loose"),
@@ -259,64 +214,23 @@ def _asked(said: Said, rows: Rows) -> list[Condition]:
     return found
 
 
+def _by_word(said: Said, also: tuple[OfWord, ...], rows: Rows) -> list[Condition]:
+    """A word that no phrase knows, as it stands in names and notes."""
+    known = [word for word in (said.word, said.text) if word in rows.places_of]
+    parts = (*(OfWord(word) for word in known[:1] if len(word) > 1), *also)
+    if not parts:
+        return []
+    # A rare word is named because it is there, even where something is said to be missing.
+    rare = sum(part.total(rows) for part in parts) < _FEW * len(rows)
+    denied = said.denied and not rare
+    loose = not also and said.word in vocabulary()
+    sureness: Sureness = "hint" if said.word in _VAGUE else "loose" if loose else "said"
+    shown = f"{'not ' if denied else ''}{said.text!r}"
+    return [Condition(said.text, parts, denied, sureness, shown)]
+
+
 def _own(text: str, rows: Rows) -> Iterator[OfWord]:
     """Words of a trait that only a few experiments have as such, in a note for example."""
     for word in map(stem, text.split()):
         if 0 < len(rows.places_of.get(word, ())) <= _FEW * len(rows) and word not in GENERIC:
             yield OfWord(word)
-
-
-def _superlatives(tokens: list[Token | None], rows: Rows) -> list[Condition]:
-    """What asks for the first of an order; its words are taken out of ``tokens``."""
-    found = []
-    for place, token in enumerate(tokens):
-        if token is None:
-            continue
-        orders, size = _orders(tokens, place)
-        orders = tuple(order for order in orders if order[0] in rows.known)
-        if not orders:
-            continue
-        text = " ".join(one.text for one in tokens[place : place + size] if one is not None)
-        parts = tuple(OfRank(field, largest) for field, largest in orders)
-        ends = (f"{'most' if largest else 'least'} {field}" for field, largest in orders)
-        found.append(Condition(text, parts, shown=" or ".join(ends).replace("_", " ")))
-        tokens[place : place + size] = [None] * size
-    return found
-
-
-def _orders(tokens: Sequence[Token | None], place: int) -> tuple[tuple[Order, ...], int]:
-    """What a word asks for the first of, and how many words say so."""
-    token = tokens[place]
-    assert token is not None
-    word, before = token.text, tokens[place - 1] if place else None
-    previous = before.text if before is not None else ""
-    behind = tokens[place + 1] if place + 1 < len(tokens) else None
-    numbered = behind is not None and behind.number is not None
-    if (
-        (word not in PLAIN and word not in HIGH | LOW)
-        or previous in ("its", "at", "on")
-        or numbered
-    ):
-        return (), 0
-    field, size = _noun(tokens, place + 1)
-    if field and not (word in ("most", "least") and previous not in _MAJORITY):
-        largest = word in HIGH or (word in PLAIN and word not in LOW and PLAIN[word][0][1])
-        if field in ("loss", "gap") and word in ("best", "worst"):
-            largest = word == "worst"
-        return ((field.removeprefix("-"), largest != field.startswith("-")),), 1 + size
-    return PLAIN.get(word, ()), 1
-
-
-def _noun(tokens: Sequence[Token | None], place: int) -> tuple[str, int]:
-    """The field that is named from a place on, and by how many words."""
-    for size in (2, 1):
-        some = [token for token in tokens[place : place + size] if token is not None]
-        words = tuple(token.stem for token in some)
-        if len(words) == size and words in _of() and not (size == 1 and words[0] in RUNS):
-            return _of()[words], size
-    return "", 0
-
-
-@cache
-def _of() -> Mapping[tuple[str, ...], str]:
-    return {tuple(map(stem, words)): field for words, field in OF.items()}

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import numpy as np
 
-from structure_net.logging.search.conditions import Condition, OfTrait, OfWord
+from structure_net.logging.search.conditions import (
+    Condition,
+    OfNumber,
+    OfTime,
+    OfTrait,
+    OfWord,
+)
+from structure_net.logging.search.moments import EVENTS_OF
 from structure_net.logging.search.questions import Question
 from structure_net.logging.search.vocabulary import CONCEPTS, TOGETHER
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from structure_net.logging.search.storing import Rows
+    from structure_net.logging.search.rows import Rows
 
     Scores = NDArray[np.float64]
 
@@ -23,6 +31,15 @@ _DIGITS: Final = 9
 
 _SILENCE: Final = 0.015
 """At most this much is lost by what a question does not speak of."""
+
+_SILENT_EDITS: Final = 0.02
+"""At most this much is lost by edits that a question does not speak of."""
+
+_NEARLY_ALL: Final = 0.9
+
+_REJECTIONS: Final = frozenset((
+    "taken_back", "mostly_taken_back", "all_taken_back", "one_taken_back", "none_taken_back",
+))  # fmt: skip
 
 _LOUD: Final = 3.0
 """How much has to stand out for half of that."""
@@ -113,7 +130,27 @@ class Answer:
         said = said.union(*(group for group in TOGETHER if group & said))
         left = np.array([trait not in said for trait in CONCEPTS], dtype=np.float64)
         loudest = np.max(rows.salience * left, axis=1, initial=0.0)
-        return np.asarray(_SILENCE * loudest / (_LOUD + loudest))
+        lost = _SILENCE * loudest / (_LOUD + loudest)
+        return np.asarray(lost + _SILENT_EDITS * self._unsaid_edits(said, rows))
+
+    def _unsaid_edits(self, said: Collection[str], rows: Rows) -> Scores:
+        """How much edits say that are not spoken of: half for one kind, at most 1."""
+        spoken = {event for trait in said for event in EVENTS_OF.get(trait, ())}
+        for condition in self.question.conditions:
+            for part in condition.parts:
+                if isinstance(part, OfNumber):
+                    spoken.update(name.removeprefix("edits.") for name in part.fields)
+                elif isinstance(part, OfTime):
+                    spoken.update(part.events)
+                elif isinstance(part, OfWord) and part.word in rows.places_of:
+                    spoken.update(_going_with(part.word, rows))
+        kept = np.ones(len(rows))
+        for kind, there in rows.kinds.items():
+            if kind not in spoken:
+                kept = np.where(there, kept / 2, kept)
+        if said.isdisjoint(_REJECTIONS):
+            kept = kept * (1 - 0.3 * rows.rejected)
+        return 1 - kept
 
     def proposed(self, rows: Rows) -> list[NDArray[np.intp]] | None:
         """Rows that have a word of the question, and those in which a trait is the clearest."""
@@ -136,6 +173,12 @@ class Answer:
         ):
             lost += weight * float(condition.loss(np.array([condition.rest(rows)]))[0])
         return 1.0 - lost
+
+
+def _going_with(word: str, rows: Rows) -> list[str]:
+    """The kinds of edits that nearly all rows have that have a word, such as a strategy's name."""
+    places = rows.places_of[word]
+    return [kind for kind, there in rows.kinds.items() if np.mean(there[places]) > _NEARLY_ALL]
 
 
 def _among(lost: Scores, places: NDArray[np.intp]) -> NDArray[np.bool_]:

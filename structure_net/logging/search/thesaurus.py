@@ -39,9 +39,10 @@ FAMILIES: Final[tuple[str, ...]] = (
     "narrow thin slim skinny slender",
     "few handful couple",
     "most mostly mainly largely nearly almost majority",
-    "one first single sole",
+    "one single sole",
     "half third quarter fifth tenth fraction",
     "same identical constant fixed",
+    "each every",
     "unchanged static frozen",
     "times fold",
     # how it learned

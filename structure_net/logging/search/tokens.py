@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final
 
@@ -22,6 +22,15 @@ _TOKEN: Final = re.compile(
     r"|(?P<sign><=|>=|=<|=>|->|[<>=≤≥≈~→%+])"
     r"|(?P<stop>[,;:!?()\n]|\.(?=\s|$))"
 )
+ACRONYMS: Final = {
+    "SET": "sparse evolutionary training", "IMP": "iterative magnitude pruning",
+    "LTH": "lottery ticket", "DST": "dynamic sparse training", "AE": "autoencoder",
+    "GMP": "gradual magnitude pruning", "ES": "early stopping", "BS": "batch size",
+    "WD": "weight decay", "LS": "label smoothing",
+}  # fmt: skip
+"""What letters stand for that are another word, or none, in small ones."""
+
+_ACRONYMS: Final = re.compile(r"\b(?:" + "|".join(ACRONYMS) + r")\b")
 LONGEST: Final = 2000
 """Of a longer text the beginning is read."""
 
@@ -39,6 +48,7 @@ class Token:
         clause: Which part of the question it stands in.
         number: What it is worth as a number; None for a word.
         joined: Whether nothing but a hyphen parts it from what stands before it.
+        at: Its place in the question.
     """
 
     text: str
@@ -46,6 +56,7 @@ class Token:
     clause: int
     number: float | None = None
     joined: bool = False
+    at: int = -1
 
 
 @cache
@@ -96,8 +107,9 @@ def widths_in(text: str) -> tuple[list[str], str]:
 def tokens_of(text: str) -> list[Token]:
     """A question's words, numbers and signs; numbers in words and with magnitudes are read."""
     plain = unicodedata.normalize("NFKC", text[:LONGEST])
+    plain = _ACRONYMS.sub(lambda hit: ACRONYMS[hit[0]], plain)
     plain = _CAMEL.sub(" ", plain).replace("n't", " not").replace("n’t", " not")
-    return list(_numbered(list(_raw(plain))))
+    return [replace(one, at=k) for k, one in enumerate(_numbered(list(_raw(plain))))]
 
 
 def _raw(text: str) -> Iterator[Token]:

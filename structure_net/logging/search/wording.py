@@ -84,7 +84,7 @@ def merged(tokens: Sequence[Token]) -> list[Token]:
             one = _idioms().get(tuple(token.stem for token in some))
             if one is not None:
                 text = " ".join(token.text for token in some)
-                left[place : place + size] = [Token(text, one, some[0].clause)]
+                left[place : place + size] = [Token(text, one, some[0].clause, at=some[0].at)]
                 break
         place += 1
     return left
@@ -103,6 +103,11 @@ class _Phrase:
 def _phrases() -> tuple[_Phrase, ...]:
     """All phrases as stems, those of most words first, those that only say when last."""
     return (*_read(PHRASES, loose=False), *_read(TIMES, loose=True))
+
+
+def spoken_phrases() -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """All phrases in their one form, each with the traits that it may mean."""
+    yield from ((phrase.words, phrase.concepts) for phrase in _phrases() if not phrase.loose)
 
 
 def _read(phrases: Mapping[str, Sequence[str]], *, loose: bool) -> list[_Phrase]:
@@ -185,6 +190,8 @@ class Said:
         denied: Whether it should not be so.
         text: The words of the question.
         loose: Whether it may well be meant otherwise.
+        at: The places of its words in the question.
+        clause: The part of the question in which it stands.
     """
 
     concepts: tuple[str, ...]
@@ -192,6 +199,8 @@ class Said:
     denied: bool
     text: str
     loose: bool = False
+    at: tuple[int, ...] = ()
+    clause: int = 0
 
 
 def understood(tokens: Sequence[Token]) -> tuple[Said, ...]:
@@ -211,11 +220,13 @@ def understood(tokens: Sequence[Token]) -> tuple[Said, ...]:
                 alone = len(places) == 1
                 loose = phrase.loose or (alone and (meets is _meets or _elsewhere(said, places[0])))
                 denied = _denied(said, min(places), taken)
-                found.append(Said(phrase.concepts, "", denied, text, loose))
+                at = tuple(said[k].at for k in sorted(places))
+                clause = said[max(places)].clause
+                found.append(Said(phrase.concepts, "", denied, text, loose, at, clause))
     return (
         *found,
         *(
-            Said((), token.stem, _denied(said, place, taken, reach=1), token.text)
+            Said((), token.stem, _denied(said, place, taken, reach=1), token.text, at=(token.at,))
             for place, token in enumerate(said)
             if place not in taken and token.stem != NOT and token.text not in GENERIC
         ),
