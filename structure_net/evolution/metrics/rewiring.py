@@ -8,21 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from structure_net.core.drawing import free_places
+from structure_net.core.largest import largest
 from structure_net.core.pairs import PairTable
 from structure_net.evolution.metrics.validity import Unavailable
-
-_MANY: Final = 2**16
-"""Entries from which on the largest are looked for among those that a sample suggests."""
-
-_STEP: Final = 64
-"""Of so many entries, one is in the sample."""
 
 
 def cosine_drop_rate(rate: float, done: float, total: float) -> float:
@@ -131,7 +125,7 @@ def strongest_of(
 
 def strongest_places(places: Tensor, score: Tensor, count: int) -> Tensor:
     """The places of `strongest_of`, ascending. Shape ``(min(count, n),)``, int64."""
-    chosen = _largest(score.detach().nan_to_num(nan=math.inf).cpu(), min(count, len(places)))
+    chosen = _largest(score.detach().cpu(), min(count, len(places)))
     found = places[chosen]
     return found if bool((found[1:] > found[:-1]).all()) else found.sort().values
 
@@ -210,36 +204,8 @@ def _whole(wanted: Mapping[str, float], total: int) -> dict[str, int]:
 
 
 def _largest(values: Tensor, count: int) -> Tensor:
-    """The indices of the ``count`` largest entries, sorted; of equals the first ones.
-
-    A partition: linear in the entries, where a sort is not. Of many entries it is one of those that
-    are as large as a sample's bound, among which the largest are.
-    """
-    if not count:
-        return torch.zeros(0, dtype=torch.int64)
-    array = values.numpy()
-    likely = _likely(array, count)
-    if likely is not None:
-        return torch.from_numpy(likely)[_largest(torch.from_numpy(array[likely]), count)]
-    edge = np.partition(array, len(array) - count)[len(array) - count]
-    chosen = array > edge
-    equal = np.flatnonzero(array == edge)
-    chosen[equal[: count - np.count_nonzero(chosen)]] = True
-    return torch.from_numpy(np.flatnonzero(chosen))
-
-
-def _likely(
-    array: np.ndarray[Any, np.dtype[Any]], count: int
-) -> np.ndarray[Any, np.dtype[np.int64]] | None:
-    """Where the ``count`` largest entries are, and a few others, ascending; None where to look at
-    all costs no more.
-    """
-    sample = array[::_STEP]
-    rank = math.ceil(1.2 * count / _STEP) + 32
-    if len(array) < _MANY or 4 * rank > len(sample):
-        return None
-    found = np.flatnonzero(array >= np.partition(sample, -rank)[-rank])
-    return found if count <= len(found) < len(array) // 2 else None
+    """The indices of the ``count`` largest entries, sorted; of equals the first ones."""
+    return torch.from_numpy(largest(values.numpy(), count))
 
 
 def _check_count(count: int, most: int) -> None:
