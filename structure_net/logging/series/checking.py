@@ -10,9 +10,10 @@ import numpy as np
 from structure_net.errors import RecordError, SeriesError, SpoolError
 from structure_net.logging.checking import Problem
 from structure_net.logging.reading import SPOOL, read
-from structure_net.logging.series.layout import COLUMNS, anew, present
+from structure_net.logging.series.layout import COLUMNS, anew, is_written, present
 from structure_net.logging.series.reading import Series, Table
 from structure_net.logging.series.rows import row_of
+from structure_net.logging.series.sealing import is_sealed
 
 _ROWS = 1024
 
@@ -27,6 +28,9 @@ def check_series(path: Path) -> Iterator[Problem]:
         path: The file.
     """
     try:
+        if not is_written(path) and is_sealed(path) is False:
+            yield Problem(path, "", f"its bytes have changed since it was closed; {anew(path)}")
+            return
         with Series(path, superseded=True) as series:
             for name in series.tables:
                 said = _wrong_with(series[name], path)

@@ -15,6 +15,7 @@ import numpy as np
 
 from structure_net.errors import SeriesError
 from structure_net.logging.series import layout
+from structure_net.logging.series.sealing import seal, unseal
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -176,9 +177,10 @@ class SeriesWriter:
         """A writer that appends to a file which another one closed.
 
         Raises:
-            SeriesError: The file is missing, is no time series, or was not closed: its writer was
-                killed or still writes.
+            SeriesError: The file is missing, is no time series, was not closed (its writer was
+                killed or still writes), or has changed since.
         """
+        _check_seal(Path(path))
         file = _opened(Path(path), "r+")
         writer = cls.__new__(cls)
         try:
@@ -295,6 +297,8 @@ class SeriesWriter:
             except SeriesError:
                 self._abandon()
                 raise
+            with suppress(OSError):  # without a seal it is made anew before others go on with it
+                seal(self.path)
 
     def _abandon(self) -> None:
         """Lets go of a file that cannot be written.
@@ -327,6 +331,21 @@ class SeriesWriter:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _check_seal(path: Path) -> None:
+    """Takes the seal off a file that is about to be gone on with."""
+    try:
+        if unseal(path):
+            return
+        said = "its writer still writes or was killed, or it has changed since it was closed"
+    except FileNotFoundError:  # told of by HDF5
+        return
+    except OSError as error:
+        said = error.strerror or str(error)
+    raise SeriesError(
+        f"{path} cannot be written to: {said}. If nobody writes: {layout.anew(path)}."
+    )
 
 
 def _opened(path: Path, mode: str) -> Any:

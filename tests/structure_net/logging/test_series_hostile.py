@@ -23,6 +23,7 @@ from structure_net.logging.series import (
 )
 from structure_net.logging.series.layout import COLUMNS, is_written, readable
 from structure_net.logging.series.rows import column_name
+from structure_net.logging.series.sealing import is_sealed, seal, unseal
 from structure_net.logging.sinks import SeriesSink
 from tests.structure_net.logging.test_series_spool import content
 
@@ -97,6 +98,36 @@ def test_a_damaged_file_is_an_error_of_ours_at_once_wherever_it_is_damaged(tmp_p
             refused += 1
         list(check_series(path))
     assert refused >= 8  # a third of the files was cut
+
+
+def test_a_run_goes_on_with_no_file_of_which_a_bit_was_flipped(tmp_path: Path) -> None:
+    with RecordStream(Spool(tmp_path), [SeriesSink(block=16)], patience=250.0) as stream:
+        for number in range(1, 50):
+            stream.emit(epoch(number, "loss"))
+    path = tmp_path / SERIES
+    whole, wanted, chance = path.read_bytes(), content(path), random.Random(0)
+    for place in (chance.randrange(len(whole)) for _ in range(40)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << chance.randrange(8)
+        path.write_bytes(damaged)
+        with pytest.raises(SeriesError, match="changed since it was closed"):
+            SeriesWriter.continued(path)
+    assert [problem.what for problem in check_series(path)]
+    with RecordStream(Spool(tmp_path), [SeriesSink(block=16)], patience=250.0) as stream:
+        stream.flush(250.0)
+    assert stream.troubles == ()
+    assert content(path) == wanted
+    assert is_sealed(path)
+
+
+def test_a_seal_is_of_all_bytes_and_comes_off_once(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"content" * 300_000)
+    assert is_sealed(path) is None
+    seal(path)
+    assert is_sealed(path) is True
+    assert (unseal(path), unseal(path)) == (True, False)
+    assert path.read_bytes() == b"content" * 300_000
 
 
 def test_a_reader_follows_a_writer_that_comes_after_it(tmp_path: Path) -> None:
