@@ -23,6 +23,7 @@ CAPACITY: Final = 4096
 GATHERING: Final = 0.02
 """Seconds for which a sink's thread lets records gather."""
 
+_GLANCE: Final = 0.2
 PATIENCE: Final = 10
 """A sink that fails this often in a row is given up."""
 
@@ -157,7 +158,10 @@ class GuardedSink:
         """
         if not self._closing:
             self.retire(deadline)
-        self._thread.join(deadline)
+        by = monotonic() + deadline
+        while self._thread.is_alive() and (left := by - monotonic()) > 0:
+            # In short waits: Python does not notice a Ctrl-C that comes as it begins to wait.
+            self._thread.join(min(left, _GLANCE))
         return self.trouble
 
     @property

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import zlib
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -62,17 +63,27 @@ class Stored:
         return record_of(self.kind, self.version, self.text)
 
 
+def now_text() -> str:
+    """The time now: ISO 8601, UTC, microseconds."""
+    second, rest = divmod(time.time_ns(), 1_000_000_000)
+    return f"{_second_text(second)}.{rest // 1000:06d}+00:00"
+
+
+@lru_cache(maxsize=1)
+def _second_text(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+
+
 def stored_from(seq: int, time: str, record: RecordModel) -> Stored:
     """What is about to be written of ``record``."""
     stored = object.__new__(Stored)  # a frozen dataclass sets its fields one by one, slowly
-    stored.__dict__.update(
-        seq=seq,
-        time=time,
-        kind=record.kind,
-        version=record.version,
-        text=record.data_json(),
-        record=record,  # it need not be read back from the text
-    )
+    fields = stored.__dict__
+    text = record.unicode_json()
+    if text is None:  # what was written is another text, and is read back when it is asked for
+        text = record.data_json()
+    else:
+        fields["record"] = record
+    fields.update(seq=seq, time=time, kind=record.kind, version=record.version, text=text)
     return stored
 
 

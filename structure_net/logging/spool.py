@@ -3,7 +3,7 @@
 A record is handed to the operating system, whole or not at all, before `Spool.append` returns: a
 killed process loses nothing of it. When it is on the disk, so that a power cut loses nothing
 either, is the caller's choice: ``durable="record"`` waits for each; ``durable="group"`` lets the
-disk lag behind by at most 256 records, and asks it to write at most 25 ms after the first of them.
+disk lag behind by at most 256 records, and asks it to write at most 200 ms after the first of them.
 `Spool.flush` waits for all.
 """
 
@@ -12,14 +12,14 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Literal, Self
 
 from structure_net.errors import SpoolError
 from structure_net.logging.blobs import Blob, flush_folder, put_blob
-from structure_net.logging.lines import Stored, line_of, stored_from
+from structure_net.logging.lines import Stored, line_of, now_text, stored_from
 from structure_net.logging.locking import lock, release
 from structure_net.logging.mending import Torn, mend
 from structure_net.logging.reading import SPOOL
@@ -52,7 +52,7 @@ class Spool:
         self._path = self.folder / SPOOL
         self._broken: str | None = None
         self._closed = self._released = False
-        self._line = b""
+        self._lines: list[bytes] = []
         self._end = (0, 0)
         self._process = os.getpid()
         self._lock = threading.Lock()
@@ -98,15 +98,28 @@ class Spool:
             SpoolError: It cannot be written: the disk is full, say. It has no number then, what was
                 written before can be read, and a later call may succeed if the cause is gone.
         """
+        return self.extend((record,))[0]
+
+    def extend(self, records: Sequence[RecordModel]) -> list[Stored]:
+        """Writes several records at once: all of them, or, where the disk refuses, none.
+
+        A process that is killed meanwhile may leave the first of them.
+
+        Returns:
+            The records with their numbers and the time that they share.
+
+        Raises:
+            SpoolError: As in `append`.
+        """
         self._check()
         with self._lock:
             self._check()
             self._settle()
-            time = datetime.now(UTC).isoformat(timespec="microseconds")
-            stored = stored_from(self.last + 1, time, record)
-            self._write(line_of(stored))
+            time, first = now_text(), self.last + 1
+            made = [stored_from(first + k, time, record) for k, record in enumerate(records)]
+            self._write([line_of(stored) for stored in made])
             self._durable()
-            return stored
+            return made
 
     def put(self, content: bytes | Path, *, link: bool = False) -> Blob:
         """Keeps bytes, or a copy of a file, beside the records; see `put_blob`."""
@@ -170,28 +183,28 @@ class Spool:
             raise SpoolError(self._broken)
 
     def _settle(self) -> None:
-        """Finds out whether a record whose writing was interrupted (Ctrl-C) is there."""
-        if not self._line:
+        """Finds out whether records whose writing was interrupted (Ctrl-C) are there."""
+        if not self._lines:
             return
-        size, last = self._end
-        if os.fstat(self._descriptor).st_size == size + len(self._line):
-            self._end = (size + len(self._line), last + 1)
+        (size, last), more = self._end, sum(map(len, self._lines))
+        if os.fstat(self._descriptor).st_size == size + more:
+            self._end = (size + more, last + len(self._lines))
             self._durable()
         else:
             os.ftruncate(self._descriptor, size)
-        self._line = b""
+        self._lines = []
 
-    def _write(self, line: bytes) -> None:
-        self._line = line
+    def _write(self, lines: list[bytes]) -> None:
+        self._lines, content = lines, b"".join(lines)
         try:
-            written = os.write(self._descriptor, line)
-            while written < len(line):
-                written += os.write(self._descriptor, line[written:])
+            written = os.write(self._descriptor, content)
+            while written < len(content):
+                written += os.write(self._descriptor, content[written:])
         except OSError as error:
             self._settle()
             raise self._refused(error) from error
-        self._end = (self._end[0] + len(line), self._end[1] + 1)
-        self._line = b""
+        self._end = (self._end[0] + len(content), self._end[1] + len(lines))
+        self._lines = []
 
     def _durable(self) -> None:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from time import monotonic
 from types import TracebackType
@@ -33,6 +33,7 @@ class RecordStream:
         self.spool = spool
         self._patience = patience
         self._closed = False
+        self._before: list[Callable[[], None]] = []
         self._process = os.getpid()
         self._sinks = tuple(GuardedSink(sink) for sink in sinks)
         source = Source(spool.folder, spool.last)
@@ -45,10 +46,27 @@ class RecordStream:
         Raises:
             SpoolError: The spool cannot be written; the run should stop.
         """
-        stored = self.spool.append(record)
+        return self.emit_all((record,))
+
+    def emit_all(self, records: Sequence[RecordModel]) -> int:
+        """Writes records at once, and returns the number of the last one.
+
+        Raises:
+            SpoolError: The spool cannot be written; the run should stop.
+        """
+        written = self.spool.extend(records)
         for sink in self._sinks:
-            sink.write(stored)
-        return stored.seq
+            for stored in written:
+                sink.write(stored)
+        return written[-1].seq if written else self.spool.last
+
+    def before_close(self, action: Callable[[], None]) -> None:
+        """Has ``action`` called when the stream is closed, while records can still be written.
+
+        Args:
+            action: Writes what waits to be written.
+        """
+        self._before.append(action)
 
     def flush(self, deadline: float = 10.0) -> bool:
         """Waits until everything is on the disk and with the sinks; False if time was too short.
@@ -86,6 +104,7 @@ class RecordStream:
         if self._closed or self._process != os.getpid():
             return self.troubles
         try:
+            self._settle()
             by = monotonic() + self._patience
             self._retire_sinks()
             for sink in self._sinks:
@@ -98,6 +117,10 @@ class RecordStream:
                 self.spool.close()
                 self._closed = True
         return self.troubles
+
+    def _settle(self) -> None:
+        while self._before:
+            self._before.pop()()
 
     def _retire_sinks(self) -> None:
         with suppress(SpoolError):  # a refusal was told already, and is told again

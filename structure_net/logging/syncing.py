@@ -6,9 +6,11 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Final
 
-GROUP_SECONDS: Final = 0.025
+GROUP_SECONDS: Final = 0.2
 """The disk is asked to write no later than this after the first record of a group."""
 
 GROUP_RECORDS: Final = 256
@@ -42,10 +44,13 @@ class GroupSync:
     def __init__(self, sync: Callable[[], None], last: int) -> None:
         self._sync = sync
         self._written = self._synced = last
-        self._urgent = False
         self._closing = False
         self._error: OSError | None = None
-        # Entered by its lock, which a Ctrl-C cannot leave locked: `Condition.__exit__` is Python.
+        # What each record touches is no Python within, where a Ctrl-C could leave it locked, and
+        # wakes nobody but at the first record of a group.
+        self._begun: SimpleQueue[None] = SimpleQueue()
+        self._urgent: SimpleQueue[None] = SimpleQueue()
+        # Entered by its lock, since `Condition.__exit__` is Python.
         self._held = threading.RLock()
         self._changed = threading.Condition(self._held)
         self._thread = threading.Thread(target=self._work, name="spool", daemon=True)
@@ -57,21 +62,23 @@ class GroupSync:
         return self._synced
 
     def wrote(self, seq: int) -> None:
-        """A record was written; waits where too many are not on the disk.
+        """Records up to ``seq`` were written; waits where too many are not on the disk.
 
         Raises:
             OSError: The disk refused earlier ones.
         """
-        with self._held:
-            self._written = seq
-            waiting = seq - self._synced
-            if waiting == 1 or waiting >= GROUP_RECORDS // 2:
-                self._changed.notify_all()
-            if waiting >= GROUP_RECORDS:
+        self._written = seq
+        if self._begun.empty():
+            self._begun.put(None)
+        waiting = seq - self._synced
+        if waiting >= GROUP_RECORDS // 2 and self._urgent.empty():
+            self._urgent.put(None)
+        if waiting >= GROUP_RECORDS:
+            with self._held:
                 self._changed.wait_for(
                     lambda: self._written - self._synced < GROUP_RECORDS or self._error
                 )
-            self._raise()
+        self._raise()
 
     def flush(self, timeout: float | None = None) -> bool:
         """Waits until all that was written is on the disk; False where the time was too short.
@@ -79,10 +86,10 @@ class GroupSync:
         Raises:
             OSError: The disk refused.
         """
+        wanted = self._written
         with self._held:
-            wanted = self._written
-            self._urgent = True
-            self._changed.notify_all()
+            if self._synced < wanted:
+                self._hurry()
             done = self._changed.wait_for(lambda: self._synced >= wanted or self._error, timeout)
             self._raise()
             return bool(done)
@@ -93,11 +100,14 @@ class GroupSync:
         Raises:
             OSError: The disk refused.
         """
-        with self._held:
-            self._closing = True
-            self._changed.notify_all()
+        self._closing = True
+        self._hurry()
         self._thread.join()
         self._raise()
+
+    def _hurry(self) -> None:
+        self._urgent.put(None)
+        self._begun.put(None)
 
     def _raise(self) -> None:
         if self._error is not None:
@@ -120,14 +130,17 @@ class GroupSync:
 
     def _next_group(self) -> int | None:
         """Waits for a group; the number of its last record, None at the end."""
-        with self._held:
-            self._changed.wait_for(lambda: self._written > self._synced or self._closing)
-            if self._written == self._synced:
+        while True:
+            if not self._closing:
+                self._begun.get()
+                self._begun.put(None)  # so that the group's other records wake nobody
+                with suppress(Empty):
+                    self._urgent.get(timeout=GROUP_SECONDS)
+            # Emptied before it is seen how far they reach: a record that comes now puts one again.
+            for one in (self._urgent, self._begun):
+                while not one.empty():
+                    one.get()
+            if self._written > self._synced:
+                return self._written
+            if self._closing:
                 return None
-            self._changed.wait_for(self._full, GROUP_SECONDS)
-            self._urgent = False
-            return self._written
-
-    def _full(self) -> bool:
-        behind = self._written - self._synced
-        return self._urgent or self._closing or behind >= GROUP_RECORDS // 2

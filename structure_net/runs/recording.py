@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from structure_net.errors import SpoolError
 from structure_net.evolution import Event, EventKind
 from structure_net.evolution.analysis import Analysis
 from structure_net.logging import RecordStream
@@ -19,7 +20,8 @@ class Recorder:
     """Writes the events of a system as records.
 
     An analysis is written when the next thing happens, with the values that were read until then:
-    recording computes nothing.
+    recording computes nothing. Edits are written together with the growth that they are, when
+    something else happens or the stream is closed.
 
     Args:
         stream: Takes the records.
@@ -29,11 +31,13 @@ class Recorder:
         self._stream = stream
         self._analysis: tuple[Event, Analysis] | None = None
         self._growth: list[Event] = []
+        self._waiting: list[RecordModel] = []
+        stream.before_close(self.settle)
 
     @property
     def hears_steps(self) -> bool:
         """Whether something waits to be written when the next step is over."""
-        return self._analysis is not None or bool(self._growth)
+        return bool(self._analysis or self._growth or self._waiting)
 
     def __call__(self, event: Event) -> None:
         """Writes what an event says.
@@ -44,27 +48,43 @@ class Recorder:
         if event.kind is EventKind.EDITED:
             self._edited(event)
             return
-        if self._analysis is not None or self._growth:
+        if event.kind in _RECORDS:
+            self._gather()
+            self._waiting.append(_RECORDS[event.kind](event))
+            self._write()
+        elif self.hears_steps:
             self.settle()
         if event.kind is EventKind.ANALYZED:
             self._analysis = (event, event.detail["analysis"])
-        elif event.kind in _RECORDS:
-            self._stream.emit(_RECORDS[event.kind](event))
 
     def settle(self) -> None:
-        """Writes what waits: the last analysis, and the growth that the last edits belong to."""
-        if self._analysis is not None:
-            (event, analysis), self._analysis = self._analysis, None
-            self._stream.emit(_analysis(event, analysis))
-        if self._growth:
-            edits, self._growth = self._growth, []
-            self._stream.emit(_accepted(edits))
+        """Writes what waits: the last analysis, the last edits, and the growth that they are."""
+        self._gather()
+        self._write()
 
     def _edited(self, event: Event) -> None:
         if self._analysis is not None or (self._growth and _who(self._growth[0]) != _who(event)):
-            self.settle()
+            self._gather()
         self._growth.append(event)
-        self._stream.emit(_edit(event))
+
+    def _gather(self) -> None:
+        """Makes records of the last analysis and of the last growth with its edits."""
+        if self._analysis is not None:
+            (event, analysis), self._analysis = self._analysis, None
+            self._waiting.append(_analysis(event, analysis))
+        if self._growth:
+            edits, self._growth = self._growth, []
+            self._waiting += [*map(_edit, edits), _accepted(edits)]
+
+    def _write(self) -> None:
+        """Writes the records that wait, at once."""
+        if self._waiting:
+            records, self._waiting = self._waiting, []
+            try:
+                self._stream.emit_all(records)
+            except SpoolError:
+                self._waiting = records  # the disk may have room by the time of the next call
+                raise
 
 
 def _who(event: Event) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from hashlib import sha256
 from itertools import chain
 from math import isfinite, isnan
 from numbers import Integral, Real
@@ -31,6 +32,7 @@ NOT_FINITE: Final = {
 _SCALARS: Final = frozenset({int, float, bool, type(None)})
 _LISTS: Final = frozenset({list, tuple})
 _DEEPEST: Final = 100
+_REPLACED: Final = "\ufffd".encode()
 _LARGEST: Final = 10**4000  # Python reads no more than 4300 digits
 
 
@@ -102,13 +104,23 @@ def _has_huge(values: Iterable[Any], kinds: set[type]) -> bool:
     return max(map(int.bit_length, values), default=0) >= _LARGEST.bit_length()
 
 
+def readable_name(name: str) -> str:
+    """``name`` as Unicode.
+
+    What is none (bytes of a file's name) becomes an escape with a backslash, with a hash of the
+    whole behind it, so that names that differ stay different.
+    """
+    text = name.encode("utf-8", "backslashreplace")
+    whole = name.encode("utf-8", "surrogatepass")
+    return name if text == whole else f"{text.decode()}~{sha256(whole).hexdigest()[:8]}"
+
+
 def _readable(value: Any) -> Any:
-    """JSON data whose text is Unicode: what is none (bytes of a file's name) is written as an
-    escape with a backslash."""
+    """JSON data whose text is Unicode: what is none is written as an escape with a backslash."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode("utf-8")
     if isinstance(value, dict):
-        return {_readable(key): _readable(item) for key, item in value.items()}
+        return {readable_name(key): _readable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_readable(item) for item in value]
     if isinstance(value, float) and not isfinite(value):
@@ -194,12 +206,24 @@ class RecordModel(Value):
     version: int
 
     def data_json(self) -> str:
-        """All fields but ``kind`` and ``version`` as one line of JSON."""
+        """All fields but ``kind`` and ``version`` as one line of JSON.
+
+        Text that is no Unicode is written as an escape; see `readable_name` for names.
+        """
+        found = self.unicode_json()
+        if found is not None:
+            return found
+        content = self.model_dump(exclude=_OUTSIDE)
+        return json.dumps(_readable(content), ensure_ascii=False, separators=(",", ":"))
+
+    def unicode_json(self) -> str | None:
+        """The same, or None where text in it may be no Unicode."""
         try:
-            return self.__pydantic_serializer__.to_json(self, exclude=_OUTSIDE).decode()
+            found = self.__pydantic_serializer__.to_json(self, exclude=_OUTSIDE)
         except PydanticSerializationError:
-            content = self.model_dump(exclude=_OUTSIDE)
-            return json.dumps(_readable(content), ensure_ascii=False, separators=(",", ":"))
+            return None
+        # pydantic puts replacement characters into names in silence.
+        return None if _REPLACED in found else found.decode()
 
 
 class NetworkFacts(Value):

@@ -250,7 +250,7 @@ def test_a_record_whose_writing_was_interrupted_is_counted_if_it_is_there(tmp_pa
         spool.append(epoch(1))
         line = line_of(Stored(2, "2026", "epoch", 2, epoch(2).data_json()))
         for size, following in ((len(line), 3), (10, 4)):  # as if Ctrl-C came behind the write
-            spool._line = line
+            spool._lines = [line]
             os.write(spool._descriptor, line[:size])
             assert spool.append(epoch(9)).seq == following
             line = line_of(Stored(4, "2026", "epoch", 2, epoch(4).data_json()))
@@ -289,6 +289,25 @@ def test_a_disk_that_refuses_what_was_written_is_not_trusted_again(
     assert spool.acknowledged == 0
     with pytest.raises(SpoolError, match="Input/output error"):
         spool.close()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files have no limit there")
+def test_records_that_are_written_at_once_are_all_there_or_none(tmp_path: Path) -> None:
+    with Spool(tmp_path) as spool:
+        stored = spool.extend([epoch(number) for number in range(1, 4)])
+        assert [one.seq for one in stored] == [1, 2, 3]
+        whole = spool._end[0]
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (whole + len(line_of(stored[0])) + 9, before[1]))
+        try:
+            with pytest.raises(SpoolError, match="its 3 records can be read"):
+                spool.extend([epoch(4), epoch(5)])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert (tmp_path / "records.jsonl").stat().st_size == whole
+        assert [one.seq for one in spool.extend([epoch(4), epoch(5)])] == [4, 5]
+        assert spool.extend([]) == []
+    assert numbers(read(tmp_path)) == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("durable", ["record", "group"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import pytest
 from pydantic import ValidationError
 
 from structure_net.errors import SpoolError
-from structure_net.logging import Spool, blobs, read
+from structure_net.logging import RecordStream, Spool, Stored, blobs, read
 from structure_net.logging.blobs import check_blob, put_blob
 from structure_net.logging.checking import check_spool
 from structure_net.logging.reading import Damage
 from structure_net.logging.records import Epoch, RunStarted
+from tests.structure_net.logging.test_stream import Listening
 
 
 def epoch(number: int) -> Epoch:
@@ -137,8 +139,31 @@ def test_text_that_is_no_unicode_is_written_as_an_escape(tmp_path: Path) -> None
     assert isinstance(found, RunStarted)
     assert found.name == "net\\ud800"
     ((key, (text, half, nothing)),) = found.config.items()
-    assert (key, text, half) == ("/data/\\udcff", "/data/\\udcff", 0.5)
+    assert (text, half) == ("/data/\\udcff", 0.5)
+    assert re.fullmatch(r"/data/\\udcff~[0-9a-f]{8}", key)
     assert nothing != nothing  # noqa: PLR0124 - not a number
+
+
+class Keeping(Listening):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[Stored] = []
+
+    def write(self, stored: Stored) -> None:
+        self.kept.append(stored)
+
+
+def test_names_that_differ_only_where_they_are_no_unicode_stay_different(tmp_path: Path) -> None:
+    names = ["loss\ud800", "loss\ud801", "loss\\ud800", "loss\ufffd", "loss"]
+    metrics = {name: float(place) for place, name in enumerate(names)}
+    with RecordStream(Spool(tmp_path), [sink := Keeping()], patience=250.0) as stream:
+        stream.emit(Epoch(epoch=1, step=1, metrics=metrics, parameters=1, connections=1))
+    (stored,), (heard,) = read(tmp_path), sink.kept
+    assert list(stored.data["metrics"].values()) == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert list(stored.data["metrics"])[2:] == names[2:]
+    assert heard.record == stored.record  # what sinks are told is what the spool says
 
 
 @pytest.mark.parametrize(

@@ -251,6 +251,25 @@ def test_growth_that_a_trial_rejects_is_recorded_as_refused_with_what_was_measur
     assert not [one for one in records if one.kind == "edit"]
 
 
+def test_edits_that_nothing_follows_are_written_when_the_stream_is_closed(tmp_path: Path) -> None:
+    said = {"trigger": "", "reason": "so", "seed": 1, "changes": (), "measured": {}}
+    edits = [AddNeurons("a", 1), AddNeurons("b", 2)]
+    events = [Event(EventKind.EDITED, 0, "Wider", detail={"edit": edit, **said}) for edit in edits]
+
+    def interrupted() -> None:
+        with RecordStream(Spool(tmp_path)) as stream:
+            recorder = Recorder(stream)
+            for event in events:
+                recorder(event)
+            assert recorder.hears_steps
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    first, second, growth = read(tmp_path)
+    assert [first.data["text"], second.data["text"]] == growth.data["edits"]
+
+
 def test_recording_computes_no_value_of_an_analysis(tmp_path: Path) -> None:
     read_ones: list[str] = []
     lazy = Lazy(lambda: read_ones.append("late") or 1.0)
