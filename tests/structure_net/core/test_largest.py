@@ -12,10 +12,9 @@ from structure_net.core.largest import largest
 
 
 def by_sorting(values: np.ndarray, count: int) -> list[int]:
-    places = range(len(values))
-    nans = [k for k in places if np.isnan(values[k])]
-    others = sorted((k for k in places if not np.isnan(values[k])), key=lambda k: -values[k])
-    return sorted((nans + others)[:count])
+    nans, others = np.flatnonzero(np.isnan(values)), np.flatnonzero(~np.isnan(values))
+    order = others[np.argsort(-values[others], kind="stable")]
+    return sorted(np.concatenate([nans, order])[:count].tolist())
 
 
 @given(
@@ -34,6 +33,16 @@ def test_the_largest_are_those_of_a_stable_sort(values: np.ndarray, share: float
 def test_many_numbers_with_ties(kind: str, spread: float) -> None:
     values = np.random.default_rng(0).normal(0, spread, 5000).round().clip(-6e4, 6e4).astype(kind)
     for count in (0, 1, 1700, 4999, 5000):
+        assert largest(values, count).tolist() == by_sorting(values, count)
+
+
+@pytest.mark.parametrize("nans", [0, 5, 3000])
+def test_of_very_many_numbers_the_largest_are_found_too(nans: int) -> None:
+    generator = np.random.default_rng(0)
+    values = generator.normal(size=100_000).astype(np.float32)
+    values[generator.choice(len(values), nans, replace=False)] = np.nan
+    values[generator.choice(len(values), 1000, replace=False)] = np.inf
+    for count in (1, 2000, 5000, 60_000):
         assert largest(values, count).tolist() == by_sorting(values, count)
 
 
