@@ -9,8 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 from types import FunctionType
+from typing import Any
 
 import pytest
+from typer import Typer
 from typer.main import get_command
 
 from neural_architecture_lab.cli.app import app as nal
@@ -71,9 +73,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def commands_of(group: Typer) -> dict[str, Any]:
+    made: Any = get_command(group)
+    return dict(made.commands)
+
+
 def public_names() -> dict[str, str]:
     """Where classes and functions are that packages list, by the name of their import."""
-    names = {}
+    names: dict[str, str] = {}
     for root in (ROOT / "structure_net", ROOT / "neural_architecture_lab"):
         for path in sorted(root.rglob("__init__.py")):
             package = ".".join(path.parent.relative_to(ROOT).parts)
@@ -113,7 +120,7 @@ def test_the_reference_describes_every_command(site: Path) -> None:
         ("nal", "nal", nal),
     ):
         text = (site / f"reference/{page}.html").read_text(encoding="utf-8")
-        commands = get_command(group).commands
+        commands = commands_of(group)
         assert [name for name in commands if f'id="{program}-{name}"' not in text] == []
 
 
@@ -142,10 +149,10 @@ LINE = re.compile(r"^\s*(structure-net|nal) (?!`)([a-z-]+)((?:\\\n|.)*)$", re.M)
 
 @pytest.mark.parametrize("page", [*PAGES, "../README.md"])
 def test_every_command_of_a_page_exists_with_its_flags(page: str) -> None:
-    groups = {"structure-net": get_command(app), "nal": get_command(nal)}
+    groups = {"structure-net": commands_of(app), "nal": commands_of(nal)}
     text = (DOCS / page).read_text(encoding="utf-8")
     for program, name, rest in LINE.findall(text.replace(" && ", "\n")):
-        command = groups[program].commands[name]
+        command = groups[program][name]
         known = {flag for parameter in command.params for flag in parameter.opts}
         flags = re.findall(r"(?<= )--?[a-z][\w-]*", rest.partition("#")[0])
         assert known | {"--help"} >= set(flags), f"{program} {name}{rest}"

@@ -22,7 +22,7 @@ def test_ruff_has_nothing_to_say(arguments: tuple[str, ...]) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_packages_benchmarks_and_examples_are_typed_strictly() -> None:
+def test_packages_benchmarks_examples_and_tests_are_typed() -> None:
     done = finished(sys.executable, "-m", "mypy", "--strict", "--no-error-summary")
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -349,7 +349,7 @@ class ConvLSTMCell(nn.Module):
         self.hidden_dim = h
         self.conv = nn.Conv2d(i + h, 4 * h, 3, padding=1)
 
-    def forward(self, x: Tensor, st: Tensor) -> Tensor:
+    def forward(self, x: Tensor, st: Tensor) -> tuple[Tensor, Tensor]:
         h, c = st
         cc = self.conv(torch.cat([x, h], 1))
         a, f, o, g = torch.split(cc, self.hidden_dim, 1)

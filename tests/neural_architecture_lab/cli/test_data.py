@@ -9,8 +9,9 @@ import pytest
 
 from neural_architecture_lab.cli import main
 from neural_architecture_lab.cli.loading import found_again, loaded
+from neural_architecture_lab.configuration import LabConfig
 from neural_architecture_lab.errors import HypothesisError
-from neural_architecture_lab.lab import LabConfig, NeuralArchitectureLab
+from neural_architecture_lab.lab import NeuralArchitectureLab
 from neural_architecture_lab.store import Archive
 
 CLAIM = """

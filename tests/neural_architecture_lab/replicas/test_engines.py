@@ -62,7 +62,8 @@ def test_however_a_training_is_cut_into_calls_its_bits_are_the_same(
     changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = replace(PLAN, dtype="float32", schedule="cosine", **changes)
-    whole, calls = train_fused(plan), []
+    calls: list[None] = []
+    whole = train_fused(plan)
     monkeypatch.setattr(fused, "_PER_CALL", 1.0)
     steps = train_fused(plan, lambda: calls.append(None))
     assert len(calls) == 3 * 13  # each step is a call

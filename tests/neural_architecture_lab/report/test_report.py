@@ -10,8 +10,9 @@ import pytest
 from neural_architecture_lab import Arm, LabConfig, NeuralArchitectureLab, Stopping
 from neural_architecture_lab.errors import StoreError
 from neural_architecture_lab.report import Report, report_of
-from neural_architecture_lab.report.composing import chapter, duration, summary
+from neural_architecture_lab.report.composing import chapter, summary
 from neural_architecture_lab.report.gathering import Section, Shown, gather
+from neural_architecture_lab.report.wording import duration
 from neural_architecture_lab.store import Archive, Store
 from tests.neural_architecture_lab.report.reported import hypothesis
 

@@ -25,7 +25,10 @@ def trials(
             for s, w, r in grid
         ]
     )
-    factors = {"width": [w for _, w, _ in grid], "rate": [r for _, _, r in grid]}
+    factors: dict[str, list[Any]] = {
+        "width": [w for _, w, _ in grid],
+        "rate": [r for _, _, r in grid],
+    }
     return (
         factors,
         [s for s, _, _ in grid],

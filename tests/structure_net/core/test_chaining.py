@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -170,7 +171,7 @@ def test_chains_can_be_differentiated_again_and_again(order: str) -> None:
 def test_a_chain_of_its_own_weights_is_differentiated_through_both() -> None:
     # The inputs depend on a weight of the chain, too.
     model = network()
-    weight = model.layers[0].weight
+    weight: Any = model.layers[0].weight
     inputs = random(4, 40)
 
     def penalty(run: Callable[[Tensor], Tensor]) -> Tensor:

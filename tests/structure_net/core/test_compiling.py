@@ -264,7 +264,7 @@ def test_a_kernel_is_pickled_by_its_name() -> None:
     assert pickle.loads(pickle.dumps(compiled_in_the_package())) is compiled_in_the_package()
 
 
-def compiled_in_the_package() -> Kernel[..., object]:
+def compiled_in_the_package() -> object:
     from structure_net.evolution.metrics import forests
 
     return forests.kruskal

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -242,7 +243,7 @@ def test_layers_export_and_compile_to_the_same_function() -> None:
     inputs = torch.randn(2, 2, 4, 4, generator=generator(1))
     exported = torch.export.export(model, (inputs,)).module()
     torch.testing.assert_close(exported(inputs), model(inputs))
-    compiled = torch.compile(copy.deepcopy(model), backend="aot_eager", fullgraph=True)
+    compiled: Any = torch.compile(copy.deepcopy(model), backend="aot_eager", fullgraph=True)
     compiled(inputs).square().sum().backward()
     model(inputs).square().sum().backward()
     torch.testing.assert_close(compiled(inputs), model(inputs))

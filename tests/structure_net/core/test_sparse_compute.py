@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from typing import Any
 
 import pytest
 import torch
@@ -181,7 +182,7 @@ def test_a_child_process_computes_with_threads_of_its_own(method: str) -> None:
     if method not in multiprocessing.get_all_start_methods():
         pytest.skip(f"this system cannot {method}")
     here = summed_on_two_threads(None)
-    context = multiprocessing.get_context(method)
+    context: Any = multiprocessing.get_context(method)
     results = context.SimpleQueue()
     child = context.Process(target=summed_on_two_threads, args=(results,))
     child.start()

@@ -77,7 +77,7 @@ def test_operations_follow_each_other(
 
 
 def test_a_thread_that_comes_late_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+    asked: list[object] = []
     monkeypatch.setattr(sparse_passes, "SHARED_WORK", 0)
     monkeypatch.setattr(sparse_passes, "THREADED_WORK", 0)
     monkeypatch.setattr(sparse_passes, "in_team", lambda *_: False)

@@ -53,7 +53,7 @@ def test_accuracies_get_a_panel_where_there_are_some(tmp_path: Path) -> None:
 
 
 def test_a_history_without_epochs_cannot_be_drawn() -> None:
-    empty = {name: [] for name in history()}
+    empty: dict[str, list[float]] = {name: [] for name in history()}
     with pytest.raises(ValueError, match="train first"):
         plot_training_history(empty)
     assert growth_summary(empty) == "No epoch was trained."

@@ -129,7 +129,7 @@ def _artifact_files(state: State, values: dict[str, Any]) -> Any:
     edges = []
     for one in values["input"]["artifactFiles"]:
         path = f"{one['artifactID']}/{one['name']}"
-        node = {
+        node: dict[str, Any] = {
             "storagePath": path,
             "uploadUrl": f"{state.url}/put/{path}",
             "uploadHeaders": [],

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.planted import others
+from benchmarks.planted import Case, others
 from benchmarks.planted_cases import CASES, LATER, experiments
 from benchmarks.planted_questions import THIRD
 from structure_net.errors import SearchError
@@ -53,7 +53,7 @@ def index(tmp_path_factory: pytest.TempPathFactory, facts: tuple[ExperimentFacts
     ("cases", "first"), [(CASES, 50_000), (LATER, 60_000), (THIRD, 70_000)], ids=["20", "10", "3rd"]
 )
 def test_each_question_finds_the_experiment_that_it_means_first(
-    tmp_path: Path, facts: tuple[ExperimentFacts, ...], cases: tuple[object, ...], first: int
+    tmp_path: Path, facts: tuple[ExperimentFacts, ...], cases: tuple[Case, ...], first: int
 ) -> None:
     meant = experiments(cases, first)
     with ExperimentIndex(tmp_path, engine="numpy") as index:

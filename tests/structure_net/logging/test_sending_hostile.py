@@ -16,11 +16,13 @@ import pytest
 from structure_net.errors import RecordError, SpoolError, TrackingError
 from structure_net.logging import RecordStream, Spool, read
 from structure_net.logging.lines import Stored, line_of
-from structure_net.logging.reading import last_of
+from structure_net.logging.reading import first_of, last_of
 from structure_net.logging.sending import Batch, Receipt, Sender, WandbDestination, read_status
+from structure_net.logging.sending.state import QueueState, write_state
 from structure_net.logging.sinks import WandbSink, WandbTarget
-from structure_net.logging.tracking import artifact_name, run_name
-from tests.structure_net.logging.recorded import epoch, start, write_run
+from structure_net.logging.tracking import artifact_name, run_name, run_of
+from tests.structure_net.logging.recorded import RUN, epoch, start, write_run
+from tests.structure_net.logging.stub_server import serving
 from tests.structure_net.logging.test_sending import Shelf
 
 
@@ -164,6 +166,34 @@ def test_a_damaged_record_is_set_aside_with_the_reason_and_the_others_arrive(
     assert [letter.seq for letter in done.state.dead] == [4]
     assert why in done.state.dead[0].reason
     assert (done.pending, done.complete) == (0, False)
+
+
+@pytest.mark.parametrize("sent_before", [0, 5])
+def test_behind_a_damaged_first_line_all_arrives_under_the_name_of_the_run(
+    tmp_path: Path, sent_before: int
+) -> None:
+    last = write_run(tmp_path, artifacts=False)
+    named = run_of(tmp_path)
+    first = (tmp_path / "records.jsonl").read_bytes().splitlines(keepends=True)[0]
+    with serving() as stub:
+        destination = WandbDestination(WandbTarget(base_url=stub.url), settling=1.0)
+        if sent_before:
+            state = QueueState(acknowledged=sent_before)
+            write_state(tmp_path, destination.name, state)
+        changed(tmp_path, 1, first.replace(b'"seed":3', b'"seed":4'))
+        done = Sender(tmp_path, destination, attempts=1).drain()
+        ((name, run),) = stub.state.runs.items()
+    assert named == name == RUN
+    assert sorted(set(run.steps)) == list(range(max(2, sent_before + 1), last + 1))
+    assert [letter.seq for letter in done.state.dead] == ([] if sent_before else [1])
+    assert done.pending == 0
+    assert first_of(tmp_path).seq == 2
+
+
+def test_what_is_left_of_no_first_line_still_gives_one_name(tmp_path: Path) -> None:
+    write_run(tmp_path, artifacts=False)
+    changed(tmp_path, 1, b"gibberish\n")
+    assert run_of(tmp_path) == run_of(tmp_path) != RUN
 
 
 def test_what_stands_before_a_damaged_end_arrives_and_the_end_is_told_of(tmp_path: Path) -> None:

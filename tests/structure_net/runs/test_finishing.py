@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -42,7 +42,7 @@ def no_room_for_artifacts(folder: RunFolder) -> Iterator[None]:
     ("fault", "error"), [(no_room_for_the_picture, OSError), (no_room_for_artifacts, SpoolError)]
 )
 def test_a_run_whose_last_files_find_no_room_has_not_finished_and_can_go_on(
-    fault: Callable[..., contextmanager], error: type[Exception], tmp_path: Path
+    fault: Callable[..., AbstractContextManager[None]], error: type[Exception], tmp_path: Path
 ) -> None:
     folder = RunFolder(tmp_path / "run")
     prepared = prepare(RunRequest(dataset="spirals", density=0.2, iterations=1, epochs=1))

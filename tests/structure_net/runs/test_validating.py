@@ -7,6 +7,7 @@ import shutil
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,7 @@ def copied(run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(run, tmp_path / "run"))
 
 
-def changed(path: Path, change: Callable[[dict], object]) -> list[str]:
+def changed(path: Path, change: Callable[[dict[str, Any]], object]) -> list[str]:
     document = json.loads(path.read_text())
     change(document)
     path.write_text(json.dumps(document))
@@ -53,7 +54,7 @@ def test_nothing_is_wrong_with_a_run_and_each_of_its_files(run: Path) -> None:
 
 
 def test_the_fields_of_a_run_are_checked(copied: Path) -> None:
-    def spoil(document: dict) -> None:
+    def spoil(document: dict[str, Any]) -> None:
         del document["created"]
         document["threads"] = "two"
 

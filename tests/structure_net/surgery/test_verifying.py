@@ -1,5 +1,7 @@
 """How exactly outputs are compared, and that comparing leaves no trace."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -19,7 +21,7 @@ from structure_net.surgery import (
 
 
 def precisions() -> list[str]:
-    backends = torch.backends
+    backends: Any = torch.backends
     kinds = (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn)
     return [kind.fp32_precision for kind in kinds]
 

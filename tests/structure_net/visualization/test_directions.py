@@ -9,6 +9,7 @@ from matplotlib.colors import to_hex
 from structure_net.evolution.components.analyzers import ChainBarcode
 from structure_net.evolution.metrics import MapBarcode, NullComparison, Unavailable, map_barcode
 from structure_net.visualization import plot_map_barcode, plot_neural_persistence
+from tests.structure_net.visualization.drawn import rectangles
 
 
 def planted() -> MapBarcode:
@@ -29,7 +30,7 @@ def test_each_bar_spans_the_layers_that_its_directions_live_in() -> None:
     ax = plot_map_barcode(chains(planted()))
     spans = sorted(
         (round(bar.get_x() + 0.25), round(bar.get_x() + bar.get_width() - 0.25))
-        for bar in ax.patches
+        for bar in rectangles(ax)
     )
     # Through; lost behind fc1; lost at once; new in fc1 and read; made by none, read by none.
     assert spans == sorted(planted().bars) == [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2)]
@@ -42,7 +43,7 @@ def test_each_bar_carries_its_number() -> None:
 
 def test_only_what_runs_through_is_blue() -> None:
     ax = plot_map_barcode(chains(planted()))
-    blue = [bar for bar in ax.patches if to_hex(bar.get_facecolor()) == "#0072b2"]
+    blue = [bar for bar in rectangles(ax) if to_hex(bar.get_facecolor()) == "#0072b2"]
     assert [round(bar.get_width() - 0.5) for bar in blue] == [2]
 
 
@@ -62,7 +63,7 @@ def test_the_band_holds_the_middle_of_the_shuffles_and_the_mark_the_value() -> N
     shuffled = torch.linspace(0.4, 0.6, 201, dtype=torch.float64)
     nulls = {"fc": NullComparison(0.9, shuffled), "out": Unavailable("no weight")}
     ax = plot_neural_persistence({"topology_null": nulls})
-    (band,) = ax.patches
+    (band,) = rectangles(ax)
     assert band.get_x() == pytest.approx(0.405)
     assert band.get_x() + band.get_width() == pytest.approx(0.595)
     assert [0.9] in [list(line.get_xdata()) for line in ax.get_lines()]

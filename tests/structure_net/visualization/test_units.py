@@ -9,6 +9,7 @@ from matplotlib.colors import to_hex
 
 from structure_net.evolution.metrics import RedundantPair, Unavailable
 from structure_net.visualization import plot_coactivation, plot_extrema
+from tests.structure_net.visualization.drawn import rectangles
 
 EXTREMA: dict[str, Any] = {
     "extrema_dormancy": {"a": torch.ones(10), "b": torch.ones(2000)},
@@ -53,7 +54,7 @@ def test_a_dead_unit_is_not_marked_as_dormant_as_well() -> None:
 def test_one_dead_unit_of_thousands_is_wide_enough_to_be_seen() -> None:
     narrow = [
         bar.get_width()
-        for bar in plot_extrema(EXTREMA).patches
+        for bar in rectangles(plot_extrema(EXTREMA))
         if to_hex(bar.get_facecolor()) == "#d55e00"
     ]
     assert min(narrow) > 0.003

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import combinations, pairwise
 from math import prod
+from typing import Any
 
 import numpy as np
 import pytest
@@ -159,10 +160,11 @@ def test_too_many_paths_have_a_reason_and_no_number() -> None:
 )
 def test_the_kernels_tell_triangles_and_agree_with_plain_python(edges, bipartite, triangle) -> None:
     upper = coo_array((np.ones(len(edges)), tuple(zip(*edges, strict=True))), shape=(5, 5)).tocsr()
-    for matrix, kernel, expected in [
+    cases: list[tuple[Any, Any, bool]] = [
         (upper + upper.T, is_bipartite, bipartite),
         (upper, has_triangle, triangle),
-    ]:
+    ]
+    for matrix, kernel, expected in cases:
         rows = matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64)
         assert kernel(*rows) == kernel.__wrapped__(*rows) == expected
 
