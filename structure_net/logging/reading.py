@@ -186,6 +186,17 @@ def current(
             yield stored
 
 
+def first_of(folder: str | Path) -> Stored:
+    """The first good record of a spool, whatever is damaged before it.
+
+    Raises:
+        SpoolError: There is no spool, or no good record in it.
+    """
+    for stored in read(folder, on_damage=lambda _: None):
+        return stored
+    raise SpoolError(f"{spool_file(folder)} holds no record that can be read.")
+
+
 def last_of(folder: str | Path) -> int:
     """The number of the last good record of a spool, found from its end; 0 where there is none.
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from structure_net._optional import missing
 from structure_net.errors import TrackingError
 from structure_net.logging.blobs import blob_path
-from structure_net.logging.reading import current, read
+from structure_net.logging.reading import current
 from structure_net.logging.sending.graphql import VIEWER, ask
 from structure_net.logging.sinks.credentials import require_key, server
-from structure_net.logging.tracking import run_name
+from structure_net.logging.tracking import run_of
 
 if TYPE_CHECKING:
     from structure_net.logging.sinks.wandb_orders import WandbTarget
@@ -43,7 +43,7 @@ def build_report(
         blocks: Any = import_module("wandb_workspaces.reports.v2")
     except ImportError as error:
         raise missing("wandb-workspaces", "reports", error) from error
-    names = [run_name(next(read(folder))) for folder in folders]
+    names = [run_of(folder) for folder in folders]
     runs = blocks.Runset(
         project=target.project,
         entity=entity,

@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
+from pathlib import Path
 from typing import Any, Final
 
-from structure_net.logging.lines import Stored
+from structure_net.logging.lines import Stored, parse_line
+from structure_net.logging.reading import spool_file
 
 Cell = float | int | str
 Row = dict[str, Cell]
@@ -263,6 +265,23 @@ def run_name(first: Stored) -> str:
     # Names that differ stay different: what trackers do not take is not merely replaced.
     taken = re.fullmatch(r"[A-Za-z0-9_-]{1,64}", named)
     return named if taken else sha256(named.encode()).hexdigest()[:32]
+
+
+def run_of(folder: str | Path) -> str:
+    """The name that the run of a spool has with trackers; see `run_name`.
+
+    Where the first line is damaged, the name is what of it can still be read there.
+
+    Raises:
+        SpoolError: There is no spool.
+    """
+    with spool_file(folder).open("rb") as file:
+        line = file.readline().removesuffix(b"\n")
+    first = parse_line(line)
+    if isinstance(first, Stored):
+        return run_name(first)
+    left = re.search(rb'"run":"([A-Za-z0-9_-]{1,64})"', line)
+    return left[1].decode() if left else sha256(line).hexdigest()[:32]
 
 
 def artifact_name(name: str, run: str) -> str:

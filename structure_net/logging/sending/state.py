@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from structure_net.errors import SpoolError
 from structure_net.files import write_text
+from structure_net.logging.lines import Stored, parse_line
 from structure_net.logging.reading import last_of, spool_file
 
 QUEUE: Final = "sync.json"
@@ -103,7 +104,7 @@ def read_state(folder: Path, destination: str) -> QueueState:
     if found is None:
         return QueueState()
     try:
-        if found.get("spool") not in (None, _spool_of(folder)):
+        if (own := _spool_of(folder)) and found.get("spool") not in (None, own):
             raise SpoolError(
                 f"{folder / QUEUE} belongs to another spool than the one in its folder. Move it "
                 "away; everything is sent then."
@@ -127,7 +128,8 @@ def write_state(folder: Path, destination: str, state: QueueState) -> None:
         SpoolError: It cannot be written.
     """
     known = _load(folder)
-    known[destination] = {**asdict(state), "spool": _spool_of(folder)}
+    spool = _spool_of(folder) or known.get(destination, {}).get("spool")
+    known[destination] = {**asdict(state), "spool": spool}
     try:
         write_text(
             folder / QUEUE,
@@ -168,13 +170,14 @@ def destinations(folder: str | Path) -> tuple[str, ...]:
 
 
 def _spool_of(folder: Path) -> str | None:
-    """What tells a spool from others: a hash of its first line; None before there is one."""
+    """What tells a spool from others: a hash of its first line; None where none can be read."""
     try:
         with spool_file(folder).open("rb") as file:
             line = file.readline()
     except SpoolError:
         return None
-    return sha256(line).hexdigest()[:16] if line.endswith(b"\n") else None
+    whole = line.endswith(b"\n") and isinstance(parse_line(line[:-1]), Stored)
+    return sha256(line).hexdigest()[:16] if whole else None
 
 
 def _load(folder: Path) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from typing import Any, Final
 from structure_net.errors import RecordError, SpoolError, TrackingError
 from structure_net.logging.guarding import Source
 from structure_net.logging.lines import Stored
-from structure_net.logging.reading import read
 from structure_net.logging.sending.destination import Batch, Receipt
 from structure_net.logging.sending.graphql import ARTIFACTS, ROWS, TRIALS, VIEWER, ask, understood
 from structure_net.logging.sinks.credentials import require_key, server
@@ -27,7 +26,7 @@ from structure_net.logging.sinks.wandb_orders import (
     report_run,
 )
 from structure_net.logging.sinks.wandb_trials import MARK, is_told, trial_run
-from structure_net.logging.tracking import run_name
+from structure_net.logging.tracking import run_of
 
 _PAGE: Final = 1000
 _RUNS: Final = 100
@@ -78,7 +77,7 @@ class WandbDestination:
             TrackingError: The server does not answer, or its client cannot begin.
         """
         self._by = monotonic() + seconds
-        run = run_name(next(read(batch.folder)))
+        run = run_of(batch.folder)
         target = replace(self._target, entity=self._entity())
         before = self._arrived(target, run, batch)
         wanted = self._target.tracking == "trials"

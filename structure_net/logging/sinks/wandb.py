@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from structure_net.errors import RecordError, TrackingError
-from structure_net.logging.reading import Damage, current, read
+from structure_net.logging.reading import Damage, current, first_of
 from structure_net.logging.sinks.credentials import require_key
 from structure_net.logging.sinks.tracking_process import TrackingProcess
 from structure_net.logging.sinks.wandb_orders import (
@@ -32,7 +32,7 @@ from structure_net.logging.sinks.wandb_orders import (
     row_order,
 )
 from structure_net.logging.sinks.wandb_trials import is_told, trial_order, trial_run
-from structure_net.logging.tracking import Story, run_name
+from structure_net.logging.tracking import Story, run_of
 
 if TYPE_CHECKING:
     from structure_net.logging.guarding import Source
@@ -100,7 +100,7 @@ class WandbSink:
         if self.target.mode == "online":
             require_key(self.target.base_url)
         if source.after:
-            first = next(read(source.folder))
+            first = first_of(source.folder)
             self._begin(first)
             for stored in current(source.folder, on_damage=_passed_over):
                 if stored.seq > source.after:
@@ -122,7 +122,7 @@ class WandbSink:
         if self.target.mode == "disabled":
             return
         if self.process is None:
-            self._begin(stored if stored.seq == 1 else next(read(self._folder)))
+            self._begin(stored if stored.seq == 1 else first_of(self._folder))
         assert self.process is not None
         self._story.note(stored)
         if stored.seq > max(self._arrived.rows, default=0):
@@ -162,7 +162,7 @@ class WandbSink:
 
     def _begin(self, first: Stored) -> None:
         self.process = TrackingProcess(self._folder)
-        self._run = run_name(first)
+        self._run = run_of(self._folder)
         if first.kind == "run_started":
             with suppress(RecordError):  # told of when its row is sent
                 self._facts = first.record
