@@ -7,6 +7,7 @@ leaves at most the hidden folder, which the next write to the same target clears
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -57,10 +58,13 @@ def replacing(path: str | Path) -> Iterator[Path]:
         path: The target. Its folder must exist.
 
     Raises:
-        OSError: The folder does not exist or is not writable, the disk is full, or another process
-            is writing to ``path`` at the same time (``BlockingIOError``).
+        OSError: The folder does not exist or is not writable, the disk is full, another process is
+            writing to ``path`` at the same time (``BlockingIOError``), or something is there that
+            is no file: a device, say.
     """
     target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        raise OSError(errno.EINVAL, "it is no regular file", str(target))
     workplace = target.with_name(f".{target.name}.partial")
     workplace.mkdir(exist_ok=True)
     with _locked(workplace):

@@ -6,6 +6,7 @@ before anything refers to it.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -61,9 +62,12 @@ def put_blob(folder: str | Path, content: bytes | Path, *, link: bool = False) -
         for parent in (target.parent, target.parent.parent, target.parent.parent.parent):
             flush_folder(parent)
     except OSError as error:
+        way_out = "Free some space, then go on."
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            way_out = "Close files, or raise the limit (`ulimit -n`), then go on."
         raise SpoolError(
             f"{target} cannot be written: {error.strerror or error}. What was written before can "
-            "be read. Free some space, then go on."
+            f"be read. {way_out}"
         ) from error
     return Blob(target.name, target.stat().st_size, target)
 

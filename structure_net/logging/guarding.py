@@ -101,7 +101,7 @@ class GuardedSink:
         self._held = threading.RLock()
         self._idle = threading.Condition(self._held)
         self._source: Source | None = None
-        self._offered = self._done = 0
+        self._offered = self._done = self._kept = 0
         self._missed: list[int] = []  # first, last, how many
         self._reason = ""
         self._errors = 0
@@ -114,8 +114,12 @@ class GuardedSink:
     def open(self, source: Source) -> None:
         """The stream begins; the sink is opened by its thread."""
         self._source = source
-        self._offered = self._done = source.after
-        self._thread.start()
+        self._offered = self._done = self._kept = source.after
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # the system has no more threads
+            self._note(error)
+            self._over = True
 
     def write(self, stored: Stored) -> None:
         """Leaves a record for the sink and returns at once."""
@@ -245,11 +249,20 @@ class GuardedSink:
             return
         try:
             self._sink.flush(max(0.0, self._flush_by - monotonic()))
+            self._kept = self._done
         except Exception as error:  # noqa: BLE001 - as above
-            self._note(error)
+            self._lose(error)
         with self._held:
             self._flush_by = None
             self._idle.notify_all()
+
+    def _lose(self, error: BaseException) -> None:
+        """What the sink has taken since it was last flushed may be nowhere."""
+        self._note(error)
+        if self._done > self._kept:
+            first, _, count = self._missed or (self._kept + 1, 0, 0)
+            lost = max(count, self._done - self._kept)
+            self._missed = [min(first, self._kept + 1), self._done, lost]
 
     def _note(self, error: BaseException) -> None:
         said = f"{type(error).__name__}: {error}".rstrip(": ")
@@ -259,7 +272,7 @@ class GuardedSink:
         try:
             self._sink.close()
         except BaseException as error:  # noqa: BLE001 - as above
-            self._note(error)
+            self._lose(error)
         with self._held:
             self._over = True
             self._idle.notify_all()

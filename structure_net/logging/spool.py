@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Literal, Self
+from typing import TYPE_CHECKING, Final, Literal, NoReturn, Self
 
 from structure_net.errors import SpoolError
 from structure_net.logging.blobs import Blob, flush_folder, put_blob
@@ -48,7 +49,7 @@ class Spool:
     def __init__(self, folder: str | Path, *, durable: Durable = "group") -> None:
         if durable not in ("record", "group"):
             raise ValueError(f"durable must be 'record' or 'group'; got {durable!r}.")
-        self.folder = Path(folder)
+        self.folder = Path(folder).absolute()  # the program may go to another folder
         self._path = self.folder / SPOOL
         self._broken: str | None = None
         self._closed = self._released = False
@@ -62,6 +63,7 @@ class Spool:
         except OSError as error:
             raise self._refused(error) from error
         try:
+            _check_regular(self._descriptor)
             lock(self._descriptor, self._path)
             end = mend(self._descriptor, self.folder)
             self._sync()
@@ -73,7 +75,14 @@ class Spool:
             release(self._descriptor)
             raise
         self._end, self.torn = (end.size, end.last), end.torn
-        self._group = GroupSync(self._sync, end.last) if durable == "group" else None
+        try:
+            self._group = GroupSync(self._sync, end.last) if durable == "group" else None
+        except RuntimeError as error:
+            release(self._descriptor)
+            raise SpoolError(
+                f"{self._path} cannot be written: {error}. End other threads, or ask for "
+                "durable='record', which needs none."
+            ) from error
 
     torn: Torn | None
     """What was cut off when it was opened; None for nothing."""
@@ -122,7 +131,16 @@ class Spool:
             return made
 
     def put(self, content: bytes | Path, *, link: bool = False) -> Blob:
-        """Keeps bytes, or a copy of a file, beside the records; see `put_blob`."""
+        """Keeps bytes, or a copy of a file, beside the records; see `put_blob`.
+
+        Raises:
+            SpoolError: Also where the spool was moved or deleted meanwhile.
+        """
+        self._check()
+        try:
+            self._check_place()
+        except OSError as error:
+            raise self._fail(error) from error
         return put_blob(self.folder, content, link=link)
 
     def flush(self, timeout: float | None = None) -> bool:
@@ -171,6 +189,12 @@ class Spool:
     ) -> None:
         self.close()
 
+    def __reduce__(self) -> NoReturn:
+        raise SpoolError(
+            f"{self._path} belongs to process {self._process} and cannot be handed to another one. "
+            "Open a spool of its own there in another folder, or hand records back."
+        )
+
     def _check(self) -> None:
         if self._process != os.getpid():
             raise SpoolError(
@@ -217,11 +241,26 @@ class Spool:
 
     def _sync(self) -> None:
         to_disk(self._descriptor)
+        self._check_place()
+
+    def _check_place(self) -> None:
+        """Whether the file is there, and all that was written in it.
+
+        Raises:
+            OSError: It is not.
+        """
         size = self._end[0]  # read first: records may be written meanwhile, and only add to it
         found = os.fstat(self._descriptor)
-        if not found.st_nlink or found.st_size < size:
-            what = "was cut" if found.st_nlink else "was deleted"
-            raise _MeddledError(errno.EIO, f"{what} by another program while it was written")
+        if not found.st_nlink:
+            raise _MeddledError(errno.EIO, "was deleted")
+        if found.st_size < size:
+            raise _MeddledError(errno.EIO, "was cut")
+        try:
+            there = os.path.samestat(found, self._path.stat())
+        except (FileNotFoundError, NotADirectoryError):
+            there = False
+        if not there:
+            raise _MeddledError(errno.ENOENT, "was moved")
 
     def _fail(self, error: OSError) -> SpoolError:
         """After the disk refused what was written, nothing more is promised."""
@@ -230,16 +269,21 @@ class Spool:
         return refused
 
     def _refused(self, error: OSError) -> SpoolError:
-        if isinstance(error, _MeddledError):
-            return SpoolError(
-                f"{self._path} {error.strerror}: records of it are lost. Leave the folder of a run"
-                " alone while it goes on; begin another run."
-            )
         kept = self.last
+        if isinstance(error, _MeddledError):
+            lost = "records of it are lost. Leave the folder of a run alone while it goes on; begin"
+            way_out = f"{lost} another run."
+            if error.errno == errno.ENOENT:
+                way_out = f"its {kept} records are where it is now. Put it back, then go on."
+            return SpoolError(
+                f"{self._path} {error.strerror} by another program while it was written: {way_out}"
+            )
         said = f"its {kept} records can be read" if kept else "nothing was written"
         way_out = "Free some space or mend the disk, then go on."
         if error.errno in _OF_THE_PLACE:
             way_out = "Name a folder that can be written."
+        elif error.errno in (errno.EMFILE, errno.ENFILE):
+            way_out = "Close files, or raise the limit (`ulimit -n`), then go on."
         return SpoolError(
             f"{error.filename or self._path} cannot be written: {error.strerror or error}; {said}."
             f" {way_out}"
@@ -264,6 +308,11 @@ _OF_THE_PLACE: Final = frozenset(
     }
 )
 """What an operating system says of a place where no space would help."""
+
+
+def _check_regular(descriptor: int) -> None:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file")
 
 
 def _opened(path: Path) -> int:

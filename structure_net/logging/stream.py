@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from structure_net.errors import SpoolError
 from structure_net.logging.guarding import GuardedSink, Sink, Source, Trouble
@@ -132,6 +132,9 @@ class RecordStream:
     def _tell_of_troubles(self) -> None:
         for trouble in self.troubles:
             self.spool.append(_missed(trouble))
+
+    def __reduce__(self) -> NoReturn:
+        self.spool.__reduce__()
 
     def __enter__(self) -> Self:
         return self

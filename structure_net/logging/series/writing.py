@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import groupby
@@ -279,6 +280,10 @@ class SeriesWriter:
         Raises:
             SeriesError: The file cannot be written.
         """
+        if not self.path.exists():
+            raise SeriesError(
+                f"{self.path} was removed by another program; {layout.anew(self.path)}."
+            )
         with self._telling():
             for table in self._tables.values():
                 table.write()
@@ -316,8 +321,9 @@ class SeriesWriter:
         try:
             yield
         except (OSError, RuntimeError) as error:  # h5py raises either
+            said = re.search(r"error message = '([^']+)'", f"{error}")
             raise SeriesError(
-                f"{self.path} cannot be written: {error}. Free space; then "
+                f"{self.path} cannot be written: {said[1] if said else error}. Free space; then "
                 f"{layout.anew(self.path)}."
             ) from error
 

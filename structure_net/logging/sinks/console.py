@@ -59,7 +59,7 @@ def line_for_people(stored: Stored) -> str:
     parts = [f"{name} {_short(data[name])}" for name in _FIRST if data.get(name) not in (None, "")]
     metrics = data.get("metrics")
     if isinstance(metrics, dict):
-        parts += [f"{name} {_short(value)}" for name, value in metrics.items()]
+        parts += [f"{_short(name)} {_short(value)}" for name, value in metrics.items()]
     if data.get("reason"):
         parts.append(f"({_short(data['reason'])})")
     return f"{stored.seq:>6}  {stored.kind.replace('_', ' ')}  {'  '.join(parts)}".rstrip()
