@@ -25,11 +25,6 @@ if TYPE_CHECKING:
     from structure_net.logging.records import Search as SearchRecord
 
 
-def can_be_restored(statement: Mapping[str, Any]) -> bool:
-    """Whether a frozen statement says how its experiment is made."""
-    return statement.get("recipe") is not None
-
-
 def hypothesis_of(frozen: Frozen) -> Hypothesis:
     """A hypothesis as it was frozen.
 

@@ -118,12 +118,7 @@ def dominance(review: Review, tables: Mapping[str, Table]) -> Iterator[Insight]:
                 {goal: by[0], cost: by[1]},
                 Lead(
                     (Variant(other, other), Variant(one, one)),
-                    tuple(
-                        Prediction(
-                            metric, "higher" if BETTER[metric] == "max" else "lower", arm=one
-                        )
-                        for metric in (goal, cost)
-                    ),
+                    tuple(_better(metric, one) for metric in (goal, cost)),
                 ),
             )
 

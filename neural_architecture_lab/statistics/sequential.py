@@ -36,10 +36,6 @@ class Boundary:
     levels: tuple[float, ...]
     alpha: float
 
-    def level_at(self, n: int) -> float | None:
-        """The level of the look at ``n`` seeds; None where no look is planned."""
-        return dict(zip(self.looks, self.levels, strict=True)).get(n)
-
 
 def group_sequential(
     looks: Sequence[int],

@@ -74,34 +74,18 @@ def carried_out(
     network = context.network
     done: list[Applied] = []
     entries: list[EditEntry] = []
+    first = len(context.journal)
     starts = [p.initialiser for p in proposals if p.initialiser is not None]
     probe = probe_of(context, max((start.probe_size for start in starts), default=0))
     with uninterrupted(), section("surgery"):
         try:
             for proposal in proposals:
-                place = len(context.journal) + len(entries)
-                seed = derived_seed(context.seed, context.iteration, place)
                 before = None if _rewires(proposal) else architecture(network)
-                applied = apply(
-                    network,
-                    proposal.edit,
-                    context.example,
-                    optimizer=context.optimizer,
-                    initialiser=proposal.initialiser,
-                    probe=probe,
-                    seed=seed,
-                )
-                done.append(applied)
-                entries.append(
-                    EditEntry(
-                        applied.edit,
-                        context.iteration,
-                        component,
-                        proposal.reason,
-                        seed,
-                        () if before is None else width_changes(before, architecture(network)),
-                    )
-                )
+                seed = derived_seed(context.seed, context.iteration, first + len(entries))
+                done.append(_applied(context, proposal, probe, seed=seed))
+                changes = () if before is None else width_changes(before, architecture(network))
+                said = (context.iteration, component, proposal.reason, seed, changes)
+                entries.append(EditEntry(done[-1].edit, *said))
         except BaseException:
             for applied in reversed(done):
                 applied.undo()
@@ -111,6 +95,20 @@ def carried_out(
         if context.memory is not None and not all(start.preserves for start in starts):
             context.memory.trained()
     return tuple(done)
+
+
+def _applied(
+    context: NetworkContext, proposal: Proposal, probe: Probe | None, *, seed: int
+) -> Applied:
+    return apply(
+        context.network,
+        proposal.edit,
+        context.example,
+        optimizer=context.optimizer,
+        initialiser=proposal.initialiser,
+        probe=probe,
+        seed=seed,
+    )
 
 
 def _rewires(proposal: Proposal) -> bool:

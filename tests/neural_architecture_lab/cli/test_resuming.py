@@ -24,7 +24,6 @@ from neural_architecture_lab.errors import HypothesisError, StoreError
 from neural_architecture_lab.experiments import completed
 from neural_architecture_lab.restoring import (
     bring_back,
-    can_be_restored,
     hypothesis_of,
     search_of,
 )
@@ -98,7 +97,7 @@ def test_a_frozen_hypothesis_made_again_is_the_same_to_the_hash(
     made = hypothesis(**changes)
     stopped_after(1, lab, lab.register_hypothesis(made))
     frozen = Archive(tmp_path).hypotheses()["levels"]
-    assert can_be_restored(frozen.statement)
+    assert frozen.statement["recipe"] is not None
     again = design(hypothesis_of(frozen))
     assert again.hash == frozen.digest
     assert again.trials == design(made).trials

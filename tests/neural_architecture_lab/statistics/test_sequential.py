@@ -58,12 +58,6 @@ def test_t_tests_of_few_seeds_keep_the_level_too() -> None:
     assert np.mean(found) < 0.06
 
 
-def test_a_look_that_was_not_planned_has_no_level() -> None:
-    boundary = group_sequential([5, 10])
-    assert boundary.level_at(5) == boundary.levels[0]
-    assert boundary.level_at(7) is None
-
-
 def test_plans_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ValueError, match=r"ascending; got \[5, 5\]"):
         group_sequential([5, 5])
