@@ -41,6 +41,12 @@ _MOVED: Final = frozenset(map(stem, (
 )))  # fmt: skip
 _SHARES: Final = ("density", "accuracy")
 _SIZES: Final = ("parameters", "width", "depth", "hidden", "connections", "narrowest", "loss")
+_ACCURACIES: Final = ("accuracy", "best_accuracy", "start_accuracy", "low_accuracy")
+_SCORED: Final = frozenset(map(stem, (
+    "accuracy", "chance", "stuck", "sat", "hovered", "learn", "learned", "correct", "validation",
+    "test", "train", "score", "performance", "stayed", "reached", "hit", "level", "guessing",
+)))  # fmt: skip
+_LEFT: Final = frozenset(map(stem, ("left", "remained", "remain", "kept", "survived", "only")))
 _LATER: Final = 0.9
 _ON: Final = {
     "train": ("train", "accuracy"),
@@ -170,6 +176,8 @@ class Amounts:
             return None, place, place  # of a run, which is a time
         if "to" in (self._at.word(start - 1), self._at.word(start - 2)):
             return value, start, place + 1
+        if around & _LEFT and self._at.word(place + 1) == "of":
+            return value, start, place + 1
         if around & _LOST and value < 1:
             return 1 - value, start, place + 1
         return None, place, place
@@ -259,9 +267,10 @@ class Amounts:
         if quantity is None and percent:
             quantity = self._on(end)
         if quantity is None and percent:
-            # Without a word, a half or more is an accuracy, and less a density.
-            word = ("accuracy",) if value >= 50 else ("density",)
-            quantity, stop = nouns()[word], end
+            # Without a word, a half or more is an accuracy, and less a density or an accuracy.
+            learned = not _SCORED.isdisjoint(self._around(place, end))
+            fields = _ACCURACIES if value >= 50 or learned else ("density", *_ACCURACIES)
+            quantity, stop = Quantity((), fields, "share"), end
         if quantity is None:
             return None
         if percent and quantity.fields[0] in ("connections", "parameters"):

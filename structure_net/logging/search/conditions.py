@@ -39,7 +39,7 @@ _WEIGHT: Final[dict[Sureness, float]] = {
 _LEAST: Final[dict[Sureness, float]] = {
     "certain": 0.02,
     "named": 0.05,
-    "said": 0.05,
+    "said": 0.08,
     "loose": 0.2,
     "hint": 0.3,
 }
@@ -238,7 +238,7 @@ class OfTime:
 
     def _near(self, times: Grades, low: float, high: float) -> Grades:
         off = np.maximum(np.maximum(low - times, times - high), 0.0)
-        usual = 0.07 if self.unit == "run" else 0.6 + 0.07 * min(low, high)
+        usual = 0.07 if self.unit == "run" else 0.6 + 0.07 * (high if high < 1e6 else low)
         wide = self.wide or usual
         return np.asarray(np.exp(-((off / wide) ** 2)))
 

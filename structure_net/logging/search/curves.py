@@ -34,7 +34,10 @@ TURN: Final = 0.2
 """A curve turns round where it comes back by more than this part of its range."""
 
 STEP: Final = 0.08
-"""This part of the whole gain is much for one step."""
+"""This part of the whole gain is worth waiting for."""
+
+_JUMP: Final = 0.03
+"""A jump is at least this part of the whole gain."""
 
 _REST: Final = 0.02
 """A curve rests while it gains no more than this part of its whole gain."""
@@ -66,11 +69,11 @@ class CurveShape:
         jump: The largest gain from one point to the next, the first step aside, as a fraction of
             the whole gain.
         jump_at: Where that was, as a fraction of the run.
-        jumps: How often more than `STEP` of the whole gain was made from one point to the next, the
-            first step aside.
+        jumps: How often far more was gained from one point to the next than just before.
         straight: How near the way to where it settled is to a straight line, in [0, 1].
         pause: The longest rest after which more than `STEP` of the whole gain was still made, as a
             fraction of the run; one from the beginning on is not counted.
+        wait: Up to where hardly anything was gained, as a fraction of the run.
         finite: Whether all values are finite.
         profile: The best value so far at `POINTS` points of the run, from 0 (first) to 1 (best).
     """
@@ -89,6 +92,7 @@ class CurveShape:
     jumps: int
     straight: float
     pause: float
+    wait: float
     finite: bool
     profile: tuple[float, ...]
 
@@ -139,11 +143,10 @@ def shape_of(name: str, values: tuple[float, ...]) -> CurveShape:
         turns=_turns(losses),
         jump=_ratio(float(np.max(gains, initial=0.0)), whole),
         jump_at=(jumped + 2) / last,
-        jumps=int(np.sum(gains > max(STEP * whole, 4 * wobble * float(np.ptp(losses)))))
-        if whole > 0
-        else 0,
+        jumps=_jumps(done, 4 * wobble),
         straight=_straight(done[: settled + 1]),
         pause=_pause(done),
+        wait=max(int(np.argmax(done > _REST)) - 1, 0) / last,
         finite=bool(finite.all()),
         profile=tuple(np.interp(places, np.arange(len(done)), done).tolist()),
     )
@@ -183,6 +186,16 @@ def _wobble(losses: NDArray[np.float64]) -> float:
         return 0.0
     middle = (losses[:-2] + losses[2:]) / 2
     return float(np.median(np.abs(losses[1:-1] - middle)) / spread)
+
+
+def _jumps(done: NDArray[np.float64], least: float) -> int:
+    """How many steps are much larger than the three before them, and than the noise."""
+    steps = np.diff(done)
+    found = 0
+    for place in range(3, len(steps)):
+        before = float(np.max(steps[place - 3 : place]))
+        found += bool(steps[place] > max(_JUMP, least, 3 * before))
+    return found
 
 
 def _straight(done: NDArray[np.float64]) -> float:

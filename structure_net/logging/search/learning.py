@@ -73,9 +73,14 @@ def _shape(shape: CurveShape) -> Graded:
     late = min(ramp(shape.settled_at, 0.45, 0.65), ramp(shape.settled_at, 0.95, 0.8))
     yield "late_plateau", learned * late
     yield "improving", learned * ramp(shape.tail, 0.04, 0.2)
+    if shape.turns == 0 and shape.relapse == 0:
+        yield "improving", 0.5 * learned * ramp(shape.settled_at, 0.2, 0.5)
     yield "fast_learner", learned * ramp(shape.profile[2], 0.6, 0.95)
     yield "slow_learner", learned * ramp(shape.profile[5], 0.7, 0.2)
     sudden = learned * ramp(shape.jump, 0.25, 0.6) * ramp(shape.jump_at, 0.1, 0.3)
+    woke = ramp(shape.wait, 0.12, 0.3) * (1 - ramp(shape.wobble, 0.03, 0.1))
+    yield "sudden_gain", 0.7 * learned * woke
+    yield "slow_learner", learned * woke
     yield "sudden_gain", sudden * ramp(shape.wobble, 0.1, 0.03)
 
 

@@ -185,6 +185,8 @@ def _listed(tokens: Sequence[Token], place: int) -> Moment | None:
     """``epoch 7``, ``epochs 5 and 10``, ``epochs 10 to 20``, ``from epoch 30 on``."""
     if not _is_epoch(tokens, place) or _number(tokens, place + 1) is None:
         return None
+    if tokens[place].clause != tokens[place + 1].clause:
+        return None
     numbers, end, between = [], place + 1, False
     while (number := _number(tokens, end)) is not None:
         numbers.append(number)

@@ -100,6 +100,12 @@ class Places:
     def noun_before(self, place: int) -> tuple[Quantity | None, int]:
         """The quantity named before a place, and its beginning."""
         end = place
+        if (
+            self.parted(place, place)
+            and self.word(place + 1)
+            and not self.parted(place + 1, place + 1)
+        ):
+            return None, place  # a comma, and more behind the number
         while end > 0 and place - end < 3 and self.word(end - 1) in SKIPPED | {"at", "a", "by"}:
             end -= 1
         for size in range(_LONGEST, 0, -1):

@@ -54,7 +54,7 @@ IRREGULAR: Final = {
 }  # fmt: skip
 """Forms that no rule finds, and words that mean the same everywhere."""
 
-WHOLE: Final = frozenset(("started", "ended"))
+WHOLE: Final = frozenset(("started", "ended", "news"))
 """Forms that mean something else than the word that they come from."""
 
 NOT: Final = "not"

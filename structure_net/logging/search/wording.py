@@ -48,6 +48,18 @@ _WHOLE: Final = frozenset(map(stem, (
 )))  # fmt: skip
 """Nouns that a word of size before them makes a size of the whole network."""
 
+_CURVES: Final = frozenset(map(stem, (
+    "loss", "accuracy", "error", "score", "validation", "curve", "gap",
+)))  # fmt: skip
+_PARTS: Final = frozenset(map(stem, (
+    "width", "layer", "neuron", "depth", "channel", "parameter", "connection", "size", "density",
+)))  # fmt: skip
+_OF_SIZES: Final = frozenset((
+    "doubled", "grew", "grew_much", "shrank", "shrank_much", "wide", "deep", "sparse", "densified",
+    "widened", "split",
+))  # fmt: skip
+"""Traits that are no curve's."""
+
 _ALIKE: Final = 0.84
 """How alike a word must be to one that is known to be taken for it."""
 
@@ -211,14 +223,17 @@ def understood(tokens: Sequence[Token]) -> tuple[Said, ...]:
     found: list[Said] = []
     for _, alike in groupby(_likely(stems), key=lambda one: (one.loose, len(one.words))):
         # The longest first; of one length those in the same words, and those word by word.
-        for (meets, find), phrase in product(_WAYS, tuple(alike)):
+        for (way, (meets, find)), phrase in product(enumerate(_WAYS), tuple(alike)):
             if meets is _meets and (NOT in phrase.words or _WHEN.issuperset(phrase.words)):
                 continue  # what is denied, or all a matter of when, is said in so many words
             for places in find(phrase.words, said, taken, meets):
+                if _of_curves(phrase, said, places):
+                    continue
                 taken.update(places)
                 text = " ".join(said[k].text for k in sorted(places))
                 alone = len(places) == 1
                 loose = phrase.loose or (alone and (meets is _meets or _elsewhere(said, places[0])))
+                loose = loose or _scattered(way, places)
                 denied = _denied(said, min(places), taken)
                 at = tuple(said[k].at for k in sorted(places))
                 clause = said[max(places)].clause
@@ -231,6 +246,21 @@ def understood(tokens: Sequence[Token]) -> tuple[Said, ...]:
             if place not in taken and token.stem != NOT and token.text not in GENERIC
         ),
     )
+
+
+def _scattered(way: int, places: Sequence[int]) -> bool:
+    """Whether a phrase is met by words that stand apart and are others."""
+    return way >= 3 and max(places) - min(places) >= len(places)
+
+
+def _of_curves(phrase: _Phrase, said: Sequence[Token], places: Sequence[int]) -> bool:
+    """Whether a word about sizes is said of a curve: ``the loss doubles``."""
+    if len(places) > 2 or not _OF_SIZES.issuperset(phrase.concepts):
+        return False
+    place = min(places)
+    near = [one.stem for one in said[max(0, place - 5) : place] if one.clause == said[place].clause]
+    about = [word for word in near if word in _CURVES | _WHOLE | _PARTS]
+    return bool(about) and about[-1] in _CURVES
 
 
 def _likely(stems: Sequence[str]) -> list[_Phrase]:
