@@ -42,7 +42,7 @@ def isolated(seed: int) -> Iterator[None]:
         stack.enter_context(torch.enable_grad())
         random.seed(seed)
         np.random.seed(seed % _SEEDS)  # noqa: NPY002 - that of whoever uses it
-        torch.manual_seed(seed)
+        _seed_torch(seed)
         try:
             yield
         finally:
@@ -53,12 +53,21 @@ def isolated(seed: int) -> Iterator[None]:
             torch.set_rng_state(states[2])
 
 
+def _seed_torch(seed: int) -> None:
+    import torch
+
+    if torch.accelerator.current_accelerator() is None:
+        torch.default_generator.manual_seed(seed)
+    else:  # the generators of devices, too, of those that the block is the first to use as well
+        torch.manual_seed(seed)
+
+
 def _settings() -> tuple[tuple[Callable[[], Any], Callable[[Any], object]], ...]:
     import torch
 
     return (
         (_folder, _go_to),
-        (os.environ.copy, _set_environment),
+        (_environment, _set_environment),
         (torch.get_default_dtype, torch.set_default_dtype),
         (torch.get_default_device, torch.set_default_device),
         (torch.get_num_threads, torch.set_num_threads),
@@ -80,6 +89,10 @@ def _folder() -> Path | None:
 def _go_to(folder: Path | None) -> None:
     if folder is not None:
         os.chdir(folder)
+
+
+def _environment() -> dict[str, str]:
+    return dict(os.environ)
 
 
 def _set_environment(environment: dict[str, str]) -> None:
