@@ -105,6 +105,9 @@ class Stopping:
         looks: The numbers of seeds at which one looks; the last is the planned number. Made of the
             planned seeds where None: a quarter, a half, three quarters, all.
         spending: How the level is spent over the looks: hardly anything early, or evenly.
+
+    Raises:
+        HypothesisError: The looks do not ascend from 2 on, or the spending is unknown.
     """
 
     looks: tuple[int, ...] | None = None

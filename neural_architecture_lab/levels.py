@@ -31,6 +31,9 @@ class Range:
         high: The upper end, above it.
         log: Whether they are even in their logarithm; both ends are positive then.
         whole: Whether they are whole numbers.
+
+    Raises:
+        HypothesisError: It does not go up between finite ends, or is logarithmic from 0 or below.
     """
 
     low: float

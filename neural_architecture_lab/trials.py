@@ -165,6 +165,9 @@ def planned_seeds(hypothesis: Hypothesis) -> tuple[int, str]:
 
     Its own number where it names one. Else the fewest with which the paired t test finds the
     assumed effect with the wanted power, at a level that its predictions share.
+
+    Raises:
+        DesignError: More seeds than can be meant would be needed.
     """
     if hypothesis.seeds is not None:
         return hypothesis.seeds, "as the hypothesis says"
@@ -185,7 +188,11 @@ def planned_seeds(hypothesis: Hypothesis) -> tuple[int, str]:
 
 
 def points_of(hypothesis: Hypothesis, order: int = 0) -> tuple[dict[str, Setting], ...]:
-    """The points of the factors: one empty point where there are none."""
+    """The points of the factors: one empty point where there are none.
+
+    Raises:
+        DesignError: A grid has more points than trials are allowed.
+    """
     factors = hypothesis.factors
     if not factors:
         return ({},)

@@ -222,7 +222,11 @@ def report(
 
 
 def compare(folders: Sequence[Path], ids: Sequence[str], *, as_json: bool = False) -> int:
-    """Hypotheses of one folder or of several, side by side by metric, judged together."""
+    """Hypotheses of one folder or of several, side by side by metric, judged together.
+
+    Raises:
+        StoreError: A folder holds no results, or none holds one of ``ids``.
+    """
     archives = [existing(folder) for folder in dict.fromkeys(folders)]
     held = [(archive, list(archive.hypotheses())) for archive in archives]
     known = {one for _, there in held for one in there}

@@ -172,7 +172,11 @@ def started(trial: Trial, settings: Mapping[str, Any], device: str) -> NetworkCo
 
 
 def system_of(settings: Mapping[str, Any]) -> ComposableEvolutionSystem:
-    """Analyzers, strategies and the trainer of an arm."""
+    """Analyzers, strategies and the trainer of an arm.
+
+    Raises:
+        HypothesisError: One of ``strategies`` is no mapping with a strategy.
+    """
     from structure_net.evolution.components import (
         ComposableEvolutionSystem,
         StandardNetworkTrainer,

@@ -160,7 +160,11 @@ class DynamicExpandableNetwork(nn.Module):
         return AddNeurons(self._layer(layer_idx).name, num_neurons)
 
     def depth_edit(self, position: int, num_neurons: int) -> Edit:
-        """The edit that `expand_depth` carries out."""
+        """The edit that `expand_depth` carries out.
+
+        Raises:
+            ValueError: There is no such position, or no edit knows the network's activation.
+        """
         check_whole(1, num_neurons=num_neurons)
         check_whole(None, position=position)
         layers = self.hidden
@@ -174,7 +178,11 @@ class DynamicExpandableNetwork(nn.Module):
         return insertion(layers, position, num_neurons, self._activation)
 
     def prune_edit(self, layer_idx: int, neuron_indices: Sequence[int]) -> Edit:
-        """The edit that `prune_neurons` carries out."""
+        """The edit that `prune_neurons` carries out.
+
+        Raises:
+            ValueError: There is no such layer or unit, or none would be left.
+        """
         layer = self._layer(layer_idx)
         indices = sorted(set(neuron_indices))
         if not indices or not 0 <= indices[0] <= indices[-1] < layer.size:

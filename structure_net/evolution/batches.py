@@ -47,7 +47,11 @@ def to_device(value: Any, device: torch.device | str) -> Any:
 
 
 def forward(network: nn.Module, inputs: Any) -> Any:
-    """The network's output: a tensor is one argument, a tuple several, a mapping keywords."""
+    """The network's output: a tensor is one argument, a tuple several, a mapping keywords.
+
+    Raises:
+        TypeError: The inputs are of another kind.
+    """
     if not isinstance(inputs, Tensor | Mapping | tuple | list):
         raise TypeError(
             f"Inputs must be a tensor, a tuple or a mapping; got {type(inputs).__name__}."

@@ -104,7 +104,11 @@ class Undo:
                     )
 
     def then(self, after: Undo) -> Undo:
-        """One undo for two edits in a row; both are spent."""
+        """One undo for two edits in a row; both are spent.
+
+        Raises:
+            SurgeryError: One of the two was undone or spent before.
+        """
         first, second = self._stack, after._stack
         if first is None or second is None:
             raise SurgeryError("An edit that was undone cannot be joined with another.")

@@ -82,7 +82,11 @@ def _given(value: _Value | None, name: str) -> _Value:
 
 
 def planned_width(edit: Edit, graph: ChannelGraph) -> tuple[tuple[Move, ...], ChannelGroup, int]:
-    """The moves of a width edit, its channel group, and the group's units afterwards."""
+    """The moves of a width edit, its channel group, and the group's units afterwards.
+
+    Raises:
+        SurgeryError: The edit changes no width, or one that is fixed.
+    """
     match edit:
         case AddNeurons():
             group = widths.group_for_count(graph, edit.layer, edit.count)
