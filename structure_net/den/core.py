@@ -181,7 +181,8 @@ class DynamicExpandableNetwork(nn.Module):
         """The edit that `prune_neurons` carries out.
 
         Raises:
-            ValueError: There is no such layer or unit, or none would be left.
+            IndexError: There is no such layer.
+            ValueError: There is no such unit, or none would be left.
         """
         layer = self._layer(layer_idx)
         indices = sorted(set(neuron_indices))
