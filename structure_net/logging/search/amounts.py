@@ -84,6 +84,8 @@ class Amounts:
             shares = "percent" in (self._at.word(place + 1), self._at.word(end))
             quantity, _ = self._at.noun_behind(place + 1, 0)
             stop = end
+            if self._at.number(place) is None:
+                low, quantity = (100.0 if shares else low), nouns()[(stem("density"),)]
             if quantity is None:
                 quantity, stop = self._at.noun_behind(end + (self._at.word(end) == "percent"), 2)
             if quantity is None:
@@ -112,6 +114,8 @@ class Amounts:
     def _two(self, place: int) -> tuple[float | None, float | None, int]:
         """The number at a place, the one that it changed to, and where that ends."""
         before, middle = self._at.number(place), place + 1
+        if self._at.word(place) in ("dense", "full") and self._at.word(place - 1) == "from":
+            before = 1.0
         if before is None:
             return None, None, place
         _, middle = self._at.noun_behind(middle + (self._at.word(middle) == "percent"), 0)

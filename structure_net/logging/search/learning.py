@@ -58,7 +58,7 @@ def _broken(facts: ExperimentFacts) -> bool:
 def _shape(shape: CurveShape) -> Graded:
     wild = scale(shape.wobble, 0.05, 0.3)
     # Noise turns by little; what turns by much is unstable even where it is slow.
-    yield "unstable", max(scale(shape.wobble, 0.02, 0.2), ramp(shape.turns, 3, 9))
+    yield "unstable", max(scale(shape.wobble, 0.02, 0.4), ramp(shape.turns, 3, 9))
     yield "waves", ramp(shape.turns, 2, 6) * scale(shape.wobble, 0.2, 0.02)
     yield "staircase", learned_of(shape) * ramp(shape.jumps, 0.5, 2) * (1 - wild)
     yield "straight", learned_of(shape) * ramp(shape.straight, 0.75, 0.93)

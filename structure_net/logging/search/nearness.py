@@ -24,6 +24,12 @@ _CLEAR: Final = 0.45
 """Which part of a word's phrases must be of one trait."""
 
 _SHORTEST: Final = 4
+_EVERYWHERE: Final = frozenset((
+    "every", "each", "super", "extreme", "extremely", "validation", "curve", "level", "nearly",
+    "needed", "space", "another", "higher", "lower", "mask", "start", "starts", "end", "ends",
+    "curves", "phase", "phases", "keep", "kept", "keeps", "went", "goes", "middle", "rest",
+))  # fmt: skip
+"""Words of many a phrase that hint at nothing alone."""
 
 
 @cache
@@ -34,7 +40,7 @@ def _traits_of() -> Mapping[str, tuple[str, float]]:
         for word in words:
             for concept in concepts:
                 votes[word][concept] += 1 / (len(words) * len(concepts))
-    plain = {stem(word) for word in GENERIC | LITTLE} | {NOT}
+    plain = {stem(word) for word in GENERIC | LITTLE | _EVERYWHERE} | {NOT}
     found = {}
     for word, counts in votes.items():
         concept, most = max(counts.items(), key=lambda item: (item[1], item[0]))

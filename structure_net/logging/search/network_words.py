@@ -94,9 +94,8 @@ OF_NETWORKS: Final[dict[str, tuple[str, ...]]] = {
         "tapers", "cone", "narrowing layers", "layers get smaller", "shrinking layers",
         "each layer smaller", "halving layers", "layers halve", "widths halve", "triangle",
         "triangular", "funnel shaped", "pyramidal", "decreasing layer sizes", "layers shrink",
-        "narrower with depth", "gets narrower", "narrowing down", "every layer half as wide",
-        "layer sizes decrease", "layer sizes halve", "each layer half as wide",
-        "each layer narrower",
+        "narrower with depth", "gets narrower", "every layer half as wide", "layer sizes decrease",
+        "layer sizes halve", "each layer half as wide", "each layer narrower",
     ),
     "bottleneck": (
         "bottleneck", "hourglass", "narrow middle", "squeezed middle", "hour glass",

@@ -30,6 +30,7 @@ ACRONYMS: Final = {
 }  # fmt: skip
 """What letters stand for that are another word, or none, in small ones."""
 
+_NAN: Final = re.compile(r"\bNaNs?\b")
 _ACRONYMS: Final = re.compile(r"\b(?:" + "|".join(ACRONYMS) + r")\b")
 LONGEST: Final = 2000
 """Of a longer text the beginning is read."""
@@ -107,6 +108,7 @@ def widths_in(text: str) -> tuple[list[str], str]:
 def tokens_of(text: str) -> list[Token]:
     """A question's words, numbers and signs; numbers in words and with magnitudes are read."""
     plain = unicodedata.normalize("NFKC", text[:LONGEST])
+    plain = _NAN.sub("nan", plain)
     plain = _ACRONYMS.sub(lambda hit: ACRONYMS[hit[0]], plain)
     plain = _CAMEL.sub(" ", plain).replace("n't", " not").replace("n’t", " not")
     return [replace(one, at=k) for k, one in enumerate(_numbered(list(_raw(plain))))]

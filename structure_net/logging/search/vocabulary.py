@@ -19,18 +19,24 @@ PHRASES: Final[dict[str, tuple[str, ...]]] = {**OF_NETWORKS, **OF_CHANGES, **OF_
 TIMES: Final[dict[str, tuple[str, ...]]] = {
     "late_edits": (
         "late in the run", "late changes", "near the end", "towards the end", "in the last epochs",
-        "close to the end", "final phase", "late phase", "late",
+        "close to the end", "final phase", "late phase", "late", "in the very last epochs",
+        "in the last few epochs", "just before the end", "right before the end", "at the very end",
+        "in the final epochs", "at the end of training", "eventually", "toward the end",
+        "shortly before the end", "in the final stretch", "on the home straight",
     ),
     "early_edits": (
         "early in the run", "right at the start", "at the very beginning", "at the start",
         "in the first epochs", "at the beginning", "first few epochs", "from the outset",
         "early phase", "at the outset", "all early", "at the very start",
-        "in the first few epochs", "shortly after the start",
+        "in the first few epochs", "shortly after the start", "straight away", "right away",
+        "immediately", "from the get go", "in no time", "within the first epochs", "at first",
+        "right off the bat", "before long", "early on", "in the beginning", "initially",
     ),
     "middle_edits": (
         "halfway", "half way", "in the middle of training", "mid training", "midway",
         "in the middle of the run", "half time", "halfway through", "middle of training",
-        "mid run", "midrun", "midtraining", "at half time",
+        "mid run", "midrun", "midtraining", "at half time", "half way through", "around the middle",
+        "about halfway", "in the middle", "middle of the run", "at the half way mark",
     ),
     "edits_throughout": (
         "throughout", "all along", "all the way", "the whole time", "over the whole run",
