@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
+from weakref import WeakSet
 
 from structure_net.errors import SpoolError
 
 _HELD: Final[set[int]] = set()
+_FILES: Final[WeakSet[BinaryIO]] = WeakSet()
 
 
 def lock(descriptor: int, path: Path) -> None:
@@ -24,6 +26,11 @@ def lock(descriptor: int, path: Path) -> None:
     Raises:
         SpoolError: Another process, or another spool of this one, holds it.
     """
+    _take(descriptor, path)
+    _HELD.add(descriptor)
+
+
+def _take(descriptor: int, path: Path) -> None:
     try:
         import fcntl
     except ImportError:
@@ -36,7 +43,6 @@ def lock(descriptor: int, path: Path) -> None:
             "Wait until it is over; reading needs no lock."
         ) from None
     _watch_forks()
-    _HELD.add(descriptor)
 
 
 @contextmanager
@@ -47,12 +53,11 @@ def unwritten(path: Path) -> Iterator[None]:
         SpoolError: Somebody writes to it.
         OSError: There is no such file.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        lock(descriptor, path)
+    # A file lets go of its lock when nobody holds it any more, wherever a Ctrl-C comes.
+    with path.open("rb") as file:
+        _take(file.fileno(), path)
+        _FILES.add(file)
         yield
-    finally:
-        release(descriptor)
 
 
 def release(descriptor: int) -> None:
@@ -72,3 +77,5 @@ def _let_go() -> None:
     for descriptor in _HELD:
         os.close(descriptor)
     _HELD.clear()
+    for file in tuple(_FILES):
+        file.close()

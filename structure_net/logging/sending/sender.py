@@ -7,7 +7,6 @@ rest goes on, and is never acknowledged.
 
 from __future__ import annotations
 
-import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from typing import Final
 
 from structure_net.errors import RecordError, SpoolError, TrackingError
 from structure_net.logging.lines import Stored
-from structure_net.logging.locking import lock, release
+from structure_net.logging.locking import unwritten
 from structure_net.logging.migrations import check_version
 from structure_net.logging.reading import Damage, read, spool_file, superseded
 from structure_net.logging.sending.destination import Batch, Destination, Receipt
@@ -231,14 +230,11 @@ def _alone(folder: Path) -> Iterator[None]:
     """Holds the queue's lock for the block."""
     path = folder / "sync.lock"
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+        path.touch()
     except OSError as error:
         raise SpoolError(f"{path} cannot be made: {error.strerror or error}.") from error
-    try:
-        lock(descriptor, path)
+    with unwritten(path):
         yield
-    finally:
-        release(descriptor)
 
 
 def _left(by: float | None) -> float:

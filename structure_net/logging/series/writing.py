@@ -32,26 +32,29 @@ class _Table:
             raw.decode("utf-8"): column for column, raw in enumerate(group["names"][:])
         }
         self.rows = int(group["rows"][0])
-        self.last = int(group["seq"][self.rows - 1]) if self.rows else -1
+        self._written = int(group["seq"][self.rows - 1]) if self.rows else -1
+        self._named = len(self.names)
         self._group = {name: group[name] for name in ("names", "seq", "values", "rows")}
         self._block = block
         self._places: dict[tuple[str, ...], list[int]] = {}
-        self._seq: list[int] = []
-        self._waiting: list[tuple[list[int], list[float]]] = []
+        self._waiting: list[tuple[int, list[int], list[float]]] = []
+
+    @property
+    def last(self) -> int:
+        """The number of the last row, written or waiting; -1 before the first."""
+        return self._waiting[-1][0] if self._waiting else self._written
 
     @property
     def full(self) -> bool:
         """Whether the rows that wait complete a chunk of the file."""
-        return (self.rows + len(self._seq)) % self._block == 0
+        return (self.rows + len(self._waiting)) % self._block == 0
 
     def add(self, seq: int, values: Mapping[str, float]) -> None:
         """Takes one row into memory."""
         if seq <= self.last:
             raise SeriesError(f"A row must follow row {self.last}; got {seq}.")
         places = self._places_of(tuple(values))
-        self._waiting.append((places, [float(value) for value in values.values()]))
-        self._seq.append(seq)
-        self.last = seq
+        self._waiting.append((seq, places, [float(value) for value in values.values()]))
 
     def left_out(self, names: Iterable[str]) -> tuple[str, ...]:
         """Those of ``names`` that have no column, and for which there is no room."""
@@ -62,18 +65,18 @@ class _Table:
 
     def write(self) -> None:
         """Writes the rows that wait: names, then values, then how many rows are whole."""
-        if not self._seq:
-            return
-        self._append(np.array(self._seq, np.int64), self._block_of_rows())
-        self._seq.clear()
-        self._waiting.clear()
+        if self._waiting:
+            seq = np.array([number for number, _, _ in self._waiting], np.int64)
+            self._append(seq, self._block_of_rows())
 
     def _append(self, seq: NDArray[np.int64], block: NDArray[np.float64]) -> None:
         self._write_names()
+        rows, last = self.rows + len(seq), int(seq[-1])
         _put(self._group["values"], self.rows, block)
         _put(self._group["seq"], self.rows, seq)
-        self.rows += len(seq)
-        _put(self._group["rows"], 0, np.array([self.rows], np.int64))
+        _put(self._group["rows"], 0, np.array([rows], np.int64))
+        # Until here, what a Ctrl-C stopped is done once more, and falls on itself.
+        self.rows, self._written, self._waiting = rows, last, []
 
     def extend(self, seq: NDArray[np.int64], values: Mapping[str, NDArray[Any]]) -> None:
         """Writes many rows at once, after those that wait."""
@@ -85,23 +88,22 @@ class _Table:
         for place, column in zip(places, values.values(), strict=True):
             block[:, place] = _one_nan(np.asarray(column, dtype=np.float64))
         if len(seq):
-            self.last = int(seq[-1])
             self._append(seq, block)
 
     def _block_of_rows(self) -> NDArray[np.float64]:
-        block = np.full((len(self._seq), len(self.names)), layout.MISSING)
+        block = np.full((len(self._waiting), len(self.names)), layout.MISSING)
         start = 0
-        for places, rows in groupby(self._waiting, key=itemgetter(0)):
-            part = _one_nan(np.array([row for _, row in rows]))
+        for places, rows in groupby(self._waiting, key=itemgetter(1)):
+            part = _one_nan(np.array([row for _, _, row in rows]))
             block[start : start + len(part), places] = part
             start += len(part)
         return block
 
     def _write_names(self) -> None:
-        known = len(self._group["names"])
-        new = [name.encode("utf-8") for name in list(self.names)[known:]]
+        new = [name.encode("utf-8") for name in list(self.names)[self._named :]]
         if new:
-            _put(self._group["names"], known, np.array(new, dtype=f"S{layout.NAME_BYTES}"))
+            _put(self._group["names"], self._named, np.array(new, dtype=f"S{layout.NAME_BYTES}"))
+            self._named += len(new)
 
     def _places_of(self, names: tuple[str, ...]) -> list[int]:
         """The columns of ``names``; all the new ones are made, or none."""
