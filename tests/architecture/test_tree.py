@@ -105,6 +105,21 @@ def test_all_lists_every_name_that_a_package_re_exports(package: str) -> None:
     assert all(hasattr(module, name) for name in listed)
 
 
+def test_only_packages_re_export() -> None:
+    """Elsewhere a name is imported from where it is defined, so that it has one address."""
+    found = [
+        f"{path.relative_to(ROOT)}: {alias.name}"
+        for root in PACKAGES
+        for path in root.rglob("*.py")
+        if path.name != "__init__.py"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.asname == alias.name
+    ]
+    assert not found
+
+
 @pytest.mark.parametrize(("package", "name"), public_names(), ids=".".join)
 def test_everything_public_says_what_it_is(package: str, name: str) -> None:
     value = getattr(importlib.import_module(package), name)
