@@ -24,7 +24,7 @@ from structure_net.core.layer_costs import LayerCosts
 from structure_net.core.sections import section
 from structure_net.files import cache_folder, write_text
 
-VERSION: Final = 4
+VERSION: Final = 5
 """Raised when the kernels or what is measured of them change, so that figures are taken anew."""
 
 _LOCK: Final = threading.Lock()

@@ -28,7 +28,7 @@ _PROCESS: Final = os.getpid()
 
 _WARM: Final = 3e-3
 """Seconds that threads are taken to spin after their work."""
-_AGAIN: Final = 16
+_AGAIN: Final = 4
 """How many calls in a row sleeping threads are left out of, the last aside."""
 
 Entry = Callable[[int, int, int, int], object]

@@ -132,9 +132,10 @@ class DynamicSparseTraining(EditingStrategy):
         live = layer.live_weights.detach().cpu()
         strength = live.flatten(1).norm(dim=1) if live.dim() > 1 else live
         chosen = self._weakest(strength, rate)[: len(places) - 1]
-        stays = torch.ones(len(places), dtype=torch.bool)
-        stays[chosen] = False
-        kept = places[torch.from_numpy(np.flatnonzero(stays.numpy()))]
+        # numpy's is many times as fast as torch's.
+        stays = np.ones(len(places), dtype=np.bool_)
+        stays[chosen.numpy()] = False
+        kept = torch.from_numpy(places.numpy()[stays])
         return LayerDrop(as_pairs(places[chosen], shape[1]), len(places), kept, shape)
 
     def _weakest(self, weights: Tensor, rate: float) -> Tensor:
