@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 
 from structure_net.core.layers import StandardSparseLayer
+from structure_net.core.noting import Chain
 from structure_net.core.products import plain_now
 from structure_net.core.sparse_chains import Link, chained, chained_and_summed
 from structure_net.core.sparse_passes import ZEROS
@@ -34,6 +35,9 @@ class Onlooker(Protocol):
 
     def follows(self, module: nn.Module) -> bool:
         """Whether all hooks of a module are its own, so that `passed` can stand for them."""
+
+    def note(self, stages: Sequence[Stage], chain: Chain) -> Tensor | None:
+        """Computes a chain and notes what passes through it; None where it is to be `passed`."""
 
     def passed(
         self, stages: Sequence[Stage], values: Sequence[Tensor], sums: Sequence[Tensor]
@@ -160,6 +164,10 @@ class _Run:
         if self._onlooker is None:
             return chained(self._inputs, self._parameters, tuple(self._links))
         links = tuple(self._links)
+        chain = Chain(self._inputs, self._parameters, links)
+        outputs = self._onlooker.note(self._stages, chain)
+        if outputs is not None:
+            return outputs
         values, sums = chained_and_summed(self._inputs, self._parameters, links)
         self._onlooker.passed(self._stages, (self._inputs, *values), sums)
         return values[-1]

@@ -1,4 +1,4 @@
-"""Sums over the lanes of many lines at once, in kernels: of each as `simd.total` has it.
+"""Sums and extrema over the lanes of many lines at once, in kernels: as `simd.total` has them.
 
 Lines wait in a room on the stack until there are as many of them as a line has lanes. Then halves
 change places between pairs of them, and one addition does for both: a sum costs a line's work.
@@ -6,6 +6,7 @@ change places between pairs of them, and one addition does for both: a sum costs
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Final
 
@@ -43,15 +44,19 @@ def sums_of(builder: Any, kinds: Any, values: Any) -> Any:
 
     The sum of each depends on its own numbers only.
     """
-    line = block_of(kinds[1].scalar, 1)
-    start = builder.bitcast(values[0], line.vector.as_pointer())
-    places = [_ir().Constant(_ir().IntType(64), place) for place in range(line.count)]
-    lines, half = [builder.load(builder.gep(start, [place])) for place in places], line.count // 2
-    while half:
-        pairs = zip(lines[: len(lines) // 2], lines[len(lines) // 2 :], strict=True)
-        lines = [_halves(builder, pair, half) for pair in pairs]
-        half //= 2
-    return lines[0]
+    return _each(builder, kinds, values, builder.fadd)
+
+
+@instruction(lambda lines, like: block_of(like.scalar, 1))
+def least_of(builder: Any, kinds: Any, values: Any) -> Any:
+    """``least_of(lines, like)``: the same of the least number in each line."""
+    return _each(builder, kinds, values, _chooser(builder, "<"))
+
+
+@instruction(lambda lines, like: block_of(like.scalar, 1))
+def most_of(builder: Any, kinds: Any, values: Any) -> Any:
+    """``most_of(lines, like)``: the same of the largest number in each line."""
+    return _each(builder, kinds, values, _chooser(builder, ">"))
 
 
 @instruction(lambda pointer, at, like: None)
@@ -68,10 +73,31 @@ def fetch(builder: Any, kinds: Any, values: Any) -> None:
         builder.call(function, [place, *(ir.Constant(whole, number) for number in (0, 3, 1))])
 
 
-def _halves(builder: Any, pair: tuple[Any, Any], half: int) -> Any:
-    """Lanes without the bit ``half``: of the first, each with the one ``half`` further on, added.
-    Those with it: the same of the second."""
+def _chooser(builder: Any, sign: str) -> Callable[[Any, Any], Any]:
+    def choose(first: Any, second: Any) -> Any:
+        return builder.select(builder.fcmp_ordered(sign, first, second), first, second)
+
+    return choose
+
+
+def _each(builder: Any, kinds: Any, values: Any, join: Callable[[Any, Any], Any]) -> Any:
+    """A line with what ``join`` makes of the lanes of each line in a room."""
+    line = block_of(kinds[1].scalar, 1)
+    start = builder.bitcast(values[0], line.vector.as_pointer())
+    places = [_ir().Constant(_ir().IntType(64), place) for place in range(line.count)]
+    lines, half = [builder.load(builder.gep(start, [place])) for place in places], line.count // 2
+    while half:
+        pairs = zip(lines[: len(lines) // 2], lines[len(lines) // 2 :], strict=True)
+        lines = [join(*_halves(builder, pair, half)) for pair in pairs]
+        half //= 2
+    return lines[0]
+
+
+def _halves(builder: Any, pair: tuple[Any, Any], half: int) -> tuple[Any, Any]:
+    """Lanes without the bit ``half``: of the first, each beside the one ``half`` further on. Those
+    with it: the same of the second."""
     width = pair[0].type.count
     own = [lane + width if lane & half else lane for lane in range(width)]
     other = [place ^ half for place in own]
-    return builder.fadd(*(picked(builder, *pair, places) for places in (own, other)))
+    first, second = (picked(builder, *pair, places) for places in (own, other))
+    return first, second

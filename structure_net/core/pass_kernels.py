@@ -30,13 +30,16 @@ from structure_net.core.simd import (
     store_some,
 )
 from structure_net.core.sparse_kernels import add_up, differentiate, multiply, sample, transpose
-from structure_net.core.unit_kernels import sum_runs
+from structure_net.core.unit_kernels import pick, sum_runs, take_in
 
-COLUMNS: Final = 15
+COLUMNS: Final = 16
 """Of a table: the operation; five addresses of tensors and three of an index, as `sparse_kernels`
 have them; how many rows it has; in how many blocks; the most lines of a tile; 1 where a product is
 rectified, or where the gradient of inputs stops at those that are not above 0; the operation that
-must be done before, or -1; the height of what is transposed."""
+must be done before, or -1; the height of what is transposed. Of what is noted (`NOTE`) instead the
+addresses of values, sums, rows, and of which values are copied to which places; the numbers that
+`unit_kernels.pick` takes as ``shape``, and those that `take_in` wants of each unit. Last, 1 where
+the row behind says what is noted of each block that is computed."""
 
 CALL: Final = 6
 """Numbers of a call: the addresses of a table and of counts; how many operations the table has; how
@@ -50,6 +53,7 @@ SAMPLE: Final = 2
 ADD_UP: Final = 3
 TRANSPOSE: Final = 4
 SUM_UP: Final = 5
+NOTE: Final = 6
 
 LINE: Final = 16
 """Numbers from one count to the next: each has a line of the cache to itself."""
@@ -66,6 +70,8 @@ _sample = Template(sample.__wrapped__)
 _add_up = Template(add_up.__wrapped__)
 _transpose = Template(transpose.__wrapped__)
 _sum_runs = Template(sum_runs.__wrapped__)
+_take_in = Template(take_in.__wrapped__)
+_pick = Template(pick.__wrapped__)
 
 
 @compiled_by_type("boolean(float32, int64, int64)", "boolean(float64, int64, int64)")
@@ -145,7 +151,7 @@ def _bound(row: Any, part: int) -> int:
     rows, blocks = int(row[9]), int(row[10])
     if part == 0 or part == blocks:  # noqa: PLR1714  # numbers in a kernel
         return 0 if part == 0 else rows
-    if row[0] == ADD_UP or row[0] == SUM_UP:
+    if row[0] == ADD_UP or row[0] == SUM_UP or row[0] == NOTE:
         return rows * part // blocks
     if row[0] == TRANSPOSE:
         return rows * part // blocks // 16 * 16
@@ -163,9 +169,17 @@ def _bound(row: Any, part: int) -> int:
 
 @Template
 def _block(zero: Any, row: Any, batch: int, first: int, last: int) -> None:
-    """One block of one operation."""
+    """One block of one operation, and what is noted of it."""
     if first == last:
         return
+    _compute(zero, row, batch, first, last)
+    if row[0] == NOTE or row[15] == 1:
+        _note(zero, row, row[15] * COLUMNS, batch, (first, last))
+
+
+@Template
+def _compute(zero: Any, row: Any, batch: int, first: int, last: int) -> None:
+    """One block of one operation."""
     block, index = (row[11], first, last), (row[6], row[7], row[8])
     if row[0] == MULTIPLY:
         _multiply(zero, (row[1], row[2], row[3], row[4]), index, batch, block)
@@ -180,11 +194,21 @@ def _block(zero: Any, row: Any, batch: int, first: int, last: int) -> None:
         _sample(zero, (row[1], row[2], row[3]), index, batch, block)
     elif row[0] == ADD_UP:
         _add_up(zero, (row[1], row[2]), 0, batch, block)
+    elif row[0] == TRANSPOSE:
+        _transpose(zero, (row[1], row[2]), row[9], row[14], block)
     elif row[0] == SUM_UP:
         shape = (1, row[9], batch)
         _sum_runs(zero, 0.0, (row[1], row[2]), shape, (0, batch), (first, last))
-    else:
-        _transpose(zero, (row[1], row[2]), row[9], row[14], block)
+
+
+@Template
+def _note(zero: Any, rows: Any, at: int, batch: int, block: Any) -> None:
+    """One block of what the row that begins ``at`` says is noted."""
+    values, units, count = rows[at + 1], rows[at + 9], rows[at + 6]
+    _take_in(zero, 0.0, (values, rows[at + 2]), (units, batch), (block[0], block[1], rows[at + 11]))
+    if count > 0:
+        tensors = (values, rows[at + 3], rows[at + 4], rows[at + 5])
+        _pick(zero, tensors, (batch, count, rows[at + 7], rows[at + 8]), block)
 
 
 @Template

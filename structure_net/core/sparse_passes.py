@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from copy import copy
 from functools import cache, partial
 from typing import Any, Final, NamedTuple
 
@@ -79,6 +80,7 @@ class Pass:
         *,
         by_column: bool = False,
         rectified: bool = False,
+        noted: bool = False,
         after: int = -1,
     ) -> int:
         """Adds `sparse_kernels.multiply`, with or without a ReLU behind it.
@@ -88,11 +90,12 @@ class Pass:
             index: Of the weights.
             by_column: Whether to multiply with the transpose.
             rectified: Whether negative results are written as 0.
+            noted: Whether `note` is called next, of what this writes.
             after: The operation that must be done before; none if -1.
         """
         places = index.by_column if by_column else index.by_row
         row = (pass_kernels.MULTIPLY, *tensors, 0, *places)
-        return self._add(row, index, _lines().multiply, (by_column, rectified, after))
+        return self._add(row, index, _lines().multiply, (by_column, rectified, noted, after))
 
     def differentiate(
         self,
@@ -111,18 +114,18 @@ class Pass:
             after: The operation that must be done before; none if -1.
         """
         row = (pass_kernels.DIFFERENTIATE, *tensors, *index.by_column)
-        return self._add(row, index, _lines().differentiate, (True, rectified, after))
+        return self._add(row, index, _lines().differentiate, (True, rectified, False, after))
 
     def sample(self, tensors: tuple[int, ...], index: LiveIndex, *, after: int = -1) -> int:
         """Adds `sparse_kernels.sample`."""
         row = (pass_kernels.SAMPLE, *tensors, 0, 0, *index.by_row)
-        return self._add(row, index, _lines().sample, (False, False, after))
+        return self._add(row, index, _lines().sample, (False, False, False, after))
 
     def add_up(self, tensors: tuple[int, ...], rows: int, *, after: int = -1) -> int:
         """Adds `sparse_kernels.add_up`."""
         blocks = self._blocks(rows, rows * self._batch // 8)
         self._table.extend((pass_kernels.ADD_UP, *tensors, 0, 0, 0, 0, 0, 0, rows, blocks, 1, 0))
-        self._table.extend((after, 0))
+        self._table.extend((after, 0, 0))
         return self._count()
 
     def sum_up(self, tensors: tuple[int, int], rows: int, *, after: int = -1) -> int:
@@ -135,16 +138,50 @@ class Pass:
         """
         blocks = self._blocks(rows, rows * self._batch // 2)
         self._table.extend((pass_kernels.SUM_UP, *tensors, 0, 0, 0, 0, 0, 0, rows, blocks, 1, 0))
-        self._table.extend((after, 0))
+        self._table.extend((after, 0, 0))
         return self._count()
 
-    def transpose(self, tensors: tuple[int, ...], width: int, height: int) -> int:
-        """Adds `sparse_kernels.transpose`."""
+    def note(self, tensors: tuple[int, int], rows: int, wanted: int, *, behind: bool) -> int:
+        """Adds `unit_kernels.take_in`, and room for a `unit_kernels.pick` of the same values.
+
+        Args:
+            tensors: Values and sums.
+            rows: The number of units.
+            wanted: How many of the sums are wanted, 2 or 6.
+            behind: Whether the last operation, which was added as ``noted``, writes these values:
+                what is noted of a block lies in the nearest cache then. Else they are there before.
+        """
+        blocks = 0 if behind else self._blocks(rows, rows * self._batch // 2)
+        self._table.extend((pass_kernels.NOTE, *tensors, 0, 0, 0, 0, 0, 0, rows, blocks, wanted, 0))
+        self._table.extend((-1, 0, 0))
+        return self._count()
+
+    def again(self) -> Pass:
+        """A pass of the same operations, which may be `place`d elsewhere."""
+        twin = copy(self)
+        twin._table, twin._kept = self._table[:], [self._kept]
+        return twin
+
+    def place(self, operation: int, first: int, numbers: Sequence[int]) -> None:
+        """Gives one of the operations other addresses, or whatever numbers a table has.
+
+        Args:
+            operation: Its number.
+            first: The first of the columns of a table (`pass_kernels.COLUMNS`) that are written.
+            numbers: What stands there and behind it.
+        """
+        start = operation * pass_kernels.COLUMNS + first
+        self._table[start : start + len(numbers)] = array("q", numbers)
+
+    def transpose(
+        self, tensors: tuple[int, ...], width: int, height: int, *, noted: bool = False
+    ) -> int:
+        """Adds `sparse_kernels.transpose`; ``noted`` as for `multiply`."""
         if width * height and not tensors[0]:
             raise RuntimeError(freed())
         blocks = self._blocks(width, width * height)
         self._table.extend((pass_kernels.TRANSPOSE, *tensors, 0, 0, 0, 0, 0, 0, width, blocks, 1))
-        self._table.extend((0, -1, height))
+        self._table.extend((0, -1, height, noted))
         return self._count()
 
     def keep(self, *tensors: torch.Tensor | None) -> None:
@@ -183,16 +220,16 @@ class Pass:
         return task(thread)
 
     def _add(
-        self, row: tuple[int, ...], index: LiveIndex, lines: int, how: tuple[bool, bool, int]
+        self, row: tuple[int, ...], index: LiveIndex, lines: int, how: tuple[bool, bool, bool, int]
     ) -> int:
-        by_column, rectified, after = how
+        by_column, rectified, noted, after = how
         rows, products = index.shape[by_column], self._batch * index.count
         if products and 0 in row[1:3]:
             raise RuntimeError(freed())
         self._kept.append(index)
         # What is rectified lies in the nearest cache then; else blocks are for several threads.
-        blocks = self._blocks(rows, products) if self._shared or rectified else 1
-        self._table.extend((*row, rows, blocks, lines, rectified, after, 0))
+        blocks = self._blocks(rows, products) if self._shared or rectified or noted else 1
+        self._table.extend((*row, rows, blocks, lines, rectified, after, 0, noted))
         self._work += products
         return self._count()
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from structure_net.core.compiling import Template, compiled_by_type
+from structure_net.core.line_sums import least_of, most_of, room, sums_of
 from structure_net.core.simd import (
     add,
     add_sizes,
@@ -29,6 +30,7 @@ from structure_net.core.simd import (
     largest,
     load,
     load_some,
+    longs,
     numbers,
     smaller,
     smallest,
@@ -39,7 +41,7 @@ from structure_net.core.simd import (
 
 Addresses = tuple[int, ...]
 
-_LONGEST: Final = 256
+LONGEST: Final = 256
 """Lines that are summed in the type of the values."""
 
 _ROWS: Final = 16
@@ -82,7 +84,7 @@ def sum_runs(
                 c, d = count_above(some, c), add_sizes(some, d)
                 lows, highs = smaller(some, lows), larger(some, highs)
                 waiting += 1
-                if waiting == _LONGEST:
+                if waiting == LONGEST:
                     sums = _carried(sums, a, b, c, d)
                     a, b, c, d = splat1(zero), splat1(zero), splat1(zero), splat1(zero)
                     waiting = 0
@@ -100,6 +102,124 @@ def sum_runs(
             found[part * units + unit] = sums[part]
         found[4 * units + unit] = wide + min(least, smallest(lows))
         found[5 * units + unit] = wide + max(most, largest(highs))
+
+
+@compiled_by_type(
+    "void(float32, float64, UniTuple(int64, 2), UniTuple(int64, 2), UniTuple(int64, 3))",
+    "void(float64, float64, UniTuple(int64, 2), UniTuple(int64, 2), UniTuple(int64, 3))",
+)
+def take_in(zero: Any, wide: float, tensors: Addresses, shape: Addresses, block: Addresses) -> None:
+    """Adds values of units, which lie together, to the sums that stand there.
+
+    Args:
+        zero: See above, as for ``wide``.
+        wide: The zero of float64.
+        tensors: See above; sums are there already.
+        shape: The numbers of units, and of values of each: at most `LONGEST` lines.
+        block: The first unit, the one behind the last, and how many of the six numbers are wanted:
+            2, the sum and the sum of squares, or 6.
+    """
+    values, found = numbers(tensors[0], zero), numbers(tensors[1], wide)
+    first = block[0]
+    while first < block[1]:
+        place = (first, min(lanes(zero), block[1] - first), shape[0], shape[1])
+        if block[2] == 2:
+            _add_moments(values, found, place, zero, wide)
+        else:
+            _add_all(values, found, place, zero, wide)
+        first += lanes(zero)
+
+
+@Template
+def _add_moments(values, found, place, zero, wide):  # type: ignore[no-untyped-def]  # types of the caller
+    """`take_in` of as many units as a line has lanes, or fewer: two numbers."""
+    first, count, units, length = place
+    line, like = lanes(zero), splat1(zero)
+    whole, totals, squares = length - length % line, room(like), room(like)
+    for one in range(count):
+        start = (first + one) * length
+        a, b = splat1(zero), splat1(zero)
+        for at in range(start, start + whole, line):
+            some = load(values, at, like)
+            a, b = add(some, a), add_squares(some, b)
+        if whole < length:
+            some = load_some(values, start + whole, like, length - whole)
+            a, b = add(some, a), add_squares(some, b)
+        store(totals, one * line, a)
+        store(squares, one * line, b)
+    store(totals, 0, sums_of(totals, like))
+    store(squares, 0, sums_of(squares, like))
+    for one in range(count):
+        found[first + one] += wide + totals[one]
+        found[units + first + one] += wide + squares[one]
+
+
+@Template
+def _add_all(values, found, place, zero, wide):  # type: ignore[no-untyped-def]  # types of the caller
+    """The same: all six."""
+    first, count, units, length = place
+    line, like = lanes(zero), splat1(zero)
+    whole, totals, squares = length - length % line, room(like), room(like)
+    above, sizes, least, most = room(like), room(like), room(like), room(like)
+    for one in range(count):
+        start = (first + one) * length
+        a, b, c, d = splat1(zero), splat1(zero), splat1(zero), splat1(zero)
+        lows = highs = filled(values[start], like)
+        for at in range(start, start + whole, line):
+            some = load(values, at, like)
+            a, b = add(some, a), add_squares(some, b)
+            c, d = count_above(some, c), add_sizes(some, d)
+            lows, highs = smaller(some, lows), larger(some, highs)
+        if whole < length:
+            some = load_some(values, start + whole, like, length - whole)
+            a, b = add(some, a), add_squares(some, b)
+            c, d = count_above(some, c), add_sizes(some, d)
+        for at in range(start + whole, start + length):
+            some = filled(values[at], like)
+            lows, highs = smaller(some, lows), larger(some, highs)
+        store(totals, one * line, a)
+        store(squares, one * line, b)
+        store(above, one * line, c)
+        store(sizes, one * line, d)
+        store(least, one * line, lows)
+        store(most, one * line, highs)
+    store(totals, 0, sums_of(totals, like))
+    store(squares, 0, sums_of(squares, like))
+    store(above, 0, sums_of(above, like))
+    store(sizes, 0, sums_of(sizes, like))
+    store(least, 0, least_of(least, like))
+    store(most, 0, most_of(most, like))
+    for one in range(count):
+        found[first + one] += wide + totals[one]
+        found[units + first + one] += wide + squares[one]
+        found[2 * units + first + one] += wide + above[one]
+        found[3 * units + first + one] += wide + sizes[one]
+        at = 4 * units + first + one
+        found[at] = min(found[at], wide + least[one])
+        found[at + units] = max(found[at + units], wide + most[one])
+
+
+@compiled_by_type(
+    "void(float32, UniTuple(int64, 4), UniTuple(int64, 4), UniTuple(int64, 2))",
+    "void(float64, UniTuple(int64, 4), UniTuple(int64, 4), UniTuple(int64, 2))",
+)
+def pick(zero: Any, tensors: Addresses, shape: Addresses, block: Addresses) -> None:
+    """Copies some values of each unit, whose values lie together.
+
+    Args:
+        zero: A zero of the type of the values.
+        tensors: The addresses of the values, of those that are written, and of which of a unit's
+            values are copied and of their places, as int64.
+        shape: How many values a unit has; how many are copied; how far units and places lie apart
+            in what is written.
+        block: The first unit, and the one behind the last.
+    """
+    read, write = numbers(tensors[0], zero), numbers(tensors[1], zero)
+    which, places = longs(tensors[2]), longs(tensors[3])
+    for one in range(shape[1]):
+        start, to = which[one], places[one] * shape[3]
+        for unit in range(block[0], block[1]):
+            write[to + unit * shape[2]] = read[start + unit * shape[0]]
 
 
 @compiled_by_type(
@@ -129,8 +249,8 @@ def sum_rows(zero: Any, wide: float, tensors: Addresses, shape: Addresses) -> No
         some = _read(values, start, min(line, units - start), line, splat1(zero))
         store(held, 4 * width + start, some)
         store(held, 5 * width + start, some)
-    for first in range(0, rows, _LONGEST):
-        last = min(first + _LONGEST, rows)
+    for first in range(0, rows, LONGEST):
+        last = min(first + LONGEST, rows)
         for place in range(0, 4 * width, line):
             store(held, place, splat1(zero))
         for top in range(first, last, _ROWS):

@@ -55,7 +55,11 @@ class Need(Enum):
     a batch."""
 
     PROBE = "probe"
-    """The same few samples in all layers (`Probe`); an analyzer says how many in ``probe_size``."""
+    """The same few samples in all layers (`Probe`), with the network's inputs, targets and outputs;
+    an analyzer says how many in ``probe_size``."""
+
+    PROBE_VALUES = "probe_values"
+    """The same, where only what units end up with is read."""
 
     COACTIVATION = "coactivation"
     """Covariances of the units of a layer, and with the units of the layers that read them."""
@@ -156,7 +160,8 @@ class Observation:
         batches: Batches seen.
         samples: Samples seen: the length of the targets (or of the first tensor among them); of
             the inputs where targets have no row for each.
-        probe: See `Need.PROBE`.
+        probe: See `Need.PROBE`; without inputs, targets and outputs where only
+            `Need.PROBE_VALUES` was asked for.
         parameters: By the parameter's name: see `Need.PARAMETER_GRADIENTS`.
         sample_gradients: By layer: see `Need.SAMPLE_GRADIENTS`.
         places: By layer, one for each of its readers: see `Need.EXPANSION`.
@@ -192,7 +197,7 @@ def observe(  # noqa: PLR0913 - each names what one need asks for
         data: Pairs ``(inputs, targets)`` on the network's device.
         needs: What to measure; nothing is run when empty.
         loss: Takes output and targets to a scalar; needed for gradients.
-        probe_size: The samples of `Need.PROBE`.
+        probe_size: The samples of `Need.PROBE` and `Need.PROBE_VALUES`.
         candidates: The connections of each layer for `Need.CONNECTION_SAMPLES`.
         seed: What both are drawn with.
 
@@ -219,7 +224,7 @@ def observe(  # noqa: PLR0913 - each names what one need asks for
         layers=_layers(units, readers, found),
         batches=passing.batches,
         samples=passing.samples,
-        probe=found.get(Need.PROBE),
+        probe=found.get(Need.PROBE, found.get(Need.PROBE_VALUES)),
         parameters=found.get(Need.PARAMETER_GRADIENTS, {}),
         sample_gradients=found.get(Need.SAMPLE_GRADIENTS, {}),
         places=found.get(Need.EXPANSION, {}),
@@ -233,6 +238,7 @@ def _shares(needs: Set[Need], probe_size: int, candidates: int, seed: int) -> di
     makers: dict[Need, Callable[[], Reduction]] = {
         Need.GRADIENTS: UnitGradients,
         Need.PROBE: lambda: Reservoir(probe_size, seed),
+        Need.PROBE_VALUES: lambda: Reservoir(probe_size, seed, data=False),
         Need.COACTIVATION: Covariances,
         Need.PARAMETER_GRADIENTS: ParameterGradients,
         Need.SAMPLE_GRADIENTS: SampleGradientNorms,
@@ -240,7 +246,8 @@ def _shares(needs: Set[Need], probe_size: int, candidates: int, seed: int) -> di
         Need.CONNECTION_GRADIENTS: ConnectionGradients,
         Need.CONNECTION_SAMPLES: lambda: ConnectionSamples(candidates, seed),
     }
-    return {need: make() for need, make in makers.items() if need in needs}
+    asked = needs - {Need.PROBE_VALUES} if Need.PROBE in needs else needs
+    return {need: make() for need, make in makers.items() if need in asked}
 
 
 def _layers(

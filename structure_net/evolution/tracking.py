@@ -18,12 +18,13 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from structure_net.core.chaining import Stage, look_away, looked_at_by
+from structure_net.core.noting import Chain
 from structure_net.core.undoing import Undoing, hooked
 from structure_net.evolution.activations import (
     ACTIVATIONS,
@@ -33,6 +34,7 @@ from structure_net.evolution.activations import (
     function_name,
     taken_by,
 )
+from structure_net.evolution.calls import RELU, Call, KnownChain, Listener
 from structure_net.evolution.unit_layers import (
     directions,
     is_own_leaf,
@@ -44,65 +46,6 @@ from structure_net.evolution.unit_layers import (
     units_of,
 )
 from structure_net.evolution.watched_functions import WatchedFunctions
-
-
-@dataclass(eq=False, slots=True)
-class Call:
-    """One call of one layer.
-
-    Args:
-        layer: The layer's name.
-        module: The layer.
-        axis: The axis of its units, negative.
-        number: Counts the calls of a pass from 0.
-        recurrent: Whether the layer is a recurrent one.
-        second: Whether it takes samples along the second axis.
-        size: The number of its units, once it wrote them.
-        done: Whether its units were reported.
-        output: Its output, while it waits for an activation.
-    """
-
-    layer: str
-    module: nn.Module
-    axis: int
-    number: int
-    recurrent: bool = False
-    second: bool = False
-    size: int = -1
-    done: bool = False
-    output: Tensor | None = None
-
-
-class Listener(Protocol):
-    """Is told what the layers read, write and end up with; torch's functions are not watched
-    meanwhile."""
-
-    @property
-    def chains(self) -> bool:
-        """Whether it does without what layers give in front of activations, and without gradients,
-        so that layers may run as a chain (`structure_net.core.chaining.through`)."""
-
-    def read(self, call: Call, inputs: Tensor, known: Any, sums: Tensor | None) -> None:
-        """``call`` takes ``inputs``; ``known`` is what `settled` returned of the same values, None
-        where it was told of no such values; ``sums`` are their `unit_sums.SUMS`, where a chain took
-        them."""
-
-    def wrote(self, call: Call, output: Tensor) -> None:
-        """``call`` gave ``output``, in front of any activation."""
-
-    def settled(
-        self,
-        call: Call,
-        values: Tensor,
-        activation: Activation | None,
-        before: Tensor | None,
-        sums: Tensor | None = None,
-    ) -> Any:
-        """The units of ``call`` end up with ``values``, behind ``activation``, which took
-        ``before`` (None where it is not known); ``sums`` as in `read`."""
-
-
-_RELU: Final = Activation("relu")
 
 
 @dataclass(eq=False, slots=True)
@@ -144,6 +87,7 @@ class ActivationTracker:
         self._functions = WatchedFunctions()
         self._hooks: set[int] = set()
         self._names: dict[nn.Module, str] = {}
+        self._chains: dict[int, KnownChain] = {}
         self.order: list[str] = []
         self.readers: dict[str, dict[str, None]] = {name: {} for name in self._layers}
 
@@ -190,20 +134,39 @@ class ActivationTracker:
             and module._forward_pre_hooks.keys() <= self._hooks
         )
 
+    def note(self, stages: Sequence[Stage], chain: Chain) -> Tensor | None:
+        """Has the listener note what passes through a chain that it was told of before."""
+        known = self._chains.get(self._calls)
+        if known is None or not known.is_of(stages) or id(chain.inputs) in self._marks:
+            return None
+        last = known.calls[-1]
+        if stages[-1][1] is None and self._activated.get((last.layer, last.number)) is not False:
+            return None  # what is found behind it is told of it
+        outputs = self._listener.note(known, chain)
+        if outputs is not None:
+            self._calls += len(stages)
+            self._mark(outputs, (last,), None)
+        return outputs
+
     def passed(
         self, stages: Sequence[Stage], values: Sequence[Tensor], sums: Sequence[Tensor]
     ) -> None:
         """Tells the listener what it would have heard of each layer by itself."""
+        calls: list[Call] = []
+        first = None if id(values[0]) in self._marks else self._calls
         for place, (layer, activation) in enumerate(stages):
             call = Call(self._names[layer], layer, -1, self._calls)
             self._calls += 1
+            calls.append(call)
             self._read(call, values[place], sums[place])
             self._wrote(call, values[place + 1])
             if activation is not None or place + 1 < len(stages):
-                met = None if activation is None else _RELU
+                met = None if activation is None else RELU
                 self._settle_one(call, values[place + 1], met, sums[place + 1])
             else:
                 self._await(call, values[place + 1], sums[place + 1])
+        if first is not None:
+            self._chains[first] = KnownChain(tuple(stages), tuple(calls))
 
     def _finish(self) -> None:
         for call in self._open:

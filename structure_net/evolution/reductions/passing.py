@@ -10,19 +10,22 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from structure_net.core.noting import Chain, ChainNotes
 from structure_net.core.running import evaluate, uncompile
 from structure_net.core.undoing import Undoing
 from structure_net.evolution.activations import Activation
 from structure_net.evolution.batches import EMPTY_BATCH, Batch, Loss, batch_length, forward, loss_of
-from structure_net.evolution.reductions.reduction import Reduction, With
+from structure_net.evolution.calls import Call, KnownChain
+from structure_net.evolution.reductions.reduction import Noted, Reduction, With
 from structure_net.evolution.reductions.values import (
     BatchSeen,
     Gradients,
+    Moments,
     Samples,
     Values,
     by_direction,
 )
-from structure_net.evolution.tracking import ActivationTracker, Call
+from structure_net.evolution.tracking import ActivationTracker
 
 
 class Pass:
@@ -44,6 +47,8 @@ class Pass:
         self._input_readers = _told(reductions, "input")
         self._output_readers = _told(reductions, "output")
         self._unit_readers = _told(reductions, "units")
+        self._notes_all = all(one.notes for one in self._reductions)
+        self._notes: dict[int, tuple[KnownChain, ChainNotes]] = {}
         self._differentiated = False
         self._edges: dict[With, dict[int, tuple[GradientEdge, torch.Size]]] = {}
         self._now = Samples(0)
@@ -76,6 +81,8 @@ class Pass:
                         reduction.batch(seen)
                 self.batches += 1
                 self.samples += self._now.number
+        for known, notes in self._notes.values():
+            self._tell_notes(known, notes)
 
     @property
     def chains(self) -> bool:
@@ -89,6 +96,31 @@ class Pass:
             if known is None:
                 found.know(sums)
             self._tell(self._input_readers, found)
+
+    def note(self, known: KnownChain, chain: Chain) -> Tensor | None:
+        """See `Listener.note`."""
+        number, second = self._now
+        if not self._notes_all or second or number != len(chain.inputs):
+            return None
+        first = known.calls[0].number
+        before, notes = self._notes.get(first) or (known, ChainNotes(chain.links))
+        if before is not known or not notes.fits(chain):
+            return None
+        if not all(reduction.ready(known.calls, chain) for reduction in self._reductions):
+            return None
+        self._notes[first] = known, notes
+        found = [one.pick(known.calls, number) for one in self._reductions]
+        return notes.run(chain, next(filter(None, found), None))
+
+    def _tell_notes(self, known: KnownChain, notes: ChainNotes) -> None:
+        """Tells reductions what was noted of a chain, over all batches."""
+        read = Moments(notes.count, notes.sums[0][:2])
+        for call, activation, sums in zip(
+            known.calls, known.activations, notes.sums[1:], strict=True
+        ):
+            for reduction in self._reductions:
+                reduction.noted(call, Noted(read, sums, activation))
+            read = Moments(notes.count, sums[:2])
 
     def wrote(self, call: Call, output: Tensor) -> None:
         """See `Listener.wrote`."""

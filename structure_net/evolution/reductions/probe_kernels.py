@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from structure_net.core.compiling import Template, compiled, compiled_by_type
 from structure_net.core.simd import longs, numbers
+
+_NEAR: Final = 16
+"""Numbers of a row that are copied at once, where those of a column lie together."""
 
 
 @compiled("int64(float64[::1], int64[:, ::1], int64, float64[::1], int64[:, ::1])")
@@ -90,7 +93,8 @@ def copy_rows(
             for at in range(width):
                 write[to + at] = read[start + at]
         return
-    for at in range(width):
-        start, to = at * steps[1], at * steps[3]
+    for first in range(0, width, _NEAR):
         for one in range(count):
-            write[to + places[one] * steps[2]] = read[start + rows[one] * steps[0]]
+            start, to = rows[one] * steps[0], places[one] * steps[2]
+            for at in range(first, min(first + _NEAR, width)):
+                write[to + at * steps[3]] = read[start + at * steps[1]]

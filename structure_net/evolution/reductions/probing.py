@@ -7,22 +7,19 @@ numbers its beginning is a smaller uniform sample.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Self
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from structure_net.evolution.reductions.probe_kernels import copy_rows, keep_least
+from structure_net.core.noting import Chain, Picked
+from structure_net.evolution.calls import Call
+from structure_net.evolution.reductions.kept_rows import Least, Moves, Rows
 from structure_net.evolution.reductions.reduction import Reduction
 from structure_net.evolution.reductions.units import final
 from structure_net.evolution.reductions.values import BatchSeen, Values
-
-_WORDS: Final = {4: np.float32(0), 8: np.float64(0)}
-"""A number of each width that kernels copy, whatever it means."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +68,7 @@ class _Values(Mapping[str, Tensor]):
         order: Of the rows.
     """
 
-    def __init__(self, rows: Mapping[str, _Rows], order: Tensor) -> None:
+    def __init__(self, rows: Mapping[str, Rows], order: Tensor) -> None:
         self._rows = rows
         self._made: dict[str, Tensor] = {}
         self.order = order
@@ -98,12 +95,15 @@ class Reservoir(Reduction):
     Args:
         size: The number of samples to keep.
         seed: What the samples are drawn with.
+        data: Whether the network's inputs, targets and outputs are kept, too.
 
     Raises:
         ValueError: ``size`` is below 1.
     """
 
-    def __init__(self, size: int, seed: int) -> None:
+    notes: ClassVar[bool] = True
+
+    def __init__(self, size: int, seed: int, *, data: bool = True) -> None:
         if size < 1:
             raise ValueError(
                 f"A probe needs a size of 1 or more; got {size}. Let the analyzer that reads"
@@ -111,9 +111,10 @@ class Reservoir(Reduction):
             )
         self._size = size
         self._generator = torch.Generator().manual_seed(seed)
-        self._kept = _Least(size)
+        self._kept = Least(size)
+        self._with_data = data
         self._batches = 0
-        self._moves: _Moves | None = None
+        self._moves: Moves | None = None
         self._layers: dict[str, _Layer] = {}
         self._data = (_Stack(size), _Stack(size), _Stack(size))
 
@@ -125,16 +126,34 @@ class Reservoir(Reduction):
             self._layers[values.layer] = _Layer(self._size)
         self._layers[values.layer].call(values, self._moves)
 
+    def ready(self, calls: Sequence[Call], chain: Chain) -> bool:
+        """See `Reduction.ready`."""
+        kind, layers = chain.inputs.dtype, [self._layers.get(call.layer) for call in calls]
+        return all(
+            layer is not None and layer.takes(call.size, kind)
+            for layer, call in zip(layers, calls, strict=True)
+        )
+
+    def pick(self, calls: Sequence[Call], samples: int) -> Picked:
+        """See `Reduction.pick`."""
+        if self._moves is None:
+            self._moves = self._draw(samples)
+        moves = self._moves
+        rows = [self._layers[call.layer].room(moves) for call in calls]
+        return Picked(moves.rows, moves.places, rows)
+
     def batch(self, seen: BatchSeen) -> None:
         """See `Reduction.batch`."""
         moves = self._draw(seen.samples) if self._moves is None else self._moves
         self._moves = None
         for layer in self._layers.values():
             layer.rest()
+        self._batches += 1
+        if not self._with_data:
+            return
         output = _first_with_rows(seen.output, seen.samples)
         for stack, value in zip(self._data, (seen.inputs, seen.targets, output), strict=True):
             stack.take(value, seen.samples, moves)
-        self._batches += 1
 
     def result(self, readers: Mapping[str, tuple[str, ...]]) -> Probe:
         """See `Probe`."""
@@ -151,123 +170,26 @@ class Reservoir(Reduction):
             absent={name: reason for name, reason in absent.items() if reason},
         )
 
-    def _draw(self, count: int) -> _Moves:
+    def _draw(self, count: int) -> Moves:
         """Which rows of a batch stay, and where."""
         drawn = torch.rand(count, generator=self._generator, dtype=torch.float64)
         return self._kept.take(drawn.numpy())
-
-
-class _Least:
-    """The least numbers that came by, each at its place.
-
-    Args:
-        most: How many there are in the end, at most.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._held = 0
-        self._numbers = np.empty(0)
-        self._state = np.empty((2, 0), np.int64)
-
-    def numbers(self) -> npt.NDArray[np.float64]:
-        """By place."""
-        return self._numbers[: self._held]
-
-    def take(self, drawn: npt.NDArray[np.float64]) -> _Moves:
-        """Takes in the numbers of a batch."""
-        room = min(self._most, self._held + len(drawn))
-        if room > len(self._numbers):
-            more = min(self._most, 2 * room) - len(self._numbers)
-            self._numbers = np.append(self._numbers, np.full(more, np.inf))
-            self._state = np.append(self._state, np.full((2, more), -1), axis=1)
-        found = torch.empty(2, len(drawn), dtype=torch.int64)
-        count = keep_least(self._numbers, self._state, self._held, drawn, found.numpy())
-        whole = self._held + len(drawn) <= self._most
-        self._held = room
-        return _Moves(found[0, :count], found[1, :count], room, whole)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Moves:
-    """The rows of a batch that stay, their places, and how many places are taken then.
-
-    Where there is room for all, ``whole``, they stay in their order.
-    """
-
-    rows: Tensor
-    places: Tensor
-    filled: int
-    whole: bool
-
-
-class _Rows:
-    """A tensor with one row for each sample that stays; it grows with them.
-
-    Args:
-        most: The number of rows in the end, at most.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._rows: Tensor | None = None
-
-    def put(self, batch: Tensor, moves: _Moves) -> None:
-        """Takes in the rows of a batch that stay.
-
-        Raises:
-            ValueError: The rows are not like those before.
-        """
-        held = self._room(batch, moves.filled)
-        if not _copied(batch, held, moves):
-            rows, places = moves.rows.to(batch.device), moves.places.to(batch.device)
-            held.index_copy_(0, places, batch.index_select(0, rows))
-
-    def put_rows(self, rows: Tensor, moves: _Moves) -> None:
-        """`put` of the rows that stay alone."""
-        held = self._room(rows, moves.filled)
-        held.index_copy_(0, moves.places.to(rows.device), rows)
-
-    def at(self, places: Tensor) -> Tensor:
-        """The rows at some places."""
-        assert self._rows is not None
-        places = places.to(self._rows.device)
-        if _is_turned(self._rows):
-            return self._rows.t().index_select(1, places).t()
-        return self._rows.index_select(0, places)
-
-    def _room(self, like: Tensor, filled: int) -> Tensor:
-        """What is held, with room for ``filled`` rows."""
-        held = self._rows
-        if held is not None:
-            if held.shape[1:] != like.shape[1:] or held.dtype != like.dtype:
-                raise ValueError
-            if held.size(0) >= filled:
-                return held
-        count = 0 if held is None else held.size(0)
-        room, shape = min(max(filled, 2 * count), self._most), like.shape[1:]
-        turned = _is_turned(like if held is None else held)
-        more = like.new_empty(*shape, room).t() if turned else like.new_empty(room, *shape)
-        if held is not None:
-            more[:count] = held
-        self._rows = more
-        return more
 
 
 class _Layer:
     """What is kept of one layer.
 
     Args:
-        most: See `_Rows`.
+        most: See `Rows`.
     """
 
     def __init__(self, most: int) -> None:
-        self.rows = _Rows(most)
+        self.rows = Rows(most)
         self._batches = 0
         self._calls = 0
         self._without_samples = False
 
-    def call(self, values: Values, moves: _Moves) -> None:
+    def call(self, values: Values, moves: Moves) -> None:
         """Takes in one call: of several in a batch the mean."""
         self._calls += 1
         tensor = values.tensor
@@ -283,6 +205,19 @@ class _Layer:
             held = self.rows.at(moves.places)
             new = held + (new - held) / self._calls
         self.rows.put_rows(new, moves)
+
+    def takes(self, units: int, kind: torch.dtype) -> bool:
+        """Whether rows of so many units can be written to a `room` for them."""
+        held = self.rows.held
+        if held is None or self._calls or self._without_samples:
+            return False
+        return held.is_cpu and held.shape[1:] == (units,) and held.dtype == kind
+
+    def room(self, moves: Moves) -> Tensor:
+        """Where a call writes the rows that stay, to their places."""
+        assert self.rows.held is not None
+        self._calls += 1
+        return self.rows.room(self.rows.held, moves.filled)
 
     def rest(self) -> None:
         """The batch is over."""
@@ -303,10 +238,10 @@ class _Stack:
         self._most = most
         self._nothing = torch.empty(0)
         self._last: Any = None
-        self._rows: dict[tuple[Any, ...], _Rows] = {}
+        self._rows: dict[tuple[Any, ...], Rows] = {}
         self._fits = True
 
-    def take(self, value: Any, count: int, moves: _Moves) -> None:
+    def take(self, value: Any, count: int, moves: Moves) -> None:
         found: dict[tuple[Any, ...], Tensor] = {}
 
         def note(place: tuple[Any, ...], tensor: Tensor) -> Tensor:
@@ -322,7 +257,7 @@ class _Stack:
         try:
             for place, tensor in found.items():
                 if place not in self._rows:
-                    self._rows[place] = _Rows(self._most)
+                    self._rows[place] = Rows(self._most)
                 self._rows[place].put(tensor.detach(), moves)
         except ValueError:
             self._fits = False
@@ -334,30 +269,6 @@ class _Stack:
             self._last,
             lambda place, tensor: self._rows[place].at(order) if place in self._rows else tensor,
         )
-
-
-def _is_turned(rows: Tensor) -> bool:
-    """Whether numbers of one column lie side by side, as sparse layers give them."""
-    return rows.dim() == 2 and rows.stride(0) == 1 and not rows.is_contiguous()
-
-
-def _copied(batch: Tensor, held: Tensor, moves: _Moves) -> bool:
-    """Copies the rows of a batch that stay, if the kernel can: in a tenth of torch's time."""
-    zero = _WORDS.get(batch.element_size())
-    if zero is None or type(batch) is not Tensor or not (batch.is_cpu and held.is_cpu):
-        return False
-    if batch.layout != torch.strided or batch.is_neg() or batch.is_complex():
-        return False
-    if batch.dim() == 2:
-        width, steps = batch.size(1), (*batch.stride(), *held.stride())
-    elif batch.is_contiguous():
-        width = held[:1].numel()
-        steps = width, 1, width, 1
-    else:
-        return False
-    tensors = batch.data_ptr(), held.data_ptr(), moves.rows.data_ptr(), moves.places.data_ptr()
-    copy_rows(zero, tensors, (moves.rows.size(0), width), steps)
-    return True
 
 
 def _mapped(

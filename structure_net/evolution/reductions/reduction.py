@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar
 
-from structure_net.evolution.reductions.values import BatchSeen, Gradients, Values
+from torch import Tensor
+
+from structure_net.core.noting import Chain, Picked
+from structure_net.evolution.activations import Activation
+from structure_net.evolution.calls import Call
+from structure_net.evolution.reductions.values import BatchSeen, Gradients, Moments, Values
 
 
 class With(Enum):
@@ -23,6 +29,21 @@ class With(Enum):
     """Every parameter that requires a gradient."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Noted:
+    """What was summed up of one call over many batches.
+
+    Args:
+        read: Of what it took.
+        sums: The `unit_sums.SUMS` of what its units ended up with. Shape ``(6, C)``.
+        activation: What these stand behind.
+    """
+
+    read: Moments
+    sums: Tensor
+    activation: Activation | None
+
+
 class Reduction(ABC):
     """Turns what it is told of each batch into sums that do not grow with the number of batches.
 
@@ -30,9 +51,14 @@ class Reduction(ABC):
     network runs; `gradients`, where ``differentiates`` names any; `batch`. A tensor that is needed
     beyond the call that hands it over is kept by whoever needs it, and let go of in `batch`.
     Torch's functions run without gradients.
+
+    Where all reductions of a pass have ``notes``, layers that run as a chain tell them of the first
+    batch only. What further ones hold is summed on the way and told once, by `noted`, behind the
+    last; and each batch `pick`s the samples that are wanted.
     """
 
     differentiates: ClassVar[frozenset[With]] = frozenset()
+    notes: ClassVar[bool] = False
 
     def input(self, values: Values) -> None:  # noqa: B027 - nothing is needed by default
         """A call takes ``values``."""
@@ -42,6 +68,16 @@ class Reduction(ABC):
 
     def units(self, values: Values) -> None:  # noqa: B027 - the same
         """The units of a call end up with ``values``."""
+
+    def ready(self, calls: Sequence[Call], chain: Chain) -> bool:
+        """Whether ``chain`` may be noted of ``calls``."""
+        return True
+
+    def pick(self, calls: Sequence[Call], samples: int) -> Picked | None:  # noqa: B027 - the same
+        """The samples of a batch that are kept of each of ``calls``, if any, once it is ready."""
+
+    def noted(self, call: Call, found: Noted) -> None:  # noqa: B027 - the same
+        """What was noted of ``call``."""
 
     def gradients(self, found: Gradients) -> None:  # noqa: B027 - the same
         """The gradients of the batch's loss."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 import torch
 from torch import Tensor
 
 from structure_net.core.unit_sums import TotalSums, merged
 from structure_net.evolution.activations import Activation
-from structure_net.evolution.reductions.reduction import Reduction
+from structure_net.evolution.calls import Call
+from structure_net.evolution.reductions.reduction import Noted, Reduction
 from structure_net.evolution.reductions.slopes import has_slope, total_slope
 from structure_net.evolution.reductions.values import Moments, Values
 
@@ -38,6 +39,8 @@ class UnitStatistics:
 class UnitSums(Reduction):
     """Running sums and extrema of what each layer's units end up with and of its inputs."""
 
+    notes: ClassVar[bool] = True
+
     def __init__(self) -> None:
         self._outputs: dict[str, _Sums] = {}
         self._inputs: dict[str, RunningSums] = {}
@@ -55,6 +58,11 @@ class UnitSums(Reduction):
         if layer not in self._inputs:
             self._inputs[layer] = RunningSums()
         self._inputs[layer].add(values.moments())
+
+    def noted(self, call: Call, found: Noted) -> None:
+        """See `Reduction.noted`."""
+        self._inputs[call.layer].add(found.read)
+        self._outputs[call.layer].take(found.activation, found.sums, found.read.count)
 
     def result(self, readers: Mapping[str, tuple[str, ...]]) -> dict[str, UnitStatistics]:
         """By layer, in order of first execution."""
@@ -94,16 +102,20 @@ class _Sums:
         self._slope: Tensor | None = None
         self._total = TotalSums()
 
+    def take(self, activation: Activation | None, sums: Tensor, count: int) -> None:
+        """Takes sums of values in, behind an activation."""
+        self._activation = activation
+        self._total.add(sums)
+        self._count += count
+
     def add(self, values: Values) -> None:
         """Takes one tensor in."""
-        self._activation = values.activation
         sums = values.sums()
         if sums is None:
             sums = _by_torch(values)
             values.know(sums)
-        self._total.add(sums)
         count = values.moments().count
-        self._count += count
+        self.take(values.activation, sums, count)
         sloped = has_slope(values.activation)
         if sloped and (slope := total_slope(values)) is not None:
             self._slope = precise(slope) if self._slope is None else self._slope + slope

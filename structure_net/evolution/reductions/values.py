@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from structure_net.core.unit_sums import unit_sums
 from structure_net.evolution.activations import Activation
-from structure_net.evolution.tracking import Call
+from structure_net.evolution.calls import Call
 from structure_net.evolution.unit_layers import directions
 
 _PIECE: Final = 1 << 20

@@ -13,12 +13,17 @@ from structure_net import create_standard_network
 from structure_net.core.chaining import Onlooker, look_away, looked_at_by, through
 from structure_net.core.crossover import set_crossover
 from structure_net.core.layers import StandardSparseLayer
+from structure_net.core.noting import Chain, ChainNotes, Picked
 from structure_net.core.sparse_chains import chained_and_summed
 from structure_net.core.undoing import Undoing
 from structure_net.evolution import Need, Observation, observe
+from structure_net.evolution.calls import RELU, Call, KnownChain
+from structure_net.evolution.reductions.reduction import Noted, Reduction
+from structure_net.evolution.reductions.values import Moments
 from structure_net.evolution.tracking import ActivationTracker
 from structure_net.evolution.unit_layers import is_own_leaf
 
+NOTED = frozenset({Need.ACTIVATIONS, Need.PROBE_VALUES})
 NEEDS = frozenset({Need.ACTIVATIONS, Need.PROBE, Need.COACTIVATION})
 BATCHES = 3
 
@@ -130,6 +135,51 @@ def test_a_look_at_a_chain_is_a_look_at_its_layers(
     _compare(found, expected)
 
 
+@pytest.mark.parametrize(("kind", "noted"), [("standard", 4), ("wrapped", 4), ("rectified", 0)])
+@pytest.mark.parametrize("needs", [NOTED, NOTED | {Need.PROBE}], ids=["values", "probe"])
+def test_what_is_noted_of_a_chain_is_what_its_layers_tell(
+    kind: str, noted: int, needs: frozenset[Need], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[int] = []
+
+    def run(notes: ChainNotes, chain: Chain, picked: Picked | None) -> Tensor:
+        runs.append(len(chain.links))
+        return run_notes(notes, chain, picked)
+
+    run_notes = ChainNotes.run
+    monkeypatch.setattr(ChainNotes, "run", run)
+    network = NETWORKS[kind]().double()
+    data = [*_data(), *[(x[:13], y[:13]) for x, y in _data()[:2]]]
+    found = observe(network, data, needs=needs, probe_size=30)
+    assert len(runs) == noted
+    layers = [one for one in network.modules() if isinstance(one, StandardSparseLayer)]
+    for layer in layers:
+        layer.register_forward_hook(lambda *_: None)
+    expected = observe(network, data, needs=needs, probe_size=30)
+    assert len(runs) == noted
+    _compare(found, expected)
+    assert found.probe is not None
+    assert (found.probe.inputs is not None) == (Need.PROBE in needs)
+
+
+def test_a_layer_that_is_exchanged_during_a_look_is_looked_at_as_it_is() -> None:
+    def data(network: Any) -> Iterator[tuple[Tensor, Tensor]]:
+        for number, batch in enumerate([*_data(), *_data()]):
+            if number == 3:
+                with torch.no_grad():
+                    network.layers[0].weight.mul_(2)
+                network.layers[1] = NETWORKS["standard"]().double().get_submodule("layers.1")
+            yield batch
+
+    looked, layered = NETWORKS["standard"]().double(), NETWORKS["standard"]().double()
+    found = observe(looked, data(looked), needs=NOTED, probe_size=25).layers
+    for layer in (layered.get_submodule(f"layers.{number}") for number in range(3)):
+        layer.register_forward_hook(lambda *_: None)
+    expected = observe(layered, data(layered), needs=NOTED, probe_size=25).layers
+    for name in ("layers.0", "layers.2"):
+        _compare(found[name].mean, expected[name].mean)
+
+
 def test_what_no_chain_can_hold_is_looked_at_by_layers(chains: list[int]) -> None:
     network = NETWORKS["tanh"]().double()
     seen = _seen(network)
@@ -221,6 +271,8 @@ class _Refusing:
     def passed(self, stages: Any, values: Any, sums: Any) -> None:
         raise AssertionError
 
+    def note(self, *values: Any) -> None: ...
+
     def read(self, *values: Any) -> None: ...
 
     def wrote(self, *values: Any) -> None: ...
@@ -230,6 +282,28 @@ class _Refusing:
 
 def _is_onlooker(one: Onlooker) -> Onlooker:
     return one
+
+
+def test_a_chain_is_known_by_its_modules_and_not_by_what_they_are_equal_to() -> None:
+    stages = [(nn.Linear(2, 2), nn.ReLU()), (nn.Linear(2, 2), None)]
+    calls = tuple(Call(str(n), layer, -1, n) for n, (layer, _) in enumerate(stages))
+    known = KnownChain(tuple(stages), calls)
+    assert known.is_of(stages)
+    assert known.activations == (RELU, None)
+    assert not known.is_of(stages[:1])
+    assert not known.is_of([stages[0], (nn.Linear(2, 2), None)])
+
+
+def test_nothing_is_noted_where_nobody_says_so() -> None:
+    class Silent(Reduction):
+        def result(self, readers: Any) -> None: ...
+
+    stage = nn.Linear(2, 2), nn.ReLU()
+    call = Call("0", stage[0], -1, 0)
+    silent, values = Silent(), torch.zeros(2, 3)
+    assert not silent.notes
+    assert silent.pick((call,), 4) is None
+    silent.noted(call, Noted(Moments(4, values), torch.zeros(6, 3), RELU))
 
 
 def test_who_looks_on_has_what_a_chain_asks_for() -> None:

@@ -117,7 +117,7 @@ class StandardExtremaAnalyzer(Analyzer):
         ValueError: An argument is out of range.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.ACTIVATIONS, Need.PROBE})
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.ACTIVATIONS, Need.PROBE_VALUES})
     probe_size = 256
 
     def __init__(
@@ -220,7 +220,7 @@ class StandardExtremaAnalyzer(Analyzer):
     def clones(self, seen: Observation) -> dict[str, tuple[tuple[int, int], ...] | Unavailable]:
         """The clones of each layer with an activation."""
         if seen.probe is None:
-            missing = Unavailable("the observation has no probe (Need.PROBE)")
+            missing = Unavailable("the observation has no probe (Need.PROBE_VALUES)")
             return {name: missing for name, layer in seen.layers.items() if layer.activation}
         probe = seen.probe.first(self.probe_size)
         return {

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from structure_net.core.noting import Chain
 from structure_net.core.running import evaluate
 from structure_net.core.undoing import Undoing
 from structure_net.evolution.activations import Activation
 from structure_net.evolution.batches import Loss, forward
-from structure_net.evolution.tracking import ActivationTracker, Call
+from structure_net.evolution.calls import Call, KnownChain
+from structure_net.evolution.tracking import ActivationTracker
 
 Change = Callable[[Tensor, int], None]
 """Writes into the values that a layer's units end up with; takes them and the units' axis."""
@@ -73,6 +75,9 @@ class Interventions:
 
     def read(self, call: Call, inputs: Tensor, known: Any, sums: Tensor | None) -> None:
         """See `Listener.read`."""
+
+    def note(self, known: KnownChain, chain: Chain) -> Tensor | None:
+        """See `Listener.note`."""
 
     def wrote(self, call: Call, output: Tensor) -> None:
         """See `Listener.wrote`."""

@@ -121,7 +121,7 @@ class TopologicalAnalyzer(Analyzer):
         ValueError: An argument is out of range.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.PROBE})
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.PROBE_VALUES})
 
     def __init__(
         self,

@@ -1,0 +1,142 @@
+"""Chains that run batch after batch, while what somebody wants of their values is noted on the way.
+
+A pass of a chain over a batch is one compiled call (`sparse_chains`). What it notes (sums of each
+unit, and the rows that a sample takes) is written by the same call to where it stays, so that no
+value between the layers is handed to Python, and memory is given out once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor
+
+from structure_net.core.simd import LINE
+from structure_net.core.sparse_chains import Link
+from structure_net.core.sparse_compute import lies_features_first, like_features_first
+from structure_net.core.sparse_passes import Pass
+from structure_net.core.unit_kernels import LONGEST
+
+_READ: Final = 1
+"""Columns of a table (`pass_kernels`): what is read, where a product is written, and of what is
+noted where rows are, from where on all that says which."""
+_WRITTEN: Final = 4
+_ROWS: Final = 3
+
+
+class Chain(NamedTuple):
+    """A chain that is to be computed, as `sparse_chains.chained` takes it."""
+
+    inputs: Tensor
+    parameters: Sequence[Tensor | None]
+    links: tuple[Link, ...]
+
+
+class Picked(NamedTuple):
+    """Which samples of a batch are copied, and where to.
+
+    Args:
+        which: The samples. Shape ``(n,)``, int64.
+        places: Their rows in each of ``rows``. Shape ``(n,)``, int64.
+        rows: Of each product. Shape ``(places, out)``.
+    """
+
+    which: Tensor
+    places: Tensor
+    rows: Sequence[Tensor]
+
+
+class ChainNotes:
+    """What is noted of one chain, over all batches.
+
+    Attributes:
+        count: The number of samples.
+        sums: The `unit_sums.SUMS` of the inputs, of which the first two alone are added up, and of
+            each product behind its ReLU. Shape ``(6, units)``, float64.
+    """
+
+    def __init__(self, links: tuple[Link, ...]) -> None:
+        self.count = 0
+        widths = [links[0].places.shape[1], *(link.places.shape[0] for link in links)]
+        self.sums = [_nothing(width) for width in widths]
+        self._known: tuple[object, ...] = ()
+        self._held = torch.empty(0)
+        self._pass = Pass(0)
+        self._first, self._last, self._notes = -1, 0, [0]
+
+    def fits(self, chain: Chain) -> bool:
+        """Whether `run` can compute ``chain``, which must be one that `chained` can compute."""
+        inputs, widths = chain.inputs, [sums.shape[1] for sums in self.sums]
+        found = [chain.links[0].places.shape[1], *(link.places.shape[0] for link in chain.links)]
+        most = LONGEST * LINE // inputs.element_size()
+        lies = inputs.is_contiguous() or lies_features_first(inputs)
+        return found == widths and 0 < len(inputs) <= most and lies and not inputs.is_neg()
+
+    def run(self, chain: Chain, picked: Picked | None) -> Tensor:
+        """Computes a chain and notes what it gives.
+
+        Args:
+            chain: Fits.
+            picked: The rows to copy, if any.
+
+        Returns:
+            What `chained` gives without gradients, bit for bit.
+        """
+        inputs, parameters, links = chain
+        turned = not lies_features_first(inputs)
+        places = [0 if one is None else one.data_ptr() for one in parameters]
+        known = inputs.shape, inputs.dtype, turned, links, places, torch.get_num_threads()
+        if known != self._known:
+            self._plan(chain, turned)
+            self._known = known
+        outputs = like_features_first(inputs, links[-1].places.shape[0])
+        way = self._pass.again()
+        way.place(self._first, _READ, (inputs.data_ptr(),))
+        if not turned:
+            way.place(self._notes[0], _READ, (inputs.data_ptr(),))
+        way.place(self._last, _WRITTEN, (outputs.data_ptr(),))
+        way.place(self._notes[-1], _READ, (outputs.data_ptr(),))
+        if picked is not None and len(picked.which):
+            some = picked.which.data_ptr(), picked.places.data_ptr(), len(picked.which)
+            for note, rows in zip(self._notes[1:], picked.rows, strict=True):
+                way.place(note, _ROWS, (rows.data_ptr(), *some, *reversed(rows.stride())))
+        way.keep(inputs, outputs, *parameters)
+        way.run(inputs.dtype)
+        self.count += len(inputs)
+        return outputs
+
+    def _plan(self, chain: Chain, turned: bool) -> None:
+        """Gives memory to what lies between, and lists the operations."""
+        inputs, parameters, links = chain
+        batch, width = inputs.shape
+        sizes = [link.places.shape[0] for link in links[:-1]]
+        self._held = inputs.new_empty((turned * width + sum(sizes), batch))
+        step, address = self._held.element_size() * batch, self._held.data_ptr()
+        way, after, read = Pass(batch), -1, inputs.data_ptr()
+        if turned:
+            after = way.transpose((read, address), width, batch, noted=True)
+            read, address = address, address + width * step
+        self._notes = [way.note((read, self.sums[0].data_ptr()), width, 2, behind=turned)]
+        for number, (index, rectified) in enumerate(links):
+            weights, bias = parameters[2 * number], parameters[2 * number + 1]
+            assert weights is not None
+            tensors = read, weights.data_ptr(), 0 if bias is None else bias.data_ptr(), address
+            self._last = after = way.multiply(
+                tensors, index, rectified=rectified, noted=True, after=after
+            )
+            if not number:
+                self._first = 0 if turned else after
+            made = address, self.sums[number + 1].data_ptr()
+            self._notes.append(way.note(made, index.shape[0], 6, behind=True))
+            read, address = address, address + index.shape[0] * step
+        way.keep(self._held, *self.sums)
+        self._pass = way
+
+
+def _nothing(units: int) -> Tensor:
+    """The `unit_sums.SUMS` of no values."""
+    sums = torch.zeros(6, units, dtype=torch.float64)
+    sums[4], sums[5] = torch.inf, -torch.inf
+    return sums
