@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -40,6 +40,11 @@ class Attempt:
     edit: Edit
     refusal: str | None
     gap: float = 0.0
+
+
+def succeeded(attempts: Sequence[Attempt]) -> bool:
+    """Whether something was tried, and all of it carried out."""
+    return bool(attempts) and all(attempt.refusal is None for attempt in attempts)
 
 
 class Subject:

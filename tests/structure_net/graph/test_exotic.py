@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.zoo.attempts import Attempt, Subject
+from tests.zoo.attempts import Subject, succeeded
 from tests.zoo.exotic_sequences import CASES as SEQUENCES
 from tests.zoo.exotic_tables import CASES as TABLES
 from tests.zoo.exotic_vision import CASES as VISION
@@ -30,10 +30,6 @@ ANY_COUNT = {
 # ... that grow by any count or by doubling. Energies and attention scores are one wide for good,
 # codes are picked by their number, and a square map of the channels has its identity in the code.
 ANY_WAY = {"bahdanau": 87, "vqvae": 75, "pointnet": 75, "gat": 50, "involution": 66}
-
-
-def succeeded(attempts: list[Attempt]) -> bool:
-    return bool(attempts) and all(attempt.refusal is None for attempt in attempts)
 
 
 @pytest.mark.parametrize("name", EXOTIC)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import pytest
 
 from tests.zoo import PUBLIC
-from tests.zoo.attempts import Attempt, Subject
+from tests.zoo.attempts import Subject, succeeded
 
 pytestmark = pytest.mark.extras
 
@@ -29,10 +29,6 @@ ANY_COUNT = {
 }
 # ... that grow by any count or by doubling.
 ANY_WAY = 100
-
-
-def succeeded(attempts: list[Attempt]) -> bool:
-    return bool(attempts) and all(attempt.refusal is None for attempt in attempts)
 
 
 @pytest.mark.parametrize("name", PUBLIC)
