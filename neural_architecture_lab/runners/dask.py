@@ -11,7 +11,7 @@ from typing import Any, Final
 from neural_architecture_lab.errors import RunnerError
 from neural_architecture_lab.runners.protocol import Job, Limits, Result, Runner
 from neural_architecture_lab.runners.remote import carry_out, never_answered, unpacked
-from neural_architecture_lab.runners.working import packed
+from neural_architecture_lab.runners.working import Packing
 from structure_net._optional import missing
 
 _IDLE: Final = "5 minutes"
@@ -54,13 +54,13 @@ class DaskRunner(Runner):
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Result]:
         """The results as trials end; when the caller stops, waiting trials are cancelled."""
-        client, waiting = self._connected(), iter(jobs)
+        client, waiting, pack = self._connected(), iter(jobs), Packing()
         running: dict[Any, Job] = {}
         ended = self._dask.as_completed(loop=client.loop)
         try:
             while True:
                 while len(running) < self._room(client) and (job := next(waiting, None)):
-                    future = client.submit(carry_out, packed(job), self.limits, pure=False)
+                    future = client.submit(carry_out, pack(job), self.limits, pure=False)
                     running[future] = job
                     ended.add(future)
                 if not running:

@@ -13,7 +13,7 @@ from typing import Any
 
 from neural_architecture_lab.errors import RunnerError
 from neural_architecture_lab.runners.protocol import Job, Limits, Result, Runner, Status
-from neural_architecture_lab.runners.working import packed, work
+from neural_architecture_lab.runners.working import Packing, work
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,7 @@ class ProcessRunner(Runner):
             )
         self.workers = workers
         self.limits = limits or Limits()
+        self._pack = Packing()
         if self.limits.memory is not None and sys.platform != "linux":
             raise RunnerError(
                 "Only Linux holds a process to a limit of memory; leave Limits.memory at None."
@@ -63,6 +64,7 @@ class ProcessRunner(Runner):
         from neural_architecture_lab.runners.forking import Context
 
         context, waiting = Context(), iter(jobs)
+        self._pack = Packing()
         running: dict[Future[bytes], _Begun] = {}
         try:
             self._fill(waiting, context, running)
@@ -89,7 +91,7 @@ class ProcessRunner(Runner):
     def _begin(self, job: Job, context: Any, running: dict[Future[bytes], _Begun]) -> None:
         from pebble import concurrent
 
-        packet, at = packed(job), time.perf_counter()
+        packet, at = self._pack(job), time.perf_counter()
         started = concurrent.process(  # type: ignore[call-overload]  # pebble's
             name=job.trial.id, daemon=False, timeout=self.limits.seconds, context=context
         )(work)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from neural_architecture_lab.runners.protocol import Job, Limits, Result, Runner
 from neural_architecture_lab.runners.remote import carry_out, never_answered, unpacked
-from neural_architecture_lab.runners.working import packed
+from neural_architecture_lab.runners.working import Packing
 from structure_net._optional import missing
 
 _RETRIES: Final = 3
@@ -46,11 +46,12 @@ class RayRunner(Runner):
         self.elsewhere = address is not None
         self._begun = False
         self._print = builtins.print
+        self._pack = Packing()
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Result]:
         """The results as trials end; when the caller stops, running trials are cancelled."""
         self._connect()
-        room, waiting = self._room(), iter(jobs)
+        room, waiting, self._pack = self._room(), iter(jobs), Packing()
         running: dict[Any, Job] = {}
         try:
             while True:
@@ -91,7 +92,7 @@ class RayRunner(Runner):
     def _submit(self, job: Job) -> Any:
         gpus = 1 if job.device.startswith("cuda") else 0
         task = self._ray.remote(num_cpus=1, num_gpus=gpus, max_retries=_RETRIES)(carry_out)
-        return task.remote(packed(job), self.limits)
+        return task.remote(self._pack(job), self.limits)
 
     def _result(self, reference: Any, job: Job) -> Result:
         try:

@@ -15,7 +15,7 @@ from neural_architecture_lab.runners.working import measured, unpacked_job
 
 
 def carry_out(packet: bytes, limits: Limits) -> bytes:
-    """Runs a job that `neural_architecture_lab.runners.working.packed` packed, under limits.
+    """Runs a job that `neural_architecture_lab.runners.working.Packing` packed, under limits.
 
     Returns:
         The result, packed.

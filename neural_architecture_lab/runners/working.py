@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Final
@@ -23,37 +24,47 @@ from neural_architecture_lab.runners.protocol import (
 )
 from structure_net.data import DatasetRequest, RawDataset
 from structure_net.data.registry import registered, take_over
-from structure_net.data.requests import Registration
+from structure_net.data.requests import Awaited, Registration
 from structure_net.errors import DatasetError
 
 MIB: Final = 1 << 20
 
 
-def packed(job: Job) -> bytes:
-    """A job as bytes that any process can read.
+class Packing:
+    """Makes jobs of one run bytes that any process can read.
 
     What can be imported travels by its name. What cannot, such as an experiment that is defined in
     a script or a notebook, travels by value, with the globals that it uses. Data sets that were
-    registered here travel along in the same way, as what loads them.
-
-    Raises:
-        RunnerError: The experiment holds on to something that cannot leave its process.
+    registered before the first job travel along in the same way, as what loads them: packed once,
+    and read where a trial asks for them.
     """
-    import cloudpickle
 
-    try:
-        packet: bytes = cloudpickle.dumps((job, tuple(map(_sendable, registered()))))
-    except Exception as error:
-        raise RunnerError(
-            f"The experiment {job.experiment!r} cannot be sent to another process ({error}). Define"
-            " it in a module, without open files, locks or generators in what it refers to, or use"
-            " runner='serial'."
-        ) from error
-    return packet
+    def __init__(self) -> None:
+        self._sets: tuple[Awaited, ...] | None = None
+
+    def __call__(self, job: Job) -> bytes:
+        """The job as bytes.
+
+        Raises:
+            RunnerError: The experiment holds on to something that cannot leave its process.
+        """
+        import cloudpickle
+
+        if self._sets is None:
+            self._sets = tuple(map(_sendable, registered()))
+        try:
+            packet: bytes = cloudpickle.dumps((job, self._sets))
+        except Exception as error:
+            raise RunnerError(
+                f"The experiment {job.experiment!r} cannot be sent to another process ({error})."
+                " Define it in a module, without open files, locks or generators in what it refers"
+                " to, or use runner='serial'."
+            ) from error
+        return packet
 
 
 def unpacked_job(packet: bytes) -> Job:
-    """The job that `packed` packed; data sets that were registered there are known here then."""
+    """The job that `Packing` packed; data sets that were registered there are known here then."""
     import cloudpickle
 
     job: Job
@@ -85,13 +96,23 @@ class Unsent:
         )
 
 
-def _sendable(registration: Registration) -> Registration:
+def _sendable(registration: Registration) -> Awaited:
     import cloudpickle
 
     try:
-        cloudpickle.dumps(registration)
+        held: bytes = cloudpickle.dumps(registration)
     except Exception as error:  # noqa: BLE001 - whatever the user's loader holds may fail in any way
-        return replace(registration, loader=Unsent(headline(told_of(error))))
+        held = cloudpickle.dumps(replace(registration, loader=Unsent(headline(told_of(error)))))
+    return Awaited(registration.name, partial(_arrived, registration.name, held))
+
+
+def _arrived(name: str, held: bytes) -> Registration:
+    import cloudpickle
+
+    try:
+        registration: Registration = cloudpickle.loads(held)
+    except Exception as error:  # noqa: BLE001 - as where it was packed
+        return Registration(name, Unsent(headline(told_of(error))), {})
     return registration
 
 
@@ -99,7 +120,7 @@ def work(packet: bytes, memory: float | None) -> bytes:
     """Runs a packed job in this process, on one thread, which ends when the lab does.
 
     Args:
-        packet: What `packed` returned.
+        packet: What `Packing` made.
         memory: MiB that the trial may take beyond what the process has now; None for any.
 
     Returns:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
-from structure_net.data.requests import Loader, Option, Registration
+from structure_net.data.requests import Awaited, Loader, Option, Registration
 from structure_net.data.sources import california, cifar10, digits, generated, idx, mnist1d
 from structure_net.errors import DatasetError
 
@@ -26,7 +26,7 @@ _BUILT_IN = (
         {"classes": 2, "points": 1000, "turns": 1.0, "noise": 0.02},
     ),
 )
-_REGISTRY: dict[str, Registration] = {known.name: known for known in _BUILT_IN}
+_REGISTRY: dict[str, Registration | Awaited] = {known.name: known for known in _BUILT_IN}
 
 
 def register_dataset(
@@ -56,7 +56,7 @@ def register_dataset(
             f"A data set's name is lower-case letters, digits and underscores; got {name!r}."
         )
     made = Registration(name, loader, dict(options or {}), version)
-    if name in _REGISTRY and not _is_same(made, _REGISTRY[name]):
+    if name in _REGISTRY and not _is_same(made, _known(name)):
         raise ValueError(f"A data set named {name!r} is registered already; choose another name.")
     _REGISTRY[name] = made
 
@@ -71,10 +71,17 @@ def _is_same(new: Registration, known: Registration) -> bool:
 
 def registered() -> tuple[Registration, ...]:
     """What was registered beside the sets of the library, for another process to take over."""
-    return tuple(known for known in _REGISTRY.values() if known not in _BUILT_IN)
+    return tuple(known for known in map(_known, list(_REGISTRY)) if known not in _BUILT_IN)
 
 
-def take_over(registrations: Iterable[Registration]) -> None:
+def _known(name: str) -> Registration:
+    known = _REGISTRY[name]
+    if isinstance(known, Awaited):
+        known = _REGISTRY[name] = known.bring()
+    return known
+
+
+def take_over(registrations: Iterable[Registration | Awaited]) -> None:
     """Makes available what another process has registered; what is known here stays as it is."""
     for one in registrations:
         _REGISTRY.setdefault(one.name, one)
@@ -92,7 +99,7 @@ def find(name: str) -> Registration:
         DatasetError: There is none; the message names the nearest.
     """
     if name in _REGISTRY:
-        return _REGISTRY[name]
+        return _known(name)
     near = difflib.get_close_matches(name.lower(), _REGISTRY, n=1)
     meant = f" Did you mean {near[0]!r}?" if near else ""
     raise DatasetError(

@@ -46,3 +46,16 @@ class Registration:
     loader: Loader
     options: Mapping[str, Option]
     version: str = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """A data set known by its name, whose registration is brought once somebody asks for it.
+
+    Args:
+        name: The name.
+        bring: Gives the registration.
+    """
+
+    name: str
+    bring: Callable[[], Registration]

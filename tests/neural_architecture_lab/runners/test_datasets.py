@@ -26,10 +26,10 @@ from neural_architecture_lab.runners import (
     Runner,
     SerialRunner,
 )
-from neural_architecture_lab.runners.working import Unsent, packed, unpacked_job
+from neural_architecture_lab.runners.working import Packing, Unsent, unpacked_job
 from neural_architecture_lab.store import Archive
 from structure_net.data import DatasetRequest, RawDataset, TensorSplit, load_dataset, registry
-from structure_net.data.requests import Registration
+from structure_net.data.requests import Awaited, Registration
 from structure_net.errors import DatasetError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -85,7 +85,7 @@ def test_what_loads_a_data_set_and_cannot_leave_its_process_says_so_where_it_is_
 ) -> None:
     lock = threading.Lock()
     registry.register_dataset("held", lambda request: lock)  # type: ignore[arg-type,return-value]
-    packet = packed(Job(Trial("h", "a", 0, SETTINGS), evolve))
+    packet = Packing()(Job(Trial("h", "a", 0, SETTINGS), evolve))
     monkeypatch.setattr(registry, "_REGISTRY", {one.name: one for one in registry._BUILT_IN})
     job = unpacked_job(packet)
     assert job.trial.settings == SETTINGS
@@ -93,6 +93,54 @@ def test_what_loads_a_data_set_and_cannot_leave_its_process_says_so_where_it_is_
     with pytest.raises(DatasetError, match=r"'held' cannot be sent .*lock.*runner='serial'"):
         load_dataset("held")
     assert isinstance(registry.find("held").loader, Unsent)
+
+
+class Counted:
+    """A loader that says how often it was packed, and unpacked."""
+
+    packings, arrivals = 0, 0
+
+    def __call__(self, request: DatasetRequest) -> RawDataset:
+        return two_clouds(request)
+
+    def __reduce__(self) -> Any:
+        Counted.packings += 1
+        return Counted.arrived, ()
+
+    @staticmethod
+    def arrived() -> Counted:
+        Counted.arrivals += 1
+        return Counted()
+
+
+def test_a_loader_is_packed_once_in_a_run_and_read_only_where_it_is_asked_for(
+    clouds: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.register_dataset("counted", Counted())
+    pack = Packing()
+    packets = [pack(Job(Trial("h", "a", seed, SETTINGS), evolve)) for seed in range(3)]
+    assert Counted.packings == 1
+    monkeypatch.setattr(registry, "_REGISTRY", {one.name: one for one in registry._BUILT_IN})
+    for packet in packets:
+        unpacked_job(packet)
+    assert "counted" in registry.available_datasets()
+    assert Counted.arrivals == 0
+    assert isinstance(registry._REGISTRY["counted"], Awaited)
+    assert load_dataset("counted").outputs == 2
+    assert load_dataset("counted").outputs == 2
+    assert Counted.arrivals == 1
+
+
+def test_a_loader_that_cannot_be_read_where_it_arrives_harms_no_trial_without_it(
+    clouds: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Counted, "arrived", staticmethod(lambda: Counted.__call__(None)))  # type: ignore[arg-type]
+    registry.register_dataset("counted", Counted())
+    packet = Packing()(Job(Trial("h", "a", 0, SETTINGS), evolve))
+    monkeypatch.setattr(registry, "_REGISTRY", {one.name: one for one in registry._BUILT_IN})
+    assert unpacked_job(packet).trial.settings == SETTINGS
+    with pytest.raises(DatasetError, match=r"'counted' cannot be sent"):
+        load_dataset("counted")
 
 
 def test_what_is_known_already_is_not_taken_over(clouds: None) -> None:

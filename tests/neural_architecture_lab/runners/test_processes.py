@@ -14,7 +14,7 @@ import pytest
 
 from neural_architecture_lab.errors import RunnerError
 from neural_architecture_lab.runners import Job, Limits, ProcessRunner, Result, SerialRunner
-from neural_architecture_lab.runners.working import holding_to, measured, packed
+from neural_architecture_lab.runners.working import Packing, holding_to, measured
 from tests.neural_architecture_lab.runners.misbehaving import job, training_job
 from tests.neural_architecture_lab.runners.scripts import is_gone
 
@@ -153,7 +153,7 @@ def test_what_cannot_travel_is_refused_in_words() -> None:
             return {}
 
     with pytest.raises(RunnerError, match="cannot be sent to another process"):
-        packed(replace(job(0), experiment=local))
+        Packing()(replace(job(0), experiment=local))
 
 
 @pytest.mark.parametrize(
