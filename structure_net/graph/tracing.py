@@ -14,12 +14,18 @@ import os
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, redirect_stderr
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    contextmanager,
+    nullcontext,
+    redirect_stderr,
+)
 from contextvars import copy_context
 from dataclasses import is_dataclass
 from io import StringIO
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +39,9 @@ from structure_net.graph.ledger import Ledger
 from structure_net.graph.parametrizations import whole_parametrizations
 from structure_net.graph.recording import recording
 from structure_net.graph.walk import Exported, walk
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
 
 _TURNS: Final[dict[int, threading.RLock]] = {}
 """By process: a trace is one thread's at a time, as PyTorch keeps the state of an export in
@@ -71,10 +80,25 @@ def ledger_of(model: nn.Module, example: Example) -> Ledger:
 def _export(
     model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, training: bool
 ) -> Exported:
+    found = _export_with(_backends_on(), model, args, kwargs, training=training)
+    if _has_backends(found[0]):
+        found = _export_with(nullcontext(), model, args, kwargs, training=training)
+    return found
+
+
+def _export_with(
+    backends: AbstractContextManager[None],
+    model: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    *,
+    training: bool,
+) -> Exported:
     from torch.export import export
 
     with ExitStack() as stack:
         for context in (
+            backends,
             _mode(model, training=training),
             _leaves(model),
             whole_parametrizations(model),
@@ -232,6 +256,27 @@ def _same_random_state() -> Iterator[None]:
     """Random numbers go on as if nothing had run."""
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         yield
+
+
+@contextmanager
+def _backends_on() -> Iterator[None]:
+    """Leaves oneDNN and cuDNN on, which PyTorch's export switches off for all threads: what others
+    train with meanwhile would be rounded in another way."""
+    from torch.export import _trace
+
+    name = "_ignore_backend_decomps"
+    before = getattr(_trace, name, nullcontext)
+    vars(_trace)[name] = nullcontext
+    try:
+        yield
+    finally:
+        vars(_trace)[name] = before
+
+
+def _has_backends(program: ExportedProgram) -> bool:
+    """Whether an operation is one of a library's, which it may become where that is on."""
+    names = (str(node.target) for node in program.graph.nodes if node.op == "call_function")
+    return any("mkldnn" in name or "cudnn" in name for name in names)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from structure_net.core import StandardSparseLayer
 from structure_net.errors import TraceError
-from structure_net.graph import trace
+from structure_net.graph import trace, tracing
 from structure_net.graph.tracing import Example
 from tests.zoo import ZOO
 
@@ -76,6 +76,49 @@ def test_a_trace_leaves_modes_of_torch_alone() -> None:
     trace(nn.Linear(4, 2), torch.ones(2, 4))
     assert torch.is_grad_enabled()
     assert torch.backends.mha.get_fastpath_enabled()
+
+
+class Asking(nn.Module):
+    """Notes whether oneDNN is on while it runs."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        _FOUND.add(torch.backends.mkldnn.enabled)
+        return torch.relu(self.layer(x))
+
+
+_FOUND: set[bool] = set()
+
+
+def test_a_trace_leaves_the_libraries_on_that_other_threads_train_with() -> None:
+    _FOUND.clear()
+    trace(Asking(nn.Conv2d(2, 3, 3)), torch.randn(1, 2, 5, 5))
+    assert {torch.backends.mkldnn.is_available()} == _FOUND
+
+
+class FunctionalLSTM(nn.Module):
+    """A recurrence without a recurrent module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = nn.ParameterList(nn.LSTM(3, 4).parameters())
+
+    def forward(self, x: Tensor) -> Tensor:
+        state = x.new_zeros(1, x.shape[1], 4)
+        arguments = list(self.weights), True, 1, 0.0, False, False, False
+        found: Tensor = torch.lstm(x, (state, state), *arguments)[0]
+        return found
+
+
+def test_a_recurrence_by_function_is_traced_without_operations_of_a_library() -> None:
+    model, arguments = FunctionalLSTM(), (torch.randn(5, 2, 3),)
+    program, _ = tracing._export(model, arguments, {}, training=False)
+    names = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
+    assert any("lstm" in name for name in names)
+    assert not any("mkldnn" in name for name in names)
 
 
 def test_a_trace_leaves_no_hooks() -> None:
