@@ -64,6 +64,10 @@ class Prediction:
             Differences that are surely below it count as none. Above 0 for ``"same"``.
         arm: The arm that the prediction is about; the only one beside the control if None.
         versus: The arm that it is compared with; the control if None.
+
+    Raises:
+        HypothesisError: The metric is no name, the direction is unknown, or the effect is no number
+            that it can have.
     """
 
     metric: str

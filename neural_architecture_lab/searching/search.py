@@ -36,6 +36,9 @@ class Rungs:
     Args:
         setting: Its name, such as ``"epochs"``.
         levels: Ascending, two or more.
+
+    Raises:
+        SearchError: The levels are fewer, not whole, or do not ascend from 0 on.
     """
 
     setting: str

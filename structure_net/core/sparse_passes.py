@@ -176,7 +176,11 @@ class Pass:
     def transpose(
         self, tensors: tuple[int, ...], width: int, height: int, *, noted: bool = False
     ) -> int:
-        """Adds `sparse_kernels.transpose`; ``noted`` as for `multiply`."""
+        """Adds `sparse_kernels.transpose`; ``noted`` as for `multiply`.
+
+        Raises:
+            RuntimeError: The tensors were let go of.
+        """
         if width * height and not tensors[0]:
             raise RuntimeError(freed())
         blocks = self._blocks(width, width * height)

@@ -81,7 +81,11 @@ def read_verified(path: Path, md5: str) -> bytes:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of ``path``; a `DatasetError` where the system refuses."""
+    """The bytes of ``path``.
+
+    Raises:
+        DatasetError: The system refuses them.
+    """
     if (noted := _READ.get()) is not None:
         noted.append(path)
     try:

@@ -172,6 +172,9 @@ def double(group: ChannelGroup) -> tuple[Move, ...]:
 def merge(group: ChannelGroup, pairs: Sequence[tuple[int, int]]) -> tuple[Move, ...]:
     """Each pair ``(kept, dropped)`` of units as one: readers of ``dropped`` are added to those of
     ``kept``.
+
+    Raises:
+        SurgeryError: Pairs share a unit, or hold a part of one.
     """
     _refuse_gains_that_read(group)
     gone = [dropped for _, dropped in pairs]

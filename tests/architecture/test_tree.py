@@ -8,6 +8,7 @@ import inspect
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import is_typeddict
@@ -163,3 +164,42 @@ def test_the_design_names_files_that_exist() -> None:
     assert not {
         name for name in named if not any(f"/{path}".endswith(f"/{name}") for path in paths)
     }
+
+
+def own_nodes(function: ast.FunctionDef) -> Iterator[ast.AST]:
+    """What stands in a function, but not in functions and classes inside it."""
+    waiting: list[ast.AST] = [*function.body]
+    while waiting:
+        node = waiting.pop()
+        if not isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda):
+            yield node
+            waiting += ast.iter_child_nodes(node)
+
+
+def silent(body: list[ast.stmt], of_class: str = "") -> Iterator[str]:
+    """Functions that raise an error of their own and do not say so; a class may say it for them."""
+    for node in body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from silent(node.body, ast.get_docstring(node) or "")
+        if not isinstance(node, ast.FunctionDef) or re.match(r"_(?!_(post_)?init__)", node.name):
+            continue
+        said = ast.get_docstring(node) or ""
+        words = said + of_class if node.name.startswith("__") else said
+        raises = any(
+            isinstance(one, ast.Raise)
+            and isinstance(one.exc, ast.Call)
+            and ast.unparse(one.exc.func)[:1].isupper()
+            for one in own_nodes(node)
+        )
+        if raises and not re.search(r"Raises:|[Ss]ee `", words):
+            yield node.name
+
+
+def test_what_raises_says_so() -> None:
+    found = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for root in PACKAGES
+        for path in root.rglob("*.py")
+        for name in silent(ast.parse(path.read_text(encoding="utf-8")).body)
+    }
+    assert not found

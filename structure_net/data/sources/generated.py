@@ -19,6 +19,9 @@ def load_parity(request: DatasetRequest) -> RawDataset:
     """Whether the number of ones among ``bits`` is odd; bits are written as -1 and 1.
 
     All ``2 ** bits`` patterns, or ``samples`` distinct ones where there are more.
+
+    Raises:
+        DatasetError: An option is out of range.
     """
     bits, samples = int(request.options["bits"]), int(request.options["samples"])
     if not 2 <= bits <= 62 or samples < 10:
@@ -43,6 +46,9 @@ def load_spirals(request: DatasetRequest) -> RawDataset:
     """Interleaved spirals in the plane, one a class: radius ``sqrt(u)``, angle ``turns`` times it.
 
     ``noise`` is the standard deviation of what is added to each coordinate; radii reach 1.
+
+    Raises:
+        DatasetError: An option is out of range.
 
     References:
         Lang and Witbrock, "Learning to tell two spirals apart", Connectionist Models Summer

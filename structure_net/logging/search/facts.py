@@ -44,6 +44,9 @@ class ExperimentFacts:
         seconds: Wall-clock time.
         tags: Words to find it by.
         text: What else there is to say: a question, a note, an arm of a comparison.
+
+    Raises:
+        SearchError: The name is empty.
     """
 
     name: str

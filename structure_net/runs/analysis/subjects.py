@@ -27,6 +27,9 @@ class DataChoice:
         batch_size: Samples in a batch.
         seed: Decides the split and the order.
         device: Where the network is put.
+
+    Raises:
+        RunError: ``batch_size`` is below 1.
     """
 
     dataset: str | None = None
