@@ -25,7 +25,7 @@ from structure_net.runs.recording import Recorder
 
 DEMO = ([64, 96, 48, 10], 0.02)
 MNIST = [784, 256, 128, 10]
-REPEATS, RUNS, EPOCHS = 9, 3, 4
+REPEATS, RUNS, EPOCHS = 31, 3, 4
 
 
 class Bad:
