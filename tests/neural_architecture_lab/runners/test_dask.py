@@ -8,7 +8,7 @@ import pytest
 from neural_architecture_lab.runners import Limits, Result, SerialRunner
 from neural_architecture_lab.runners.dask import DaskRunner
 from neural_architecture_lab.runners.remote import carry_out, never_answered, unpacked
-from neural_architecture_lab.runners.working import packed
+from neural_architecture_lab.runners.working import Packing
 from tests.neural_architecture_lab.runners.killing import run_with_a_killed_worker
 from tests.neural_architecture_lab.runners.misbehaving import job, training_job
 
@@ -69,7 +69,7 @@ def test_a_cluster_that_was_given_is_left_running(runner: DaskRunner) -> None:
 
 
 def test_a_trial_is_carried_out_wherever_its_packet_comes() -> None:
-    result = unpacked(carry_out(packed(job(3)), Limits()))
+    result = unpacked(carry_out(Packing()(job(3)), Limits()))
     assert result.outcome is not None
     assert result.outcome.metrics["seed"] == 3.0
     lost = never_answered(job(1), RuntimeError("all workers died"))
