@@ -206,8 +206,14 @@ def report(
     out: str | None = None,
     keep: bool = False,
 ) -> int:
-    """Prints the report, or writes its page and prints where that is; keeps it with the records."""
+    """Prints the report, or writes its page and prints where that is; keeps it with the records.
+
+    Raises:
+        StoreError: The folder holds no results, or none of one of ``ids``.
+    """
     archive = existing(folder)
+    if pages := [one for one in ids if one.endswith(".html")]:  # no id has a full stop
+        raise StoreError(f"Where a page goes is said by --out: nal report --out {pages[0]}")
     made = report_of(archive, ids or None)
     if keep:
         with Store(folder) as store:

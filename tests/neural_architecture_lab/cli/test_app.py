@@ -158,6 +158,10 @@ def test_what_is_not_among_the_results_is_said(
     for command in ("report", "compare"):
         assert main([command, "absent", "--results", "r"]) == 2
         assert "There are no results of 'absent'; there are of good" in capsys.readouterr().err
+    assert main(["report", "--html", "page.html", "--results", "r"]) == 2
+    assert "Where a page goes is said by --out: nal report --out page.html" in (
+        capsys.readouterr().err
+    )
 
 
 def test_compare_takes_several_folders_and_judges_them_together(
