@@ -178,8 +178,9 @@ def network_cost(
 ) -> NetworkCost:
     """Times a network's training step in every way; the ways take turns, in changing order.
 
-    A turn is some steps in a row, as in training, behind one that does not count: what the other
-    ways left in the processor's caches is no part of it.
+    A turn is some steps in a row, as in training, behind some that do not count: what the other
+    ways left in the processor's caches, and their threads that still spin on its cores, are no part
+    of it.
 
     Args:
         widths: From input to output.
@@ -206,7 +207,7 @@ def network_cost(
     turn(dict.fromkeys(made, 1))
     once = turn(dict.fromkeys(made, 1))
     steps = {name: max(1, math.ceil(_TURN / one)) for name, one in once.items()}
-    lasted = sum(one * (steps[name] + 1) for name, one in once.items())
+    lasted = sum(one * (steps[name] + _before(steps[name])) for name, one in once.items())
     rounds = [turn(steps) for _ in range(max(5, min(200, round(seconds / lasted))))]
     layers = [layer for layer in made[OURS].network.modules() if isinstance(layer, StoredLayer)]
     return NetworkCost(
@@ -247,9 +248,15 @@ def layer_cost(
     )
 
 
+def _before(count: int) -> int:
+    """How many steps do not count of a turn of ``count``: those of .01 s, at least one."""
+    return (count + 1) // 2
+
+
 def _each(step: Callable[[], None], count: int, clock: Clock) -> float:
-    """The time of a step among ``count`` in a row, behind one that does not count."""
-    step()
+    """The time of a step among ``count`` in a row, behind half as many that do not count."""
+    for _ in range(_before(count)):
+        step()
     start = clock()
     for _ in range(count):
         step()
