@@ -8,29 +8,13 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import planted_lab_last
 from benchmarks.harness import Figure
-from benchmarks.planted import Case, others
-from benchmarks.planted_cases import CASES, LATER, experiments
-from benchmarks.planted_lab import laboratory
-from benchmarks.planted_lab_cases import FIRST, Facts
-from benchmarks.planted_lab_cases import experiments as lab_experiments
-from benchmarks.planted_lab_later import SECOND
-from benchmarks.planted_lab_questions import BLIND, QUESTIONS
-from benchmarks.planted_questions import FIFTH, FOURTH, THIRD
+from benchmarks.laboratory import laboratory
+from benchmarks.ordinary import others
+from benchmarks.planted import BLIND, LABORATORY, SIMPLE, cases
 from structure_net.logging.search import ExperimentFacts, ExperimentIndex
 
 EXPERIMENTS = 10_000
-LABORATORY: dict[str, Sequence[Facts]] = {
-    "first": FIRST,
-    "second": SECOND,
-    "third": planted_lab_last.THIRD,
-    "fourth": SECOND,
-}
-"""What the questions of a set are about."""
-
-FROM = {"first": 100_000, "second": 110_000, "third": 120_000, "fourth": 110_000}
-"""With which seeds on they are drawn."""
 WHERES = (
     {"density": {"<": 0.1}, "dataset": "mnist"},
     {"test_accuracy": {">=": 0.9}},
@@ -45,7 +29,7 @@ def figures() -> list[Figure]:
         numpy, build = _built(Path(folder) / "numpy", "numpy", everything)
         found = _found(numpy)
         found.append(Figure("index 10,000 experiments, numpy", build, "s"))
-        planted = (*experiments(CASES, 50_000), *experiments(LATER, 60_000))
+        planted = [case.facts for case in cases("simple", "first")]
         numpy.add(*planted)
         found += _speed(numpy, "numpy")
         try:
@@ -72,37 +56,14 @@ def _built(
 
 def _found(index: ExperimentIndex) -> list[Figure]:
     """How many planted experiments are not found first; they are taken away again."""
-
-    def missed(cases: Sequence[Case], first: int) -> float:
-        planted = experiments(cases, first)
-        index.add(*planted)
-        wrong = sum(
-            index.find(case.question, n=1)[0].name != one.name
-            for case, one in zip(cases, planted, strict=True)
-        )
-        index.remove(*(one.name for one in planted))
-        return float(wrong)
-
     note = "planted among 10,000; the index was changed after it had been measured with them"
-    return [
-        Figure("twenty questions: not found first", missed(CASES, 50_000), "", 0, note),
-        Figure("ten later questions: not found first", missed(LATER, 60_000), "", None, note),
-        Figure("the twenty in other words: not found first", missed(THIRD, 70_000), "", None, note),
-        Figure(
-            "twenty of the thirty in still other words: not found first",
-            missed(FOURTH, 80_000),
-            "",
-            None,
-            note,
-        ),
-        Figure(
-            "the twenty in the words of somebody else: not found first",
-            missed(FIFTH, 90_000),
-            "",
-            None,
-            note,
-        ),
-    ]
+    found = []
+    for name in SIMPLE:
+        asked = cases("simple", name)
+        first, _ = _answered(index, "simple", name)
+        title = f"{len(asked)} simple questions, {name} words: not found first"
+        found.append(Figure(title, len(asked) - first, "", 0 if name == SIMPLE[0] else None, note))
+    return found
 
 
 def _laboratory(folder: Path) -> list[Figure]:
@@ -110,14 +71,8 @@ def _laboratory(folder: Path) -> list[Figure]:
     found = []
     index, _ = _built(folder, "numpy", tuple(laboratory(EXPERIMENTS)))
     with index:
-        for name, questions in QUESTIONS.items():
-            planted = lab_experiments(LABORATORY[name], FROM[name])
-            index.add(*planted)
-            answers = [[one.name for one in index.find(text, n=5)] for text in questions]
-            meant = [one.name for one in planted]
-            first = sum(names[:1] == [one] for names, one in zip(answers, meant, strict=True))
-            five = sum(one in names for names, one in zip(answers, meant, strict=True))
-            index.remove(*meant)
+        for name, about in LABORATORY.items():
+            first, five = _answered(index, about, name)
             blind, nearly = BLIND[name]
             note = (
                 f"blind: {20 - blind}, not among five {20 - nearly}; now not among five {20 - five}"
@@ -127,8 +82,20 @@ def _laboratory(folder: Path) -> list[Figure]:
     return found
 
 
+def _answered(index: ExperimentIndex, about: str, asked: str) -> tuple[int, int]:
+    """How many questions find first what they mean, and how many among the first five."""
+    planted = cases(about, asked)
+    index.add(*(case.facts for case in planted))
+    answers = [[one.name for one in index.find(case.question, n=5)] for case in planted]
+    meant = [case.facts.name for case in planted]
+    index.remove(*meant)
+    first = sum(names[:1] == [one] for names, one in zip(answers, meant, strict=True))
+    return first, sum(one in names for names, one in zip(answers, meant, strict=True))
+
+
 def _speed(index: ExperimentIndex, engine: str) -> list[Figure]:
-    questions = [case.question for case in (*CASES, *LATER)] + [*QUESTIONS["second"]]
+    asked = (*cases("simple", "first"), *cases("laboratory_2", "second"))
+    questions = [case.question for case in asked]
     index.find(questions[0])
     index.find("density below 5 %")  # reads all fields
     names = index.names[::400]
@@ -157,7 +124,7 @@ def _percentile(name: str, seconds: list[float]) -> Figure:
 def _agreement(
     one: ExperimentIndex, two: ExperimentIndex, everything: Sequence[ExperimentFacts]
 ) -> Figure:
-    asked = [case.question for case in (*CASES, *LATER)]
+    asked = [case.question for case in cases("simple", "first")]
     apart = sum(_names(one, text) != _names(two, text) for text in asked)
     like = [fact.name for fact in everything[:: len(everything) // 100]]
     apart += sum(one.similar(name) != two.similar(name) for name in like)

@@ -59,7 +59,7 @@ _ALONE: Final = {
 _TIMING: Final = frozenset((
     "late_edits", "early_edits", "middle_edits", "edits_throughout", "regular_edits",
 ))  # fmt: skip
-_NEAR: Final = 4
+_NEAR: Final = 6
 """How many words may stand between a verb and its object."""
 
 _ANY: Final = (

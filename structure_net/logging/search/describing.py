@@ -195,6 +195,7 @@ def _ended(facts: ExperimentFacts) -> Graded:
     yield "interrupted", float(facts.status in ("interrupted", "cancelled"))
     yield "failed", 0.4 * failed if late and not full else float(failed)
     yield "timed_out", float(late)
+    yield "early_stopped", float("early stop" in told or "no improvement" in told)
     yield "out_of_memory", float(full)
     yield "no_epochs", float(facts.epochs == 0 and bool(facts.status))
     asked = facts.settings.get("epochs")

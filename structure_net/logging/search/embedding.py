@@ -164,5 +164,5 @@ def _result_blocks(facts: ExperimentFacts) -> Blocks:
 
 
 STRUCTURE_SIZE: Final = len(structure_vector(ExperimentFacts(name="?")))
-VERSION: Final = zlib.crc32(repr((10, CONCEPTS, STRUCTURE_SIZE)).encode()) >> 1
+VERSION: Final = zlib.crc32(repr((11, CONCEPTS, STRUCTURE_SIZE)).encode()) >> 1
 """Vectors of another version, which other traits are, are made anew."""

@@ -28,6 +28,7 @@ _WHOLE: Final = frozenset(("run", "training", "way", "epochs", "time", "schedule
 _FEW: Final = 6
 """Up to so many epochs are few as well: phrases may speak of them."""
 _FAR: Final = 1e9
+_SOON: Final = 2.0
 _APART: Final = 8
 """How many words another clause is away."""
 
@@ -82,6 +83,7 @@ EVENTS_OF: Final[dict[str, tuple[str, ...]]] = {
     "unfinished": ("ended",),
     "finished": ("ended",),
     "timed_out": ("ended",),
+    "early_stopped": ("ended",),
     "out_of_memory": ("ended",),
 }
 """What happened where a trait is spoken of together with a time."""
@@ -175,6 +177,8 @@ def _counted(tokens: Sequence[Token], place: int) -> Moment | None:
 
 def _ordinal(tokens: Sequence[Token], place: int) -> Moment | None:
     """``in the tenth epoch``; the first and the last one are said in many ways besides."""
+    if _word(tokens, place) in ("every", "each"):
+        return Moment(place, place + 2, ((1.0, 1.0),), "spacing", soft=True)
     which = _ORDINALS.get(_word(tokens, place))
     if which is None or tokens[place + 1].text != "epoch":
         return None
@@ -306,11 +310,13 @@ def conditions_of(
     """
     for moment, first, text in moments:
         at = first.at
+        events, of = spoken_of(at, first.clause, mentions)
         if moment.unit == "spacing":
+            if moment.soft and not any(event[0].isupper() for event in events):
+                continue  # "better every epoch"
             part = OfNumber(("spacing",), "~", moment.windows[0][0], "size")
             yield Condition(text, (part,), shown=f"edits {text}", at=at)
             continue
-        events, of = spoken_of(at, first.clause, mentions)
         time = OfTime(events or _ANY, moment.windows, moment.unit)
         shown = f"{of or 'something'} {text}"
         yield Condition(text, (time,), sureness="said" if events else "loose", shown=shown, at=at)
@@ -335,12 +341,17 @@ def spoken_of(at: int, clause: int, mentions: Sequence[Mention]) -> tuple[tuple[
     return one.events, one.text
 
 
-def loosely(one: Said, mentions: Sequence[Mention]) -> OfTime | None:
-    """When something happened that is said without a number; None if it is of nothing."""
+def loosely(one: Said, mentions: Sequence[Mention]) -> tuple[OfTime, ...]:
+    """When something happened that is said without a number; none if it is of nothing.
+
+    Early is also what happens in the first epochs of a run that was a short one.
+    """
     window = next((LOOSE[name] for name in one.concepts if name in LOOSE), None)
     others = [other for other in mentions if other.at != one.at]
     events, _ = spoken_of(one.at[0], one.clause, others) if one.at else ((), "")
     if window is None or not events:
-        return None
+        return ()
     low, high, wide = window
-    return OfTime(events, ((low, high),), wide=wide)
+    times = (OfTime(events, ((low, high),), wide=wide),)
+    soon = OfTime(events, ((0.0, _SOON),), "epoch", 0.9)
+    return (*times, soon) if low == 0 else times

@@ -13,6 +13,7 @@ from structure_net.logging.search.conditions import Condition, OfTime, OfTrait, 
 from structure_net.logging.search.deeds import bound, counted, deeds
 from structure_net.logging.search.embedding import trait_vector
 from structure_net.logging.search.moments import (
+    LOOSE,
     Mention,
     conditions_of,
     loosely,
@@ -199,9 +200,11 @@ def _asked(said: Said, mentions: Sequence[Mention], rows: Rows) -> list[Conditio
     shown = f"{denial}{names}" + (f" ({said.text})" if said.text != names else "")
     traits: tuple[OfTrait | OfTime, ...] = tuple(map(OfTrait, said.concepts))
     sureness: Sureness = "loose" if said.loose else "said"
-    when = loosely(said, mentions) if said.loose else None
-    if when is not None:
-        traits = (when, *(OfTrait(name, _LOOSELY) for name in said.concepts))
+    when = loosely(said, mentions) if said.loose else ()
+    if said.loose and not when and not LOOSE.keys().isdisjoint(said.concepts):
+        sureness = "hint"  # a time of nothing that is known to have one
+    if when:
+        traits = (*when, *(OfTrait(name, _LOOSELY) for name in said.concepts))
     found = [Condition(said.text, traits, said.denied, sureness, shown)]
     kinds: tuple[tuple[tuple[OfWord, ...], Sureness], ...] = (
         (also, "loose"),

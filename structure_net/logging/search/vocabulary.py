@@ -30,7 +30,8 @@ TIMES: Final[dict[str, tuple[str, ...]]] = {
         "early phase", "at the outset", "all early", "at the very start",
         "in the first few epochs", "shortly after the start", "straight away", "right away",
         "immediately", "from the get go", "in no time", "within the first epochs", "at first",
-        "right off the bat", "before long", "early on", "in the beginning", "initially",
+        "right off the bat", "before training", "before any training",
+        "at initialisation", "before long", "early on", "in the beginning", "initially",
     ),
     "middle_edits": (
         "halfway", "half way", "in the middle of training", "mid training", "midway",
@@ -54,6 +55,7 @@ TOGETHER: Final[tuple[frozenset[str], ...]] = tuple(
     for traits in (
         "not_finite diverged failed unfinished cut_short high_rate collapsed",
         "interrupted unfinished cut_short few_epochs",
+        "early_stopped unfinished cut_short plateau early_plateau failed",
         "failed unfinished cut_short no_epochs timed_out out_of_memory few_epochs",
         "overfit memorised recovered collapsed",
         "grokked sudden_gain slow_learner memorised overfit never_learned",

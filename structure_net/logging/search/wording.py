@@ -233,7 +233,7 @@ def understood(tokens: Sequence[Token]) -> tuple[Said, ...]:
                 text = " ".join(said[k].text for k in sorted(places))
                 alone = len(places) == 1
                 loose = phrase.loose or (alone and (meets is _meets or _elsewhere(said, places[0])))
-                loose = loose or _scattered(way, places)
+                loose = loose or _scattered(way, places) or phrase.words == ("stop",)
                 denied = _denied(said, min(places), taken)
                 at = tuple(said[k].at for k in sorted(places))
                 clause = said[max(places)].clause

@@ -23,8 +23,8 @@ from structure_net.logging.search.conditions import (
 from structure_net.logging.search.grading import ramp, scale
 from structure_net.logging.search.places import Places, nouns, signs
 from structure_net.logging.search.quantities import Quantity
-from structure_net.logging.search.scoring import Answer, Likeness, Wanted, unmet
 from structure_net.logging.search.rows import Rows
+from structure_net.logging.search.scoring import Answer, Likeness, Wanted, unmet
 from structure_net.logging.search.tokens import Token, tokens_of, widths_in
 from structure_net.logging.search.wording import mended, merged, vocabulary
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.planted import others
+from benchmarks.ordinary import others
 from structure_net.logging.search import ExperimentFacts, ExperimentIndex
 from structure_net.logging.search.conditions import OfNumber
 

@@ -1,6 +1,6 @@
 """Ten thousand experiments of a whole laboratory: many data sets, models, settings and outcomes.
 
-They are more various than those of `planted`: one in twenty fails, one in ten overfits, some sets
+They are more various than those of `ordinary`: one in twenty fails, one in ten overfits, some sets
 are seen by recurrent networks, and every setting that people speak of has several values. A planted
 experiment is told from them by what it combines, seldom by one fact alone.
 """
@@ -8,12 +8,12 @@ experiment is told from them by what it combines, seldom by one fact alone.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.planted import sized
+from benchmarks.ordinary import sized
 from structure_net.logging.search import ExperimentFacts
 
 
@@ -190,30 +190,3 @@ def ordinary(rng: np.random.Generator, name: str, model: str = "") -> Experiment
         **sized(start, "start_", density),
         **sized(end, "", density),
     )
-
-
-def networks(start: list[int], end: list[int], *densities: float) -> dict[str, Any]:
-    """Widths, sizes and densities of a network at birth and in the end."""
-    before, after = densities[0], densities[-1]
-    return {
-        **sized(start, "start_", before),
-        **sized(end, "", after),
-        "start_density": before,
-        "density": after,
-    }
-
-
-def planted(seed: int, name: str, changes: Mapping[str, Any]) -> ExperimentFacts:
-    """An ordinary experiment of a model in which some facts are others.
-
-    Curves, metrics, edits and strategies that are given replace all; settings are added to.
-    """
-    plain = ordinary(np.random.default_rng(seed), name, str(changes["model"]))
-    held = {field.name: getattr(plain, field.name) for field in fields(plain)}
-    if "edits" in changes:
-        held |= {"edited_at": {}, "strategies": {}, "taken_back": 0}
-    if "curves" in changes:
-        held |= {"metrics": {}, "status": "finished", "reason": ""}
-        held["settings"]["epochs"] = max(map(len, changes["curves"].values()), default=0)
-    settings = {**held["settings"], **changes.get("settings", {})}
-    return ExperimentFacts(**{**held, **changes, "name": name, "settings": settings})
