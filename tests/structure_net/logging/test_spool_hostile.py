@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -207,3 +208,23 @@ def test_a_file_that_is_replaced_while_it_is_kept_lies_under_its_own_digest(
     assert kept.path.read_bytes() == b"two, longer"
     files = [path for path in (tmp_path / "spool" / "blobs").rglob("*") if path.is_file()]
     assert files == [kept.path]
+
+
+def test_records_keep_their_order_where_the_clock_goes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hour = 3600 * 10**9
+    told = iter([10**18, 10**18 - hour, 10**18 - hour + 999, 4 * 10**18])
+    monkeypatch.setattr("structure_net.logging.lines.time.time_ns", lambda: next(told))
+    with Spool(tmp_path) as spool:
+        for number in range(1, 5):
+            spool.append(epoch(number))
+    found = list(read(tmp_path))
+    assert [one.seq for one in found] == [1, 2, 3, 4]
+    assert [datetime.fromisoformat(one.time).timestamp() for one in found] == [
+        1e9,
+        1e9 - 3600,
+        1e9 - 3600,
+        4e9,
+    ]
+    assert [one.seq for one in read(tmp_path, 2)] == [3, 4]
