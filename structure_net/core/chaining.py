@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 
+from structure_net.core.capturing import capturing
 from structure_net.core.layers import StandardSparseLayer
 from structure_net.core.noting import Chain
 from structure_net.core.products import plain_now
@@ -91,7 +92,7 @@ def through(stages: Iterable[Stage], inputs: Tensor) -> Tensor:
     Returns:
         What the last module gives.
     """
-    onlooker = None if torch.compiler.is_compiling() else _ONLOOKER.get()
+    onlooker = None if capturing() else _ONLOOKER.get()
     if onlooker is not None and (torch.is_grad_enabled() or not onlooker.pause()):
         onlooker = None
     run = _Run(inputs, onlooker)

@@ -15,6 +15,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from structure_net.core.capturing import capturing
 from structure_net.core.index_kernels import (
     exchange_places,
     find_places,
@@ -310,7 +311,7 @@ class KnownIndex:
 
 def _identity(tensors: Sequence[Tensor]) -> list[int] | None:
     """What changes with the memory or the content of tensors; None where they have no memory."""
-    if torch.compiler.is_compiling() or any(kind is not Tensor for kind in map(type, tensors)):
+    if capturing() or any(kind is not Tensor for kind in map(type, tensors)):
         return None
     try:
         return [*map(_ADDRESS, tensors), *map(_VERSION, tensors), *map(_LENGTH, tensors)]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from structure_net.core.arguments import shown
+from structure_net.core.capturing import capturing
 from structure_net.core.index_kernels import agrees
 from structure_net.core.sparsity import SparsePattern
 
@@ -60,7 +61,7 @@ class LiveIndex:
     _held: tuple[Tensor, ...] = field(init=False, repr=False, default=())
 
     def __post_init__(self) -> None:
-        if torch.compiler.is_compiling() or not all(map(_readable, self.tensors)):
+        if capturing() or not all(map(_readable, self.tensors)):
             return
         self._check_form()
         if self.offsets.device.type != "meta":
@@ -122,7 +123,7 @@ class LiveIndex:
     @property
     def mapped(self) -> bool:
         """Whether a transform maps over the tensors, so that there are several indices in one."""
-        if torch.compiler.is_compiling():
+        if capturing():
             return False
         return any(map(torch._C._functorch.is_functorch_wrapped_tensor, self.tensors))
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from structure_net.core.capturing import capturing
 from structure_net.core.rearranging import Born, Carry, along, gathered
 from structure_net.core.sparsity import SparsePattern
 
@@ -180,7 +181,7 @@ class GradientMask:
         traced = torch._C._get_tracing_state() is not None
         if not traced and not (torch.is_grad_enabled() and weight.requires_grad):
             return weight
-        if traced or torch.compiler.is_compiling() or _transforming():
+        if traced or capturing() or _transforming():
             return weight * spread(mask, weight)
         factor = self._factor(weight, mask)
         if factor is None:

@@ -17,6 +17,7 @@ from torch.autograd.graph import increment_version
 from torch.optim.adam import adam as torch_adam
 
 from structure_net.core import adam_kernels
+from structure_net.core.capturing import capturing
 from structure_net.core.stepping import watched, with_hooks
 from structure_net.core.threads import even_bounds, run_blocks
 
@@ -278,7 +279,7 @@ def _compiles(group: dict[str, Any]) -> bool:
         or group["capturable"]
         or group["differentiable"]
         or group["foreach"]
-        or torch.compiler.is_compiling()
+        or capturing()
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from structure_net.core.capturing import capturing
 from structure_net.core.live_index import LiveIndex
 from structure_net.core.sparse_compute import ZEROS, dense_weights
 from structure_net.core.sparse_gradients import product
@@ -55,7 +56,7 @@ def sparse_linear(inputs: Tensor, values: Tensor, bias: Tensor | None, index: Li
 
 def _ready(inputs: Tensor, values: Tensor, bias: Tensor | None, index: LiveIndex) -> bool:
     """Whether the tensors can go to the kernels as they are: what nearly every call finds."""
-    if torch.compiler.is_compiling() or not index.by_row:
+    if capturing() or not index.by_row:
         return False
     kind = values.dtype
     fits = kind in ZEROS and inputs.dtype is kind and inputs.shape[-1:] == index.shape[1:]
@@ -70,7 +71,7 @@ def _ready(inputs: Tensor, values: Tensor, bias: Tensor | None, index: LiveIndex
 def plain_now() -> bool:
     """Whether operations may be left out of sight: no transform, compiler or mode is active."""
     return not (
-        torch.compiler.is_compiling()
+        capturing()
         or _watched()
         or torch._C._len_torch_function_stack() > 0
         or torch._C._are_functorch_transforms_active()
@@ -84,7 +85,7 @@ def _dispatched(inputs: Tensor, values: Tensor, bias: Tensor | None, index: Live
         return torch.nn.functional.linear(inputs, dense_weights(values, index), bias)
     tensors = [one for one in (inputs, values, bias) if one is not None]
     plain = index.plain and all(type(one) in _PLAIN for one in tensors)
-    if torch.compiler.is_compiling() or not plain or _watched():
+    if capturing() or not plain or _watched():
         return operate(inputs, values, bias, index)
     return product(inputs, values.contiguous(), None if bias is None else bias.contiguous(), index)
 

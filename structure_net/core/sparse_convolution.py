@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from structure_net.core.capturing import capturing
 from structure_net.core.convolution_compute import Form, dense_convolution, scattered
 from structure_net.core.convolution_gradients import convolution
 from structure_net.core.convolution_operators import operate
@@ -71,7 +72,7 @@ def sparse_conv2d(
             f"{tuple(bias.shape)}."
         )
     plain = index.plain and all(type(one) in _PLAIN for one in tensors)
-    if torch.compiler.is_compiling() or not plain or _watched():
+    if capturing() or not plain or _watched():
         return operate(inputs, values, bias, index, geometry)
     form = Form(index, geometry, whole, (inputs.shape[2], inputs.shape[3]))
     return convolution(inputs, values, bias, form)

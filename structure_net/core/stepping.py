@@ -14,12 +14,14 @@ from typing import Any, TypeVar
 import torch
 from torch.optim import Optimizer, optimizer
 
+from structure_net.core.capturing import capturing
+
 _Step = TypeVar("_Step", bound=Callable[..., Any])
 
 
 def watched() -> bool:
     """Whether a profiler, or a compiler, wants to see what PyTorch's optimizers do."""
-    return torch.compiler.is_compiling() or torch._C._autograd._profiler_enabled()
+    return capturing() or torch._C._autograd._profiler_enabled()
 
 
 def with_hooks(step: _Step) -> _Step:

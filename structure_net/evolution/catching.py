@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from structure_net.core.capturing import capturing
 from structure_net.errors import StructureNetError
 from structure_net.evolution.batches import example_of
 
@@ -58,7 +58,7 @@ class CaughtExample:
             self._hook = None
 
     def _catch(self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if torch.compiler.is_compiling() or not (args or kwargs):
+        if capturing() or not (args or kwargs):
             return
         if args and kwargs:
             raise StructureNetError(
