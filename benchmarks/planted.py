@@ -35,6 +35,7 @@ LABORATORY: Final[Mapping[str, str]] = {
     "fifth": "laboratory_4",
     "sixth": "laboratory_5",
     "seventh": "laboratory_6",
+    "eighth": "laboratory_6",
 }
 """What the sets of twenty questions to a laboratory are about."""
 
@@ -46,6 +47,7 @@ BLIND: Final[Mapping[str, tuple[int, int]]] = {
     "fifth": (13, 15),
     "sixth": (15, 20),
     "seventh": (18, 19),
+    "eighth": (17, 19),
 }
 """How many a set found first, and among the first five, when the index had never seen it."""
 

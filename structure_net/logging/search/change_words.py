@@ -290,7 +290,7 @@ OF_CHANGES: Final[dict[str, tuple[str, ...]]] = {
         "regular intervals", "regularly", "periodically", "at regular intervals", "evenly spaced",
         "periodic growth", "every few epochs", "equal intervals", "fixed intervals",
         "like clockwork", "steady schedule", "rounds", "in rounds", "every couple epochs",
-        "one after the other", "one by one", "in regular steps",
+        "one after the other", "one after another", "one by one", "in regular steps",
     ),
     "grew_then_pruned": (
         "grew then pruned", "grew and then pruned", "grow then prune", "grew first then pruned",

@@ -27,9 +27,16 @@ _SHORTEST: Final = 4
 _EVERYWHERE: Final = frozenset((
     "every", "each", "super", "extreme", "extremely", "validation", "curve", "level", "nearly",
     "needed", "space", "another", "higher", "lower", "mask", "start", "starts", "end", "ends",
-    "curves", "phase", "phases", "keep", "kept", "keeps", "went", "goes", "middle", "rest",
+    "through", "right", "half", "exactly", "please", "once", "task", "about", "whole", "curves",
+    "phase", "phases", "keep", "kept", "keeps", "went", "goes", "middle", "rest",
 ))  # fmt: skip
 """Words of many a phrase that hint at nothing alone."""
+
+
+@cache
+def _plain() -> frozenset[str]:
+    """What hints at nothing, neither itself nor what is spelled like it."""
+    return frozenset({stem(word) for word in GENERIC | LITTLE | _EVERYWHERE} | {NOT})
 
 
 @cache
@@ -40,11 +47,10 @@ def _traits_of() -> Mapping[str, tuple[str, float]]:
         for word in words:
             for concept in concepts:
                 votes[word][concept] += 1 / (len(words) * len(concepts))
-    plain = {stem(word) for word in GENERIC | LITTLE | _EVERYWHERE} | {NOT}
     found = {}
     for word, counts in votes.items():
         concept, most = max(counts.items(), key=lambda item: (item[1], item[0]))
-        if word not in plain and len(word) >= _SHORTEST - 1:
+        if word not in _plain() and len(word) >= _SHORTEST - 1:
             found[word] = concept, most / sum(counts.values())
     return found
 
@@ -73,7 +79,7 @@ def hinted(word: str) -> str:
     Args:
         word: In its one form.
     """
-    if len(word) < _SHORTEST or not word.isalpha():
+    if len(word) < _SHORTEST or not word.isalpha() or word in _plain():
         return ""
     known = word if word in _traits_of() else _nearest(word)
     trait, share = _traits_of().get(known, ("", 0.0))
