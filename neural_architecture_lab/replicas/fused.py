@@ -43,8 +43,8 @@ stop."""
 _PER_UNIT: Final = 16
 """What a unit costs beside its connections, in products."""
 
-_ORDERED: Final = 2**20
-"""The most samples whose order is drawn beforehand, unless an epoch has more."""
+_KNOWN: Final = 2**20
+"""The most numbers of an order, or of rates, that are made beforehand, unless an epoch has more."""
 
 
 def prepare(plan: ReplicaPlan) -> None:
@@ -119,7 +119,8 @@ class _Replica:
         samples, batch = len(self._material.train), self._batch
         steps = -(-samples // batch)
         at_once = max(1, int(_PER_CALL / self._work))
-        epochs = max(1, min(at_once // steps, _ORDERED // samples, self._plan.epochs - done))
+        known = _KNOWN // max(samples, kernels.RATES * steps)
+        epochs = max(1, min(at_once // steps, known, self._plan.epochs - done))
         order = orders_of(samples, self._plan.order, range(done, done + epochs)).view(-1).numpy()
         rates = self._rates(done * steps, epochs * steps, steps * self._plan.epochs)
         losses, scores = np.empty(epochs * steps), np.zeros((epochs, 2))

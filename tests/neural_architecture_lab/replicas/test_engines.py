@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from neural_architecture_lab.replicas import ReplicaPlan, Trained, fused
+from neural_architecture_lab.replicas import ReplicaPlan, Trained, fused, kernels
 from neural_architecture_lab.replicas.alone import train_alone
 from neural_architecture_lab.replicas.fused import train_fused
 from neural_architecture_lab.replicas.starting import drawn, scattered
@@ -69,8 +69,19 @@ def test_however_a_training_is_cut_into_calls_its_bits_are_the_same(
     assert len(calls) == 3 * 13  # each step is a call
     assert apart(whole, steps) == 0
     monkeypatch.undo()
-    monkeypatch.setattr(fused, "_ORDERED", 1300 * 2)
+    monkeypatch.setattr(fused, "_KNOWN", 1300 * 2)
     assert apart(whole, train_fused(plan)) == 0
+
+
+def test_rates_that_are_made_beforehand_take_eight_mebibytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken: list[int] = []
+    train = kernels.train
+    spy = lambda *given: (taken.append(given[5].nbytes), train(*given))  # noqa: E731
+    monkeypatch.setattr(kernels, "train", spy)
+    train_fused(replace(PLAN, sizes=(64, 10), batch_size=1, epochs=120, dtype="float32"))
+    assert 2**22 < max(taken) <= 2**23
 
 
 @pytest.mark.parametrize("density", [1.0, 0.05])
