@@ -173,6 +173,8 @@ class ActivationTracker:
             self._activated.setdefault((call.layer, call.number), call.done)
             if not call.done and call.output is not None:
                 self._report(call, call.output, None, None)
+                # Of a chain, the call stands for those that follow.
+                call.done, call.output = True, None
         self._open.clear()
         self._marks.clear()
         self._calls = 0

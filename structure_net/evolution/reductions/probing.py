@@ -129,7 +129,8 @@ class Reservoir(Reduction):
     def ready(self, calls: Sequence[Call], chain: Chain) -> bool:
         """See `Reduction.ready`."""
         kind, layers = chain.inputs.dtype, [self._layers.get(call.layer) for call in calls]
-        return all(
+        # Of a layer that is called twice the mean is kept, which is no copy of rows.
+        return len(set(layers)) == len(layers) and all(
             layer is not None and layer.takes(call.size, kind)
             for layer, call in zip(layers, calls, strict=True)
         )

@@ -162,6 +162,26 @@ def test_what_is_noted_of_a_chain_is_what_its_layers_tell(
     assert (found.probe.inputs is not None) == (Need.PROBE in needs)
 
 
+class Wayward(Bare):
+    """The same layer twice in a row, and an activation behind the last in the third batch alone."""
+
+    passes = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.passes += 1
+        first, middle, last = self.layers
+        found = through([(first, None), (middle, self.last), (middle, None), (last, None)], x)
+        return torch.relu(found) if self.passes == 3 else found
+
+
+def test_what_is_noted_does_not_depend_on_what_other_batches_do() -> None:
+    found = observe(Wayward().double(), _data(), needs=NOTED, probe_size=25)
+    network = Wayward().double()
+    for layer in network.layers:
+        layer.register_forward_hook(lambda *_: None)
+    _compare(found, observe(network, _data(), needs=NOTED, probe_size=25))
+
+
 def test_a_layer_that_is_exchanged_during_a_look_is_looked_at_as_it_is() -> None:
     def data(network: Any) -> Iterator[tuple[Tensor, Tensor]]:
         for number, batch in enumerate([*_data(), *_data()]):
