@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from neural_architecture_lab.planning import POWERS, Forecast
-from neural_architecture_lab.report.wording import duration
+from neural_architecture_lab.report.wording import ALIKE, duration, is_alike
 from neural_architecture_lab.reviewing import Review
 
 
@@ -83,12 +83,13 @@ EVIDENCE_COLUMNS = (
 
 def evidence_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     """A row of `evidence_rows` as the cells of a table."""
+    effect = row["standardised"]
     return (
         row["metric"],
         row["hypothesis"],
         f"{row['arm']} - {row['versus']}",
         _interval(row["difference"]),
-        _interval(row["standardised"]),
+        ALIKE if effect and is_alike(effect[0]) else _interval(effect),
         f"{row['corrected_p']:.2g}",
         str(row["pairs"]),
         row["verdict"].upper(),
@@ -133,7 +134,7 @@ def forecast_cells(found: Forecast) -> list[tuple[str, ...]]:
     return [
         (
             str(one.prediction),
-            f"{one.effect:.3g} sd",
+            ALIKE if is_alike(one.effect) else f"{one.effect:.3g} sd",
             *("—" if count is None else f"{count} seeds" for count in one.seeds.values()),
         )
         for one in found.needed

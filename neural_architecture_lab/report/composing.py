@@ -15,7 +15,14 @@ from neural_architecture_lab.report.blocks import Block, Bullets, Grid, Heading,
 from neural_architecture_lab.report.factoring import factors
 from neural_architecture_lab.report.fronts import front_of
 from neural_architecture_lab.report.gathering import MOST_SHOWN, Section
-from neural_architecture_lab.report.wording import ABSENT, duration, interval, mean, moment
+from neural_architecture_lab.report.wording import (
+    ABSENT,
+    duration,
+    interval,
+    mean,
+    moment,
+    standardised,
+)
 from neural_architecture_lab.runners.protocol import headline
 
 
@@ -143,7 +150,7 @@ def _evidence(evidence: Sequence[Evidence]) -> Grid:
         (
             _compared(one),
             interval(one.mean),
-            interval(one.effect),
+            standardised(one.effect),
             f"{one.comparison.p_value:.2g}",
             f"{one.adjusted:.2g}",
             str(len(one.comparison.seeds)),

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Final
 
 from neural_architecture_lab.outcomes import mean_of
 from neural_architecture_lab.statistics import Interval, mean_interval
 
 ABSENT = "—"
+ALIKE: Final = "the same on every seed"
+"""What is said instead of a difference in its standard deviations, where it has none."""
 
 
 def number(value: float) -> str:
@@ -30,6 +33,19 @@ def interval(found: Interval | None) -> str:
     if found.low == found.high:
         return number(found.value)
     return f"{number(found.value)} [{number(found.low)}, {number(found.high)}]"
+
+
+def is_alike(effect: float) -> bool:
+    """Whether a difference in its standard deviations is the same on every seed, but for rounding.
+
+    No measurement shows a billion of them.
+    """
+    return abs(effect) >= 1e9
+
+
+def standardised(found: Interval | None) -> str:
+    """A difference in its standard deviations, with its interval; in words where it has none."""
+    return ALIKE if found is not None and is_alike(found.value) else interval(found)
 
 
 def mean(values: Sequence[float]) -> str:

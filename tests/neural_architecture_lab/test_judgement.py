@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 import pytest
 
+from neural_architecture_lab.cli.telling import evidence_cells, forecast_cells
 from neural_architecture_lab.hypothesis import Prediction
 from neural_architecture_lab.judgement import (
     Comparison,
@@ -13,6 +17,8 @@ from neural_architecture_lab.judgement import (
     judge,
     overall,
 )
+from neural_architecture_lab.planning import Forecast, Needed
+from neural_architecture_lab.report.wording import is_alike, standardised
 from neural_architecture_lab.statistics import group_sequential, paired_t
 
 ARMS = ("grown", "fixed")
@@ -158,6 +164,20 @@ def test_what_was_not_tested_says_what_it_lacks() -> None:
         "nothing was tested: 0 paired seeds, since 3 seeds lack a finite difference of accuracy"
         " between b and a"
     )
+
+
+@pytest.mark.parametrize("rounding", [0.0, 1e-15])
+def test_arms_that_differ_alike_on_every_seed_say_so_in_words(rounding: float) -> None:
+    found = verdict([0.02, 0.02 + rounding, 0.02, 0.02 - rounding])
+    assert standardised(found.effect) == "the same on every seed"
+    foreseen = Forecast(3, "", 6, 1.0, 6.0, (Needed(found.comparison.prediction, 0, 6e13, {}),))
+    assert forecast_cells(foreseen)[0][1] == "the same on every seed"
+    assert not is_alike(1e3)
+    row: dict[str, Any] = dict.fromkeys(
+        ("metric", "hypothesis", "arm", "versus", "difference", "verdict"), ""
+    )
+    row |= {"standardised": [math.inf] * 3, "difference": None, "corrected_p": 0.5, "pairs": 3}
+    assert evidence_cells(row)[4] == "the same on every seed"
 
 
 def test_the_evidence_shows_its_numbers() -> None:
