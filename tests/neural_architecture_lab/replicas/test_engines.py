@@ -78,7 +78,11 @@ def test_rates_that_are_made_beforehand_take_eight_mebibytes(
 ) -> None:
     taken: list[int] = []
     train = kernels.train
-    spy = lambda *given: (taken.append(given[5].nbytes), train(*given))  # noqa: E731
+
+    def spy(*given: Any) -> None:
+        taken.append(given[5].nbytes)
+        train(*given)
+
     monkeypatch.setattr(kernels, "train", spy)
     train_fused(replace(PLAN, sizes=(64, 10), batch_size=1, epochs=120, dtype="float32"))
     assert 2**22 < max(taken) <= 2**23
