@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -73,7 +74,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
             draft = workplace / target.name
             yield draft
             _flush(draft)
-            draft.chmod(0o666 & ~_umask())
+            draft.chmod(_permissions(draft))
             draft.replace(target)
         finally:
             shutil.rmtree(workplace, ignore_errors=True)
@@ -96,10 +97,14 @@ def _clear(folder: Path) -> None:
         leftover.unlink()
 
 
-def _umask() -> int:
-    current = os.umask(0o077)
-    os.umask(current)
-    return current
+def _permissions(draft: Path) -> int:
+    """What new files beside a draft may: only who sets the umask is told it, and Ctrl-C may come.
+
+    Other threads would make their files with what is set meanwhile, too.
+    """
+    new = draft.with_name(f"{draft.name}.new")
+    new.touch()
+    return stat.S_IMODE(new.stat().st_mode)
 
 
 def _flush(path: Path) -> None:
