@@ -106,7 +106,7 @@ def find(
         people(quiet=False).print(f"looked for: {asked.told}", highlight=False, markup=False)
     for sentence in unmet:
         fail(sentence)
-    return _told(found, as_json=json, asked=asked)
+    return _told(found, "No run was found.", as_json=json, asked=asked)
 
 
 def similar(
@@ -122,7 +122,8 @@ def similar(
     facts = facts_of(Path(run))
     with _index(folder or str(Path(run).parent)) as index:
         found = index.similar(facts, where=parse_where(where or ()), n=n)
-    return _told(found, as_json=json)
+    none = "No other run passes the filter." if where else "There is no other run."
+    return _told(found, none, as_json=json)
 
 
 @contextmanager
@@ -151,8 +152,10 @@ def _shown(name: str) -> str:
     return str(path.relative_to(here)) if path.is_relative_to(here) else name
 
 
-def _told(found: Sequence[Found], *, as_json: bool, asked: Question | None = None) -> int:
-    """Prints what was found; 1 if nothing was."""
+def _told(
+    found: Sequence[Found], none: str, *, as_json: bool, asked: Question | None = None
+) -> int:
+    """Prints what was found; ``none`` and 1 if nothing was."""
     if as_json:
         looked = {} if asked is None else {"looked_for": [one.shown for one in asked.conditions]}
         emit({**looked, "found": [_document(one) for one in found]})
@@ -161,7 +164,7 @@ def _told(found: Sequence[Found], *, as_json: bool, asked: Question | None = Non
         rows = [(_shown(one.name), f"{one.score:.2f}", *_cells(one.facts)) for one in found]
         people(quiet=False).print(plain_table(head, rows, left=True))
     else:
-        people(quiet=False).print("No run was found.")
+        people(quiet=False).print(none)
     return 0 if found else 1
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -176,6 +177,16 @@ def test_find_prints_the_runs_that_match(runs: Path, capsys: pytest.CaptureFixtu
     assert (code, found["name"], found["score"]) == (0, str(runs / "run2"), 1.0)
     code, out, _ = told(capsys, "find", "sparse", runs, "--where", "seed=99")
     assert (code, out.splitlines()) == (1, ["looked for: sparse", "No run was found."])
+
+
+def test_similar_says_that_there_is_no_other_run(
+    tmp_path: Path, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(runs / "run1", tmp_path / "run1")
+    code, out, _ = told(capsys, "similar", tmp_path / "run1")
+    assert (code, out) == (1, "There is no other run.\n")
+    code, out, _ = told(capsys, "similar", runs / "run1", "--where", "seed=99")
+    assert (code, out) == (1, "No other run passes the filter.\n")
 
 
 def test_similar_prints_other_runs(
