@@ -6,6 +6,7 @@ changes. The unfinished line of a writer at work is not read.
 
 from __future__ import annotations
 
+import errno
 import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
@@ -55,6 +56,21 @@ def spool_file(folder: str | Path) -> Path:
     return path
 
 
+def open_spool(path: Path) -> BinaryIO:
+    """The file of a spool, open for reading.
+
+    Raises:
+        SpoolError: The system refuses it.
+    """
+    try:
+        return path.open("rb")
+    except OSError as error:
+        way_out = "Say where it is, and see that you may read it."
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            way_out = "Close files, or raise the limit (`ulimit -n`), then read on."
+        raise SpoolError(f"{path} cannot be read: {error.strerror}. {way_out}") from error
+
+
 def read(
     folder: str | Path, after: int = 0, *, on_damage: OnDamage | None = None
 ) -> Iterator[Stored]:
@@ -70,7 +86,7 @@ def read(
     """
     path = spool_file(folder)
     tell = on_damage or _refuse
-    with path.open("rb") as file:
+    with open_spool(path) as file:
         place = _place_after(file, after)
         file.seek(place)
         yield from _checked(path, file, place, after, tell)
@@ -128,7 +144,7 @@ def _tell(path: Path, problems: list[tuple[int, str]], tell: OnDamage) -> None:
 def _line_number(path: Path, place: int) -> int:
     """The number of the line that begins at byte ``place``, from 1."""
     number, left = 1, place
-    with path.open("rb") as file:
+    with open_spool(path) as file:
         while left > 0 and (block := file.read(min(_BLOCK, left))):
             number += block.count(b"\n")
             left -= len(block)
@@ -204,7 +220,7 @@ def last_of(folder: str | Path) -> int:
         SpoolError: There is no spool.
     """
     size = _BLOCK
-    with spool_file(folder).open("rb") as file:
+    with open_spool(spool_file(folder)) as file:
         end = file.seek(0, os.SEEK_END)
         while True:
             start = max(0, end - size)
@@ -226,7 +242,7 @@ def superseded(folder: str | Path) -> tuple[range, ...]:
         SpoolError: There is no spool, or a record of a resumption does not say from where.
     """
     found: list[range] = []
-    with spool_file(folder).open("rb") as file:
+    with open_spool(spool_file(folder)) as file:
         for line in file:
             if b'"kind":"resumed"' not in line[:200]:
                 continue

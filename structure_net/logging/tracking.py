@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from structure_net.logging.lines import Stored, parse_line
-from structure_net.logging.reading import spool_file
+from structure_net.logging.reading import open_spool, spool_file
 
 Cell = float | int | str
 Row = dict[str, Cell]
@@ -275,7 +275,7 @@ def run_of(folder: str | Path) -> str:
     Raises:
         SpoolError: There is no spool.
     """
-    with spool_file(folder).open("rb") as file:
+    with open_spool(spool_file(folder)) as file:
         line = file.readline().removesuffix(b"\n")
     first = parse_line(line)
     if isinstance(first, Stored):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from structure_net.errors import SpoolError
 from structure_net.logging import RecordStream, Spool, Stored, blobs, read
 from structure_net.logging.blobs import check_blob, put_blob
 from structure_net.logging.checking import check_spool
-from structure_net.logging.reading import Damage
+from structure_net.logging.reading import Damage, current, open_spool
 from structure_net.logging.records import Epoch, RunStarted
 from tests.structure_net.logging.test_stream import Listening
 
@@ -129,6 +130,24 @@ def test_places_that_are_no_files_are_refused_with_the_way_out(tmp_path: Path) -
         with pytest.raises(SpoolError, match="being written by another program"):
             Spool(tmp_path / "alias")
         assert spool.last == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_a_reader_that_may_open_no_more_files_says_so(tmp_path: Path) -> None:
+    import resource
+
+    with Spool(tmp_path) as spool:
+        spool.append(epoch(1))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        for reader in (read, current):
+            with pytest.raises(SpoolError, match=r"Too many open files\. Close files"):
+                next(reader(tmp_path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    with pytest.raises(SpoolError, match=r"cannot be read: No such file or directory\."):
+        open_spool(tmp_path / "none")
 
 
 def test_text_that_is_no_unicode_is_written_as_an_escape(tmp_path: Path) -> None:
