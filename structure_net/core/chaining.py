@@ -49,7 +49,7 @@ class Onlooker(Protocol):
             stages: What it is made of; an activation is a ReLU.
             values: Its inputs, and what each stage gave, behind its activation. Shape ``(batch,
                 units)``.
-            sums: The `unit_sums.SUMS` of each of the values. Shape ``(6, units)``.
+            sums: The `unit_sums.SUMS` of what each stage gave. Shape ``(6, units)``.
         """
 
 

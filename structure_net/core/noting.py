@@ -94,8 +94,7 @@ class ChainNotes:
         outputs = like_features_first(inputs, links[-1].places.shape[0])
         way = self._pass.again()
         way.place(self._first, _READ, (inputs.data_ptr(),))
-        if not turned:
-            way.place(self._notes[0], _READ, (inputs.data_ptr(),))
+        way.place(self._notes[0], _READ, (inputs.data_ptr(),))
         way.place(self._last, _WRITTEN, (outputs.data_ptr(),))
         way.place(self._notes[-1], _READ, (outputs.data_ptr(),))
         if picked is not None and len(picked.which):
@@ -117,8 +116,10 @@ class ChainNotes:
         way, after, read = Pass(batch), -1, inputs.data_ptr()
         if turned:
             after = way.transpose((read, address), width, batch, noted=True)
+            self._notes = [way.note_rows((read, self.sums[0].data_ptr()), width)]
             read, address = address, address + width * step
-        self._notes = [way.note((read, self.sums[0].data_ptr()), width, 2, behind=turned)]
+        else:
+            self._notes = [way.note((read, self.sums[0].data_ptr()), width, 2, behind=False)]
         for number, (index, rectified) in enumerate(links):
             weights, bias = parameters[2 * number], parameters[2 * number + 1]
             assert weights is not None

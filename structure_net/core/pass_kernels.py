@@ -30,13 +30,14 @@ from structure_net.core.simd import (
     store_some,
 )
 from structure_net.core.sparse_kernels import add_up, differentiate, multiply, sample, transpose
-from structure_net.core.unit_kernels import pick, sum_runs, take_in
+from structure_net.core.unit_kernels import pick, sum_runs, take_in, take_in_rows
 
 COLUMNS: Final = 16
 """Of a table: the operation; five addresses of tensors and three of an index, as `sparse_kernels`
 have them; how many rows it has; in how many blocks; the most lines of a tile; 1 where a product is
 rectified, or where the gradient of inputs stops at those that are not above 0; the operation that
-must be done before, or -1; the height of what is transposed. Of what is noted (`NOTE`) instead the
+must be done before, or -1; the height of what is transposed. Of what is noted (`NOTE`, and
+`NOTE_ROWS` of what a transpose reads, whose units lie side by side) instead the
 addresses of values, sums, rows, and of which values are copied to which places; the numbers that
 `unit_kernels.pick` takes as ``shape``, and those that `take_in` wants of each unit. Last, 1 where
 the row behind says what is noted of each block that is computed."""
@@ -54,6 +55,7 @@ ADD_UP: Final = 3
 TRANSPOSE: Final = 4
 SUM_UP: Final = 5
 NOTE: Final = 6
+NOTE_ROWS: Final = 7
 
 LINE: Final = 16
 """Numbers from one count to the next: each has a line of the cache to itself."""
@@ -71,6 +73,7 @@ _add_up = Template(add_up.__wrapped__)
 _transpose = Template(transpose.__wrapped__)
 _sum_runs = Template(sum_runs.__wrapped__)
 _take_in = Template(take_in.__wrapped__)
+_take_in_rows = Template(take_in_rows.__wrapped__)
 _pick = Template(pick.__wrapped__)
 
 
@@ -205,6 +208,9 @@ def _compute(zero: Any, row: Any, batch: int, first: int, last: int) -> None:
 def _note(zero: Any, rows: Any, at: int, batch: int, block: Any) -> None:
     """One block of what the row that begins ``at`` says is noted."""
     values, units, count = rows[at + 1], rows[at + 9], rows[at + 6]
+    if rows[at] == NOTE_ROWS:
+        _take_in_rows(zero, 0.0, (values, rows[at + 2]), (batch, units), block)
+        return
     _take_in(zero, 0.0, (values, rows[at + 2]), (units, batch), (block[0], block[1], rows[at + 11]))
     if count > 0:
         tensors = (values, rows[at + 3], rows[at + 4], rows[at + 5])

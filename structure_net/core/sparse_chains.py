@@ -84,11 +84,11 @@ def chained_and_summed(
         links: The products.
 
     Returns:
-        What each product gave, behind its ReLU: shape ``(batch, out)``, features first. The
-        `unit_sums.SUMS` of the inputs and of each product: shape ``(6, units)``, float64.
+        What each product gave, behind its ReLU: shape ``(batch, out)``, features first. Its
+        `unit_sums.SUMS`: shape ``(6, units)``, float64.
     """
     widths = [inputs.shape[1], *(link.places.shape[0] for link in links)]
-    sums = [torch.empty(6, width, dtype=torch.float64) for width in widths]
+    sums = [torch.empty(6, width, dtype=torch.float64) for width in widths[1:]]
     held, _, outputs = _forward(inputs, parameters, links, sums)
     return [*(part.t() for part in held.split(widths[:-1])[1:]), outputs], sums
 
@@ -134,8 +134,6 @@ def _forward(
     outputs = like_features_first(inputs, links[-1].places.shape[0])
     way = Pass(batch)
     read, after = _turned(inputs, held.data_ptr(), way)
-    if sums:
-        way.sum_up((read, sums[0].data_ptr()), width, after=after)
     turned, between = after >= 0, _between(held, width, links)
     addresses, writes = (read, *between), (*between, outputs.data_ptr())
     for number, (index, rectified) in enumerate(links):
@@ -145,7 +143,7 @@ def _forward(
         tensors = (addresses[number], weights.data_ptr(), place, writes[number])
         after = way.multiply(tensors, index, rectified=rectified, after=after)
         if sums:
-            made = writes[number], sums[number + 1].data_ptr()
+            made = writes[number], sums[number].data_ptr()
             way.sum_up(made, index.shape[0], after=after)
     way.keep(inputs, held, outputs, *parameters, *sums)
     way.run(inputs.dtype)

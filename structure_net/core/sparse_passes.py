@@ -156,6 +156,17 @@ class Pass:
         self._table.extend((-1, 0, 0))
         return self._count()
 
+    def note_rows(self, tensors: tuple[int, int], units: int) -> int:
+        """Adds `unit_kernels.take_in_rows`, of what the last operation reads, a noted `transpose`.
+
+        Args:
+            tensors: Values and sums.
+            units: Their number.
+        """
+        row = (pass_kernels.NOTE_ROWS, *tensors, 0, 0, 0, 0, 0, 0, units, 0, 2, 0)
+        self._table.extend((*row, -1, 0, 0))
+        return self._count()
+
     def again(self) -> Pass:
         """A pass of the same operations, which may be `place`d elsewhere."""
         twin = copy(self)

@@ -2,7 +2,8 @@
 
 For each unit six numbers: the sum, the sum of squares, how many values are above 0, the sum of
 magnitudes, the least and the largest value. So many lines of values are summed in their own type,
-and those sums in float64.
+and those sums in float64. Values that lie the same way give the same bits, whichever kernel reads
+them.
 
 Both kernels begin with ``(zero, wide, tensors, shape)``:
 
@@ -78,25 +79,21 @@ def sum_runs(
         waiting = 0
         for run in range(shape[0]):
             start = run * steps[0] + unit * steps[1]
-            for at in range(start, start + whole, line):
-                some = load(values, at, splat1(zero))
-                a, b = add(some, a), add_squares(some, b)
-                c, d = count_above(some, c), add_sizes(some, d)
-                lows, highs = smaller(some, lows), larger(some, highs)
-                waiting += 1
+            for at in range(start, start + length, line):
                 if waiting == LONGEST:
                     sums = _carried(sums, a, b, c, d)
                     a, b, c, d = splat1(zero), splat1(zero), splat1(zero), splat1(zero)
                     waiting = 0
+                waiting += 1
+                if at < start + whole:
+                    some = load(values, at, splat1(zero))
+                    lows, highs = smaller(some, lows), larger(some, highs)
+                else:
+                    some = load_some(values, at, splat1(zero), length - whole)
+                a, b = add(some, a), add_squares(some, b)
+                c, d = count_above(some, c), add_sizes(some, d)
             for at in range(start + whole, start + length):
-                value = values[at]
-                sums = (
-                    sums[0] + value,
-                    sums[1] + (wide + value) * value,
-                    sums[2] + (1.0 if value > 0 else 0.0),
-                    sums[3] + abs(value),
-                )
-                least, most = min(least, value), max(most, value)
+                least, most = min(least, values[at]), max(most, values[at])
         sums = _carried(sums, a, b, c, d)
         for part in range(4):
             found[part * units + unit] = sums[part]
@@ -128,6 +125,44 @@ def take_in(zero: Any, wide: float, tensors: Addresses, shape: Addresses, block:
         else:
             _add_all(values, found, place, zero, wide)
         first += lanes(zero)
+
+
+@compiled_by_type(
+    "void(float32, float64, UniTuple(int64, 2), UniTuple(int64, 2), UniTuple(int64, 2))",
+    "void(float64, float64, UniTuple(int64, 2), UniTuple(int64, 2), UniTuple(int64, 2))",
+)
+def take_in_rows(
+    zero: Any, wide: float, tensors: Addresses, shape: Addresses, block: Addresses
+) -> None:
+    """Adds values of units that lie side by side to the first two sums that stand there.
+
+    Args:
+        zero: See above, as for ``wide``.
+        wide: The zero of float64.
+        tensors: See above; sums are there already.
+        shape: The numbers of rows, which lie without gaps, and of units.
+        block: The first unit, and the one behind the last.
+    """
+    values, found = numbers(tensors[0], zero), numbers(tensors[1], wide)
+    rows, units, line, like = shape[0], shape[1], lanes(zero), splat1(zero)
+    held, totals, squares = room(like), room(splat1(wide)), room(splat1(wide))
+    for start in range(block[0], block[1], line):
+        count = min(line, block[1] - start)
+        for one in range(count):
+            totals[one] = squares[one] = wide
+        for first in range(0, rows, LONGEST):
+            a, b = splat1(zero), splat1(zero)
+            for row in range(first, min(first + LONGEST, rows)):
+                some = _read(values, row * units + start, count, line, like)
+                a, b = add(some, a), add_squares(some, b)
+            store(held, 0, a)
+            store(held, line, b)
+            for one in range(count):
+                totals[one] += held[one]
+                squares[one] += held[line + one]
+        for one in range(count):
+            found[start + one] += totals[one]
+            found[units + start + one] += squares[one]
 
 
 @Template

@@ -25,9 +25,12 @@ class TotalSums:
 
     On the processor they are added up at once. Sums that wait would lie between activations, each
     batch of which would have to come to lie elsewhere, in memory that is not in the cache.
+    The first stay apart: what is noted of a chain (`noting`) are sums of all that follow, and to be
+    the same bits these must be added up by themselves.
     """
 
     def __init__(self) -> None:
+        self._first: Tensor | None = None
         self._total: Tensor | None = None
         self._waiting: list[Tensor] = []
 
@@ -37,6 +40,8 @@ class TotalSums:
             self._waiting.append(sums)
             if len(self._waiting) == _WAITING:
                 self._waiting = [merged(self._waiting)]
+        elif self._first is None:
+            self._first = sums.clone()
         elif self._total is None:
             self._total = sums.clone()
         else:
@@ -46,9 +51,9 @@ class TotalSums:
 
     def sums(self) -> Tensor:
         """Of all of them, of which there is at least one. Shape ``(6, units)``."""
-        if self._total is not None and not self._waiting:
-            return self._total
-        return merged((*self._waiting, *(() if self._total is None else (self._total,))))
+        return merged(
+            [*self._waiting, *(one for one in (self._first, self._total) if one is not None)]
+        )
 
 
 def unit_sums(values: Tensor) -> Tensor | None:
@@ -67,7 +72,7 @@ def unit_sums(values: Tensor) -> Tensor | None:
         return None
     strides, sizes, zero = values.stride(), values.shape, ZEROS[kind]
     units = sizes[1]
-    if values.dim() == 2 and strides[1] == 1:
+    if values.dim() == 2 and strides[1] == 1 != strides[0]:
         sums = torch.empty(6, units, dtype=torch.float64)
         held = values.new_empty(6 * (units + 15))
         addresses = (values.data_ptr(), sums.data_ptr(), held.data_ptr())

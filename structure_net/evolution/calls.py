@@ -76,10 +76,9 @@ class Listener(Protocol):
         """Whether it does without what layers give in front of activations, and without gradients,
         so that layers may run as a chain (`structure_net.core.chaining.through`)."""
 
-    def read(self, call: Call, inputs: Tensor, known: Any, sums: Tensor | None) -> None:
+    def read(self, call: Call, inputs: Tensor, known: Any) -> None:
         """``call`` takes ``inputs``; ``known`` is what `settled` returned of the same values, None
-        where it was told of no such values; ``sums`` are their `unit_sums.SUMS`, where a chain took
-        them."""
+        where it was told of no such values."""
 
     def note(self, known: KnownChain, chain: Chain) -> Tensor | None:
         """Computes what ran before, and notes of it what it would be told; None where it wants to
@@ -97,4 +96,5 @@ class Listener(Protocol):
         sums: Tensor | None = None,
     ) -> Any:
         """The units of ``call`` end up with ``values``, behind ``activation``, which took
-        ``before`` (None where it is not known); ``sums`` as in `read`."""
+        ``before`` (None where it is not known); ``sums`` are their `unit_sums.SUMS`, where a
+        chain took them."""

@@ -158,13 +158,13 @@ class ActivationTracker:
             call = Call(self._names[layer], layer, -1, self._calls)
             self._calls += 1
             calls.append(call)
-            self._read(call, values[place], sums[place])
+            self._read(call, values[place])
             self._wrote(call, values[place + 1])
             if activation is not None or place + 1 < len(stages):
                 met = None if activation is None else RELU
-                self._settle_one(call, values[place + 1], met, sums[place + 1])
+                self._settle_one(call, values[place + 1], met, sums[place])
             else:
-                self._await(call, values[place + 1], sums[place + 1])
+                self._await(call, values[place + 1], sums[place])
         if first is not None:
             self._chains[first] = KnownChain(tuple(stages), tuple(calls))
 
@@ -276,7 +276,7 @@ class ActivationTracker:
             self._names[layer] = name
         self._hook(called, before, after, undo)
 
-    def _read(self, call: Call, inputs: Any, sums: Tensor | None = None) -> None:
+    def _read(self, call: Call, inputs: Any) -> None:
         if not isinstance(inputs, Tensor) or not inputs.is_floating_point():
             return
         mark, known = self._marks.get(id(inputs)), None
@@ -286,7 +286,7 @@ class ActivationTracker:
                 # Written into since, the tensor is no longer what was reported.
                 known = mark.reported if mark and mark.version == inputs._version else None
         with torch._C.DisableTorchFunction():
-            self._listener.read(call, inputs, known, sums)
+            self._listener.read(call, inputs, known)
 
     def _written(self, call: Call, output: Tensor) -> None:
         self._wrote(call, output)

@@ -89,12 +89,10 @@ class Pass:
         """See `Listener.chains`."""
         return not (self._differentiated or self._output_readers)
 
-    def read(self, call: Call, inputs: Tensor, known: Any, sums: Tensor | None) -> None:
+    def read(self, call: Call, inputs: Tensor, known: Any) -> None:
         """See `Listener.read`."""
         if self._input_readers:
             found = Values(call, inputs.detach(), self._now, known=known)
-            if known is None:
-                found.know(sums)
             self._tell(self._input_readers, found)
 
     def note(self, known: KnownChain, chain: Chain) -> Tensor | None:

@@ -72,24 +72,31 @@ class UnitSums(Reduction):
 
 
 class RunningSums:
-    """Running sums of one layer's values, in float64 where the device has it."""
+    """Running sums of one layer's values, in float64 where the device has it.
+
+    The first stay apart, as in `TotalSums`.
+    """
 
     def __init__(self) -> None:
         self.count = 0
+        self._first: Tensor | None = None
         self._total: Tensor | None = None
 
     def add(self, moments: Moments) -> None:
         """Takes one tensor in."""
         self.count += moments.count
-        if self._total is None:
+        if self._first is None:
+            self._first = precise(moments.sums).clone()
+        elif self._total is None:
             self._total = precise(moments.sums).clone()
         else:
             self._total += moments.sums
 
     def means(self) -> tuple[Tensor, Tensor]:
         """The mean and the second moment. Shape ``(C,)`` each."""
-        assert self._total is not None
-        mean, second = final(self._total / self.count)
+        assert self._first is not None
+        total = self._first if self._total is None else self._first + self._total
+        mean, second = final(total / self.count)
         return mean, second
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -180,6 +181,24 @@ def test_what_is_noted_does_not_depend_on_what_other_batches_do() -> None:
     for layer in network.layers:
         layer.register_forward_hook(lambda *_: None)
     _compare(found, observe(network, _data(), needs=NOTED, probe_size=25))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["single", "double"])
+@pytest.mark.parametrize(("width", "batch"), [(12, 20), (12, 37), (1, 37), (33, 300)])
+def test_sums_are_the_same_bits_whoever_else_looks(
+    width: int, batch: int, dtype: torch.dtype
+) -> None:
+    network = create_standard_network([width, 9, 7, 3], density=0.5, seed=0).to(dtype)
+    generator = torch.Generator().manual_seed(1)
+    inputs = torch.randn(3, batch, width, generator=generator, dtype=dtype)
+    data = [(x, torch.zeros(batch, dtype=torch.int64)) for x in inputs]
+    noted = observe(network, data)
+    for need in (Need.COACTIVATION, Need.GRADIENTS):  # layers as a chain, and one by one
+        needs, loss = {Need.ACTIVATIONS, need}, nn.functional.cross_entropy
+        for name, layer in observe(network, data, needs=needs, loss=loss).layers.items():
+            for one in fields(layer):
+                here, there = getattr(noted.layers[name], one.name), getattr(layer, one.name)
+                assert not isinstance(here, Tensor) or torch.equal(here, there), one.name
 
 
 def test_a_layer_that_is_exchanged_during_a_look_is_looked_at_as_it_is() -> None:

@@ -73,7 +73,7 @@ class Interventions:
         """See `Listener.chains`: what is changed must be there before the next layer runs."""
         return False
 
-    def read(self, call: Call, inputs: Tensor, known: Any, sums: Tensor | None) -> None:
+    def read(self, call: Call, inputs: Tensor, known: Any) -> None:
         """See `Listener.read`."""
 
     def note(self, known: KnownChain, chain: Chain) -> Tensor | None:
