@@ -15,7 +15,11 @@ from torch import Tensor
 
 from structure_net.core.simd import LINE
 from structure_net.core.sparse_chains import Link
-from structure_net.core.sparse_compute import lies_features_first, like_features_first
+from structure_net.core.sparse_compute import (
+    address_of,
+    lies_features_first,
+    like_features_first,
+)
 from structure_net.core.sparse_passes import Pass
 from structure_net.core.unit_kernels import LONGEST
 
@@ -83,24 +87,28 @@ class ChainNotes:
 
         Returns:
             What `chained` gives without gradients, bit for bit.
+
+        Raises:
+            RuntimeError: The memory of a tensor was freed.
         """
         inputs, parameters, links = chain
-        turned = not lies_features_first(inputs)
-        places = [0 if one is None else one.data_ptr() for one in parameters]
+        turned, read = not lies_features_first(inputs), address_of(inputs)
+        places = [0 if one is None else address_of(one) for one in parameters]
         known = inputs.shape, inputs.dtype, turned, links, places, torch.get_num_threads()
         if known != self._known:
             self._plan(chain, turned)
             self._known = known
         outputs = like_features_first(inputs, links[-1].places.shape[0])
         way = self._pass.again()
-        way.place(self._first, _READ, (inputs.data_ptr(),))
-        way.place(self._notes[0], _READ, (inputs.data_ptr(),))
+        way.place(self._first, _READ, (read,))
+        way.place(self._notes[0], _READ, (read,))
         way.place(self._last, _WRITTEN, (outputs.data_ptr(),))
         way.place(self._notes[-1], _READ, (outputs.data_ptr(),))
         if picked is not None and len(picked.which):
             some = picked.which.data_ptr(), picked.places.data_ptr(), len(picked.which)
             for note, rows in zip(self._notes[1:], picked.rows, strict=True):
                 way.place(note, _ROWS, (rows.data_ptr(), *some, *reversed(rows.stride())))
+            way.keep(picked.which, picked.places, *picked.rows)
         way.keep(inputs, outputs, *parameters)
         way.run(inputs.dtype)
         self.count += len(inputs)

@@ -106,6 +106,19 @@ def test_what_changes_between_batches_is_noticed() -> None:
         assert torch.equal(notes.run(one, None), _values(one)[-1])
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("place", [None, 0, 1], ids=["inputs", "weights", "bias"])
+def test_memory_that_was_freed_between_batches_is_not_read(place: int | None) -> None:
+    chain = _chain(_random(9, 40))
+    notes = ChainNotes(chain.links)
+    notes.run(chain, None)
+    tensor = chain.inputs if place is None else chain.parameters[place]
+    assert tensor is not None
+    tensor.untyped_storage().resize_(0)
+    with pytest.raises(RuntimeError, match="has no memory"):
+        notes.run(chain, None)
+
+
 def test_what_notes_cannot_hold_does_not_fit() -> None:
     chain = _chain(_random(9, 40))
     notes = ChainNotes(chain.links)
