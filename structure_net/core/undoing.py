@@ -32,7 +32,8 @@ class Undoing:
         self.now()
 
     def later(self, step: Callable[[], object]) -> None:
-        """Has ``step`` run when the block is left: once, or again if it was interrupted.
+        """Has ``step`` run when the block is left: once, or again if it was interrupted. What it
+        raises is raised when all the others have run.
 
         To be called before what it undoes.
         """
@@ -41,7 +42,13 @@ class Undoing:
     def now(self) -> None:
         """Undoes what is to be undone."""
         while self._steps:
-            self._steps[-1]()
+            try:
+                self._steps[-1]()
+            except Exception:
+                # It would fail again; the steps before it are undone all the same.
+                self._steps.pop()
+                self.now()
+                raise
             self._steps.pop()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from threading import Event, Thread
 from typing import Any
 
+import pytest
 import torch
 import torch._dynamo
 from torch import nn
@@ -52,6 +53,17 @@ def test_steps_are_undone_once_the_last_first() -> None:
         undo.later(lambda: undone.append(0))
         undo.later(lambda: undone.append(1))
     assert undone == [1, 0]
+
+
+def test_a_step_that_cannot_be_undone_does_not_keep_the_others_from_it() -> None:
+    undone: list[int] = []
+    undo = Undoing()
+    undo.later(lambda: undone.append(0))
+    undo.later(lambda: undone.append(1 // 0))
+    undo.later(lambda: undone.append(2))
+    with pytest.raises(ZeroDivisionError):
+        undo.now()
+    assert undone == [2, 0]
 
 
 def test_a_step_that_was_interrupted_is_undone_again() -> None:
