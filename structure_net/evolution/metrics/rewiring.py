@@ -205,6 +205,8 @@ def _whole(wanted: Mapping[str, float], total: int) -> dict[str, int]:
 
 def _largest(values: Tensor, count: int) -> Tensor:
     """The indices of the ``count`` largest entries, sorted; of equals the first ones."""
+    if values.dtype == torch.bfloat16:  # which numpy does not know
+        values = values.float()
     return torch.from_numpy(largest(values.numpy(), count))
 
 

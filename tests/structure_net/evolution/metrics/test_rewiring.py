@@ -91,6 +91,13 @@ def test_the_strongest_of_some_candidates_come() -> None:
     assert as_pairs(torch.tensor([5, 3]), 3) == ((1, 2), (1, 0))
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16], ids=["half", "brain"])
+def test_weights_of_half_precision_are_compared_too(kind: torch.dtype) -> None:
+    weights = torch.tensor([0.5, -1, 2, -0.25]).to(kind)
+    assert closest_to_zero(weights, 0.5).tolist() == [0, 3]
+    assert strongest_places(torch.arange(4), weights, 2).tolist() == [0, 2]
+
+
 def test_random_places_are_free_distinct_and_even() -> None:
     taken, free = torch.tensor([0, 4]), [(0, 1), (0, 2), (1, 0), (1, 2)]
     counts = dict.fromkeys(free, 0)
