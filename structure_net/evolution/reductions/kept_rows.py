@@ -109,7 +109,11 @@ class Rows:
         held = self._rows
         if held is not None:
             if held.shape[1:] != like.shape[1:] or held.dtype != like.dtype:
-                raise ValueError
+                raise ValueError(
+                    "What a layer gives, or a batch holds, must keep its shape and type during a "
+                    f"look; got {tuple(like.shape[1:])}, {like.dtype} for each sample, behind "
+                    f"{tuple(held.shape[1:])}, {held.dtype}."
+                )
             if held.size(0) >= filled:
                 return held
         count = 0 if held is None else held.size(0)

@@ -39,5 +39,5 @@ def test_rows_that_are_not_like_those_before_are_refused() -> None:
     moves = Moves(torch.tensor([0]), torch.tensor([0]), 1, True)
     rows.put(torch.ones(1, 4), moves)
     assert rows.room(torch.ones(1, 4), 1).shape[1] == 4
-    with pytest.raises(ValueError):  # noqa: PT011 - whoever catches it knows what it means
+    with pytest.raises(ValueError, match=r"must keep its shape .* got \(3,\), torch.float32"):
         rows.room(torch.ones(1, 3), 1)
