@@ -152,6 +152,7 @@ class Spool:
         with self._lock:
             self._check()
             self._settle()
+            self._durable()  # a Ctrl-C may have come before the disk was asked for the last ones
         try:
             return True if self._group is None else self._group.flush(timeout)
         except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,8 +13,11 @@ from typing import Any
 import pytest
 
 from structure_net.logging import Spool
+from structure_net.logging.reading import SPOOL
 from structure_net.logging.sending import Sender
 from structure_net.logging.series import SERIES, Series, SeriesWriter, writing
+from structure_net.logging.spool import Durable
+from structure_net.logging.syncing import to_disk
 from tests.structure_net.logging.recorded import epoch
 from tests.structure_net.logging.test_sending import Shelf
 
@@ -44,6 +48,31 @@ def ctrl_c_at_line(count: int, file: str) -> Iterator[list[int]]:
             yield reached
     finally:
         sys.settrace(before)
+
+
+@pytest.mark.parametrize("durable", ["group", "record"])
+def test_what_is_flushed_is_on_the_disk_though_writing_was_interrupted(
+    tmp_path: Path, durable: Durable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []  # of the file, whenever the disk was asked
+
+    def asked(file: int) -> None:
+        to_disk(file)
+        sizes.append(os.fstat(file).st_size)
+
+    monkeypatch.setattr("structure_net.logging.spool.to_disk", asked)
+    with Spool(tmp_path, durable=durable) as spool:
+        spool.append(epoch(1))
+        with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+            patch.setattr(Spool, "_durable", _stopped)
+            spool.append(epoch(2))
+        assert spool.flush()
+        assert spool.acknowledged == spool.last == 2
+        assert sizes[-1] == (tmp_path / SPOOL).stat().st_size
+
+
+def _stopped(spool: Spool) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
