@@ -238,7 +238,7 @@ class OfTime:
 
     def _near(self, times: Grades, low: float, high: float) -> Grades:
         off = np.maximum(np.maximum(low - times, times - high), 0.0)
-        usual = 0.1 if self.unit == "run" else 0.6 + 0.07 * (high if high < 1e6 else low)
+        usual = 0.1 if self.unit == "run" else 0.6 + 0.07 * min(high if high < 1e6 else low, 1e6)
         wide = self.wide or usual
         return np.asarray(np.exp(-((off / wide) ** 2)))
 

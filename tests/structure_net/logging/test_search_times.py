@@ -106,6 +106,13 @@ def test_times_are_read_to_the_epoch(
     assert np.allclose(found.windows, windows)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_time_beyond_all_numbers_is_far_from_all(index: Path) -> None:
+    with ExperimentIndex(index, engine="numpy") as opened:
+        found = opened.find(f"neurons were split after epoch {'9' * 400}")
+    assert np.isfinite([one.score for one in found]).all()
+
+
 def test_a_fraction_of_the_weights_is_no_time() -> None:
     assert moments_of(tokens_of("half of the weights were removed, a third remained")) == []
 
