@@ -57,7 +57,7 @@ class _Mark:
     activation: Activation | None = None
     before: Tensor | None = None
     reported: Any = None
-    version: int = -1
+    version: int | None = None
 
 
 class ActivationTracker:
@@ -223,7 +223,7 @@ class ActivationTracker:
             if not call.done:
                 call.done, call.output = True, None
                 mark.reported = self._report(call, values, mark.activation, mark.before)
-                mark.version = values._version
+                mark.version = _version(values)
         mark.activation = mark.before = None
 
     def _report(
@@ -280,11 +280,12 @@ class ActivationTracker:
         if not isinstance(inputs, Tensor) or not inputs.is_floating_point():
             return
         mark, known = self._marks.get(id(inputs)), None
+        # Written into since, the tensor is no longer what was reported.
+        same = mark is not None and mark.version is not None and mark.version == _version(inputs)
         for writer in mark.calls if mark else ():
             if writer.axis % inputs.dim() == call.axis % inputs.dim():
                 self.readers[writer.layer][call.layer] = None
-                # Written into since, the tensor is no longer what was reported.
-                known = mark.reported if mark and mark.version == inputs._version else None
+                known = mark.reported if mark and same else None
         with torch._C.DisableTorchFunction():
             self._listener.read(call, inputs, known)
 
@@ -319,7 +320,7 @@ class ActivationTracker:
         call.done = True
         mark = self._mark(output, () if both_ways else (call,), None)
         mark.reported = self._report(call, output, met, None, sums)
-        mark.version = output._version
+        mark.version = _version(output)
 
     def _await(self, call: Call, output: Tensor, sums: Tensor | None = None) -> None:
         """A call gave what an activation may follow."""
@@ -356,6 +357,11 @@ class ActivationTracker:
         self._hooks.add(hooked(undo, module, before, before=True).id)
         # Behind an exception, too, which the network may catch.
         self._hooks.add(hooked(undo, module, after, always_call=True).id)
+
+
+def _version(tensor: Tensor) -> int | None:
+    """How often a tensor was written into; None where torch does not count."""
+    return None if tensor.is_inference() else tensor._version
 
 
 def _fits(output: Tensor, call: Call) -> bool:

@@ -163,6 +163,18 @@ def test_what_is_noted_of_a_chain_is_what_its_layers_tell(
     assert (found.probe.inputs is not None) == (Need.PROBE in needs)
 
 
+@pytest.mark.parametrize("rectified", [True, False])
+def test_layers_may_run_in_inference_mode(rectified: bool) -> None:
+    class Frozen(Wrapped):
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.inference_mode():
+                return super().forward(x)
+
+    frozen, plain = (one(rectified=rectified).double() for one in (Frozen, Wrapped))
+    plain.load_state_dict(frozen.state_dict())
+    _compare(_seen(frozen), _seen(plain))
+
+
 class Wayward(Bare):
     """The same layer twice in a row, and an activation behind the last in the third batch alone."""
 
