@@ -24,7 +24,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from functools import update_wrapper
+from functools import cached_property, update_wrapper
 from pathlib import Path
 from typing import Any, Final, Generic, ParamSpec, TypeVar
 
@@ -83,7 +83,7 @@ class Kernel(Generic[_P, _R]):
                 self._make() if _compiling() else uninterrupted(self._make)
         return self._compiled
 
-    @property
+    @cached_property
     def address(self) -> int:
         """Where C finds it; of a kernel that `compiled` declares ``for_c``."""
         (made,) = self.dispatcher.overloads.values()

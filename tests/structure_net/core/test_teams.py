@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import sys
 
 import numpy as np
 import pytest
@@ -14,7 +14,8 @@ from structure_net.core.shared_counts import count_up
 from structure_net.core.teams import in_team
 
 OPENMP = pytest.mark.skipif(
-    not torch.backends.openmp.is_available() or os.name != "posix", reason="No threads of OpenMP."
+    not torch.backends.openmp.is_available() or sys.platform != "linux",
+    reason="No threads of OpenMP.",
 )
 
 
