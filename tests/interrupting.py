@@ -32,8 +32,8 @@ class _Strike:
             name = dis.opname[frame.f_code.co_code[frame.f_lasti]]
             last = self._last.get(frame, "RESUME")
             self._last[frame] = name
-            # A constant begins the end of a block, which Python does not part from its last call.
-            if last in _BEHIND and name != "LOAD_CONST":
+            # These begin the end of a block, which Python does not part from its last call.
+            if last in _BEHIND and name not in {"LOAD_CONST", "SWAP"}:
                 self._left -= 1
                 if self._left < 0:
                     sys.settrace(None)

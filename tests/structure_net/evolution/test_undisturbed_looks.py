@@ -129,5 +129,6 @@ def test_an_interrupt_at_any_point_of_a_look_leaves_nothing_behind() -> None:
         assert not any(m._forward_hooks or m._forward_pre_hooks for m in network.modules())
         assert torch.is_grad_enabled()
         assert torch._C._len_torch_function_stack() == 0
+        assert torch._C._is_torch_function_enabled()
         assert chaining._ONLOOKER.get() is None
     assert count > 50
