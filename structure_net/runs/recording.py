@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from structure_net.errors import SpoolError
@@ -68,23 +69,35 @@ class Recorder:
         self._growth.append(event)
 
     def _gather(self) -> None:
-        """Makes records of the last analysis and of the last growth with its edits."""
+        """Makes records of the last analysis and of the last growth with its edits.
+
+        Each change of what waits is one assignment, which no Ctrl-C parts.
+        """
         if self._analysis is not None:
-            (event, analysis), self._analysis = self._analysis, None
-            self._waiting.append(_analysis(event, analysis))
+            made = _analysis(*self._analysis)
+            self._waiting, self._analysis = [*self._waiting, made], None
         if self._growth:
-            edits, self._growth = self._growth, []
-            self._waiting += [*map(_edit, edits), _accepted(edits)]
+            edits = [*map(_edit, self._growth), _accepted(self._growth)]
+            self._waiting, self._growth = [*self._waiting, *edits], []
 
     def _write(self) -> None:
-        """Writes the records that wait, at once."""
-        if self._waiting:
-            records, self._waiting = self._waiting, []
-            try:
-                self._stream.emit_all(records)
-            except SpoolError:
-                self._waiting = records  # the disk may have room by the time of the next call
-                raise
+        """Writes the records that wait, at once.
+
+        They wait on where the disk refuses them, which may have room by the time of the next call,
+        and where a Ctrl-C came before they were written.
+        """
+        if not self._waiting:
+            return
+        last = self._stream.spool.last
+        try:
+            self._stream.emit_all(self._waiting)
+            self._waiting = []
+        except KeyboardInterrupt:
+            with suppress(SpoolError):
+                self._stream.spool.flush()  # finds out whether they are there
+                if self._stream.spool.last > last:
+                    self._waiting = []
+            raise
 
 
 def _who(event: Event) -> tuple[str, str]:

@@ -27,6 +27,7 @@ from structure_net.runs import RunFolder, RunRequest, Watcher, begin, carry_on, 
 from structure_net.runs.brevity import brief
 from structure_net.runs.recording import Recorder
 from structure_net.surgery.edits import AddNeurons
+from tests.interrupting import interrupted_everywhere
 
 REQUEST = RunRequest(dataset="spirals", density=0.2, iterations=2, epochs=2)
 
@@ -268,6 +269,33 @@ def test_edits_that_nothing_follows_are_written_when_the_stream_is_closed(tmp_pa
         interrupted()
     first, second, growth = read(tmp_path)
     assert [first.data["text"], second.data["text"]] == growth.data["edits"]
+
+
+def test_what_waits_is_written_once_wherever_ctrl_c_comes(tmp_path: Path) -> None:
+    def waiting(place: int) -> tuple[RecordStream, Recorder]:
+        stream = RecordStream(Spool(tmp_path / str(place)))
+        recorder = Recorder(stream)
+        said = {"trigger": "", "reason": "so", "seed": 1, "changes": (), "measured": {}}
+        for edit in (AddNeurons("a", 1), AddNeurons("b", 2)):
+            recorder(Event(EventKind.EDITED, 0, "Wider", detail={"edit": edit, **said}))
+        return stream, recorder
+
+    now, count = [waiting(0)], 0
+
+    def settle() -> None:
+        now[0][1].settle()
+
+    files = ("runs/recording.py", "logging/stream.py", "logging/spool.py")
+    for _held in interrupted_everywhere(settle, files):
+        stream, recorder = now[0]
+        recorder.settle()
+        stream.close()
+        kinds = [stored.kind for stored in read(tmp_path / str(count))]
+        assert kinds == ["edit", "edit", "growth"], count
+        count += 1
+        now[0] = waiting(count)
+    now[0][0].close()
+    assert count > 20
 
 
 def test_recording_computes_no_value_of_an_analysis(tmp_path: Path) -> None:
