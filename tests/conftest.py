@@ -103,6 +103,15 @@ def masked() -> Iterator[None]:
     set_crossover(before)
 
 
+@pytest.fixture
+def live_storage() -> Iterator[None]:
+    """Sparse layers keep lists of live weights, whatever else would pay."""
+    before = get_crossover()
+    set_crossover("live")
+    yield
+    set_crossover(before)
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The folder of the larger data sets: STRUCTURE_NET_DATA, or shared/data near the checkout."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,7 +15,6 @@ from torch.utils.checkpoint import checkpoint
 
 from structure_net.core import create_standard_network, sparse_passes, teams
 from structure_net.core.chaining import through
-from structure_net.core.crossover import set_crossover
 from structure_net.core.network_factory import StandardNetwork
 from structure_net.core.sparse_chains import Link, chained
 
@@ -23,11 +22,7 @@ KINDS = [torch.float32, torch.float64]
 WIDTHS = (40, 33, 20, 7)
 
 
-@pytest.fixture(autouse=True)
-def live() -> Iterator[None]:
-    set_crossover("live")
-    yield
-    set_crossover(None)
+pytestmark = pytest.mark.usefixtures("live_storage")
 
 
 def network(dtype: torch.dtype = torch.float64) -> StandardNetwork:

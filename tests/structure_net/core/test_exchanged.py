@@ -5,21 +5,15 @@ The kernels work on addresses: what they were told of sizes must hold, or they w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from structure_net.core import SparseConv2d, StandardSparseLayer, create_standard_network
-from structure_net.core.crossover import set_crossover
 
-
-@pytest.fixture(autouse=True)
-def live() -> Iterator[None]:
-    set_crossover("live")
-    yield
-    set_crossover(None)
+pytestmark = pytest.mark.usefixtures("live_storage")
 
 
 def draw() -> torch.Generator:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch import Tensor
 
 from structure_net.core import create_standard_network, sparse_passes
-from structure_net.core.crossover import set_crossover
 from structure_net.core.noting import Chain, ChainNotes, Picked
 from structure_net.core.sparse_chains import Link, chained
 from structure_net.core.unit_sums import unit_sums
@@ -17,11 +14,7 @@ from structure_net.core.unit_sums import unit_sums
 WIDTHS = (40, 33, 20, 7)
 
 
-@pytest.fixture(autouse=True)
-def live() -> Iterator[None]:
-    set_crossover("live")
-    yield
-    set_crossover(None)
+pytestmark = pytest.mark.usefixtures("live_storage")
 
 
 def _chain(inputs: Tensor, seed: int = 0) -> Chain:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -16,15 +16,10 @@ from structure_net.core import (
     StandardSparseLayer,
     create_standard_network,
 )
-from structure_net.core.crossover import Storage, set_crossover
+from structure_net.core.crossover import Storage
 from structure_net.surgery import RemoveConnections, edit, set_storage
 
-
-@pytest.fixture(autouse=True)
-def live() -> Iterator[None]:
-    set_crossover("live")
-    yield
-    set_crossover(None)
+pytestmark = pytest.mark.usefixtures("live_storage")
 
 
 def network(seed: int = 0) -> nn.Module:

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from structure_net import create_standard_network
 from structure_net.core.chaining import Onlooker, look_away, looked_at_by, through
-from structure_net.core.crossover import set_crossover
 from structure_net.core.layers import StandardSparseLayer
 from structure_net.core.noting import Chain, ChainNotes, Picked
 from structure_net.core.sparse_chains import chained_and_summed
@@ -99,11 +98,7 @@ def _compare(found: Any, expected: Any) -> None:
         assert found == expected
 
 
-@pytest.fixture(autouse=True)
-def live() -> Iterator[None]:
-    set_crossover("live")
-    yield
-    set_crossover(None)
+pytestmark = pytest.mark.usefixtures("live_storage")
 
 
 @pytest.fixture
