@@ -8,6 +8,10 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, Final
 
+import torch
+from torch import nn
+from torch.utils import _python_dispatch as dispatch
+
 _BEHIND: Final = {"CALL", "CALL_FUNCTION_EX", "CALL_KW", "JUMP_BACKWARD", "RESUME"}
 """Instructions behind which Python runs the handlers of signals."""
 
@@ -70,3 +74,45 @@ def interrupted_everywhere(
         if not strike.struck:
             return
         point += every
+
+
+def state_of(network: nn.Module) -> dict[str, Any]:
+    """What a look at a network must leave: its attributes and hooks, and torch's settings."""
+    held = {
+        name: {key: dict(v) if isinstance(v, dict) else v for key, v in vars(module).items()}
+        for name, module in network.named_modules()
+    }
+    return {
+        "attributes": held,
+        "values": [(tensor, tensor.numpy().tobytes()) for tensor in network.buffers()],
+        "gradients": torch.is_grad_enabled(),
+        "functions": torch._C._len_torch_function_stack(),
+        "operations": torch._C._len_torch_dispatch_stack(),
+        "flags": {name: v for name, v in vars(dispatch).items() if name.startswith("_is_in_")},
+        "random": torch.get_rng_state().numpy().tobytes(),
+    }
+
+
+def left_alone(
+    network: nn.Module, task: Callable[[], object], files: tuple[str, ...], *, every: int = 1
+) -> int:
+    """How often ``task`` was interrupted, see `interrupted_everywhere`; each time it must have left
+    the network and torch as they were."""
+    before, count = state_of(network), 0
+    for _held in interrupted_everywhere(task, (*files, "core/undoing.py"), every=every):
+        count += 1
+        after = state_of(network)
+        for kind, expected in before.items():
+            assert same(after[kind], expected), f"{kind} after interrupt {count}"
+    return count
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two states hold the same; tensors are compared by what they are."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return list(one) == list(other) and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, torch.Tensor) or isinstance(other, torch.Tensor):
+        return one is other
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one is other or bool(one == other)

@@ -8,17 +8,26 @@ does not count. A sparse layer counts its live connections only, whatever its st
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
-import torch
 from torch import Tensor, nn
+from torch.backends import cuda
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from structure_net.core.running import call, evaluating, untouched
+from structure_net.core.running import call, evaluate, keep
 from structure_net.core.sparsity import SparseLayer
 from structure_net.core.statistics import outermost_modules, sparse_layers
+from structure_net.core.undoing import Undoing, gradients, hooked, moded
+
+_ATTENTIONS: Final[tuple[tuple[Callable[[], bool], Callable[[bool], object], bool], ...]] = (
+    (cuda.math_sdp_enabled, cuda.enable_math_sdp, True),
+    (cuda.flash_sdp_enabled, cuda.enable_flash_sdp, False),
+    (cuda.mem_efficient_sdp_enabled, cuda.enable_mem_efficient_sdp, False),
+    (cuda.cudnn_sdp_enabled, cuda.enable_cudnn_sdp, False),
+)
+"""Which kernels of attention are on, how to say so, and whether what they do is counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +56,18 @@ def count_flops(model: nn.Module, example: Any) -> Flops:
     Raises:
         ValueError: The example has no tensor with samples.
     """
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
     samples = _samples(example)
     counter = _Counter()
-    with ExitStack() as stack:
-        stack.enter_context(untouched(model))
-        stack.enter_context(evaluating(model))
-        # Fused kernels of attention are not counted on every device; their products are.
-        stack.enter_context(torch.enable_grad())
-        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+    undo = Undoing()
+    with undo, undo:
+        keep(model, undo)
+        evaluate(model, undo)
+        gradients(undo, on=True)
+        _attend_by_products(undo)
         for name, module in outermost_modules(model):
-            stack.callback(module.register_forward_pre_hook(counter.enter(name)).remove)
-            stack.callback(module.register_forward_hook(counter.leave(name)).remove)
-        stack.enter_context(counter)
+            hooked(undo, module, counter.enter(name), before=True)
+            hooked(undo, module, counter.leave(name))
+        moded(undo, counter)
         call(model, example)
     live, dense = dict(counter.counts), dict(counter.counts)
     for name, layer in sparse_layers(model).items():
@@ -69,6 +76,13 @@ def count_flops(model: nn.Module, example: Any) -> Flops:
         dense[name] = 2 * _possible(layer) * positions
     layers = {name: count / samples for name, count in live.items() if count}
     return Flops(sum(live.values()) / samples, sum(dense.values()) / samples, layers)
+
+
+def _attend_by_products(undo: Undoing) -> None:
+    """Fused kernels of attention are not counted on every device; their products are."""
+    for enabled, enable, counted in _ATTENTIONS:
+        undo.later(partial(enable, enabled()))
+        enable(counted)
 
 
 class _Counter(TorchDispatchMode):
@@ -134,7 +148,9 @@ def _possible(layer: SparseLayer) -> int:
 
 def _samples(example: Any) -> int:
     values = example.values() if isinstance(example, Mapping) else example
-    tensors = [values] if isinstance(values, Tensor) else [v for v in values if torch.is_tensor(v)]
+    tensors = (
+        [values] if isinstance(values, Tensor) else [v for v in values if isinstance(v, Tensor)]
+    )
     sizes = [tensor.shape[0] for tensor in tensors if tensor.dim()]
     if not sizes or not sizes[0]:
         raise ValueError("The example has no tensor with samples on its first axis; give one.")

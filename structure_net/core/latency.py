@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from structure_net.core.running import call, evaluating, untouched
+from structure_net.core.running import call, evaluate, keep
+from structure_net.core.undoing import Undoing, gradients
 
 
 def measure_latency(
@@ -38,7 +39,11 @@ def measure_latency(
         raise ValueError(f"repeats must be 1 or more; got {repeats}.")
     on_cuda = any(parameter.is_cuda for parameter in model.parameters())
     found = []
-    with untouched(model), evaluating(model), torch.no_grad():
+    undo = Undoing()
+    with undo, undo:
+        keep(model, undo)
+        evaluate(model, undo)
+        gradients(undo, on=False)
         for _ in range(repeats + 1):
             start = clock()
             call(model, example)

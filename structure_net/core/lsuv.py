@@ -10,9 +10,10 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from structure_net.core.running import call, evaluating
+from structure_net.core.running import call, evaluate
 from structure_net.core.sparsity import SparseLayer
 from structure_net.core.statistics import outermost_modules
+from structure_net.core.undoing import Undoing, gradients, hooked
 from structure_net.errors import InitialisationError
 
 _DENSE: Final = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -121,17 +122,14 @@ def lsuv_(
 def _run_with_hooks(
     model: nn.Module, inputs: Any, hook: Callable[[str], Callable[..., Tensor | None]]
 ) -> None:
-    handles = [
-        module.register_forward_hook(hook(name), with_kwargs=True)
-        for name, module in outermost_modules(model)
-        if isinstance(module, (SparseLayer, *_DENSE, *_TRANSPOSED))
-    ]
-    try:
-        with evaluating(model), torch.no_grad():
-            call(model, inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
+    undo = Undoing()
+    with undo, undo:
+        for name, module in outermost_modules(model):
+            if isinstance(module, (SparseLayer, *_DENSE, *_TRANSPOSED)):
+                hooked(undo, module, hook(name), with_kwargs=True)
+        evaluate(model, undo)
+        gradients(undo, on=False)
+        call(model, inputs)
 
 
 def _scaled(

@@ -11,16 +11,16 @@ reported dead is dead, and where the model mixes channels in other ways dead uni
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
-from structure_net.core.running import call, untouched
+from structure_net.core.running import call, keep
 from structure_net.core.sparsity import SparseLayer, SparsePattern
 from structure_net.core.statistics import outermost_modules
+from structure_net.core.undoing import Undoing, gradients, hooked
 
 _PLAIN: Final = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 WEIGHTED: Final = (SparseLayer, *_PLAIN)
@@ -180,17 +180,17 @@ def reachable(model: nn.Module, example: Any) -> dict[str, Reach]:
 def _traced(model: nn.Module, example: Any) -> _Trace:
     trace = _Trace()
     inputs = dict(example) if isinstance(example, Mapping) else example
-    with ExitStack() as stack:
-        stack.enter_context(untouched(model))
+    undo = Undoing()
+    with undo, undo:
+        keep(model, undo)
         for name, module in outermost_modules(model):
             if isinstance(module, SparseLayer) or (
                 isinstance(module, _PLAIN) and getattr(module, "groups", 1) == 1
             ):
                 before, after = _hooks(trace, name)
-                handle = module.register_forward_pre_hook(before, with_kwargs=True)
-                stack.callback(handle.remove)
-                stack.callback(module.register_forward_hook(after).remove)
-        stack.enter_context(torch.enable_grad())
+                hooked(undo, module, before, before=True, with_kwargs=True)
+                hooked(undo, module, after)
+        gradients(undo, on=True)
         outputs = call(model, _mapped(inputs, trace.marked))
     for tensor in _tensors(outputs):
         trace.finals |= {name for name, _ in trace.read(tensor)[0]}

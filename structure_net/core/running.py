@@ -1,5 +1,8 @@
 """Running a model on an example, and leaving it as it was.
 
+What is entered for a block, as `untouched`, is undone as long as no interrupt strikes between its
+being entered and the block; what ``undo`` undoes, as after `keep`, is undone in any case.
+
 An example is a tensor, a tuple of positional arguments or a mapping of keyword arguments.
 """
 
@@ -108,6 +111,16 @@ def evaluate(model: nn.Module, undo: Undoing) -> None:
     _EVALUATIONS.enter(who, model)
 
 
+def keep(model: nn.Module, undo: Undoing) -> None:
+    """As `untouched`, until ``undo`` undoes it."""
+    held = [(m, dict(vars(m)), dict(m._buffers)) for m in model.modules()]
+    undo.later(partial(_put_attributes, held))
+    undo.later(partial(_put_values, [(t, t.detach().clone()) for t in _written(model)]))
+    undo.later(partial(torch.set_rng_state, torch.get_rng_state()))
+    if torch.cuda.is_initialized():
+        undo.later(partial(torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
+
+
 @contextmanager
 def uncompiled() -> Iterator[None]:
     """Inside, what `torch.compile` made runs as it was written, so that hooks and modes see it.
@@ -143,12 +156,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
     """
     undo = Undoing()
     with undo, undo:
-        held = [(m, dict(vars(m)), dict(m._buffers)) for m in model.modules()]
-        undo.later(partial(_put_attributes, held))
-        undo.later(partial(_put_values, [(t, t.detach().clone()) for t in _written(model)]))
-        undo.later(partial(torch.set_rng_state, torch.get_rng_state()))
-        if torch.cuda.is_initialized():
-            undo.later(partial(torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
+        keep(model, undo)
         yield
 
 

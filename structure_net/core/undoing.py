@@ -7,12 +7,18 @@ twice, and runs in two nested blocks, since an interrupt ends one of them at mos
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from functools import partial
-from typing import Any, Self
+from typing import Any, Final, Self
 
-from torch import nn
+import torch
+from torch import nn, overrides
+from torch.overrides import TorchFunctionMode
+from torch.utils import _python_dispatch as dispatch
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.hooks import RemovableHandle
+
+_MISSING: Final = object()
 
 
 class Undoing:
@@ -38,6 +44,10 @@ class Undoing:
         To be called before what it undoes.
         """
         self._steps.append(step)
+
+    def keep(self) -> None:
+        """What was done stays: nothing of it is undone any more."""
+        self._steps.clear()
 
     def now(self) -> None:
         """Undoes what is to be undone."""
@@ -69,16 +79,73 @@ def hooked(
         before: Whether it runs in front of the module (`nn.Module.register_forward_pre_hook`).
         **options: Of torch's registration.
     """
-    undo.later(partial(_unhook, module, hook))
+    undo.later(partial(unhook, module, hook))
     register = module.register_forward_pre_hook if before else module.register_forward_hook
     return register(hook, **options)
 
 
-def _unhook(module: nn.Module, hook: Callable[..., Any]) -> None:
-    """Takes a hook from a module by what it is: its handle may be lost."""
+def unhook(module: nn.Module, hook: Callable[..., Any]) -> None:
+    """Takes a forward hook from a module by what it is: its handle may be lost."""
     for held in (module._forward_pre_hooks, module._forward_hooks):
         for key in [key for key, one in held.items() if one is hook]:
             module._forward_pre_hooks_with_kwargs.pop(key, None)
             module._forward_hooks_with_kwargs.pop(key, None)
             module._forward_hooks_always_called.pop(key, None)
             del held[key]
+
+
+def replaced(undo: Undoing, held: MutableMapping[str, Any], name: str, value: object) -> None:
+    """Puts a value under a name, until ``undo`` puts back what was there, or takes it away.
+
+    Args:
+        undo: Puts it back.
+        held: The attributes of a module (``vars(module)``), or another mapping.
+        name: Where in it.
+        value: What stands there meanwhile.
+    """
+    undo.later(partial(_put, held, name, held.get(name, _MISSING)))
+    held[name] = value
+
+
+def _put(held: MutableMapping[str, Any], name: str, value: object) -> None:
+    if value is _MISSING:
+        held.pop(name, None)
+    else:
+        held[name] = value
+
+
+def gradients(undo: Undoing, *, on: bool) -> None:
+    """Has torch record what is computed in this thread, or not, until ``undo`` undoes it."""
+    undo.later(partial(torch._C._set_grad_enabled, torch.is_grad_enabled()))
+    torch._C._set_grad_enabled(on)
+
+
+def moded(undo: Undoing, mode: TorchFunctionMode | TorchDispatchMode) -> None:
+    """Enters a mode of torch in this thread, which is left when ``undo`` has undone it."""
+    if isinstance(mode, TorchFunctionMode):
+        stack, pop = overrides._get_current_function_mode_stack, overrides._pop_mode
+    else:
+        stack, pop = dispatch._get_current_dispatch_mode_stack, dispatch._pop_mode
+        undo.later(partial(_unflag, {n: v for n, v in vars(dispatch).items() if _is_flag(n)}))
+    undo.later(partial(_left, mode, stack, pop))
+    mode.__enter__()  # type: ignore[no-untyped-call]  # torch's
+
+
+def _left(mode: object, stack: Callable[[], list[Any]], pop: Callable[[], object]) -> None:
+    """Leaves a mode as long as it is on torch's stack, with those that were entered within."""
+    while any(one is mode for one in stack()):
+        pop()
+
+
+def _is_flag(name: str) -> bool:
+    """Whether torch says under this name that a mode is on, which it would say for good if it were
+    interrupted while one is entered."""
+    return name.startswith("_is_in_")
+
+
+def _unflag(flags: dict[str, bool]) -> None:
+    vars(dispatch).update(flags)
+    told = "_is_in_any_mode_without_ignore_compile_internals"
+    tell = getattr(dispatch, "set_is_in_mode_without_ignore_compile_internals", None)
+    if tell is not None:
+        tell(flags[told])

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from structure_net.core.network_factory import StandardNetwork
 from structure_net.core.reachability import WEIGHTED, Reach, reachable
-from structure_net.core.running import call, evaluating
+from structure_net.core.running import call, evaluate
 from structure_net.core.sparsity import SparseLayer
 from structure_net.core.statistics import outermost_modules, sparse_layers
 from structure_net.core.storage import StoredLayer
+from structure_net.core.undoing import Undoing, hooked
 
 ProblemKind = Literal[
     "parameter_not_finite",
@@ -118,7 +119,9 @@ def validate_network(
         example = _noise(model)
     if example is None:
         return NetworkHealth(tuple(problems), complete=False)
-    with evaluating(model):
+    undo = Undoing()
+    with undo, undo:
+        evaluate(model, undo)
         reach = reachable(model, example)
         joined = {name for name, layer in reach.items() if layer.joined}
         problems += [
@@ -180,16 +183,12 @@ def _signals(model: nn.Module, example: Any, bounds: tuple[float, float]) -> lis
 
         return hook
 
-    handles = [
-        module.register_forward_hook(watch(name), with_kwargs=True)
-        for name, module in outermost_modules(model)
-        if isinstance(module, SparseLayer) or not any(module.children())
-    ]
-    try:
+    undo = Undoing()
+    with undo, undo:
+        for name, module in outermost_modules(model):
+            if isinstance(module, SparseLayer) or not any(module.children()):
+                hooked(undo, module, watch(name), with_kwargs=True)
         call(model, example)
-    finally:
-        for handle in handles:
-            handle.remove()
     return list(found.values())
 
 
