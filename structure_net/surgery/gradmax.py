@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from structure_net.core.running import call, untouched
+from structure_net.core.running import call, keep
+from structure_net.core.undoing import Undoing, gradients
 from structure_net.errors import SurgeryError
 from structure_net.surgery.initialisers import (
     Initialiser,
@@ -72,7 +73,10 @@ class GradMax(Initialiser):
         refuse_read(newborn, "GradMax")
         newborn = replace(newborn, writers=_directions(newborn.writers))
         norms = [slot.size_of_old() for slot in newborn.writers]
-        with untouched(model), torch.enable_grad():
+        undo = Undoing()
+        with undo, undo:
+            keep(model, undo)
+            gradients(undo, on=True)
             model.eval()
             for _ in range(self.iterations):
                 value = loss(call(model, inputs), targets)

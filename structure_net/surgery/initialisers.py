@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from structure_net.core.running import call, untouched
+from structure_net.core.running import call, keep
 from structure_net.core.sparsity import SparseLayer
+from structure_net.core.undoing import Undoing, gradients, hooked
 from structure_net.errors import SurgeryError
 from structure_net.graph.channels import ChannelGroup, Fill, Role
 from structure_net.surgery.edits import AddHeads, AddNeurons, Edit, SplitNeurons
@@ -307,13 +308,13 @@ def _outputs(model: nn.Module, layer: str, inputs: Any) -> Tensor | None:
             dim = 1 if output.dim() > 3 or output.shape[-1] != size else -1
             outputs.append(output.detach().movedim(dim, -1).flatten(0, -2))
 
-    with untouched(model), torch.no_grad():
-        handle = module.register_forward_hook(note)
-        try:
-            model.eval()
-            call(model, inputs)
-        finally:
-            handle.remove()
+    undo = Undoing()
+    with undo, undo:
+        keep(model, undo)
+        gradients(undo, on=False)
+        hooked(undo, module, note)
+        model.eval()
+        call(model, inputs)
     if not outputs or outputs[0].shape[-1] != size:
         return None
     return torch.cat(outputs).to(torch.float64)

@@ -7,7 +7,6 @@ layer behind a flattening is a convolution whose kernel covers the whole grid.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,7 +21,8 @@ from structure_net.core.place_sums import (
     seen_by,
     worthwhile,
 )
-from structure_net.core.running import call, untouched
+from structure_net.core.running import call, keep
+from structure_net.core.undoing import Undoing, gradients, hooked
 from structure_net.core.windows import Geometry, as_image, geometry_of, windows
 from structure_net.errors import SurgeryError
 from structure_net.surgery.initialisers import Newborn
@@ -194,8 +194,9 @@ def pairs_at(
     Raises:
         SurgeryError: A layer is not called just once, or no gradient reaches it.
     """
-    with untouched(model), torch.enable_grad(), _Watch(place, outputs=True) as watch:
-        model.eval()
+    watch, undo = _Watch(place, outputs=True), Undoing()
+    with undo, undo:
+        watch.open(model, undo)
         value = loss(call(model, inputs))
         finite_loss(value)
         edges = [watch.edge(reader) for reader in place.readers]
@@ -222,8 +223,9 @@ def worthwhile_of(model: nn.Module, place: Place, inputs: Any, targets: Any) -> 
     if not isinstance(targets, Tensor) or targets.dim() == 0 or len(targets) < 3:
         return inputs, targets
     few = taken(inputs, targets, 2)
-    with untouched(model), torch.no_grad(), _Watch(place, outputs=False) as watch:
-        model.eval()
+    watch, undo = _Watch(place, outputs=False), Undoing()
+    with undo, undo:
+        watch.open(model, undo)
         call(model, few[0])
         counts = [worthwhile(*_sides(place, one, watch.inputs)) for one in place.readers]
     return taken(inputs, targets, min(counts))
@@ -276,8 +278,9 @@ def seen_again(model: nn.Module, pairs: tuple[Pair, ...], inputs: Any) -> tuple[
         inputs: The same.
     """
     place = pairs[0].place
-    with untouched(model), torch.no_grad(), _Watch(place, outputs=False) as watch:
-        model.eval()
+    watch, undo = _Watch(place, outputs=False), Undoing()
+    with undo, undo:
+        watch.open(model, undo)
         call(model, inputs)
         return tuple(
             replace(pair, features=_parted(pair.reader, watch.inputs, place)[1][pair.chosen])
@@ -294,18 +297,17 @@ class _Watch:
     inputs: dict[str, Tensor] = field(default_factory=dict)
     shapes: dict[str, torch.Size] = field(default_factory=dict)
     _edges: dict[str, GradientEdge] = field(default_factory=dict)
-    _stack: ExitStack = field(default_factory=ExitStack)
 
-    def __enter__(self) -> _Watch:
+    def open(self, model: nn.Module, undo: Undoing) -> None:
+        """Hooks the layers of a model and evaluates it, with gradients if it is to see outputs,
+        until ``undo`` undoes it."""
+        keep(model, undo)
+        gradients(undo, on=self.outputs)
         named = {self.place.layer: self.place.module}
         named |= {reader.name: reader.module for reader in self.place.readers}
         for name, module in named.items():
-            hook = module.register_forward_hook(self._noting(name))
-            self._stack.callback(hook.remove)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._stack.close()
+            hooked(undo, module, self._noting(name))
+        model.eval()
 
     def edge(self, reader: Reader) -> GradientEdge:
         if reader.name not in self._edges:

@@ -6,17 +6,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from structure_net.core.running import call, untouched
+from structure_net.core.running import call, keep
 from structure_net.core.sparsity import SparseLayer
+from structure_net.core.undoing import Undoing, gradients, hooked, moded
 from structure_net.errors import SurgeryError
 from structure_net.surgery.grafts import Grafted, resolved
 
@@ -79,10 +78,13 @@ def sites(model: nn.Module, example: Any, layers: Iterable[str]) -> dict[str, Si
     places = {name: _place(model, name) for name in layers}
     seen: defaultdict[str, list[Any]] = defaultdict(list)
     order: list[str] = []
-    with untouched(model), torch.no_grad(), ExitStack() as hooks, _Readers() as readers:
+    readers, undo = _Readers(), Undoing()
+    with undo, undo:
+        keep(model, undo)
+        gradients(undo, on=False)
         for name, (_, outer) in places.items():
-            hook = partial(_note, name, seen, order, readers)
-            hooks.callback(model.get_submodule(outer).register_forward_hook(hook).remove)
+            hooked(undo, model.get_submodule(outer), partial(_note, name, seen, order, readers))
+        moded(undo, readers)
         model.eval()
         call(model, example)
     return {

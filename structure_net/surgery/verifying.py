@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from structure_net.core.running import call, untouched
+from structure_net.core.running import call, keep
+from structure_net.core.undoing import Undoing, gradients, hooked, moded
 from structure_net.errors import PreservationError, SurgeryError
 from structure_net.surgery.factors import Factor, Factors, changed_factor
 
@@ -75,7 +75,12 @@ def observe(model: nn.Module, example: Any) -> Observed:
     """Runs the example in eval mode without gradients; modes, buffers and random states are as
     before.
     """
-    with untouched(model), torch.no_grad(), _full_precision(), Factors() as factors:
+    factors, undo = Factors(), Undoing()
+    with undo, undo:
+        keep(model, undo)
+        gradients(undo, on=False)
+        _full_precision(undo)
+        moded(undo, factors)
         model.eval()
         outputs = tuple(_tensors(call(model, example)))
     return Observed(outputs, tuple(factors.seen))
@@ -120,7 +125,10 @@ def _has_modes(module: nn.Module) -> bool:
 
 
 def _own_shapes(model: nn.Module, example: Any) -> Shapes:
-    with untouched(model), torch.no_grad():
+    undo = Undoing()
+    with undo, undo:
+        keep(model, undo)
+        gradients(undo, on=False)
         return _shapes(_tensors(call(model, example)))
 
 
@@ -128,22 +136,15 @@ def _shapes(tensors: Iterable[Tensor]) -> Shapes:
     return tuple(tuple(tensor.shape) for tensor in tensors)
 
 
-@contextmanager
-def _full_precision() -> Iterator[None]:
+def _full_precision(undo: Undoing) -> None:
     """Matrix products and convolutions on CUDA in the precision of their dtype, without TF32."""
     if not torch.cuda.is_initialized():
-        yield
         return
     cudnn: Any = torch.backends.cudnn
     kinds: list[Any] = [torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn]
-    before = [kind.fp32_precision for kind in kinds]
-    try:
-        for kind in kinds:
-            kind.fp32_precision = "ieee"
-        yield
-    finally:
-        for kind, precision in zip(kinds, before, strict=True):
-            kind.fp32_precision = precision
+    for kind in kinds:
+        undo.later(partial(setattr, kind, "fp32_precision", kind.fp32_precision))
+        kind.fp32_precision = "ieee"
 
 
 def _tensors(output: Any) -> Iterator[Tensor]:
@@ -166,10 +167,10 @@ def observe_after(
             that it did.
     """
     ran: set[str] = set()
-    with ExitStack() as hooks:
+    undo = Undoing()
+    with undo, undo:
         for name in grafts:
-            note = partial(_note_run, ran, name)
-            hooks.callback(model.get_submodule(name).register_forward_pre_hook(note).remove)
+            hooked(undo, model.get_submodule(name), partial(_note_run, ran, name), before=True)
         try:
             after = observe(model, example)
             if before.training is not None:
