@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.backends import cuda
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from structure_net.core.running import call, evaluate, keep
+from structure_net.core.running import call, evaluate, preserve
 from structure_net.core.sparsity import SparseLayer
 from structure_net.core.statistics import outermost_modules, sparse_layers
-from structure_net.core.undoing import Undoing, gradients, hooked, moded
+from structure_net.core.undoing import Undoing, hooked, moded, set_gradients
 
 _ATTENTIONS: Final[tuple[tuple[Callable[[], bool], Callable[[bool], object], bool], ...]] = (
     (cuda.math_sdp_enabled, cuda.enable_math_sdp, True),
@@ -60,9 +60,9 @@ def count_flops(model: nn.Module, example: Any) -> Flops:
     counter = _Counter()
     undo = Undoing()
     with undo, undo:
-        keep(model, undo)
+        preserve(model, undo)
         evaluate(model, undo)
-        gradients(undo, on=True)
+        set_gradients(undo, on=True)
         _attend_by_products(undo)
         for name, module in outermost_modules(model):
             hooked(undo, module, counter.enter(name), before=True)

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from structure_net.core.running import call, evaluate, keep
-from structure_net.core.undoing import Undoing, gradients
+from structure_net.core.running import call, evaluate, preserve
+from structure_net.core.undoing import Undoing, set_gradients
 
 
 def measure_latency(
@@ -41,9 +41,9 @@ def measure_latency(
     found = []
     undo = Undoing()
     with undo, undo:
-        keep(model, undo)
+        preserve(model, undo)
         evaluate(model, undo)
-        gradients(undo, on=False)
+        set_gradients(undo, on=False)
         for _ in range(repeats + 1):
             start = clock()
             call(model, example)

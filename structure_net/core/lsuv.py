@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from structure_net.core.running import call, evaluate
 from structure_net.core.sparsity import SparseLayer
 from structure_net.core.statistics import outermost_modules
-from structure_net.core.undoing import Undoing, gradients, hooked
+from structure_net.core.undoing import Undoing, hooked, set_gradients
 from structure_net.errors import InitialisationError
 
 _DENSE: Final = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -128,7 +128,7 @@ def _run_with_hooks(
             if isinstance(module, (SparseLayer, *_DENSE, *_TRANSPOSED)):
                 hooked(undo, module, hook(name), with_kwargs=True)
         evaluate(model, undo)
-        gradients(undo, on=False)
+        set_gradients(undo, on=False)
         call(model, inputs)
 
 

@@ -17,10 +17,10 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from structure_net.core.running import call, keep
+from structure_net.core.running import call, preserve
 from structure_net.core.sparsity import SparseLayer, SparsePattern
 from structure_net.core.statistics import outermost_modules
-from structure_net.core.undoing import Undoing, gradients, hooked
+from structure_net.core.undoing import Undoing, hooked, set_gradients
 
 _PLAIN: Final = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 WEIGHTED: Final = (SparseLayer, *_PLAIN)
@@ -182,7 +182,7 @@ def _traced(model: nn.Module, example: Any) -> _Trace:
     inputs = dict(example) if isinstance(example, Mapping) else example
     undo = Undoing()
     with undo, undo:
-        keep(model, undo)
+        preserve(model, undo)
         for name, module in outermost_modules(model):
             if isinstance(module, SparseLayer) or (
                 isinstance(module, _PLAIN) and getattr(module, "groups", 1) == 1
@@ -190,7 +190,7 @@ def _traced(model: nn.Module, example: Any) -> _Trace:
                 before, after = _hooks(trace, name)
                 hooked(undo, module, before, before=True, with_kwargs=True)
                 hooked(undo, module, after)
-        gradients(undo, on=True)
+        set_gradients(undo, on=True)
         outputs = call(model, _mapped(inputs, trace.marked))
     for tensor in _tensors(outputs):
         trace.finals |= {name for name, _ in trace.read(tensor)[0]}

@@ -1,7 +1,7 @@
 """Running a model on an example, and leaving it as it was.
 
 What is entered for a block, as `untouched`, is undone as long as no interrupt strikes between its
-being entered and the block; what ``undo`` undoes, as after `keep`, is undone in any case.
+being entered and the block; what ``undo`` undoes, as after `preserve`, is undone in any case.
 
 An example is a tensor, a tuple of positional arguments or a mapping of keyword arguments.
 """
@@ -111,7 +111,7 @@ def evaluate(model: nn.Module, undo: Undoing) -> None:
     _EVALUATIONS.enter(who, model)
 
 
-def keep(model: nn.Module, undo: Undoing) -> None:
+def preserve(model: nn.Module, undo: Undoing) -> None:
     """As `untouched`, until ``undo`` undoes it."""
     held = [(m, dict(vars(m)), dict(m._buffers)) for m in model.modules()]
     undo.later(partial(_put_attributes, held))
@@ -156,7 +156,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
     """
     undo = Undoing()
     with undo, undo:
-        keep(model, undo)
+        preserve(model, undo)
         yield
 
 

@@ -114,7 +114,7 @@ def _put(held: MutableMapping[str, Any], name: str, value: object) -> None:
         held[name] = value
 
 
-def gradients(undo: Undoing, *, on: bool) -> None:
+def set_gradients(undo: Undoing, *, on: bool) -> None:
     """Has torch record what is computed in this thread, or not, until ``undo`` undoes it."""
     undo.later(partial(torch._C._set_grad_enabled, torch.is_grad_enabled()))
     torch._C._set_grad_enabled(on)

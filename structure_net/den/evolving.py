@@ -12,6 +12,7 @@ from typing import Any, Final
 import torch
 
 from structure_net.core.arguments import shown
+from structure_net.core.undoing import Undoing
 from structure_net.den.core import DynamicExpandableNetwork
 from structure_net.den.growth_strategy.built_in import BuiltInGrowth
 from structure_net.den.growth_strategy.interface import Action, GrowthStrategy
@@ -140,7 +141,10 @@ class DENSignalsAnalyzer(Analyzer):
                 f" got {type(network).__name__}."
             )
         weights = {name: layer.weight for name, layer in linear_maps(network).items()}
-        with random_state_kept(context.device), LayerWatch(network, training=False) as watch:
+        undo = Undoing()
+        with undo, undo, random_state_kept(context.device):
+            watch = LayerWatch(network, undo, training=False)
+            watch.open()
             with torch.enable_grad():
                 for inputs, targets in context.train_batches(1):
                     loss = context.loss(forward(network, inputs), targets)

@@ -15,6 +15,8 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader, TensorDataset
 
 from structure_net.core.optimizers import AdamW
+from structure_net.core.running import evaluate
+from structure_net.core.undoing import Undoing
 from structure_net.den.calls import train_call
 from structure_net.den.core import DynamicExpandableNetwork
 from structure_net.den.evolving import DENEvolution, event_of
@@ -138,7 +140,9 @@ class DENTrainer:
         context = replace(self._context(train_loader), validation_loader=call.val_loader)
         rules = [Rule(self._growing)] if call.enable_growth else []
         session = EvolutionSession(context, (), rules, own_loop=True)
-        with LayerWatch(self.network) as watch:
+        with (undo := Undoing()), undo:
+            watch = LayerWatch(self.network, undo)
+            watch.open()
             hooks = _Hooks(self, session, watch)
             loop = StandardNetworkTrainer(call.epochs, schedule="constant")
             loop.train(replace(context, hooks=hooks))
@@ -175,10 +179,9 @@ class DENTrainer:
                 f"data must be a tensor of samples; got {type(data).__name__}. Make one with"
                 " torch.as_tensor, of the network's kind of numbers."
             )
-        mode = self.network.training
-        self.network.eval()
-        outputs: Tensor = self.network(data.to(self.device))
-        self.network.train(mode)
+        with (undo := Undoing()), undo:
+            evaluate(self.network, undo)
+            outputs: Tensor = self.network(data.to(self.device))
         classes = self.network.task_type == "classification" and not scores
         return (outputs.argmax(1) if classes else outputs).to(data.device)
 
@@ -369,9 +372,9 @@ class _Hooks:
         }
         flat = {f"{key}/{name}": x for key, by in signals.items() for name, x in by.items()}
         before = network.hidden
-        self._watch.__exit__()
+        self._watch.close()
         events = self._session.after_epoch({**metrics, **flat}, more=True)
-        self._watch.__enter__()
+        self._watch.open()
         self._trainer.note(events[0].detail["record"], events[1:], before)
         return events
 

@@ -3,55 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
+from structure_net.core.running import evaluate
+from structure_net.core.undoing import Undoing, hooked
 from structure_net.den.core import DynamicExpandableNetwork
 from structure_net.den.measuring import linear_maps
 from structure_net.surgery.grafts import resolved
 
 
 class LayerWatch:
-    """Watches the hidden layers of a network between entering and leaving it.
+    """Watches the hidden layers of a network from `open` until `close`.
 
-    An edit in between would go unseen: leave it before, and enter it again after.
+    An edit in between would go unseen: close it before, and open it again after.
 
     Args:
         network: Is given forward hooks for the time.
-        training: Whether passes in evaluation mode are passed over; else all others are.
+        undo: Closes it, too.
+        training: Whether passes in evaluation mode are passed over; else the network is evaluated,
+            and all others are.
     """
 
-    def __init__(self, network: DynamicExpandableNetwork, *, training: bool = True) -> None:
+    def __init__(
+        self, network: DynamicExpandableNetwork, undo: Undoing, *, training: bool = True
+    ) -> None:
         self._network = network
+        self._undo = undo
         self._training = training
-        self._handles: list[RemovableHandle] = []
         self._outputs: dict[str, Tensor] = {}
         self._weights: dict[str, Tensor] = {}
         self._sum: Tensor | None = None
         self._steps = 0
-        self._mode = network.training
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
+        """Watches what runs from now on; what was seen before is forgotten."""
         network = self._network
-        self._mode = network.training
         if not self._training:
-            network.eval()
+            evaluate(network, self._undo)
         self._outputs, self._sum, self._steps = {}, None, 0
         self._weights = {name: layer.weight for name, layer in linear_maps(network).items()}
         for layer in network.hidden:
             module = network.get_submodule(resolved(network, layer.activation))
-            self._handles.append(module.register_forward_hook(self._noting(layer.name)))
-        return self
+            hooked(self._undo, module, self._noting(layer.name))
 
-    def __exit__(self, *_: object) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
-        if not self._training:
-            self._network.train(self._mode)
+    def close(self) -> None:
+        """Watches no more; what was seen stays."""
+        self._undo.now()
 
     def step(self) -> None:
         """Adds the norms of the gradients that the weights hold now."""

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from structure_net.core.running import evaluating, untouched
+from structure_net.core.running import evaluate, preserve
 from structure_net.core.sparsity import SparseLayer
+from structure_net.core.undoing import Undoing, hooked, set_gradients
 from structure_net.core.weights import laid_out
 from structure_net.dnm.configuration import nearest
 from structure_net.evolution.batches import Loss, forward
@@ -103,15 +104,14 @@ def collect_caches(
         The outputs by module name in order of execution, and the gradients with respect to them.
     """
     outputs: dict[str, Tensor] = {}
-    with untouched(model), evaluating(model), torch.enable_grad():
-        hooks = [
-            layer.register_forward_hook(_keeper(outputs, name)) for name, layer in _layers(model)
-        ]
-        try:
-            loss = criterion(forward(model, inputs), targets)
-        finally:
-            for hook in hooks:
-                hook.remove()
+    undo = Undoing()
+    with undo, undo:
+        preserve(model, undo)
+        evaluate(model, undo)
+        set_gradients(undo, on=True)
+        for name, layer in _layers(model):
+            hooked(undo, layer, _keeper(outputs, name))
+        loss = criterion(forward(model, inputs), targets)
         wanted = [tensor for tensor in outputs.values() if tensor.requires_grad]
         found = torch.autograd.grad(loss, wanted, allow_unused=True)
     of = {id(tensor): gradient for tensor, gradient in zip(wanted, found, strict=True)}

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from structure_net.core.running import evaluating
+from structure_net.core.running import evaluate
+from structure_net.core.undoing import Undoing
 from structure_net.errors import StructureNetError
 from structure_net.evolution.batches import (
     ITERABLE_AGAIN,
@@ -96,7 +97,9 @@ def measured(network: nn.Module, batches: Iterable[Batch], loss: Loss) -> Score 
         The mean over all samples; None where there is no batch.
     """
     tally = Tally()
-    with evaluating(network):
+    undo = Undoing()
+    with undo, undo:
+        evaluate(network, undo)
         for inputs, targets in batches:
             output = forward(network, inputs)
             tally.add(loss_of(loss, output, targets), output, targets)

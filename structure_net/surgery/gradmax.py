@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from structure_net.core.running import call, keep
-from structure_net.core.undoing import Undoing, gradients
+from structure_net.core.running import call, preserve
+from structure_net.core.undoing import Undoing, set_gradients
 from structure_net.errors import SurgeryError
 from structure_net.surgery.initialisers import (
     Initialiser,
@@ -75,8 +75,8 @@ class GradMax(Initialiser):
         norms = [slot.size_of_old() for slot in newborn.writers]
         undo = Undoing()
         with undo, undo:
-            keep(model, undo)
-            gradients(undo, on=True)
+            preserve(model, undo)
+            set_gradients(undo, on=True)
             model.eval()
             for _ in range(self.iterations):
                 value = loss(call(model, inputs), targets)

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from structure_net.core.running import call, keep
+from structure_net.core.running import call, preserve
 from structure_net.core.sparsity import SparseLayer
-from structure_net.core.undoing import Undoing, gradients, hooked
+from structure_net.core.undoing import Undoing, hooked, set_gradients
 from structure_net.errors import SurgeryError
 from structure_net.graph.channels import ChannelGroup, Fill, Role
 from structure_net.surgery.edits import AddHeads, AddNeurons, Edit, SplitNeurons
@@ -310,8 +310,8 @@ def _outputs(model: nn.Module, layer: str, inputs: Any) -> Tensor | None:
 
     undo = Undoing()
     with undo, undo:
-        keep(model, undo)
-        gradients(undo, on=False)
+        preserve(model, undo)
+        set_gradients(undo, on=False)
         hooked(undo, module, note)
         model.eval()
         call(model, inputs)

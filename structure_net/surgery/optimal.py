@@ -20,8 +20,8 @@ from torch.nn import functional as F
 from structure_net.core.expansion import DAMPING, PlaceMoments
 from structure_net.core.joint_expansion import joint_incoming, joint_outgoing, unmade
 from structure_net.core.place_sums import PlaceAccumulator
-from structure_net.core.running import call, keep
-from structure_net.core.undoing import Undoing, gradients
+from structure_net.core.running import call, preserve
+from structure_net.core.undoing import Undoing, set_gradients
 from structure_net.surgery.initialisers import (
     Initialiser,
     Newborn,
@@ -327,8 +327,8 @@ def _best_size(model: nn.Module, place: Place, outgoing: Sequence[Tensor], probe
 
     undo = Undoing()
     with undo, undo:
-        keep(model, undo)
-        gradients(undo, on=False)
+        preserve(model, undo)
+        set_gradients(undo, on=False)
         model.eval()
         found = [at(size, few) for size in SIZES]
         best = found.index(min(found))

@@ -21,8 +21,8 @@ from structure_net.core.place_sums import (
     seen_by,
     worthwhile,
 )
-from structure_net.core.running import call, keep
-from structure_net.core.undoing import Undoing, gradients, hooked
+from structure_net.core.running import call, preserve
+from structure_net.core.undoing import Undoing, hooked, set_gradients
 from structure_net.core.windows import Geometry, as_image, geometry_of, windows
 from structure_net.errors import SurgeryError
 from structure_net.surgery.initialisers import Newborn
@@ -301,8 +301,8 @@ class _Watch:
     def open(self, model: nn.Module, undo: Undoing) -> None:
         """Hooks the layers of a model and evaluates it, with gradients if it is to see outputs,
         until ``undo`` undoes it."""
-        keep(model, undo)
-        gradients(undo, on=self.outputs)
+        preserve(model, undo)
+        set_gradients(undo, on=self.outputs)
         named = {self.place.layer: self.place.module}
         named |= {reader.name: reader.module for reader in self.place.readers}
         for name, module in named.items():

@@ -13,9 +13,9 @@ from typing import Any
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from structure_net.core.running import call, keep
+from structure_net.core.running import call, preserve
 from structure_net.core.sparsity import SparseLayer
-from structure_net.core.undoing import Undoing, gradients, hooked, moded
+from structure_net.core.undoing import Undoing, hooked, moded, set_gradients
 from structure_net.errors import SurgeryError
 from structure_net.surgery.grafts import Grafted, resolved
 
@@ -80,8 +80,8 @@ def sites(model: nn.Module, example: Any, layers: Iterable[str]) -> dict[str, Si
     order: list[str] = []
     readers, undo = _Readers(), Undoing()
     with undo, undo:
-        keep(model, undo)
-        gradients(undo, on=False)
+        preserve(model, undo)
+        set_gradients(undo, on=False)
         for name, (_, outer) in places.items():
             hooked(undo, model.get_submodule(outer), partial(_note, name, seen, order, readers))
         moded(undo, readers)

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from structure_net.core.running import call, keep
-from structure_net.core.undoing import Undoing, gradients, hooked, moded
+from structure_net.core.running import call, preserve
+from structure_net.core.undoing import Undoing, hooked, moded, set_gradients
 from structure_net.errors import PreservationError, SurgeryError
 from structure_net.surgery.factors import Factor, Factors, changed_factor
 
@@ -77,8 +77,8 @@ def observe(model: nn.Module, example: Any) -> Observed:
     """
     factors, undo = Factors(), Undoing()
     with undo, undo:
-        keep(model, undo)
-        gradients(undo, on=False)
+        preserve(model, undo)
+        set_gradients(undo, on=False)
         _full_precision(undo)
         moded(undo, factors)
         model.eval()
@@ -127,8 +127,8 @@ def _has_modes(module: nn.Module) -> bool:
 def _own_shapes(model: nn.Module, example: Any) -> Shapes:
     undo = Undoing()
     with undo, undo:
-        keep(model, undo)
-        gradients(undo, on=False)
+        preserve(model, undo)
+        set_gradients(undo, on=False)
         return _shapes(_tensors(call(model, example)))
 
 

@@ -7,7 +7,6 @@ by the next one alone. A plain network is one chain; of a residual network the b
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from structure_net.core.running import call, evaluating, untouched
+from structure_net.core.running import call, evaluate, preserve
+from structure_net.core.undoing import Undoing, hooked, set_gradients
 from structure_net.core.weights import unit_weights
 from structure_net.evolution.metrics.layered_graph import Block, LayeredGraph
 from structure_net.evolution.metrics.validity import Unavailable
@@ -147,15 +147,14 @@ def chain_jacobians(
         raise ValueError("A chain needs at least one layer; got none.")
     cuts = _Cuts()
     modules = dict(model.named_modules())
-    with ExitStack() as stack:
-        stack.enter_context(untouched(model))
-        stack.enter_context(evaluating(model))
+    undo = Undoing()
+    with undo, undo:
+        preserve(model, undo)
+        evaluate(model, undo)
+        set_gradients(undo, on=True)
         for name in layers:
-            hook = modules[name].register_forward_pre_hook(cuts.before(name), with_kwargs=True)
-            stack.callback(hook.remove)
-        last = modules[layers[-1]].register_forward_hook(cuts.last)
-        stack.callback(last.remove)
-        stack.enter_context(torch.enable_grad())
+            hooked(undo, modules[name], cuts.before(name), before=True, with_kwargs=True)
+        hooked(undo, modules[layers[-1]], cuts.last)
         call(model, inputs)
     if missing := [name for name in layers if cuts.calls.get(name, 0) != 1]:
         return Unavailable(f"layer {missing[0]} is called {cuts.calls.get(missing[0], 0)} times")

@@ -20,18 +20,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.hooks import RemovableHandle
 
 from structure_net.core.running import call as run
-from structure_net.core.running import evaluating, untouched
+from structure_net.core.running import evaluate, preserve
 from structure_net.core.sparsity import SparseLayer
 from structure_net.core.statistics import sparse_layers
+from structure_net.core.undoing import Undoing, hooked, moded, set_gradients
 from structure_net.core.wrapping import wrapped
 from structure_net.errors import StructureNetError
 from structure_net.evolution.metrics.layered_graph import LayeredGraph
@@ -71,15 +70,15 @@ def layered_graph_of(model: nn.Module, example: Any) -> LayeredGraph:
     if reason := wrapped(model):
         raise StructureNetError(reason)
     tracker = _Tracker(model)
-    with ExitStack() as stack:
-        stack.enter_context(untouched(model))
-        stack.enter_context(evaluating(model))
+    undo = Undoing()
+    with undo, undo:
+        preserve(model, undo)
+        evaluate(model, undo)
         # Under no_grad, attention layers take a fused path that hides their products.
-        stack.enter_context(torch.enable_grad())
-        for handle in tracker.hooks(model):
-            stack.callback(handle.remove)
+        set_gradients(undo, on=True)
+        tracker.hook(model, undo)
         tracker.start(example)
-        stack.enter_context(tracker)
+        moded(undo, tracker)
         outputs = run(model, example)
     tracker.finish(outputs)
     return tracker.records.graph()
@@ -128,22 +127,21 @@ class _Tracker(TorchDispatchMode):
         """Whether torch shields this from its compiler, which it would load for that: seconds."""
         return False
 
-    def hooks(self, model: nn.Module) -> Iterator[RemovableHandle]:
-        """Registers what must run before and after sparse layers and owners of tied weights."""
+    def hook(self, model: nn.Module, undo: Undoing) -> None:
+        """Registers what must run before and after sparse layers and owners of tied weights, until
+        ``undo`` undoes it."""
         leaves: dict[str, nn.Module] = {
             **sparse_layers(model),
             **{name: layer for name, layer in model.named_modules() if _plain_recurrent(layer)},
         }
         for name, layer in leaves.items():
-            yield layer.register_forward_pre_hook(self._enter(name), with_kwargs=True)
-            yield layer.register_forward_hook(self._leave(name))
+            hooked(undo, layer, self._enter(name), before=True, with_kwargs=True)
+            hooked(undo, layer, self._leave(name))
         tied = {name for names in self._names.values() if len(names) > 1 for name in names}
         for owner in sorted({name.rpartition(".")[0] for name in tied}):
             module = model.get_submodule(owner)
-            yield module.register_forward_pre_hook(
-                lambda *_, name=owner: self._running.append(name)
-            )
-            yield module.register_forward_hook(lambda *_: self._forget())
+            hooked(undo, module, lambda *_, name=owner: self._running.append(name), before=True)
+            hooked(undo, module, lambda *_: self._forget())
 
     def start(self, example: Any) -> None:
         """Numbers the inputs."""
