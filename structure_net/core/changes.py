@@ -30,6 +30,21 @@ class TensorChange:
         return replace(self, tensor=f"{module}.{self.tensor}")
 
 
+def in_turn(
+    first: Iterable[TensorChange], second: Iterable[TensorChange]
+) -> tuple[TensorChange, ...]:
+    """``first`` and then ``second``, worked out on what ``first`` makes, as one change a tensor."""
+    combined = {change.tensor: change for change in first}
+    for change in second:
+        before = combined.get(change.tensor)
+        combined[change.tensor] = change if before is None else _after(before, change)
+    return tuple(combined.values())
+
+
+def _after(first: TensorChange, second: TensorChange) -> TensorChange:
+    return replace(second, carry=lambda state: second.carry(first.carry(state)))
+
+
 def assign(module: nn.Module, changes: Iterable[TensorChange]) -> None:
     """Writes changes into ``module``: parameters stay the same objects, their gradients follow.
 

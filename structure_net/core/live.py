@@ -24,7 +24,7 @@ from structure_net.core.index_kernels import (
     merge_places,
 )
 from structure_net.core.live_index import LiveIndex
-from structure_net.core.rearranging import Born, Carry, along, gathered
+from structure_net.core.rearranging import Born, Carry, Places, along, gathered
 from structure_net.core.sparsity import SparsePattern, ascend
 
 
@@ -110,6 +110,17 @@ class Live:
         """Without the weights at these places."""
         return self._exchanged(self.weight, self._found(rows, columns), rows[:0], self.weight[:0])
 
+    def moved(self, gone: Places, come: Places, values: Tensor) -> tuple[Live, Carry]:
+        """Without the weights at ``gone``, and with ``values`` at ``come``.
+
+        Args:
+            gone: Places that hold one.
+            come: Places that are free, or among ``gone``.
+            values: Shape ``(n, *kernel)``.
+        """
+        keys = come[0] * self.shape[1] + come[1]
+        return self._exchanged(self.weight, self._found(*gone), keys, values)
+
     def merged(self, kept: Tensor, dropped: Tensor, part: float) -> tuple[Live, Carry]:
         """With ``part`` of the weights from ``dropped`` inputs handed over to ``kept`` ones."""
         target = kept.new_full((self.shape[1],), -1)
@@ -179,7 +190,8 @@ class Live:
         Args:
             weight: Shape ``(n, *kernel)``.
             gone: Which go, by their places in the list. Shape ``(k,)``, int64.
-            new: The places of those that come in the whole matrix, all free. Shape ``(m,)``.
+            new: The places of those that come in the whole matrix, all free or left by those that
+                go. Shape ``(m,)``.
             values: The weights of these. Shape ``(m, *kernel)``.
         """
         if not ascend(gone):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from structure_net.core.capturing import capturing
-from structure_net.core.rearranging import Born, Carry, along, gathered
+from structure_net.core.rearranging import Born, Carry, Places, along, gathered
 from structure_net.core.sparsity import SparsePattern
 
 # Up to this many weights a product with the mask costs less than a custom backward (12 against 40
@@ -105,6 +105,21 @@ class Masked:
         weight[rows, columns] = 0
         mask[rows, columns] = False
         return _changed(weight, mask, mask)
+
+    def moved(self, gone: Places, come: Places, values: Tensor) -> tuple[Masked, Carry]:
+        """Without the weights at ``gone``, and with ``values`` at ``come``.
+
+        Args:
+            gone: Places that hold one.
+            come: Places that are free, or among ``gone``.
+            values: Shape ``(n, *kernel)``.
+        """
+        weight, mask, kept = self.weight.clone(), self.mask.clone(), self.mask.clone()
+        weight[gone] = 0
+        mask[gone] = kept[gone] = False
+        weight[come] = values
+        mask[come] = True
+        return _changed(weight, mask, kept)
 
     def merged(self, kept: Tensor, dropped: Tensor, part: float) -> tuple[Masked, Carry]:
         """With ``part`` of the weights from ``dropped`` inputs handed over to ``kept`` ones."""

@@ -1,4 +1,4 @@
-"""Connections to make and to remove, checked against those that a layer has."""
+"""Connections to make, to remove and to move, checked against those that a layer has."""
 
 from __future__ import annotations
 
@@ -7,13 +7,21 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from structure_net.core.rearranging import along
+from structure_net.core.rearranging import Places, along
 from structure_net.core.sparsity import Pairs, pair_indices
 from structure_net.errors import SurgeryError
 
 
 class Connected(Protocol):
     """What connections a layer has."""
+
+    @property
+    def weight(self) -> Tensor:
+        """Their weights, on the layer's device."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The shape of the pattern."""
 
     @property
     def count(self) -> int:
@@ -23,7 +31,45 @@ class Connected(Protocol):
         """Which places hold one. Shape ``(n,)``, bool."""
 
 
-def places_of(pairs: Pairs, shape: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
+def places_to_make(held: Connected, pairs: Pairs) -> Places:
+    """Where ``pairs`` are, none of which the layer has.
+
+    Raises:
+        SurgeryError: See `places_of` and `refuse_existing`.
+    """
+    places = places_of(pairs, held.shape, held.weight.device)
+    refuse_existing(held, *places)
+    return places
+
+
+def places_to_remove(held: Connected, pairs: Pairs) -> Places:
+    """Where ``pairs`` are, all of which the layer has, and others besides.
+
+    Raises:
+        SurgeryError: See `places_of` and `refuse_missing`.
+    """
+    places = places_of(pairs, held.shape, held.weight.device)
+    refuse_missing(held, *places)
+    return places
+
+
+def places_to_move(held: Connected, removed: Pairs, added: Pairs) -> tuple[Places, Places]:
+    """Where ``removed`` are, and where ``added``: absent, or among ``removed``.
+
+    Raises:
+        SurgeryError: See `places_to_remove` and `refuse_existing`.
+    """
+    gone = places_to_remove(held, removed)
+    rows, columns = come = places_of(added, held.shape, held.weight.device)
+    taken = held.existing(rows, columns)
+    if bool(taken.any()):
+        width = held.shape[1]
+        stay = ~torch.isin(rows * width + columns, gone[0] * width + gone[1])
+        refuse_existing(held, rows[stay], columns[stay])
+    return gone, come
+
+
+def places_of(pairs: Pairs, shape: tuple[int, int], device: torch.device) -> Places:
     """Rows and columns of ``pairs``, shape ``(n,)`` each, on ``device``.
 
     Args:

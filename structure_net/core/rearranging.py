@@ -12,6 +12,9 @@ from structure_net.core.drawing import random_places
 
 Carry = Callable[[Tensor], Tensor]
 
+Places = tuple[Tensor, Tensor]
+"""The rows and the columns of connections. Shape ``(n,)`` each, int64."""
+
 
 @dataclass(frozen=True, slots=True)
 class Born:
@@ -91,6 +94,11 @@ def gathered(tensor: Tensor, dim: int, index: Tensor) -> Tensor:
     index = index.to(tensor.device)
     born = (index < 0).nonzero().flatten()
     return tensor.index_select(dim, index.clamp(min=0)).index_fill_(dim, born, 0)
+
+
+def blank(shape: torch.Size) -> Carry:
+    """What becomes of state beside a buffer of indices: it has none, whatever the shape was."""
+    return lambda state: state.new_zeros(shape)
 
 
 def along(vector: Tensor, dim: int, dims: int) -> Tensor:

@@ -7,6 +7,7 @@ by input. A sparse layer holds weights on a pattern and describes its own rearra
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Literal, NoReturn, Self
 import torch
 from torch import Tensor, nn
 
-from structure_net.core.changes import TensorChange
+from structure_net.core.changes import TensorChange, assign, in_turn
 from structure_net.core.pairs import PairTable, PairTuple
 from structure_net.errors import SurgeryError
 
@@ -127,13 +128,12 @@ class SparsePattern:
 class SparseLayer(nn.Module, ABC):
     """A layer whose units are connected by a pattern, and which rearranges itself.
 
-    The three methods in the past participle are pure: they return what would change, with names
-        relative to the layer,
-    and change nothing. Once the changes are written, `settle` makes the layer's own bookkeeping
-    agree with its tensors. Units are features of a linear layer and channels of a convolution. A
-    connection of a convolution is a whole kernel, or a single weight of one: then the pattern has
-    a column for each place in the kernels that read a channel. Whether a layer of one's own keeps
-    these promises, `structure_net.testing.check_sparse_layer` tells.
+    Methods in the past participle are pure: they return what would change, with names relative to
+    the layer, and change nothing. Once the changes are written, `settle` makes the layer's own
+    bookkeeping agree with its tensors. Units are features of a linear layer and channels of a
+    convolution. A connection of a convolution is a whole kernel, or a single weight of one: then
+    the pattern has a column for each place in the kernels that read a channel. Whether a layer of
+    one's own keeps these promises, `structure_net.testing.check_sparse_layer` tells.
 
     Attributes:
         channel_dim: The axis of inputs and outputs that holds the units: -1 of a linear layer, 1 of
@@ -272,6 +272,27 @@ class SparseLayer(nn.Module, ABC):
         Raises:
             SurgeryError: A pair is not connected, or no connection would be left.
         """
+
+    def moved(
+        self, removed: Pairs, added: Pairs, values: Tensor | None = None
+    ) -> tuple[TensorChange, ...]:
+        """The layer without the live connections ``removed`` and with ``added``.
+
+        What `disconnected` and then `connected` make: a pair in both is born anew.
+
+        Args:
+            removed: Pairs ``(output unit, input unit)`` that are connected.
+            added: Pairs that are not, or that are in ``removed``.
+            values: The weights of ``added``, shape ``(n,)`` or ``(n, *kernel)``; zeros if None.
+
+        Raises:
+            SurgeryError: One of the two would raise it.
+        """
+        cut = self.disconnected(removed)
+        other = copy.deepcopy(self)
+        assign(other, cut)
+        other.settle()
+        return in_turn(cut, other.connected(added, values))
 
     @abstractmethod
     def merged(self, pairs: Pairs, *, part: float = 1.0) -> tuple[TensorChange, ...]:

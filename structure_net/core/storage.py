@@ -25,12 +25,12 @@ from structure_net.core.live import KnownIndex, Live
 from structure_net.core.live_index import NAMES, LiveIndex
 from structure_net.core.masking import GradientMask, Masked, spread
 from structure_net.core.pair_edits import (
-    places_of,
-    refuse_existing,
-    refuse_missing,
+    places_to_make,
+    places_to_move,
+    places_to_remove,
     weights_for,
 )
-from structure_net.core.rearranging import Born, Carry, gathered, scaled_noise
+from structure_net.core.rearranging import Born, Carry, blank, gathered, scaled_noise
 from structure_net.core.restoring import derive, make_room
 from structure_net.core.sparsity import (
     Newborn,
@@ -260,17 +260,23 @@ class StoredLayer(SparseLayer):
     def connected(self, pairs: Pairs, values: Tensor | None = None) -> tuple[TensorChange, ...]:
         """The layer with ``pairs`` as further live connections. See `SparseLayer.connected`."""
         content = self._content()
-        rows, columns = places_of(pairs, self._shape, self.weight.device)
-        refuse_existing(content, rows, columns)
+        rows, columns = places_to_make(content, pairs)
         weights = weights_for(values, len(rows), self.weight, self._kernel)
         return self._settled(content.connected(rows, columns, weights))
 
     def disconnected(self, pairs: Pairs) -> tuple[TensorChange, ...]:
         """The layer without the live connections ``pairs``. See `SparseLayer.disconnected`."""
         content = self._content()
-        rows, columns = places_of(pairs, self._shape, self.weight.device)
-        refuse_missing(content, rows, columns)
-        return self._settled(content.disconnected(rows, columns))
+        return self._settled(content.disconnected(*places_to_remove(content, pairs)))
+
+    def moved(
+        self, removed: Pairs, added: Pairs, values: Tensor | None = None
+    ) -> tuple[TensorChange, ...]:
+        """The layer without ``removed`` and with ``added``. See `SparseLayer.moved`."""
+        content = self._content()
+        gone, come = places_to_move(content, removed, added)
+        weights = weights_for(values, len(come[0]), self.weight, self._kernel)
+        return self._settled(content.moved(gone, come, weights))
 
     def merged(self, pairs: Pairs, *, part: float = 1.0) -> tuple[TensorChange, ...]:
         """The layer whose readers of ``dropped`` read ``kept``. See `SparseLayer.merged`."""
@@ -345,7 +351,7 @@ class StoredLayer(SparseLayer):
         changes = [TensorChange("weight", tensors.pop("weight"), carry)]
         for name, data in tensors.items():
             if data.numel() or getattr(self, name).numel():
-                changes.append(TensorChange(name, data, _blank(data.shape)))
+                changes.append(TensorChange(name, data, blank(data.shape)))
         return tuple(changes)
 
     def _born(
@@ -388,8 +394,3 @@ class StoredLayer(SparseLayer):
 
     def _unused(self) -> list[str]:
         return [name for name, storage in BUFFERS.items() if storage != self.storage]
-
-
-def _blank(shape: torch.Size) -> Carry:
-    """What becomes of state beside a buffer of indices: it has none, whatever the shape was."""
-    return lambda state: state.new_zeros(shape)

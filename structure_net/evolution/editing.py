@@ -14,7 +14,7 @@ from structure_net.core.sections import section
 from structure_net.evolution.batches import joined, random_state_kept
 from structure_net.evolution.context import NetworkContext
 from structure_net.surgery import Applied, Initialiser, Probe, apply
-from structure_net.surgery.edits import AddConnections, Edit, RemoveConnections
+from structure_net.surgery.edits import ConnectionEdit, Edit, changes_of
 from structure_net.surgery.entries import EditEntry
 from structure_net.surgery.lineage import architecture, width_changes
 
@@ -74,14 +74,15 @@ def carried_out(
     network = context.network
     done: list[Applied] = []
     entries: list[EditEntry] = []
-    first = len(context.journal)
+    number = context.journal.changes
     starts = [p.initialiser for p in proposals if p.initialiser is not None]
     probe = probe_of(context, max((start.probe_size for start in starts), default=0))
     with uninterrupted(), section("surgery"):
         try:
             for proposal in proposals:
                 before = None if _rewires(proposal) else architecture(network)
-                seed = derived_seed(context.seed, context.iteration, first + len(entries))
+                number += changes_of(proposal.edit)
+                seed = derived_seed(context.seed, context.iteration, number - 1)
                 done.append(_applied(context, proposal, probe, seed=seed))
                 changes = () if before is None else width_changes(before, architecture(network))
                 said = (context.iteration, component, proposal.reason, seed, changes)
@@ -113,7 +114,7 @@ def _applied(
 
 def _rewires(proposal: Proposal) -> bool:
     """Whether connections are all that changes: that needs no trace, and keeps every width."""
-    return isinstance(proposal.edit, AddConnections | RemoveConnections)
+    return isinstance(proposal.edit, ConnectionEdit)
 
 
 def probe_of(context: NetworkContext, size: int) -> Probe | None:

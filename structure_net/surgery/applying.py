@@ -22,11 +22,11 @@ from structure_net.surgery.edits import (
     AddNeurons,
     AddResidualBlock,
     AddSkipConnection,
+    ConnectionEdit,
     DoubleWidth,
     Edit,
     InsertLayer,
     MaskHeads,
-    RemoveConnections,
     ReviveHeads,
     SplitNeurons,
 )
@@ -225,7 +225,7 @@ def planned_on(
         found = sites(model, example, observed_layers(change))
         return Planned(change, plan(change, None, model, found))
     renamed = replace(change, layer=current_name(model, change.layer))
-    if isinstance(renamed, AddConnections | RemoveConnections):
+    if isinstance(renamed, ConnectionEdit):
         return Planned(change, plan(renamed))
     from structure_net.graph import graph_of
 
@@ -315,7 +315,7 @@ def _cannot_fail(model: nn.Module, change: Edit, start: Initialiser) -> bool:
 
     A look costs three passes through the whole model, the edit one through the layer's connections.
     """
-    if not isinstance(change, AddConnections | RemoveConnections):
+    if not isinstance(change, ConnectionEdit):
         return False
     layer = dict(model.named_modules()).get(current_name(model, change.layer))
     return isinstance(layer, StoredLayer) and not promises(change, start)

@@ -9,16 +9,18 @@ from torch import nn
 
 from structure_net.surgery.edits import Edit
 from structure_net.surgery.graft_steps import built_grafts
+from structure_net.surgery.leaf_moves import sparse_layer
 from structure_net.surgery.moves import (
     Connect,
     Disconnect,
     Move,
     MoveAxis,
     MoveLeaf,
+    Reconnect,
     RemoveGraft,
     SetGate,
 )
-from structure_net.surgery.operating import sparse_layer, tensor_of
+from structure_net.surgery.operating import tensor_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ def _leaves(model: nn.Module, moves: tuple[Move, ...]) -> list[Change]:
     """Sparse layers, each as one line: the shape is (outputs, inputs)."""
     sizes: dict[str, tuple[list[int], list[int], list[str]]] = {}
     for move in moves:
-        if not isinstance(move, MoveLeaf | Connect | Disconnect):
+        if not isinstance(move, MoveLeaf | Connect | Disconnect | Reconnect):
             continue
         layer = sparse_layer(model, move.layer)
         old = [layer.out_channels, layer.in_channels]
@@ -117,6 +119,8 @@ def _leaves(model: nn.Module, moves: tuple[Move, ...]) -> list[Change]:
         if isinstance(move, MoveLeaf):
             after[move.dim] = len(move.source)
             roles.append("writes" if move.dim == 0 else "reads")
+        elif isinstance(move, Reconnect):
+            roles.append(f"{len(move.removed):,} fewer and {len(move.added):,} more connections")
         else:
             word = "more" if isinstance(move, Connect) else "fewer"
             noun = "connection" if len(move.pairs) == 1 else "connections"

@@ -299,6 +299,26 @@ class RemoveConnections:
     pairs: tuple[tuple[int, int], ...]
 
 
+@_edit
+class MoveConnections:
+    """Moves connections of a sparse layer: those at ``removed`` go, and others come at ``added``.
+
+    The same as `RemoveConnections` and then `AddConnections`, in one edit; the two may differ in
+    their numbers. A pair that is in both is born anew: with a new weight, and without the moments
+    that optimizers had of the old one.
+
+    ``scale``: of the new weights, as in `AddConnections`.
+    """
+
+    layer: str
+    removed: tuple[tuple[int, int], ...]
+    added: tuple[tuple[int, int], ...]
+    scale: float = 0.0
+
+
+ConnectionEdit = AddConnections | RemoveConnections | MoveConnections
+"""Edits of the connections of one sparse layer: its width and its shape stay."""
+
 Edit = (
     AddNeurons
     | RemoveNeurons
@@ -318,4 +338,10 @@ Edit = (
     | ReviveHeads
     | AddConnections
     | RemoveConnections
+    | MoveConnections
 )
+
+
+def changes_of(edit: Edit) -> int:
+    """How many things an edit does: two where it removes and adds, else one."""
+    return 2 if isinstance(edit, MoveConnections) else 1

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self, overload
 
 from structure_net.errors import JournalError
+from structure_net.surgery.edits import changes_of
 from structure_net.surgery.entries import EditEntry, Entry, EventEntry
 
 
@@ -24,11 +25,12 @@ class Journal(Sequence[Entry]):
         entries: The first entries.
     """
 
-    __slots__ = ("_entries",)
+    __slots__ = ("_changes", "_entries")
     __hash__ = None  # type: ignore[assignment]  # it changes, so that it cannot be a key
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self._entries: list[Entry] = list(entries)
+        self._changes = sum(map(_changes, self._entries))
 
     def append(self, entry: Entry) -> None:
         """Adds an entry at the end.
@@ -41,10 +43,20 @@ class Journal(Sequence[Entry]):
                 f"A journal holds EditEntry and EventEntry; got {type(entry).__name__}."
             )
         self._entries.append(entry)
+        self._changes += _changes(entry)
 
     def fork(self) -> Journal:
         """A journal with the same entries, which goes on by itself."""
         return Journal(self._entries)
+
+    @property
+    def changes(self) -> int:
+        """How many things happened: an entry each, and two where connections moved.
+
+        Seeds follow from it, so that a run draws the same whether its connections move by one edit
+        or by one that removes and one that adds.
+        """
+        return self._changes
 
     @property
     def edits(self) -> tuple[EditEntry, ...]:
@@ -140,3 +152,7 @@ class Journal(Sequence[Entry]):
 
     def __repr__(self) -> str:
         return f"Journal({len(self.edits)} edits, {len(self.events())} events)"
+
+
+def _changes(entry: Entry) -> int:
+    return changes_of(entry.edit) if isinstance(entry, EditEntry) else 1

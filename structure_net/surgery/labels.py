@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import chain
 
 from structure_net.surgery import edits as e
 
@@ -27,6 +28,7 @@ _WORDS: dict[type[object], tuple[str, str | None]] = {
     e.ReviveHeads: ("{n:,} head{s} of {layer} revived", "{n:,} revived"),
     e.AddConnections: ("+{n:,} connection{s} in {layer}", "+{n:,} connections"),
     e.RemoveConnections: ("-{n:,} connection{s} in {layer}", "-{n:,} connections"),
+    e.MoveConnections: ("-{gone:,} +{n:,} connections in {layer}", None),
 }
 
 
@@ -40,6 +42,7 @@ def describe_edit(edit: e.Edit) -> str:
     count, width = _count(edit), getattr(edit, "width", None)
     return words.format(
         n=count,
+        gone=len(getattr(edit, "removed", ())),
         s="" if count == 1 else "s",
         layer=getattr(edit, "layer", ""),
         source=getattr(edit, "source", ""),
@@ -53,10 +56,12 @@ def describe_edits(edits: Sequence[e.Edit]) -> str:
 
     >>> describe_edits([e.AddConnections("a", ((0, 1),)), e.AddConnections("b", ((0, 1), (1, 1)))])
     '+3 connections'
+    >>> describe_edits([e.MoveConnections("a", ((0, 1), (1, 0)), ((0, 2), (2, 1)))])
+    '-2 connections, +2 connections'
     """
     totals: dict[str, int] = defaultdict(int)
     others: list[str] = []
-    for edit in edits:
+    for edit in chain.from_iterable(map(_parts, edits)):
         label = _WORDS[type(edit)][1]
         if label is None:
             others.append(describe_edit(edit))
@@ -65,12 +70,20 @@ def describe_edits(edits: Sequence[e.Edit]) -> str:
     return ", ".join([label.format(n=n) for label, n in totals.items()] + others)
 
 
+def _parts(edit: e.Edit) -> tuple[e.Edit, ...]:
+    """A move of connections as the two edits that it stands for; others as they are."""
+    if not isinstance(edit, e.MoveConnections):
+        return (edit,)
+    gone = e.RemoveConnections(edit.layer, edit.removed)
+    return gone, e.AddConnections(edit.layer, edit.added, edit.scale)
+
+
 def _count(edit: e.Edit) -> int:
     """How many units, pairs or heads an edit is about."""
     count = getattr(edit, "count", None)
     if isinstance(count, int):
         return count
-    for field in ("indices", "pairs", "heads"):
+    for field in ("indices", "pairs", "heads", "added"):
         if hasattr(edit, field):
             return len(getattr(edit, field))
     return 1

@@ -131,6 +131,16 @@ class Disconnect:
 
 
 @dataclass(frozen=True, slots=True)
+class Reconnect:
+    """Removes connections of a sparse layer and makes others; see `MoveConnections`."""
+
+    layer: str
+    removed: tuple[tuple[int, int], ...]
+    added: tuple[tuple[int, int], ...]
+    scale: float
+
+
+@dataclass(frozen=True, slots=True)
 class SetAttribute:
     """Sets an attribute of a module, or one entry of it where the attribute is a tuple."""
 
@@ -224,6 +234,7 @@ Move = (
     | PassOn
     | Connect
     | Disconnect
+    | Reconnect
     | SetAttribute
     | ScaleAttribute
     | AddGraft

@@ -5,7 +5,6 @@ This is the one module that writes to a model on behalf of an edit.
 
 from __future__ import annotations
 
-import copy
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -14,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from structure_net.core.changes import TensorChange, assign
-from structure_net.core.sparsity import SparseLayer, pair_indices
+from structure_net.core.changes import TensorChange
+from structure_net.core.sparsity import SparseLayer
 from structure_net.core.wrapping import wrapped
 from structure_net.errors import SurgeryError
 from structure_net.surgery.committing import (
@@ -31,16 +30,13 @@ from structure_net.surgery.committing import (
 )
 from structure_net.surgery.graft_steps import built_grafts, gate_steps, graft_steps
 from structure_net.surgery.grafts import resolved
+from structure_net.surgery.leaf_moves import LeafMove, leaf_changes, sparse_layer
 from structure_net.surgery.moments import Follow, ReplaceState, carried_state, held
 from structure_net.surgery.moves import (
     AddGraft,
-    Connect,
-    Disconnect,
     KeepSpectrum,
-    MergeLeaf,
     Move,
     MoveAxis,
-    MoveLeaf,
     Regain,
     RemoveGraft,
     ScaleAttribute,
@@ -51,11 +47,9 @@ from structure_net.surgery.optimizers import LOG, Record, Remember, optimizers_o
 from structure_net.surgery.passing_on import with_means
 from structure_net.surgery.recycling import recycle
 from structure_net.surgery.spectral_norms import respected
-from structure_net.surgery.tensors import changed, draws
+from structure_net.surgery.tensors import changed
 from structure_net.surgery.weight_norms import regained
 from structure_net.surgery.wording import UserNames
-
-LeafMove = MoveLeaf | MergeLeaf | Connect | Disconnect
 
 
 @torch.no_grad()
@@ -126,7 +120,7 @@ def _steps(
     model: nn.Module, moves: Sequence[Move], optimizers: Sequence[Optimizer], seed: int
 ) -> list[Step]:
     recycle(model.parameters())
-    leaves = dict(_leaf_changes(model, moves, seed))
+    leaves = dict(leaf_changes(model, moves, seed))
     changes = [*_axis_changes(model, moves, seed), *(c for cs in leaves.values() for c in cs)]
     changes = with_means(model, moves, changes)
     record, names = Record(), UserNames(model)
@@ -223,21 +217,6 @@ def tensor_of(model: nn.Module, name: str) -> Tensor:
     return tensor
 
 
-def sparse_layer(model: nn.Module, name: str) -> SparseLayer:
-    """The sparse layer of a dotted name.
-
-    Raises:
-        SurgeryError: There is no such layer, or it is dense.
-    """
-    layer = model.get_submodule(resolved(model, name))
-    if not isinstance(layer, SparseLayer):
-        raise SurgeryError(
-            f"{name!r} is a {type(layer).__name__}, no sparse layer; connections can be edited in "
-            "layers of structure_net.core."
-        )
-    return layer
-
-
 def _axis_changes(model: nn.Module, moves: Sequence[Move], seed: int) -> Iterable[TensorChange]:
     by_tensor: defaultdict[str, list[MoveAxis]] = defaultdict(list)
     for move in moves:
@@ -268,80 +247,6 @@ def _normalised(
     names = (site.weight, site.u, site.v)
     own = [m for name in names for m in moves.get(name, ())]
     return respected(site, {name: tensor_of(model, name) for name in names}, changes, own)
-
-
-def _leaf_changes(
-    model: nn.Module, moves: Sequence[Move], seed: int
-) -> Iterator[tuple[str, list[TensorChange]]]:
-    by_layer: defaultdict[str, list[LeafMove]] = defaultdict(list)
-    for move in moves:
-        if isinstance(move, LeafMove):
-            by_layer[move.layer].append(move)
-    for name, several in by_layer.items():
-        yield name, _leaf(model, name, several, draws(seed, name))
-
-
-def _leaf(
-    model: nn.Module,
-    name: str,
-    moves: Sequence[LeafMove],
-    generator: torch.Generator,
-) -> list[TensorChange]:
-    """All moves of one layer as changes of its tensors; a second move is worked out on a copy
-    after the first.
-    """
-    layer = sparse_layer(model, name)
-    combined: dict[str, TensorChange] = {}
-    for number, move in enumerate(moves):
-        changes = _rearranged(layer, move, generator)
-        for change in changes:
-            combined[change.tensor] = _after(combined.get(change.tensor), change)
-        if number + 1 < len(moves):
-            layer = copy.deepcopy(layer)
-            assign(layer, changes)
-            layer.settle()
-    return [change.within(name) for change in combined.values()]
-
-
-def _after(first: TensorChange | None, second: TensorChange) -> TensorChange:
-    if first is None:
-        return second
-    return TensorChange(second.tensor, second.data, lambda state: second.carry(first.carry(state)))
-
-
-def _rearranged(
-    layer: SparseLayer, move: LeafMove, generator: torch.Generator
-) -> tuple[TensorChange, ...]:
-    match move:
-        case MoveLeaf():
-            scale = None if move.scale is None else torch.tensor(move.scale, dtype=torch.float64)
-            return layer.reindexed(
-                move.dim,
-                move.source,
-                new="silent" if move.silent else "fresh",
-                scale=scale,
-                generator=generator,
-            )
-        case MergeLeaf():
-            return layer.merged(move.pairs, part=move.part)
-        case Connect():
-            return layer.connected(move.pairs, _connection_weights(layer, move, generator))
-        case Disconnect():
-            return layer.disconnected(move.pairs)
-
-
-def _connection_weights(layer: SparseLayer, move: Connect, generator: torch.Generator) -> Tensor:
-    """Weights of new connections: normal, ``scale / sqrt(fan_in)`` of the unit after the edit."""
-    live = layer.live_weights
-    kernel = live.shape[1:]
-    try:
-        rows, _ = pair_indices(move.pairs, (layer.out_channels, len(layer.sources)))
-    except ValueError as error:
-        raise SurgeryError(f"{move.layer!r} cannot be connected so: {error}") from error
-    fan_in = layer.fan_in().cpu() + torch.bincount(rows, minlength=layer.out_channels)
-    spread = move.scale / (fan_in[rows] * max(1, kernel.numel())).to(torch.float64).sqrt()
-    noise = torch.randn((len(rows), *kernel), generator=generator, dtype=torch.float64)
-    return (noise * spread.view(-1, *[1] * len(kernel))).to(live)
 
 
 def _tensor_steps(

@@ -15,11 +15,12 @@ from structure_net.surgery.edits import (
     AddConnections,
     AddHeads,
     AddNeurons,
+    ConnectionEdit,
     DoubleWidth,
     Edit,
     MaskHeads,
     MergeNeurons,
-    RemoveConnections,
+    MoveConnections,
     RemoveHeads,
     RemoveNeurons,
     ResetNeurons,
@@ -27,7 +28,7 @@ from structure_net.surgery.edits import (
     ShareNeurons,
     SplitNeurons,
 )
-from structure_net.surgery.moves import Connect, Disconnect, Move
+from structure_net.surgery.moves import Connect, Disconnect, Move, Reconnect
 from structure_net.surgery.passing_on import passed_on
 from structure_net.surgery.sites import Site
 
@@ -54,7 +55,7 @@ def plan(
             count or an index does not fit, the layer would be left empty, the edit would not keep
             what it promises, or one of the arguments that it needs is missing.
     """
-    if isinstance(edit, AddConnections | RemoveConnections):
+    if isinstance(edit, ConnectionEdit):
         return (_rewired(edit),)
     if isinstance(edit, DEPTH_EDITS):
         known = _given(sites, "sites") if observed_layers(edit) else {}
@@ -64,12 +65,26 @@ def plan(
     return planned_width(edit, _given(graph, "graph"))[0]
 
 
-def _rewired(edit: AddConnections | RemoveConnections) -> Move:
+def _rewired(edit: ConnectionEdit) -> Move:
+    if isinstance(edit, MoveConnections):
+        return _moved(edit)
     if not edit.pairs:
         raise SurgeryError("pairs is empty; name at least one (output unit, input unit).")
     if isinstance(edit, AddConnections):
         return Connect(edit.layer, edit.pairs, edit.scale)
     return Disconnect(edit.layer, edit.pairs)
+
+
+def _moved(edit: MoveConnections) -> Move:
+    for name, others, other in (
+        ("removed", "AddConnections", edit.removed),
+        ("added", "RemoveConnections", edit.added),
+    ):
+        if not other:
+            raise SurgeryError(
+                f"{name} is empty; name at least one (output unit, input unit), or use {others}."
+            )
+    return Reconnect(edit.layer, edit.removed, edit.added, edit.scale)
 
 
 _Value = TypeVar("_Value")

@@ -42,8 +42,9 @@ def check_sparse_layer(layer: SparseLayer, inputs: Tensor | None = None, *, seed
     for check in (_check_values, _check_copies, _check_outputs, _check_inputs, _check_merging):
         check(subject, inputs, generator)
         _require(_bytes(subject) == before, f"{check.__name__[7:]} must not change the layer")
-    _check_connections(subject, inputs, generator)
-    _require(_bytes(subject) == before, "connected and disconnected must not change the layer")
+    for check in (_check_connections, _check_moves):
+        check(subject, inputs, generator)
+        _require(_bytes(subject) == before, "what moves connections must not change the layer")
     _check_training(subject, inputs)
     if isinstance(subject, StoredLayer):
         _check_storage(subject, inputs)
@@ -199,6 +200,30 @@ def _check_connections(layer: SparseLayer, inputs: Tensor, generator: torch.Gene
     first = valued[chosen[:, 0], chosen[:, 1]].flatten(1) if valued.dim() > 2 else None
     found = valued[chosen[:, 0], chosen[:, 1]] if first is None else first[:, 0]
     _equal(found, values, "connected must write the values in the order of the pairs")
+
+
+def _check_moves(layer: SparseLayer, inputs: Tensor, generator: torch.Generator) -> None:
+    live = torch.stack((layer.pattern.rows, layer.pattern.columns), 1)
+    absent = (~layer.pattern.mask()).nonzero()
+    gone = live[torch.randperm(len(live), generator=generator)[: len(live) // 2]]
+    free = absent[torch.randperm(len(absent), generator=generator)[:3]]
+    come = torch.cat((free, gone[:1]))  # one of those that go comes back
+    values = torch.arange(1.0, len(come) + 1, dtype=torch.float64)
+    cut = _after(layer, layer.disconnected(gone))
+    wanted, moved = cut.connected(come, values), layer.moved(gone, come, values)
+    both, whole = _after(cut, wanted), _after(layer, moved)
+    _require(both.pattern == whole.pattern, "moved must remove some pairs and add others")
+    _equal(both.dense_weight(), whole.dense_weight(), "moved must write and keep weights")
+    _equal(whole(inputs), both(inputs), "moved must be disconnected and then connected")
+    _refuses(lambda: layer.moved(gone, live[~_among(live, gone)][:1]), "to add what stays")
+    _refuses(lambda: layer.moved(live, come), "to remove all connections")
+    if len(free):
+        _refuses(lambda: layer.moved(free, gone[:1]), "to remove what is absent")
+
+
+def _among(pairs: Tensor, others: Tensor) -> Tensor:
+    """Which of ``pairs``, shape ``(n, 2)``, are among ``others``."""
+    return (pairs[:, None] == others).all(2).any(1)
 
 
 def _check_training(layer: SparseLayer, inputs: Tensor) -> None:

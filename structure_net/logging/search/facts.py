@@ -36,6 +36,7 @@ class ExperimentFacts:
         density: At the end.
         curves: Measured values by name, one for each epoch; not finite where training failed.
         edits: How often each kind of edit was made and kept, by its class: ``AddNeurons``, ...
+            ``MoveConnections`` counts as one that removes and one that adds.
         edited_at: When, by the same names: fractions of the run in [0, 1].
         strategies: How many edits each strategy made, by its class; 0 for one that made none.
         taken_back: Edits that were tried and taken back.

@@ -16,6 +16,7 @@ from structure_net.surgery.journal import Journal
 
 _RECORDS: Final = "records"
 _FILES: Final = ("run.json", "history.json", "journal.json")
+_HALVES: Final = {"MoveConnections": ("RemoveConnections", "AddConnections")}
 _NUMBERS: Final = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 
 
@@ -142,10 +143,13 @@ class _Gathered:
         self.edited(str(data["edit"].get("type", "edit")), data.get("component", ""), self.epochs)
 
     def edited(self, kind: str, component: str, epochs: int) -> None:
-        """Counts an edit that was made behind so many epochs."""
-        self.edits[kind] += 1
-        self.edited_after[kind].append(epochs)
-        self.strategies[component] += 1
+        """Counts an edit that was made behind so many epochs; of one that moves connections its
+        two halves, so that it is found with those that were carried out one after the other.
+        """
+        for part in _HALVES.get(kind, (kind,)):
+            self.edits[part] += 1
+            self.edited_after[part].append(epochs)
+            self.strategies[component] += 1
 
     def growth(self, data: Mapping[str, Any], _: str) -> None:
         if data["outcome"] in ("refused", "rolled_back"):

@@ -5,6 +5,8 @@ import torch
 from torch import nn
 
 from structure_net.core import TensorChange, assign
+from structure_net.core.changes import in_turn
+from structure_net.core.rearranging import blank
 
 
 def test_assigning_keeps_the_parameter_and_carries_its_gradient() -> None:
@@ -23,3 +25,15 @@ def test_assigning_keeps_the_parameter_and_carries_its_gradient() -> None:
 def test_an_unknown_tensor_is_refused() -> None:
     with pytest.raises(AttributeError, match="gain"):
         assign(nn.Linear(2, 2), [TensorChange("gain", torch.ones(1), torch.clone)])
+
+
+def test_changes_in_turn_are_the_last_data_and_both_carries() -> None:
+    first = TensorChange("a", torch.zeros(2), lambda state: state[:2])
+    second = TensorChange("a", torch.ones(3), lambda state: torch.cat((state, state[:1])))
+    other, last = (TensorChange(name, torch.zeros(1), blank(torch.Size([1]))) for name in "bc")
+    found = in_turn((first, other), (second, last))
+    assert [change.tensor for change in found] == ["a", "b", "c"]
+    assert torch.equal(found[0].data, torch.ones(3))
+    assert found[0].carry(torch.tensor([5.0, 6.0, 7.0])).tolist() == [5.0, 6.0, 5.0]
+    assert found[1].carry(torch.ones(4)).tolist() == [0.0]
+    assert in_turn((), (second,)) == (second,)

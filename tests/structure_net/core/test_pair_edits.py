@@ -12,6 +12,9 @@ from structure_net.core.live_index import LiveIndex
 from structure_net.core.pair_edits import (
     Connected,
     places_of,
+    places_to_make,
+    places_to_move,
+    places_to_remove,
     refuse_existing,
     refuse_missing,
     weights_for,
@@ -46,6 +49,17 @@ def test_what_is_there_is_not_made_and_what_is_not_there_is_not_removed() -> Non
         refuse_missing(HELD, *free)
     with pytest.raises(SurgeryError, match="keep at least one"):
         refuse_missing(HELD, PATTERN.rows, PATTERN.columns)
+
+
+def test_a_move_may_come_to_what_it_leaves() -> None:
+    gone, come = places_to_move(HELD, [(2, 3), (0, 1)], [(1, 2), (2, 3)])
+    assert [one.tolist() for one in (*gone, *come)] == [[2, 0], [3, 1], [1, 2], [2, 3]]
+    assert places_to_make(HELD, [(1, 2)])[0].tolist() == [1]
+    assert places_to_remove(HELD, [(2, 3)])[1].tolist() == [3]
+    with pytest.raises(SurgeryError, match="unit 2 is connected to input unit 0 already"):
+        places_to_move(HELD, [(2, 3)], [(2, 3), (2, 0)])
+    with pytest.raises(SurgeryError, match="unit 1 is not connected to input unit 2"):
+        places_to_move(HELD, [(1, 2)], [(1, 2)])
 
 
 def test_values_fill_kernels_or_are_given_for_each_entry() -> None:

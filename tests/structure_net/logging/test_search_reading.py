@@ -97,6 +97,19 @@ def test_records_become_facts_without_what_a_resumption_superseded(tmp_path: Pat
     assert facts.tags == ("pilot",)
 
 
+def test_connections_that_moved_are_found_by_one_edit_as_by_two(tmp_path: Path) -> None:
+    kinds = (("MoveConnections",), ("RemoveConnections", "AddConnections"))
+    found = []
+    for edits in kinds:
+        made = [Edit(edit={"type": kind, "layer": "a"}, component="RigL") for kind in edits]
+        records = (*RECORDS[:2], *made, *RECORDS[-3:])
+        facts = facts_of(spooled(tmp_path / str(len(edits)), records))
+        found.append((facts.edits, facts.edited_at, facts.strategies))
+    assert found[0] == found[1]
+    assert found[0][0]["AddConnections"] == found[0][0]["RemoveConnections"] == 1
+    assert "MoveConnections" not in found[0][0]
+
+
 def test_a_spool_of_trials_is_an_experiment_too(tmp_path: Path) -> None:
     trial = Trial(
         trial="t1", hypothesis="wider is better", arm="wide", seed=4, status="failed",

@@ -15,6 +15,7 @@ from structure_net.surgery.edits import (
     DoubleWidth,
     Edit,
     InsertLayer,
+    MoveConnections,
     RemoveNeurons,
 )
 from structure_net.surgery.labels import describe_edit, describe_edits
@@ -36,6 +37,7 @@ def test_every_kind_of_edit_has_words() -> None:
         (AddResidualBlock("fc1", 8), "+residual block behind fc1 (8 wide)"),
         (AddSkipConnection("fc1", "fc3"), "+skip from fc1 to fc3"),
         (AddConnections("fc1", ((0, 1),)), "+1 connection in fc1"),
+        (MoveConnections("fc1", ((0, 1), (1, 1)), ((0, 2),)), "-2 +1 connections in fc1"),
     ],
 )
 def test_an_edit_says_what_and_where(edit: Edit, words: str) -> None:
@@ -49,6 +51,8 @@ def test_a_label_adds_up_what_can_be_counted() -> None:
         AddConnections("b", ((0, 1), (1, 1))),
     ]
     assert describe_edits(edits) == "+3 connections, +layer behind a"
+    moves = [MoveConnections("a", ((0, 1), (0, 2)), ((1, 1),)), edits[0]]
+    assert describe_edits(moves) == "-2 connections, +2 connections"
 
 
 def test_a_label_writes_large_counts_as_the_rest_of_a_report_does() -> None:

@@ -47,6 +47,7 @@ EXAMPLES: tuple[Edit, ...] = (
     edits.ReviveHeads("attention.q", (0,)),
     edits.AddConnections("fc1", ((0, 1), (2, 3)), scale=0.5),
     edits.RemoveConnections("fc1", ((0, 1),)),
+    edits.MoveConnections("fc1", ((0, 1), (2, 3)), ((0, 2), (1, 3)), scale=0.5),
 )
 
 

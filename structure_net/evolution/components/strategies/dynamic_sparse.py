@@ -36,7 +36,7 @@ from structure_net.evolution.metrics.rewiring import (
     weakest,
 )
 from structure_net.evolution.metrics.validity import Unavailable
-from structure_net.surgery.edits import AddConnections, RemoveConnections
+from structure_net.surgery.edits import MoveConnections, RemoveConnections
 
 Pairs = tuple[tuple[int, int], ...]
 
@@ -99,7 +99,7 @@ class DynamicSparseTraining(EditingStrategy):
         return cosine_drop_rate(self.drop_rate, epoch, self.horizon)
 
     def propose(self, context: NetworkContext, analysis: Any) -> list[Proposal]:
-        """For each sparse layer, what goes and then what comes.
+        """For each sparse layer, what goes and what comes, in one edit.
 
         Raises:
             StructureNetError: The network has no sparse layer.
@@ -203,7 +203,7 @@ class SparseEvolutionaryTraining(DynamicSparseTraining):
         self, drops: Mapping[str, LayerDrop], context: NetworkContext, analysis: Any
     ) -> dict[str, Pairs]:
         del analysis
-        place = (context.seed, context.iteration, len(context.journal))
+        place = (context.seed, context.iteration, context.journal.changes)
         return {
             name: random_free(
                 drop.kept,
@@ -346,8 +346,9 @@ def _proposals(
     scale: float,
 ) -> Iterator[Proposal]:
     for name, drop in drops.items():
-        gone = f"drop the weakest {len(drop.pairs)} of {drop.live} connections ({rate:.1%})"
-        yield Proposal(RemoveConnections(name, drop.pairs), gone)
-        if grown[name]:
-            come = f"make {len(grown[name])} connections {why}"
-            yield Proposal(AddConnections(name, grown[name], scale=scale), come)
+        reason = f"drop the weakest {len(drop.pairs)} of {drop.live} connections ({rate:.1%})"
+        if not grown[name]:
+            yield Proposal(RemoveConnections(name, drop.pairs), reason)
+            continue
+        reason = f"{reason}, make {len(grown[name])} connections {why}"
+        yield Proposal(MoveConnections(name, drop.pairs, grown[name], scale=scale), reason)

@@ -73,7 +73,7 @@ def apart(group: ChannelGroup, others: Iterable[ChannelGroup]) -> bool:
 
 def generator_of(context: NetworkContext, *purpose: str) -> torch.Generator:
     """Draws that follow from the seed, the moment and a purpose."""
-    seed = derived_seed(context.seed, context.iteration, len(context.journal), *purpose)
+    seed = derived_seed(context.seed, context.iteration, context.journal.changes, *purpose)
     return torch.Generator().manual_seed(seed)
 
 

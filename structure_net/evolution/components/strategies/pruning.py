@@ -33,8 +33,8 @@ from structure_net.evolution.interfaces import EditingStrategy
 from structure_net.evolution.metrics.rewiring import strongest_free
 from structure_net.evolution.metrics.saliency import cubic_target
 from structure_net.surgery.edits import (
-    AddConnections,
     Edit,
+    MoveConnections,
     RemoveConnections,
     RemoveHeads,
     RemoveNeurons,
@@ -43,11 +43,12 @@ from structure_net.surgery.entries import EditEntry
 
 T = TypeVar("T")
 What = Literal["connections", "units", "heads"]
+Pairs = tuple[tuple[int, int], ...]
 
-_REMOVALS: Final[Mapping[What, type[Edit]]] = {
-    "connections": RemoveConnections,
-    "units": RemoveNeurons,
-    "heads": RemoveHeads,
+_REMOVALS: Final[Mapping[What, tuple[type[Edit], ...]]] = {
+    "connections": (RemoveConnections, MoveConnections),
+    "units": (RemoveNeurons,),
+    "heads": (RemoveHeads,),
 }
 
 
@@ -137,7 +138,7 @@ class PruningGrowthStrategy(EditingStrategy):
         self.requires = required_key(score) | grown
 
     def propose(self, context: NetworkContext, analysis: Any) -> list[Proposal]:
-        """The removals that the schedule asks for now, then what grows instead.
+        """The removals that the schedule asks for now, with what grows instead.
 
         Raises:
             StructureNetError: The budget cannot be met, or not without going below half of it, or
@@ -220,8 +221,8 @@ class PruningGrowthStrategy(EditingStrategy):
         moved = self._moved(len(table.scores) - count, len(order) - count)
         removals = table.removals(order[: count + moved])
         said = self._said(count, len(table.scores), "connections", targets)
-        found = [Proposal(edit, said) for edit in removals]
-        return found + self._regrown(network, analysis, table, order[: count + moved], moved)
+        grown = self._regrown(network, analysis, table, order[: count + moved], moved)
+        return [_moving(edit, grown.get(edit.layer), said) for edit in removals]
 
     def _moved(self, live: int, most: int) -> int:
         return min(round(self.regrowth * live), most)
@@ -233,12 +234,12 @@ class PruningGrowthStrategy(EditingStrategy):
         table: ConnectionTable,
         gone: Tensor,
         moved: int,
-    ) -> list[Proposal]:
+    ) -> dict[str, Pairs]:
         """Connections at the largest gradients, as many in each layer as it gave up to move."""
         if not moved:
-            return []
+            return {}
         gradient, layers = analysis["connection_gradient"], sparse_layers(network)
-        found = []
+        found = {}
         shares = torch.bincount(table.owner[gone[-moved:]], minlength=len(table.layers)).tolist()
         for number, (name, share) in enumerate(zip(table.layers, shares, strict=True)):
             mine = table.owner == number
@@ -247,10 +248,7 @@ class PruningGrowthStrategy(EditingStrategy):
             taken = table.rows[mine] * width + table.columns[mine]
             if name not in gradient:  # it was not called
                 continue
-            pairs = strongest_free(gradient[name], taken, share)
-            if pairs:
-                reason = f"grow {len(pairs)} connections anew where the gradient is largest"
-                found.append(Proposal(AddConnections(name, pairs), reason))
+            found[name] = strongest_free(gradient[name], taken, share)
         return found
 
     def _units(
@@ -308,6 +306,14 @@ class PruningGrowthStrategy(EditingStrategy):
     def _said(self, count: int, of: int, what: str, targets: Mapping[str, float]) -> str:
         wanted = ", ".join(f"{name} {value:.4g}" for name, value in targets.items())
         return f"prune {count} of {of} {what} by {self.score} to {wanted}"
+
+
+def _moving(removal: RemoveConnections, grown: Pairs | None, said: str) -> Proposal:
+    """The removal, with what its layer grows instead."""
+    if not grown:
+        return Proposal(removal, said)
+    reason = f"{said}, grow {len(grown)} connections anew where the gradient is largest"
+    return Proposal(MoveConnections(removal.layer, removal.pairs, grown), reason)
 
 
 def _change(before: Mapping[str, float], after: Mapping[str, float]) -> str:

@@ -13,13 +13,16 @@ from structure_net.core.statistics import network_stats
 from structure_net.errors import StructureNetError
 from structure_net.evolution import (
     ComposableEvolutionSystem,
+    EditingStrategy,
     EpochRecord,
     NetworkContext,
+    Proposal,
     Tournament,
     TrainingHistory,
     part_from_dict,
     part_to_dict,
 )
+from structure_net.evolution.components import StandardNetworkTrainer
 from structure_net.evolution.components.analyzers import (
     CandidateAnalysis,
     ConnectionAnalysis,
@@ -33,8 +36,9 @@ from structure_net.evolution.components.strategies import (
     SparseMomentum,
 )
 from structure_net.evolution.components.strategies.dynamic_sparse import LayerDrop
-from structure_net.surgery import AddConnections, RemoveConnections
+from structure_net.surgery import AddConnections, MoveConnections, RemoveConnections
 from structure_net.testing import check_analyzer, check_strategy, example_context
+from tests.laws.storages import STORAGES, Storage, crossover, layers, network
 
 STRATEGIES = [SparseEvolutionaryTraining(), RigL(), SparseMomentum()]
 
@@ -67,24 +71,20 @@ def test_rigl_moves_the_weakest_to_where_the_gradient_is_largest() -> None:
     context = _context(_layer(FIRST))
     edits = _edits(RigL(0.25), context, {"connection_gradient": {"0": SCORE}})
     # A quarter of four is the weight .1; its own place has the largest gradient, and is free.
-    assert edits == [RemoveConnections("0", ((0, 0),)), AddConnections("0", ((0, 0),))]
+    assert edits == [MoveConnections("0", ((0, 0),), ((0, 0),))]
     edits = _edits(RigL(0.5), context, {"connection_gradient": {"0": 10 - SCORE}})
-    assert edits == [
-        RemoveConnections("0", ((0, 0), (1, 1))),
-        AddConnections("0", ((0, 1), (1, 3))),
-    ]
+    assert edits == [MoveConnections("0", ((0, 0), (1, 1)), ((0, 1), (1, 3)))]
 
 
 def test_rigl_takes_the_largest_of_the_candidates_and_then_at_random() -> None:
     context = _context(_layer(FIRST))
     offered = {"0": (torch.tensor([3, 1, 4]), torch.tensor([1.0, 5.0, 9.0]))}
-    gone, come = _edits(RigL(0.5, candidates=99), context, {"candidate_gradient": offered})
-    assert gone == RemoveConnections("0", ((0, 0), (1, 1)))
-    assert come == AddConnections("0", ((0, 1), (1, 0)))
-    _, come = _edits(RigL(0.5, candidates=1), context, {"candidate_gradient": offered})
-    assert (0, 3) in come.pairs
-    assert len(come.pairs) == 2
-    assert not {(0, 2), (1, 2)} & set(come.pairs)
+    (move,) = _edits(RigL(0.5, candidates=99), context, {"candidate_gradient": offered})
+    assert move == MoveConnections("0", ((0, 0), (1, 1)), ((0, 1), (1, 0)))
+    (move,) = _edits(RigL(0.5, candidates=1), context, {"candidate_gradient": offered})
+    assert (0, 3) in move.added
+    assert len(move.added) == 2
+    assert not {(0, 2), (1, 2)} & set(move.added)
     with pytest.raises(ValueError, match="candidates"):
         RigL(candidates=0)
 
@@ -112,23 +112,23 @@ def test_the_rate_falls_with_the_epochs_and_nothing_moves_at_the_end() -> None:
     strategy = RigL(0.5, horizon=4)
     assert strategy.rate(2) == pytest.approx(0.25)
     halfway = _edits(strategy, _context(_layer(FIRST), epochs=2), analysis)
-    assert halfway[0] == RemoveConnections("0", ((0, 0),))
+    assert halfway[0].removed == ((0, 0),)
     assert _edits(strategy, _context(_layer(FIRST), epochs=4), analysis) == []
     assert RigL(0.5).rate(1000) == 0.5
 
 
 def test_set_drops_what_is_closest_to_zero_on_either_side_and_draws_new_places() -> None:
     context = _context(_layer(FIRST))
-    gone, come = _edits(SparseEvolutionaryTraining(0.5, scale=0.5), context, {})
-    assert gone == RemoveConnections("0", ((0, 0), (1, 1)))
-    assert len(come.pairs) == 2
-    assert come.scale == 0.5
-    assert not {(0, 2), (1, 2)} & set(come.pairs)
+    (move,) = _edits(SparseEvolutionaryTraining(0.5, scale=0.5), context, {})
+    assert move.removed == ((0, 0), (1, 1))
+    assert len(move.added) == 2
+    assert move.scale == 0.5
+    assert not {(0, 2), (1, 2)} & set(move.added)
     magnitude = SparseEvolutionaryTraining(0.5, by_sign=False)
     same_sign = _context(_layer([[0.1, 0.0, 0.2, 0.0], [0.0, -5.0, -4.0, 0.0]]))
-    assert _edits(magnitude, same_sign, {})[0].pairs == ((0, 0), (0, 2))
+    assert _edits(magnitude, same_sign, {})[0].removed == ((0, 0), (0, 2))
     signed = SparseEvolutionaryTraining(0.5)
-    assert _edits(signed, same_sign, {})[0].pairs == ((0, 0), (1, 2))
+    assert _edits(signed, same_sign, {})[0].removed == ((0, 0), (1, 2))
 
 
 def test_sparse_momentum_hands_connections_to_the_layer_with_more_momentum() -> None:
@@ -140,17 +140,18 @@ def test_sparse_momentum_hands_connections_to_the_layer_with_more_momentum() -> 
     edits = _edits(SparseMomentum(0.5), _context(*layers), analysis)
     # Two and one connections go; of three the layers get one and two.
     assert edits == [
-        RemoveConnections("0", ((0, 0), (1, 1))),
-        AddConnections("0", ((0, 0),)),
-        RemoveConnections("1", ((0, 0),)),
-        AddConnections("1", ((0, 1), (1, 1))),
+        MoveConnections("0", ((0, 0), (1, 1)), ((0, 0),)),
+        MoveConnections("1", ((0, 0),), ((0, 1), (1, 1))),
     ]
+    analysis["connection_ranking"] = {"0": 1.0, "1": 0.0}
+    alone = _edits(SparseMomentum(0.5), _context(*layers), analysis)
+    assert alone[1] == RemoveConnections("1", ((0, 0),))
 
 
 def test_without_any_momentum_each_layer_keeps_its_number() -> None:
     analysis = {"connection_momentum": {"0": SCORE}, "connection_ranking": {"0": 0.0}}
-    gone, come = _edits(SparseMomentum(0.5), _context(_layer(FIRST)), analysis)
-    assert len(gone.pairs) == len(come.pairs)
+    (move,) = _edits(SparseMomentum(0.5), _context(_layer(FIRST)), analysis)
+    assert len(move.removed) == len(move.added)
 
 
 def test_full_layers_and_dense_layers_are_left_alone() -> None:
@@ -224,9 +225,48 @@ def test_a_tournament_moves_all_connections_or_none(strategy: DynamicSparseTrain
     system = ComposableEvolutionSystem([ConnectionAnalyzer(2)])
     system.add_component(strategy, whether=whether)
     grown = system.evolve_network(context, 1)
-    assert {type(edit.edit) for edit in grown.journal.edits} == {RemoveConnections, AddConnections}
+    assert {type(edit.edit) for edit in grown.journal.edits} == {MoveConnections}
     before, after = (network_stats(c.network)["total_connections"] for c in (context, grown))
     assert before == after
+
+
+class _InTwo(EditingStrategy):
+    """Another strategy's moves, by one edit that removes and one that adds."""
+
+    def __init__(self, whole: EditingStrategy) -> None:
+        self.whole = whole
+        self.requires = whole.requires
+
+    def propose(self, context: NetworkContext, analysis: Any) -> list[Proposal]:
+        found: list[Proposal] = []
+        for proposal in self.whole.proposals(context, analysis):
+            edit = proposal.edit
+            if not isinstance(edit, MoveConnections):
+                found.append(proposal)
+                continue
+            found.append(Proposal(RemoveConnections(edit.layer, edit.removed)))
+            found.append(Proposal(AddConnections(edit.layer, edit.added, edit.scale)))
+        return found
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda one: type(one).__name__)
+def test_one_edit_leads_where_two_lead(strategy: DynamicSparseTraining, storage: Storage) -> None:
+    """Four iterations with training: the same patterns and weights, bit for bit."""
+    draw = torch.Generator().manual_seed(2)
+    data = [(torch.randn(8, 12, generator=draw), torch.randint(4, (8,), generator=draw))] * 3
+    ends, edits = [], []
+    for own in (strategy, _InTwo(strategy)):
+        parts = [ConnectionAnalyzer(), StandardNetworkTrainer(epochs=1), own]
+        start = network(storage).float()
+        with crossover(storage):
+            end = ComposableEvolutionSystem(parts).evolve_network(NetworkContext(start, data), 4)
+        ends.append(layers(end.network))
+        edits.append(len(end.journal.edits))
+    assert edits[1] == 2 * edits[0] > 8
+    for one, other in zip(*ends, strict=True):
+        assert one.pattern == other.pattern
+        assert torch.equal(one.live_weights, other.live_weights)
 
 
 @pytest.mark.parametrize("arguments", [{"drop_rate": 0.0}, {"drop_rate": 1.0}, {"horizon": 0}])

@@ -33,7 +33,7 @@ from structure_net.evolution.components import (
     StandardNetworkTrainer,
 )
 from structure_net.evolution.components.strategies.budgets import sparse_density
-from structure_net.surgery import AddConnections, RemoveConnections, RemoveNeurons, apply
+from structure_net.surgery import MoveConnections, RemoveConnections, RemoveNeurons, apply
 from structure_net.testing import check_strategy, example_context
 
 
@@ -154,9 +154,8 @@ def test_what_moves_comes_back_where_the_gradient_is_largest() -> None:
     }
     # Two go for good; of six the least one moves, which is the weight .2 of the first layer.
     assert _edits(strategy, _sparse(), connection_gradient=gradient) == [
-        RemoveConnections("0", ((0, 0), (0, 1))),
+        MoveConnections("0", ((0, 0), (0, 1)), ((1, 0),)),
         RemoveConnections("2", ((0, 0),)),
-        AddConnections("0", ((1, 0),)),
     ]
 
 
