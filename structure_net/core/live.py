@@ -178,7 +178,8 @@ class Live:
     def _by_columns(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """The same for input units."""
         place, line = _segments(self.index.column_offsets, index)
-        keys = self.index.rows[place] * len(index) + line
+        # Of more than 2 ** 31 places int32 has no numbers.
+        keys = self.index.rows[place].long() * len(index) + line
         order = torch.argsort(keys)
         return keys[order], self.index.order[place[order]].long()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -107,3 +108,15 @@ def test_new_units_are_connected_at_the_layer_s_density(
     grown = after(layer, 0, [*range(outputs), *[-1] * count], "fresh")
     born = len(grown.pattern) - len(layer.pattern)
     assert born == max(count, round(layer.density * count * inputs))
+
+
+@pytest.mark.usefixtures("live_storage")
+def test_inputs_go_from_a_layer_of_more_places_than_int32_has_numbers() -> None:
+    layer = StandardSparseLayer(
+        50_000, 50_000, density=1e-5, generator=torch.Generator().manual_seed(0)
+    )
+    before, stays = layer.pattern, layer.pattern.columns >= 100
+    other = after(layer, 1, list(range(100, 50_000)))
+    assert torch.equal(other.pattern.rows, before.rows[stays])
+    assert torch.equal(other.pattern.columns, before.columns[stays] - 100)
+    assert torch.equal(other.weight, layer.weight[stays])
