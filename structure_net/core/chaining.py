@@ -114,6 +114,40 @@ def through(stages: Iterable[Stage], inputs: Tensor) -> Tensor:
     return hidden
 
 
+def chain_of(stages: Sequence[Stage], inputs: Tensor) -> Chain | None:
+    """Modules in turn as one chain, as `through` would run them; None where they are not one."""
+    run = _Run(inputs, None)
+    if stages and all(run.takes(layer, activation) for layer, activation in stages):
+        return run.chain()
+    return None
+
+
+def is_quiet(module: nn.Module) -> bool:
+    """Whether calling ``module`` is nothing but its class's forward, and nobody looks."""
+    own = module.__dict__
+    return not (
+        own["_forward_hooks"]
+        or own["_forward_pre_hooks"]
+        or own["_backward_hooks"]
+        or own["_backward_pre_hooks"]
+        or "forward" in own
+        or own.get("_compiled_call_impl")
+    )
+
+
+def is_plain(inputs: Tensor) -> bool:
+    """Whether nobody watches operations, and kernels know what ``inputs`` hold: rows of numbers."""
+    return (
+        type(inputs) in _PLAIN
+        and inputs.dim() == 2
+        and inputs.dtype in ZEROS
+        and inputs.is_cpu
+        and plain_now()
+        and not torch.is_autocast_enabled("cpu")
+        and not _has_any_global_hook()
+    )
+
+
 class _Run:
     """Layers that wait to be computed as one chain.
 
@@ -126,7 +160,7 @@ class _Run:
         self._inputs = inputs
         self._onlooker = onlooker
         # Of no sample there are no sums.
-        self._open = _chainable(inputs) and (onlooker is None or len(inputs) > 0)
+        self._open = is_plain(inputs) and (onlooker is None or len(inputs) > 0)
         self._stages: list[Stage] = []
         self._links: list[Link] = []
         self._parameters: list[Tensor | None] = []
@@ -163,39 +197,27 @@ class _Run:
         if not self._links:
             return self._inputs
         if self._onlooker is None:
-            return chained(self._inputs, self._parameters, tuple(self._links))
-        links = tuple(self._links)
-        chain = Chain(self._inputs, self._parameters, links)
+            return chained(*self.chain())
+        chain = self.chain()
         outputs = self._onlooker.note(self._stages, chain)
         if outputs is not None:
             return outputs
-        values, sums = chained_and_summed(self._inputs, self._parameters, links)
+        values, sums = chained_and_summed(*chain)
         self._onlooker.passed(self._stages, (self._inputs, *values), sums)
         return values[-1]
 
+    def chain(self) -> Chain:
+        """What was taken in."""
+        return Chain(self._inputs, self._parameters, tuple(self._links))
+
     def _quiet(self, module: nn.Module) -> bool:
-        """Whether calling ``module`` is nothing but its class's forward."""
+        """Whether calling ``module`` is nothing but its class's forward, whoever looks."""
+        if self._onlooker is None:
+            return is_quiet(module)
         own = module.__dict__
         if own["_backward_hooks"] or own["_backward_pre_hooks"] or "forward" in own:
             return False
-        if own.get("_compiled_call_impl"):
-            return False
-        if self._onlooker is not None:
-            return self._onlooker.follows(module)
-        return not (own["_forward_hooks"] or own["_forward_pre_hooks"])
-
-
-def _chainable(inputs: Tensor) -> bool:
-    """Whether a chain may begin: nobody watches, and kernels know what these tensors hold."""
-    return (
-        type(inputs) in _PLAIN
-        and inputs.dim() == 2
-        and inputs.dtype in ZEROS
-        and inputs.is_cpu
-        and plain_now()
-        and not torch.is_autocast_enabled("cpu")
-        and not _has_any_global_hook()
-    )
+        return not own.get("_compiled_call_impl") and self._onlooker.follows(module)
 
 
 def _fits(tensor: Tensor, kind: torch.dtype) -> bool:

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
+from structure_net.core.note_kernels import scratch
 from structure_net.core.simd import LINE
 from structure_net.core.sparse_chains import Link
 from structure_net.core.sparse_compute import (
@@ -52,19 +53,45 @@ class Picked(NamedTuple):
     rows: Sequence[Tensor]
 
 
-class ChainNotes:
-    """What is noted of one chain, over all batches.
+class Notes:
+    """Sums that go on from batch to batch.
+
+    Args:
+        widths: How many units each of them has.
 
     Attributes:
         count: The number of samples.
-        sums: The `unit_sums.SUMS` of the inputs, of which the first two alone are added up, and of
-            each product behind its ReLU. Shape ``(6, units)``, float64.
+        sums: `unit_sums.SUMS`. Shape ``(6, units)`` each, float64.
+    """
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        self.count = 0
+        self._widths = list(widths)
+        self._all = torch.cat([_nothing(width).flatten() for width in widths])
+        self._none = self._all.clone()
+        self.sums = self._parts(self._all)
+
+    def told(self) -> tuple[int, list[Tensor]]:
+        """``count`` and ``sums`` as they are, which begin anew."""
+        count, sums = self.count, self._parts(self._all.clone())
+        self.count = 0
+        self._all.copy_(self._none)
+        return count, sums
+
+    def _parts(self, flat: Tensor) -> list[Tensor]:
+        parts = flat.split([6 * width for width in self._widths])
+        return [part.view(6, -1) for part in parts]
+
+
+class ChainNotes(Notes):
+    """What is noted of one chain, over all batches.
+
+    Of the inputs, the first two sums alone are added up; then come those of each product behind its
+    ReLU.
     """
 
     def __init__(self, links: tuple[Link, ...]) -> None:
-        self.count = 0
-        widths = [links[0].places.shape[1], *(link.places.shape[0] for link in links)]
-        self.sums = [_nothing(width) for width in widths]
+        super().__init__([links[0].places.shape[1], *(link.places.shape[0] for link in links)])
         self._known: tuple[object, ...] = ()
         self._held = torch.empty(0)
         self._pass = Pass(0)
@@ -124,23 +151,26 @@ class ChainNotes:
         way, after, read = Pass(batch), -1, inputs.data_ptr()
         if turned:
             after = way.transpose((read, address), width, batch, noted=True)
-            self._notes = [way.note_rows((read, self.sums[0].data_ptr()), width)]
+            room = torch.empty(scratch(width), dtype=torch.uint8)
+            tensors = read, self.sums[0].data_ptr(), room.data_ptr()
+            self._notes = [way.note_rows(tensors, width, 2, behind=True)]
+            way.keep(room)
             read, address = address, address + width * step
         else:
             self._notes = [way.note((read, self.sums[0].data_ptr()), width, 2, behind=False)]
         for number, (index, rectified) in enumerate(links):
             weights, bias = parameters[2 * number], parameters[2 * number + 1]
             assert weights is not None
-            tensors = read, weights.data_ptr(), 0 if bias is None else bias.data_ptr(), address
+            products = read, weights.data_ptr(), 0 if bias is None else bias.data_ptr(), address
             self._last = after = way.multiply(
-                tensors, index, rectified=rectified, noted=True, after=after
+                products, index, rectified=rectified, noted=True, after=after
             )
             if not number:
                 self._first = 0 if turned else after
             made = address, self.sums[number + 1].data_ptr()
             self._notes.append(way.note(made, index.shape[0], 6, behind=True))
             read, address = address, address + index.shape[0] * step
-        way.keep(self._held, *self.sums)
+        way.keep(self._held, self._all)
         self._pass = way
 
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from structure_net.core.compiling import Template, compiled, compiled_by_type
+from structure_net.core.note_kernels import pick, pick_rows, take_in, take_in_rows
 from structure_net.core.shared_counts import count_up, counted, pause
 from structure_net.core.simd import (
     integers,
@@ -30,17 +31,18 @@ from structure_net.core.simd import (
     store_some,
 )
 from structure_net.core.sparse_kernels import add_up, differentiate, multiply, sample, transpose
-from structure_net.core.unit_kernels import pick, sum_runs, take_in, take_in_rows
+from structure_net.core.unit_kernels import sum_runs
 
 COLUMNS: Final = 16
 """Of a table: the operation; five addresses of tensors and three of an index, as `sparse_kernels`
 have them; how many rows it has; in how many blocks; the most lines of a tile; 1 where a product is
 rectified, or where the gradient of inputs stops at those that are not above 0; the operation that
 must be done before, or -1; the height of what is transposed. Of what is noted (`NOTE`, and
-`NOTE_ROWS` of what a transpose reads, whose units lie side by side) instead the
-addresses of values, sums, rows, and of which values are copied to which places; the numbers that
-`unit_kernels.pick` takes as ``shape``, and those that `take_in` wants of each unit. Last, 1 where
-the row behind says what is noted of each block that is computed."""
+`NOTE_ROWS` where units lie side by side) instead the addresses of values, sums, rows, and of which
+values are copied to which places; how many are copied, and how far units and places lie apart in
+rows; the numbers that are wanted of each unit; and, where units lie side by side, how far rows of
+values lie apart, and the address of memory to write on. Last, 1 where the row behind says what is
+noted of each block that is computed."""
 
 CALL: Final = 6
 """Numbers of a call: the addresses of a table and of counts; how many operations the table has; how
@@ -75,6 +77,7 @@ _sum_runs = Template(sum_runs.__wrapped__)
 _take_in = Template(take_in.__wrapped__)
 _take_in_rows = Template(take_in_rows.__wrapped__)
 _pick = Template(pick.__wrapped__)
+_pick_rows = Template(pick_rows.__wrapped__)
 
 
 @compiled_by_type("boolean(float32, int64, int64)", "boolean(float64, int64, int64)")
@@ -156,7 +159,7 @@ def _bound(row: Any, part: int) -> int:
         return 0 if part == 0 else rows
     if row[0] == ADD_UP or row[0] == SUM_UP or row[0] == NOTE:
         return rows * part // blocks
-    if row[0] == TRANSPOSE:
+    if row[0] == TRANSPOSE or row[0] == NOTE_ROWS:
         return rows * part // blocks // 16 * 16
     offsets = integers(row[6])
     share = (offsets[rows] + _ROW * rows) * part // blocks
@@ -176,7 +179,7 @@ def _block(zero: Any, row: Any, batch: int, first: int, last: int) -> None:
     if first == last:
         return
     _compute(zero, row, batch, first, last)
-    if row[0] == NOTE or row[15] == 1:
+    if row[0] == NOTE or row[0] == NOTE_ROWS or row[15] == 1:
         _note(zero, row, row[15] * COLUMNS, batch, (first, last))
 
 
@@ -209,7 +212,12 @@ def _note(zero: Any, rows: Any, at: int, batch: int, block: Any) -> None:
     """One block of what the row that begins ``at`` says is noted."""
     values, units, count = rows[at + 1], rows[at + 9], rows[at + 6]
     if rows[at] == NOTE_ROWS:
-        _take_in_rows(zero, 0.0, (values, rows[at + 2]), (batch, units), block)
+        shape = (batch, units, rows[at + 12], rows[at + 11])
+        _take_in_rows(zero, 0.0, (values, rows[at + 2], rows[at + 14]), shape, block)
+        if count > 0:
+            tensors = (values, rows[at + 3], rows[at + 4], rows[at + 5])
+            steps = (rows[at + 12], rows[at + 7], rows[at + 8])
+            _pick_rows(zero, tensors, count, steps, block)
         return
     _take_in(zero, 0.0, (values, rows[at + 2]), (units, batch), (block[0], block[1], rows[at + 11]))
     if count > 0:

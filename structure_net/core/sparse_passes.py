@@ -142,7 +142,7 @@ class Pass:
         return self._count()
 
     def note(self, tensors: tuple[int, int], rows: int, wanted: int, *, behind: bool) -> int:
-        """Adds `unit_kernels.take_in`, and room for a `unit_kernels.pick` of the same values.
+        """Adds `note_kernels.take_in`, and room for a `note_kernels.pick` of the same values.
 
         Args:
             tensors: Values and sums.
@@ -156,15 +156,24 @@ class Pass:
         self._table.extend((-1, 0, 0))
         return self._count()
 
-    def note_rows(self, tensors: tuple[int, int], units: int) -> int:
-        """Adds `unit_kernels.take_in_rows`, of what the last operation reads, a noted `transpose`.
+    def note_rows(
+        self, tensors: tuple[int, int, int], units: int, wanted: int, *, behind: bool
+    ) -> int:
+        """Adds `note_kernels.take_in_rows`, and room for a `note_kernels.pick_rows` of the same.
+
+        Rows lie without gaps unless they are `place`d otherwise.
 
         Args:
-            tensors: Values and sums.
+            tensors: Its tensors.
             units: Their number.
+            wanted: How many of the sums are wanted, 2 or 6.
+            behind: Whether they are what the last operation reads, a noted `transpose`.
         """
-        row = (pass_kernels.NOTE_ROWS, *tensors, 0, 0, 0, 0, 0, 0, units, 0, 2, 0)
-        self._table.extend((*row, -1, 0, 0))
+        blocks = 0 if behind else self._blocks(units, units * self._batch // 2)
+        row = (pass_kernels.NOTE_ROWS, *tensors[:2], 0, 0, 0, 0, 0, 0, units, blocks, wanted, units)
+        self._table.extend((*row, -1, tensors[2], 0))
+        if not behind:
+            self._work += units * self._batch
         return self._count()
 
     def again(self) -> Pass:

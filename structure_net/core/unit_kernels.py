@@ -5,7 +5,7 @@ magnitudes, the least and the largest value. So many lines of values are summed 
 and those sums in float64. Values that lie the same way give the same bits, whichever kernel reads
 them.
 
-Both kernels begin with ``(zero, wide, tensors, shape)``:
+`sum_runs` and `sum_rows` begin with ``(zero, wide, tensors, shape)``:
 
 - ``zero``, ``wide``: zeros of the type of the values and of float64;
 - ``tensors``: the addresses of the values, and of ``(6, units)`` float64 that is written;
@@ -19,7 +19,6 @@ from __future__ import annotations
 from typing import Any, Final
 
 from structure_net.core.compiling import Template, compiled_by_type
-from structure_net.core.line_sums import least_of, most_of, room, sums_of
 from structure_net.core.simd import (
     add,
     add_sizes,
@@ -31,7 +30,6 @@ from structure_net.core.simd import (
     largest,
     load,
     load_some,
-    longs,
     numbers,
     smaller,
     smallest,
@@ -102,162 +100,6 @@ def sum_runs(
 
 
 @compiled_by_type(
-    "void(float32, float64, UniTuple(int64, 2), UniTuple(int64, 2), UniTuple(int64, 3))",
-    "void(float64, float64, UniTuple(int64, 2), UniTuple(int64, 2), UniTuple(int64, 3))",
-)
-def take_in(zero: Any, wide: float, tensors: Addresses, shape: Addresses, block: Addresses) -> None:
-    """Adds values of units, which lie together, to the sums that stand there.
-
-    Args:
-        zero: See above, as for ``wide``.
-        wide: The zero of float64.
-        tensors: See above; sums are there already.
-        shape: The numbers of units, and of values of each: at most `LONGEST` lines.
-        block: The first unit, the one behind the last, and how many of the six numbers are wanted:
-            2, the sum and the sum of squares, or 6.
-    """
-    values, found = numbers(tensors[0], zero), numbers(tensors[1], wide)
-    first = block[0]
-    while first < block[1]:
-        place = (first, min(lanes(zero), block[1] - first), shape[0], shape[1])
-        if block[2] == 2:
-            _add_moments(values, found, place, zero, wide)
-        else:
-            _add_all(values, found, place, zero, wide)
-        first += lanes(zero)
-
-
-@compiled_by_type(
-    "void(float32, float64, UniTuple(int64, 2), UniTuple(int64, 2), UniTuple(int64, 2))",
-    "void(float64, float64, UniTuple(int64, 2), UniTuple(int64, 2), UniTuple(int64, 2))",
-)
-def take_in_rows(
-    zero: Any, wide: float, tensors: Addresses, shape: Addresses, block: Addresses
-) -> None:
-    """Adds values of units that lie side by side to the first two sums that stand there.
-
-    Args:
-        zero: See above, as for ``wide``.
-        wide: The zero of float64.
-        tensors: See above; sums are there already.
-        shape: The numbers of rows, which lie without gaps, and of units.
-        block: The first unit, and the one behind the last.
-    """
-    values, found = numbers(tensors[0], zero), numbers(tensors[1], wide)
-    rows, units, line, like = shape[0], shape[1], lanes(zero), splat1(zero)
-    held, totals, squares = room(like), room(splat1(wide)), room(splat1(wide))
-    for start in range(block[0], block[1], line):
-        count = min(line, block[1] - start)
-        for one in range(count):
-            totals[one] = squares[one] = wide
-        for first in range(0, rows, LONGEST):
-            a, b = splat1(zero), splat1(zero)
-            for row in range(first, min(first + LONGEST, rows)):
-                some = _read(values, row * units + start, count, line, like)
-                a, b = add(some, a), add_squares(some, b)
-            store(held, 0, a)
-            store(held, line, b)
-            for one in range(count):
-                totals[one] += held[one]
-                squares[one] += held[line + one]
-        for one in range(count):
-            found[start + one] += totals[one]
-            found[units + start + one] += squares[one]
-
-
-@Template
-def _add_moments(values, found, place, zero, wide):  # type: ignore[no-untyped-def]  # types of the caller
-    """`take_in` of as many units as a line has lanes, or fewer: two numbers."""
-    first, count, units, length = place
-    line, like = lanes(zero), splat1(zero)
-    whole, totals, squares = length - length % line, room(like), room(like)
-    for one in range(count):
-        start = (first + one) * length
-        a, b = splat1(zero), splat1(zero)
-        for at in range(start, start + whole, line):
-            some = load(values, at, like)
-            a, b = add(some, a), add_squares(some, b)
-        if whole < length:
-            some = load_some(values, start + whole, like, length - whole)
-            a, b = add(some, a), add_squares(some, b)
-        store(totals, one * line, a)
-        store(squares, one * line, b)
-    store(totals, 0, sums_of(totals, like))
-    store(squares, 0, sums_of(squares, like))
-    for one in range(count):
-        found[first + one] += wide + totals[one]
-        found[units + first + one] += wide + squares[one]
-
-
-@Template
-def _add_all(values, found, place, zero, wide):  # type: ignore[no-untyped-def]  # types of the caller
-    """The same: all six."""
-    first, count, units, length = place
-    line, like = lanes(zero), splat1(zero)
-    whole, totals, squares = length - length % line, room(like), room(like)
-    above, sizes, least, most = room(like), room(like), room(like), room(like)
-    for one in range(count):
-        start = (first + one) * length
-        a, b, c, d = splat1(zero), splat1(zero), splat1(zero), splat1(zero)
-        lows = highs = filled(values[start], like)
-        for at in range(start, start + whole, line):
-            some = load(values, at, like)
-            a, b = add(some, a), add_squares(some, b)
-            c, d = count_above(some, c), add_sizes(some, d)
-            lows, highs = smaller(some, lows), larger(some, highs)
-        if whole < length:
-            some = load_some(values, start + whole, like, length - whole)
-            a, b = add(some, a), add_squares(some, b)
-            c, d = count_above(some, c), add_sizes(some, d)
-        for at in range(start + whole, start + length):
-            some = filled(values[at], like)
-            lows, highs = smaller(some, lows), larger(some, highs)
-        store(totals, one * line, a)
-        store(squares, one * line, b)
-        store(above, one * line, c)
-        store(sizes, one * line, d)
-        store(least, one * line, lows)
-        store(most, one * line, highs)
-    store(totals, 0, sums_of(totals, like))
-    store(squares, 0, sums_of(squares, like))
-    store(above, 0, sums_of(above, like))
-    store(sizes, 0, sums_of(sizes, like))
-    store(least, 0, least_of(least, like))
-    store(most, 0, most_of(most, like))
-    for one in range(count):
-        found[first + one] += wide + totals[one]
-        found[units + first + one] += wide + squares[one]
-        found[2 * units + first + one] += wide + above[one]
-        found[3 * units + first + one] += wide + sizes[one]
-        at = 4 * units + first + one
-        found[at] = min(found[at], wide + least[one])
-        found[at + units] = max(found[at + units], wide + most[one])
-
-
-@compiled_by_type(
-    "void(float32, UniTuple(int64, 4), UniTuple(int64, 4), UniTuple(int64, 2))",
-    "void(float64, UniTuple(int64, 4), UniTuple(int64, 4), UniTuple(int64, 2))",
-)
-def pick(zero: Any, tensors: Addresses, shape: Addresses, block: Addresses) -> None:
-    """Copies some values of each unit, whose values lie together.
-
-    Args:
-        zero: A zero of the type of the values.
-        tensors: The addresses of the values, of those that are written, and of which of a unit's
-            values are copied and of their places, as int64.
-        shape: How many values a unit has; how many are copied; how far units and places lie apart
-            in what is written.
-        block: The first unit, and the one behind the last.
-    """
-    read, write = numbers(tensors[0], zero), numbers(tensors[1], zero)
-    which, places = longs(tensors[2]), longs(tensors[3])
-    for one in range(shape[1]):
-        start, to = which[one], places[one] * shape[3]
-        for unit in range(block[0], block[1]):
-            write[to + unit * shape[2]] = read[start + unit * shape[0]]
-
-
-@compiled_by_type(
     "void(float32, float64, UniTuple(int64, 3), UniTuple(int64, 3))",
     "void(float64, float64, UniTuple(int64, 3), UniTuple(int64, 3))",
 )
@@ -276,28 +118,8 @@ def sum_rows(zero: Any, wide: float, tensors: Addresses, shape: Addresses) -> No
         numbers(tensors[1], wide),
         numbers(tensors[2], zero),
     )
-    rows, units, line = shape[0], shape[1], lanes(zero)
-    width = (units + line - 1) // line * line
-    for place in range(4 * units):
-        found[place] = wide
-    for start in range(0, units, line):
-        some = _read(values, start, min(line, units - start), line, splat1(zero))
-        store(held, 4 * width + start, some)
-        store(held, 5 * width + start, some)
-    for first in range(0, rows, LONGEST):
-        last = min(first + LONGEST, rows)
-        for place in range(0, 4 * width, line):
-            store(held, place, splat1(zero))
-        for top in range(first, last, _ROWS):
-            for start in range(0, units, line):
-                count, stop = min(line, units - start), min(top + _ROWS, last)
-                _take_in(
-                    values, (top, stop, shape[2], start, count, line), held, width, splat1(zero)
-                )
-        _carry(found, held, units, width)
-    for part in range(4, 6):
-        for unit in range(units):
-            found[part * units + unit] = wide + held[part * width + unit]
+    place = (shape[0], shape[1], shape[2], 6)
+    sum_block(values, found, held, place, (0, shape[1]), zero, wide)
 
 
 @compiled_by_type("void(float64, UniTuple(int64, 2), int64)")
@@ -319,14 +141,89 @@ def add_sums(wide: Any, tensors: Addresses, units: int) -> None:
 
 
 @Template
-def _take_in(values, place, held, width, like):  # type: ignore[no-untyped-def]  # types of the caller
-    """Takes a column of lines, ``place``, into what is held of its units."""
-    top, stop, step, start, count, line = place
+def sum_block(values, found, held, shape, block, zero, wide):  # type: ignore[no-untyped-def]  # noqa: PLR0913, PLR0917  # as `sum_rows` has them
+    """Sums and extrema of neighbouring units that lie side by side, in rows.
+
+    Some rows at a time are read from their beginning to their end, as memory is fetched best.
+
+    Args:
+        values: What is summed.
+        found: Shape ``(6, units)``, float64. Written.
+        held: Room for 6 rows of whole lines for all units, in the type of the values. Written.
+        shape: The numbers of rows and of units, neither 0; how far rows lie apart; and how many of
+            the six numbers are wanted: 2, the sum and the sum of squares, or 6.
+        block: The first unit, the first of a line, and the one behind the last.
+        zero: A zero of the type of the values.
+        wide: The zero of float64.
+    """
+    rows, units, step, wanted = shape
+    line, widths = lanes(zero), (units, (units + lanes(zero) - 1) // lanes(zero) * lanes(zero))
+    for start in range(block[0], block[1], line):
+        some = _read_line(values, start, min(line, block[1] - start), line, splat1(zero))
+        store(held, 4 * widths[1] + start, some)
+        store(held, 5 * widths[1] + start, some)
+    _clear(found, wide, units, (0, wanted), block)
+    for first in range(0, rows, LONGEST):
+        for part in range(min(wanted, 4)):
+            for start in range(block[0], block[1], line):
+                store(held, part * widths[1] + start, splat1(zero))
+        for top in range(first, min(first + LONGEST, rows), _ROWS):
+            place = (top, min(top + _ROWS, first + LONGEST, rows), step, wanted)
+            _take_rows(values, place, block, held, widths[1], zero)
+        _add_up(found, held, widths, (0, min(wanted, 4)), block)
+    _add_up(found, held, widths, (4, wanted), block)
+
+
+@Template
+def _clear(found, wide, units, parts, block):  # type: ignore[no-untyped-def]  # types of the caller
+    """Writes zeros to some of the numbers of a block's units: the first and the one behind."""
+    for part in range(parts[0], parts[1]):
+        for unit in range(block[0], block[1]):
+            found[part * units + unit] = wide
+
+
+@Template
+def _add_up(found, held, widths, parts, block):  # type: ignore[no-untyped-def]  # types of the caller
+    """Adds what is held of some of the numbers of a block's units."""
+    for part in range(parts[0], parts[1]):
+        for unit in range(block[0], block[1]):
+            found[part * widths[0] + unit] += held[part * widths[1] + unit]
+
+
+@Template
+def _take_rows(values, rows, block, held, width, zero):  # type: ignore[no-untyped-def]  # types of the caller
+    """Takes some rows of a block into what is held of its units."""
+    line, like, whole = lanes(zero), splat1(zero), block[1] - (block[1] - block[0]) % lanes(zero)
+    place = (rows[0], rows[1], rows[2])
+    if rows[3] == 2:
+        for start in range(block[0], whole, line):
+            _take_two(values, place, start, held, width, like)
+    else:
+        for start in range(block[0], whole, line):
+            _take_six(values, place, start, held, width, like)
+    if whole < block[1]:
+        _take_some(values, place, (whole, block[1] - whole), held, width, like)
+
+
+@Template
+def _take_two(values, rows, start, held, width, like):  # type: ignore[no-untyped-def]  # types of the caller
+    """Takes a column of lines into what is held of its units: two numbers."""
+    a, b = load(held, start, like), load(held, width + start, like)
+    for row in range(rows[0], rows[1]):
+        some = load(values, row * rows[2] + start, like)
+        a, b = add(some, a), add_squares(some, b)
+    store(held, start, a)
+    store(held, width + start, b)
+
+
+@Template
+def _take_six(values, rows, start, held, width, like):  # type: ignore[no-untyped-def]  # types of the caller
+    """The same: all six."""
     a, b = load(held, start, like), load(held, width + start, like)
     c, d = load(held, 2 * width + start, like), load(held, 3 * width + start, like)
     lows, highs = load(held, 4 * width + start, like), load(held, 5 * width + start, like)
-    for row in range(top, stop):
-        some = _read(values, row * step + start, count, line, like)
+    for row in range(rows[0], rows[1]):
+        some = load(values, row * rows[2] + start, like)
         a, b = add(some, a), add_squares(some, b)
         c, d = count_above(some, c), add_sizes(some, d)
         lows, highs = smaller(some, lows), larger(some, highs)
@@ -339,15 +236,27 @@ def _take_in(values, place, held, width, like):  # type: ignore[no-untyped-def] 
 
 
 @Template
-def _carry(found, held, units, width):  # type: ignore[no-untyped-def]  # types of the caller
-    """Adds the sums of lines that are held to those of units."""
-    for part in range(4):
-        for unit in range(units):
-            found[part * units + unit] += held[part * width + unit]
+def _take_some(values, rows, place, held, width, like):  # type: ignore[no-untyped-def]  # types of the caller
+    """The same of the first lanes of a column."""
+    start, count = place
+    a, b = load(held, start, like), load(held, width + start, like)
+    c, d = load(held, 2 * width + start, like), load(held, 3 * width + start, like)
+    lows, highs = load(held, 4 * width + start, like), load(held, 5 * width + start, like)
+    for row in range(rows[0], rows[1]):
+        some = load_some(values, row * rows[2] + start, like, count)
+        a, b = add(some, a), add_squares(some, b)
+        c, d = count_above(some, c), add_sizes(some, d)
+        lows, highs = smaller(some, lows), larger(some, highs)
+    store(held, start, a)
+    store(held, width + start, b)
+    store(held, 2 * width + start, c)
+    store(held, 3 * width + start, d)
+    store(held, 4 * width + start, lows)
+    store(held, 5 * width + start, highs)
 
 
 @Template
-def _read(values, at, count, line, like):  # type: ignore[no-untyped-def]  # types of the caller
+def _read_line(values, at, count, line, like):  # type: ignore[no-untyped-def]  # types of the caller
     """A line, or its first ``count`` lanes."""
     if count == line:
         return load(values, at, like)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, Self
 
 from torch import Tensor, nn
 
 from structure_net.core.chaining import Stage
 from structure_net.core.noting import Chain
+from structure_net.core.row_notes import Wanted
 from structure_net.evolution.activations import Activation
 
 RELU: Final = Activation("relu")
@@ -51,10 +52,20 @@ class KnownChain:
     Args:
         stages: What it is made of.
         calls: One for each layer.
+        reads: Of each: which of the tensors that are noted it takes.
+        ends: Of each: which of them its units end up with.
     """
 
     stages: tuple[Stage, ...]
     calls: tuple[Call, ...]
+    reads: tuple[int, ...]
+    ends: tuple[int, ...]
+
+    @classmethod
+    def of(cls, stages: Sequence[Stage], calls: Sequence[Call]) -> Self:
+        """Layers each of which takes what the one before it ends up with."""
+        numbers = range(len(stages) + 1)
+        return cls(tuple(stages), tuple(calls), tuple(numbers[:-1]), tuple(numbers[1:]))
 
     def is_of(self, stages: Sequence[Stage]) -> bool:
         """Whether these are the same modules."""
@@ -65,6 +76,20 @@ class KnownChain:
     def activations(self) -> tuple[Activation | None, ...]:
         """What stands behind each layer."""
         return tuple(None if after is None else RELU for _, after in self.stages)
+
+
+class Straight(Protocol):
+    """Layers in a row, whose calls are known before they run (`structure_net.evolution.rows`)."""
+
+    known: KnownChain
+    wanted: Sequence[Wanted]
+
+    def chain(self, inputs: Tensor) -> Chain | None:
+        """The layers as one chain, if they can run as one."""
+
+    def run(self, inputs: Tensor, take: Callable[[int, Sequence[Tensor]], None]) -> Tensor:
+        """What the layers give; ``take`` is given what is ``wanted`` in order, some at a time, and
+        the number of the first of them."""
 
 
 class Listener(Protocol):
@@ -83,6 +108,10 @@ class Listener(Protocol):
     def note(self, known: KnownChain, chain: Chain) -> Tensor | None:
         """Computes what ran before, and notes of it what it would be told; None where it wants to
         be told."""
+
+    def note_row(self, row: Straight, inputs: Tensor) -> Tensor | None:
+        """Computes layers in a row, and notes of them what it would be told; None where it wants to
+        be told. Asked where ``chains``."""
 
     def wrote(self, call: Call, output: Tensor) -> None:
         """``call`` gave ``output``, in front of any activation."""

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from structure_net.core.chaining import Stage, look_away, looked_at_by
 from structure_net.core.noting import Chain
+from structure_net.core.sections import section
 from structure_net.core.undoing import Undoing, hooked
 from structure_net.evolution.activations import (
     ACTIVATIONS,
@@ -35,6 +36,7 @@ from structure_net.evolution.activations import (
     taken_by,
 )
 from structure_net.evolution.calls import RELU, Call, KnownChain, Listener
+from structure_net.evolution.rows import row_of
 from structure_net.evolution.unit_layers import (
     directions,
     is_own_leaf,
@@ -63,10 +65,10 @@ class _Mark:
 class ActivationTracker:
     """Follows one forward pass at a time and tells a listener what each layer does.
 
-    Hooks are there from `open` on. Functions are watched within `watching` only, so that nothing
-    else pays for it, and in the thread that watches: what other threads do with the network
-    meanwhile is theirs. Outputs are held until their activation is met, in the first pass only;
-    afterwards layers without one are reported as they come.
+    Hooks are there from the first `watching` on. Functions are watched within `watching` only, so
+    that nothing else pays for it, and in the thread that watches: what other threads do with the
+    network meanwhile is theirs. Outputs are held until their activation is met, in the first pass
+    only; afterwards layers without one are reported as they come.
 
     Args:
         network: The network that is going to be called.
@@ -88,12 +90,34 @@ class ActivationTracker:
         self._hooks: set[int] = set()
         self._names: dict[nn.Module, str] = {}
         self._chains: dict[int, KnownChain] = {}
+        self._row = row_of(network, self._layers) if listener.chains else None
+        self._undo: Undoing | None = None
         self.order: list[str] = []
         self.readers: dict[str, dict[str, None]] = {name: {} for name in self._layers}
 
     def open(self, undo: Undoing) -> None:
-        """Places hooks, until ``undo`` undoes it."""
+        """Begins, until ``undo`` undoes it. Hooks are placed when something has to be watched."""
         undo.later(self._close)
+        self._undo = undo
+
+    def in_row(self, inputs: Any) -> Tensor | None:
+        """The network's output, where it is layers in a row that the listener noted.
+
+        Returns:
+            None where the pass has to be watched.
+        """
+        if self._row is None or (begun := self._row.begin(inputs)) is None:
+            return None
+        with section("forward"):
+            output = self._listener.note_row(self._row, begun)
+        if output is not None and not self.order:
+            self.order = list(self._row.readers)
+            self.readers = {
+                layer: dict.fromkeys(readers) for layer, readers in self._row.readers.items()
+            }
+        return output
+
+    def _place_hooks(self, undo: Undoing) -> None:
         parts: set[nn.Module] = set()
         for name, (layer, called) in self._layers.items():
             parts.update(called.modules())
@@ -103,6 +127,7 @@ class ActivationTracker:
                 self._hook_leaf(module, undo)
 
     def _close(self) -> None:
+        self._undo = None
         self._functions.close()
         look_away(self)
         self._hooks.clear()
@@ -112,6 +137,9 @@ class ActivationTracker:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """One forward pass; behind it the layers that met no activation are reported."""
+        if self._undo is not None:
+            self._place_hooks(self._undo)
+            self._undo = None
         told = looked_at_by(self) if self._listener.chains else nullcontext()
         with self._functions.watching(self._called), told:
             yield
@@ -166,7 +194,7 @@ class ActivationTracker:
             else:
                 self._await(call, values[place + 1], sums[place])
         if first is not None:
-            self._chains[first] = KnownChain(tuple(stages), tuple(calls))
+            self._chains[first] = KnownChain.of(stages, calls)
 
     def _finish(self) -> None:
         for call in self._open:

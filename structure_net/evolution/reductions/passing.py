@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from structure_net.core.noting import Chain, ChainNotes
+from structure_net.core.noting import Chain, ChainNotes, Notes, Picked
+from structure_net.core.row_notes import RowNotes
 from structure_net.core.running import evaluate, uncompile
 from structure_net.core.undoing import Undoing
 from structure_net.evolution.activations import Activation
 from structure_net.evolution.batches import EMPTY_BATCH, Batch, Loss, batch_length, forward, loss_of
-from structure_net.evolution.calls import Call, KnownChain
+from structure_net.evolution.calls import Call, KnownChain, Straight
 from structure_net.evolution.reductions.reduction import Noted, Reduction, With
 from structure_net.evolution.reductions.values import (
     BatchSeen,
@@ -48,7 +49,7 @@ class Pass:
         self._output_readers = _told(reductions, "output")
         self._unit_readers = _told(reductions, "units")
         self._notes_all = all(one.notes for one in self._reductions)
-        self._notes: dict[int, tuple[KnownChain, ChainNotes]] = {}
+        self._notes: dict[int, tuple[KnownChain, ChainNotes | RowNotes]] = {}
         self._differentiated = False
         self._edges: dict[With, dict[int, tuple[GradientEdge, torch.Size]]] = {}
         self._now = Samples(0)
@@ -70,8 +71,10 @@ class Pass:
             tracker.open(undo)
             for inputs, targets in data:
                 self._now = _samples(inputs, targets)
-                with tracker.watching():
-                    output = forward(self._network, inputs)
+                output = tracker.in_row(inputs)
+                if output is None:
+                    with tracker.watching():
+                        output = forward(self._network, inputs)
                 self.readers = {name: tuple(tracker.readers[name]) for name in tracker.order}
                 if loss is not None and self._differentiated:
                     self._differentiate(loss_of(loss, output, targets))
@@ -102,23 +105,58 @@ class Pass:
             return None
         first = known.calls[0].number
         before, notes = self._notes.get(first) or (known, ChainNotes(chain.links))
-        if before is not known or not notes.fits(chain):
+        if before is not known or not isinstance(notes, ChainNotes) or not notes.fits(chain):
             return None
-        if not all(reduction.ready(known.calls, chain) for reduction in self._reductions):
+        if not self._ready(known, chain.inputs):
             return None
         self._notes[first] = known, notes
-        found = [one.pick(known.calls, number) for one in self._reductions]
-        return notes.run(chain, next(filter(None, found), None))
+        output = notes.run(chain, self._picked(known, chain.inputs))
+        self._tell_first(known, notes)
+        return output
 
-    def _tell_notes(self, known: KnownChain, notes: ChainNotes) -> None:
-        """Tells reductions what was noted of a chain, over all batches."""
-        read = Moments(notes.count, notes.sums[0][:2])
-        for call, activation, sums in zip(
-            known.calls, known.activations, notes.sums[1:], strict=True
+    def note_row(self, row: Straight, inputs: Tensor) -> Tensor | None:
+        """See `Listener.note_row`."""
+        chain, known = row.chain(inputs), row.known
+        if chain is not None:
+            return self.note(known, chain)
+        number, second = self._now
+        if not self._notes_all or second or number != len(inputs) or not number:
+            return None
+        before, notes = self._notes.get(0) or (known, RowNotes(row.wanted))
+        if before is not known or not isinstance(notes, RowNotes) or not notes.fits(inputs):
+            return None
+        if not self._ready(known, inputs):
+            return None
+        self._notes[0] = known, notes
+        output = row.run(inputs, partial(notes.take, picked=self._picked(known, inputs)))
+        notes.count += number
+        self._tell_first(known, notes)
+        return output
+
+    def _ready(self, known: KnownChain, inputs: Tensor) -> bool:
+        return all(reduction.ready(known.calls, inputs.dtype) for reduction in self._reductions)
+
+    def _picked(self, known: KnownChain, inputs: Tensor) -> Picked | None:
+        """The samples that are wanted of each layer."""
+        found = [one.pick(known.calls, len(inputs), inputs.dtype) for one in self._reductions]
+        return next(filter(None, found), None)
+
+    def _tell_first(self, known: KnownChain, notes: Notes) -> None:
+        """Tells what was noted of the first batch: sums of it stay apart."""
+        if not self.batches:
+            self._tell_notes(known, notes)
+
+    def _tell_notes(self, known: KnownChain, notes: Notes) -> None:
+        """Tells reductions what was noted of a chain, over all batches since they were told."""
+        count, sums = notes.told()
+        if not count:
+            return
+        for call, activation, read, end in zip(
+            known.calls, known.activations, known.reads, known.ends, strict=True
         ):
+            noted = Noted(Moments(count, sums[read][:2]), sums[end], activation)
             for reduction in self._reductions:
-                reduction.noted(call, Noted(read, sums, activation))
-            read = Moments(notes.count, sums[:2])
+                reduction.noted(call, noted)
 
     def wrote(self, call: Call, output: Tensor) -> None:
         """See `Listener.wrote`."""

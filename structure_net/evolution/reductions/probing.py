@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from structure_net.core.noting import Chain, Picked
+from structure_net.core.noting import Picked
 from structure_net.evolution.calls import Call
 from structure_net.evolution.reductions.kept_rows import Least, Moves, Rows
 from structure_net.evolution.reductions.reduction import Reduction
@@ -126,22 +126,26 @@ class Reservoir(Reduction):
             self._layers[values.layer] = _Layer(self._size)
         self._layers[values.layer].call(values, self._moves)
 
-    def ready(self, calls: Sequence[Call], chain: Chain) -> bool:
+    def ready(self, calls: Sequence[Call], kind: torch.dtype) -> bool:
         """See `Reduction.ready`."""
-        kind, layers = chain.inputs.dtype, [self._layers.get(call.layer) for call in calls]
         # Of a layer that is called twice the mean is kept, which is no copy of rows.
-        return len(set(layers)) == len(layers) and all(
-            layer is not None and layer.takes(call.size, kind)
-            for layer, call in zip(layers, calls, strict=True)
+        names = {call.layer for call in calls}
+        return len(names) == len(calls) and all(
+            call.layer not in self._layers or self._layers[call.layer].takes(call.size, kind)
+            for call in calls
         )
 
-    def pick(self, calls: Sequence[Call], samples: int) -> Picked:
+    def pick(self, calls: Sequence[Call], samples: int, kind: torch.dtype) -> Picked:
         """See `Reduction.pick`."""
         if self._moves is None:
             self._moves = self._draw(samples)
-        moves = self._moves
-        rows = [self._layers[call.layer].room(moves) for call in calls]
-        return Picked(moves.rows, moves.places, rows)
+        rows = []
+        for call in calls:
+            if call.layer not in self._layers:
+                self._layers[call.layer] = _Layer(self._size)
+            like = torch.empty(0, call.size, dtype=kind)
+            rows.append(self._layers[call.layer].room(like, self._moves))
+        return Picked(self._moves.rows, self._moves.places, rows)
 
     def batch(self, seen: BatchSeen) -> None:
         """See `Reduction.batch`."""
@@ -210,15 +214,15 @@ class _Layer:
     def takes(self, units: int, kind: torch.dtype) -> bool:
         """Whether rows of so many units can be written to a `room` for them."""
         held = self.rows.held
-        if held is None or self._calls or self._without_samples:
+        if self._calls or self._without_samples:
             return False
-        return held.is_cpu and held.shape[1:] == (units,) and held.dtype == kind
+        return held is None or (held.is_cpu and held.shape[1:] == (units,) and held.dtype == kind)
 
-    def room(self, moves: Moves) -> Tensor:
-        """Where a call writes the rows that stay, to their places."""
-        assert self.rows.held is not None
+    def room(self, like: Tensor, moves: Moves) -> Tensor:
+        """Where a call writes the rows that stay, which are like those of ``like``, to their
+        places."""
         self._calls += 1
-        return self.rows.room(self.rows.held, moves.filled)
+        return self.rows.room(like, moves.filled)
 
     def rest(self) -> None:
         """The batch is over."""

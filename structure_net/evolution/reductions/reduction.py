@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
-from structure_net.core.noting import Chain, Picked
+from structure_net.core.noting import Picked
 from structure_net.evolution.activations import Activation
 from structure_net.evolution.calls import Call
 from structure_net.evolution.reductions.values import BatchSeen, Gradients, Moments, Values
@@ -52,9 +53,9 @@ class Reduction(ABC):
     beyond the call that hands it over is kept by whoever needs it, and let go of in `batch`.
     Torch's functions run without gradients.
 
-    Where all reductions of a pass have ``notes``, layers that run as a chain tell them of the first
-    batch only. What further ones hold is summed on the way and told once, by `noted`, behind the
-    last; and each batch `pick`s the samples that are wanted.
+    Where all reductions of a pass have ``notes``, layers that run as a chain, or in a row, do not
+    tell them of each batch. What batches hold is summed on the way and told by `noted`, behind the
+    last, and apart of the first; and each batch `pick`s the samples that are wanted.
     """
 
     differentiates: ClassVar[frozenset[With]] = frozenset()
@@ -69,11 +70,13 @@ class Reduction(ABC):
     def units(self, values: Values) -> None:  # noqa: B027 - the same
         """The units of a call end up with ``values``."""
 
-    def ready(self, calls: Sequence[Call], chain: Chain) -> bool:
-        """Whether ``chain`` may be noted of ``calls``."""
+    def ready(self, calls: Sequence[Call], kind: torch.dtype) -> bool:
+        """Whether what ``calls`` end up with, of type ``kind``, may be noted."""
         return True
 
-    def pick(self, calls: Sequence[Call], samples: int) -> Picked | None:  # noqa: B027 - the same
+    def pick(  # noqa: B027 - the same
+        self, calls: Sequence[Call], samples: int, kind: torch.dtype
+    ) -> Picked | None:
         """The samples of a batch that are kept of each of ``calls``, if any, once it is ready."""
 
     def noted(self, call: Call, found: Noted) -> None:  # noqa: B027 - the same

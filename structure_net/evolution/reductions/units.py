@@ -61,6 +61,8 @@ class UnitSums(Reduction):
 
     def noted(self, call: Call, found: Noted) -> None:
         """See `Reduction.noted`."""
+        if call.layer not in self._outputs:
+            self._inputs[call.layer], self._outputs[call.layer] = RunningSums(), _Sums()
         self._inputs[call.layer].add(found.read)
         self._outputs[call.layer].take(found.activation, found.sums, found.read.count)
 

@@ -5,15 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from structure_net.core.unit_kernels import (
-    LONGEST,
-    add_sums,
-    pick,
-    sum_rows,
-    sum_runs,
-    take_in,
-    take_in_rows,
-)
+from structure_net.core.unit_kernels import add_sums, sum_rows, sum_runs
 from structure_net.core.unit_sums import SUMS, TotalSums, merged, unit_sums
 
 
@@ -106,23 +98,6 @@ def test_each_kernel_serves_its_layout() -> None:
     assert rows.tolist() == runs.tolist() == expected
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["single", "double"])
-@pytest.mark.parametrize("length", [1, 5, 37, 128, 300])
-def test_what_is_taken_in_are_the_bits_that_are_summed(length: int, dtype: torch.dtype) -> None:
-    rows = _drawn(length, 33, dtype=dtype)
-    columns, zero = rows.T.contiguous(), rows.numpy().dtype.type(0)
-    sums = torch.zeros(2, 6, 33, dtype=torch.float64)
-    sums[:, 4], sums[:, 5] = torch.inf, -torch.inf
-    side_by_side, together = sums
-    for first, last in ((0, 16), (16, 33)):
-        tensors = rows.data_ptr(), side_by_side.data_ptr()
-        take_in_rows(zero, 0.0, tensors, (length, 33), (first, last))
-        tensors = columns.data_ptr(), together.data_ptr()
-        take_in(zero, 0.0, tensors, (33, length), (first, last, 6))
-    assert torch.equal(side_by_side[:2], unit_sums(rows)[:2])  # type: ignore[index]  # not None
-    assert torch.equal(together, unit_sums(columns.T))  # type: ignore[arg-type]  # the same
-
-
 def test_many_lines_keep_their_precision_and_their_extrema() -> None:
     values = 3 + _drawn(1000, 40, dtype=torch.float32)
     sums = unit_sums(values)
@@ -154,24 +129,3 @@ def test_a_kernel_adds_sums() -> None:
     total, more = torch.tensor([[1.0, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, -7]]).double()
     add_sums(np.float64(0), (more.data_ptr(), total.data_ptr()), 1)
     assert total.tolist() == [2, 4, 6, 8, 5, 6]
-
-
-@pytest.mark.parametrize("length", [1, 8, 19])
-def test_kernels_take_values_in_and_pick_some(length: int) -> None:
-    values, zero = _drawn(11, length), np.float64(0)
-    sums = torch.zeros(6, 11, dtype=torch.float64)
-    sums[4], sums[5] = torch.inf, -torch.inf
-    moments, rows = sums.clone(), torch.zeros(3, 11).double()
-    assert length <= LONGEST
-    for first, last in ((0, 9), (9, 11)):
-        for found, wanted in ((sums, 6), (moments, 2)):
-            tensors = values.data_ptr(), found.data_ptr()
-            take_in(zero, 0.0, tensors, (11, length), (first, last, wanted))
-        which, places = torch.tensor([length - 1, 0]), torch.tensor([2, 0])
-        tensors4 = tuple(one.data_ptr() for one in (values, rows, which, places))
-        pick(zero, tensors4, (length, 2, 1, 11), (first, last))
-    torch.testing.assert_close(sums, _expected(values.T), rtol=0, atol=1e-10)
-    torch.testing.assert_close(moments[:2], sums[:2], rtol=0, atol=0)
-    assert torch.equal(
-        rows[[2, 1, 0]], torch.stack((values[:, -1], 0 * values[:, 0], values[:, 0]))
-    )

@@ -131,7 +131,7 @@ def test_a_look_at_a_chain_is_a_look_at_its_layers(
     _compare(found, expected)
 
 
-@pytest.mark.parametrize(("kind", "noted"), [("standard", 4), ("wrapped", 4), ("rectified", 0)])
+@pytest.mark.parametrize(("kind", "noted"), [("standard", 5), ("wrapped", 4), ("rectified", 0)])
 @pytest.mark.parametrize("needs", [NOTED, NOTED | {Need.PROBE}], ids=["values", "probe"])
 def test_what_is_noted_of_a_chain_is_what_its_layers_tell(
     kind: str, noted: int, needs: frozenset[Need], monkeypatch: pytest.MonkeyPatch
@@ -333,9 +333,10 @@ def _is_onlooker(one: Onlooker) -> Onlooker:
 def test_a_chain_is_known_by_its_modules_and_not_by_what_they_are_equal_to() -> None:
     stages = [(nn.Linear(2, 2), nn.ReLU()), (nn.Linear(2, 2), None)]
     calls = tuple(Call(str(n), layer, -1, n) for n, (layer, _) in enumerate(stages))
-    known = KnownChain(tuple(stages), calls)
+    known = KnownChain.of(stages, calls)
     assert known.is_of(stages)
     assert known.activations == (RELU, None)
+    assert (known.reads, known.ends) == ((0, 1), (1, 2))
     assert not known.is_of(stages[:1])
     assert not known.is_of([stages[0], (nn.Linear(2, 2), None)])
 
@@ -348,7 +349,8 @@ def test_nothing_is_noted_where_nobody_says_so() -> None:
     call = Call("0", stage[0], -1, 0)
     silent, values = Silent(), torch.zeros(2, 3)
     assert not silent.notes
-    assert silent.pick((call,), 4) is None
+    assert silent.ready((call,), torch.float32)
+    assert silent.pick((call,), 4, torch.float32) is None
     silent.noted(call, Noted(Moments(4, values), torch.zeros(6, 3), RELU))
 
 

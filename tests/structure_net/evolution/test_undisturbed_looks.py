@@ -115,15 +115,18 @@ def test_a_batch_without_samples_is_refused() -> None:
         observe(nn.Linear(3, 2), [DATA[0], empty])
 
 
-def test_an_interrupt_at_any_point_of_a_look_leaves_nothing_behind() -> None:
+@pytest.mark.parametrize("in_row", [True, False])
+def test_an_interrupt_at_any_point_of_a_look_leaves_nothing_behind(in_row: bool) -> None:
     set_crossover("live")
     try:
-        network = create_standard_network([3, 4, 2], density=0.5, seed=0)
+        body = create_standard_network([3, 4, 2], density=0.5, seed=0)
     finally:
         set_crossover(None)
-    files = ("tracking.py", "watched_functions.py", "undoing.py", "running.py", "passing.py")
+    network = nn.Sequential(body, nn.ReLU() if in_row else nn.Tanh())
+    files = ["tracking.py", "watched_functions.py", "undoing.py", "running.py", "passing.py"]
+    files += ["rows.py", "noting.py"]
     count = 0
-    for _held in interrupted_everywhere(lambda: observe(network, DATA[:1]), files, every=5):
+    for _held in interrupted_everywhere(lambda: observe(network, DATA[:1]), tuple(files), every=5):
         count += 1
         assert all(module.training for module in network.modules())
         assert not any(m._forward_hooks or m._forward_pre_hooks for m in network.modules())

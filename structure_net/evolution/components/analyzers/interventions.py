@@ -14,7 +14,7 @@ from structure_net.core.running import evaluate
 from structure_net.core.undoing import Undoing
 from structure_net.evolution.activations import Activation
 from structure_net.evolution.batches import Loss, forward
-from structure_net.evolution.calls import Call, KnownChain
+from structure_net.evolution.calls import Call, KnownChain, Straight
 from structure_net.evolution.tracking import ActivationTracker
 
 Change = Callable[[Tensor, int], None]
@@ -78,6 +78,9 @@ class Interventions:
 
     def note(self, known: KnownChain, chain: Chain) -> Tensor | None:
         """See `Listener.note`."""
+
+    def note_row(self, row: Straight, inputs: Tensor) -> None:
+        """See `Listener.note_row`."""
 
     def wrote(self, call: Call, output: Tensor) -> None:
         """See `Listener.wrote`."""
