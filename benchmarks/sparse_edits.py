@@ -68,13 +68,8 @@ class Moved:
 
     def moved(self) -> float:
         """The seconds of the layer's own part: values, pattern and index."""
-        gone, come = (proposal.edit for proposal in self.chosen())
-
-        def move() -> None:
-            assign(self.layer, self.layer.disconnected(gone.pairs))
-            assign(self.layer, self.layer.connected(come.pairs))
-
-        return seconds(move)
+        (edit,) = (proposal.edit for proposal in self.chosen())
+        return seconds(lambda: assign(self.layer, self.layer.moved(edit.removed, edit.added)))
 
     def dense_choice(self) -> None:
         """RigL's places by the gradient of all of them."""

@@ -64,10 +64,6 @@ class Live:
         """Connections out of each column of the pattern. Shape ``(inputs,)``, int64."""
         return self.index.column_offsets.diff().long()
 
-    def existing(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """Which places hold a connection. Shape ``(n,)``, bool."""
-        return self._found(rows, columns) >= 0
-
     def pattern(self) -> SparsePattern:
         """The connections, sorted by row and then by column."""
         return self.index.pattern
@@ -106,20 +102,19 @@ class Live:
         keys = rows * self.shape[1] + columns
         return self._exchanged(self.weight, keys[:0], keys, values)
 
-    def disconnected(self, rows: Tensor, columns: Tensor) -> tuple[Live, Carry]:
-        """Without the weights at these places."""
-        return self._exchanged(self.weight, self._found(rows, columns), rows[:0], self.weight[:0])
+    def disconnected(self, gone: Tensor) -> tuple[Live, Carry]:
+        """Without some weights, by what `located` says of them."""
+        return self._exchanged(self.weight, gone, gone[:0], self.weight[:0])
 
-    def moved(self, gone: Places, come: Places, values: Tensor) -> tuple[Live, Carry]:
-        """Without the weights at ``gone``, and with ``values`` at ``come``.
+    def moved(self, gone: Tensor, come: Places, values: Tensor) -> tuple[Live, Carry]:
+        """Without some weights, and with others at places that are free or left by them.
 
         Args:
-            gone: Places that hold one.
-            come: Places that are free, or among ``gone``.
-            values: Shape ``(n, *kernel)``.
+            gone: What `located` says of those that go. Shape ``(k,)``, int64.
+            come: The places of those that come.
+            values: Their weights. Shape ``(n, *kernel)``.
         """
-        keys = come[0] * self.shape[1] + come[1]
-        return self._exchanged(self.weight, self._found(*gone), keys, values)
+        return self._exchanged(self.weight, gone, come[0] * self.shape[1] + come[1], values)
 
     def merged(self, kept: Tensor, dropped: Tensor, part: float) -> tuple[Live, Carry]:
         """With ``part`` of the weights from ``dropped`` inputs handed over to ``kept`` ones."""
@@ -128,7 +123,7 @@ class Live:
         moving = target[self.index.columns]
         leaving = (moving >= 0).nonzero().flatten()
         rows, columns = self._rows()[leaving], moving[leaving]
-        place = self._found(rows, columns)
+        place = self.located(rows, columns)
         found = place >= 0
         weight, share = self.weight.clone(), part * self.weight[leaving]
         weight[place[found]] += share[found]
@@ -156,7 +151,7 @@ class Live:
         """Whether compiled loops can read the index."""
         return self.index.plain and self.index.offsets.is_cpu
 
-    def _found(self, rows: Tensor, columns: Tensor) -> Tensor:
+    def located(self, rows: Tensor, columns: Tensor) -> Tensor:
         """Where in the list each place stands, or -1. Shape ``(n,)``, int64."""
         if self._compiles:
             place = torch.empty_like(rows)

@@ -59,9 +59,11 @@ class Masked:
         """Connections out of each column of the pattern. Shape ``(inputs,)``, int64."""
         return self.mask.sum(0)
 
-    def existing(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """Which places hold a connection. Shape ``(n,)``, bool."""
-        return self.mask[rows, columns]
+    def located(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """Where in the whole matrix each place stands, or -1 where it holds no connection. Shape
+        ``(n,)``, int64.
+        """
+        return torch.where(self.mask[rows, columns], rows * self.shape[1] + columns, -1)
 
     def places(self) -> Tensor:
         """The place of each connection in the whole matrix, ascending. Shape ``(n,)``, int64."""
@@ -99,27 +101,31 @@ class Masked:
         mask[rows, columns] = True
         return _changed(weight, mask, self.mask)
 
-    def disconnected(self, rows: Tensor, columns: Tensor) -> tuple[Masked, Carry]:
-        """Without the weights at these places."""
-        weight, mask = self.weight.clone(), self.mask.clone()
-        weight[rows, columns] = 0
-        mask[rows, columns] = False
+    def disconnected(self, gone: Tensor) -> tuple[Masked, Carry]:
+        """Without some weights, by what `located` says of them."""
+        weight, mask = self._without(gone)
         return _changed(weight, mask, mask)
 
-    def moved(self, gone: Places, come: Places, values: Tensor) -> tuple[Masked, Carry]:
-        """Without the weights at ``gone``, and with ``values`` at ``come``.
+    def moved(self, gone: Tensor, come: Places, values: Tensor) -> tuple[Masked, Carry]:
+        """Without some weights, and with others at places that are free or left by them.
 
         Args:
-            gone: Places that hold one.
-            come: Places that are free, or among ``gone``.
-            values: Shape ``(n, *kernel)``.
+            gone: What `located` says of those that go. Shape ``(k,)``, int64.
+            come: The places of those that come.
+            values: Their weights. Shape ``(n, *kernel)``.
         """
-        weight, mask, kept = self.weight.clone(), self.mask.clone(), self.mask.clone()
-        weight[gone] = 0
-        mask[gone] = kept[gone] = False
+        weight, kept = self._without(gone)
+        mask = kept.clone()
         weight[come] = values
         mask[come] = True
         return _changed(weight, mask, kept)
+
+    def _without(self, gone: Tensor) -> tuple[Tensor, Tensor]:
+        weight, mask = self.weight.clone(), self.mask.clone()
+        place = gone // self.shape[1], gone % self.shape[1]
+        weight[place] = 0
+        mask[place] = False
+        return weight, mask
 
     def merged(self, kept: Tensor, dropped: Tensor, part: float) -> tuple[Masked, Carry]:
         """With ``part`` of the weights from ``dropped`` inputs handed over to ``kept`` ones."""

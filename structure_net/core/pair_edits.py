@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from structure_net.core.rearranging import Places, along
-from structure_net.core.sparsity import Pairs, pair_indices
+from structure_net.core.sparsity import Pairs, ascend, pair_indices
 from structure_net.errors import SurgeryError
 
 
@@ -27,46 +27,59 @@ class Connected(Protocol):
     def count(self) -> int:
         """Their number."""
 
-    def existing(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """Which places hold one. Shape ``(n,)``, bool."""
+    def located(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """Which connection each place holds, by its number in the layer's own order; -1 for none.
+        Shape ``(n,)``, int64.
+        """
 
 
 def places_to_make(held: Connected, pairs: Pairs) -> Places:
     """Where ``pairs`` are, none of which the layer has.
 
     Raises:
-        SurgeryError: See `places_of` and `refuse_existing`.
+        SurgeryError: The layer has one, or see `places_of`.
     """
     places = places_of(pairs, held.shape, held.weight.device)
-    refuse_existing(held, *places)
+    _refuse(held.located(*places) >= 0, places)
     return places
 
 
-def places_to_remove(held: Connected, pairs: Pairs) -> Places:
-    """Where ``pairs`` are, all of which the layer has, and others besides.
+def to_remove(held: Connected, pairs: Pairs) -> Tensor:
+    """Which of the layer's connections ``pairs`` are, ascending, where others are left.
 
     Raises:
-        SurgeryError: See `places_of` and `refuse_missing`.
+        SurgeryError: The layer has none at a pair, none would be left, or see `places_of`.
     """
     places = places_of(pairs, held.shape, held.weight.device)
-    refuse_missing(held, *places)
-    return places
+    found = held.located(*places)
+    absent = found < 0
+    if bool(absent.any()):
+        row, column = _first(absent, places)
+        raise SurgeryError(
+            f"Output unit {row} is not connected to input unit {column}; "
+            "a pair to disconnect must be in the layer's pattern."
+        )
+    if len(found) == held.count:
+        raise SurgeryError(
+            f"Disconnecting {len(found)} pairs would leave the layer without a connection; "
+            "keep at least one."
+        )
+    return found if ascend(found) else found.sort().values
 
 
-def places_to_move(held: Connected, removed: Pairs, added: Pairs) -> tuple[Places, Places]:
-    """Where ``removed`` are, and where ``added``: absent, or among ``removed``.
+def to_move(held: Connected, removed: Pairs, added: Pairs) -> tuple[Tensor, Places]:
+    """Which of the layer's connections ``removed`` are, ascending, and where ``added`` are.
 
     Raises:
-        SurgeryError: See `places_to_remove` and `refuse_existing`.
+        SurgeryError: The layer has one of ``added`` that is not in ``removed``, or see `to_remove`.
     """
-    gone = places_to_remove(held, removed)
-    rows, columns = come = places_of(added, held.shape, held.weight.device)
-    taken = held.existing(rows, columns)
-    if bool(taken.any()):
-        width = held.shape[1]
-        stay = ~torch.isin(rows * width + columns, gone[0] * width + gone[1])
-        refuse_existing(held, rows[stay], columns[stay])
-    return gone, come
+    gone, places = to_remove(held, removed), places_of(added, held.shape, held.weight.device)
+    found = held.located(*places)
+    stays = found >= 0
+    if bool(stays.any()):
+        place = torch.searchsorted(gone, found).clamp(max=len(gone) - 1)
+        _refuse(stays & (gone[place] != found), places)
+    return gone, places
 
 
 def places_of(pairs: Pairs, shape: tuple[int, int], device: torch.device) -> Places:
@@ -85,41 +98,6 @@ def places_of(pairs: Pairs, shape: tuple[int, int], device: torch.device) -> Pla
     except ValueError as error:
         raise SurgeryError(str(error)) from error
     return rows.to(device), columns.to(device)
-
-
-def refuse_existing(held: Connected, rows: Tensor, columns: Tensor) -> None:
-    """Refuses places that hold a connection.
-
-    Raises:
-        SurgeryError: One does.
-    """
-    taken = held.existing(rows, columns)
-    if bool(taken.any()):
-        row, column = _first(taken, rows, columns)
-        raise SurgeryError(
-            f"Output unit {row} is connected to input unit {column} already; "
-            "a pair to connect must be absent from the layer's pattern."
-        )
-
-
-def refuse_missing(held: Connected, rows: Tensor, columns: Tensor) -> None:
-    """Refuses places that hold no connection, and all connections at once.
-
-    Raises:
-        SurgeryError: One holds none, or none would be left.
-    """
-    absent = ~held.existing(rows, columns)
-    if bool(absent.any()):
-        row, column = _first(absent, rows, columns)
-        raise SurgeryError(
-            f"Output unit {row} is not connected to input unit {column}; "
-            "a pair to disconnect must be in the layer's pattern."
-        )
-    if len(rows) == held.count:
-        raise SurgeryError(
-            f"Disconnecting {len(rows)} pairs would leave the layer without a connection; "
-            "keep at least one."
-        )
 
 
 def weights_for(values: Tensor | None, count: int, like: Tensor, kernel: tuple[int, ...]) -> Tensor:
@@ -146,6 +124,20 @@ def weights_for(values: Tensor | None, count: int, like: Tensor, kernel: tuple[i
     return along(values, 0, 1 + len(kernel)).expand(count, *kernel)
 
 
-def _first(which: Tensor, rows: Tensor, columns: Tensor) -> tuple[int, int]:
+def _refuse(taken: Tensor, places: Places) -> None:
+    """Refuses to connect what is connected already.
+
+    Raises:
+        SurgeryError: One of ``places`` is.
+    """
+    if bool(taken.any()):
+        row, column = _first(taken, places)
+        raise SurgeryError(
+            f"Output unit {row} is connected to input unit {column} already; "
+            "a pair to connect must be absent from the layer's pattern."
+        )
+
+
+def _first(which: Tensor, places: Places) -> tuple[int, int]:
     place = int(which.nonzero()[0])
-    return int(rows[place]), int(columns[place])
+    return int(places[0][place]), int(places[1][place])

@@ -26,8 +26,8 @@ from structure_net.core.live_index import NAMES, LiveIndex
 from structure_net.core.masking import GradientMask, Masked, spread
 from structure_net.core.pair_edits import (
     places_to_make,
-    places_to_move,
-    places_to_remove,
+    to_move,
+    to_remove,
     weights_for,
 )
 from structure_net.core.rearranging import Born, Carry, blank, gathered, scaled_noise
@@ -267,14 +267,14 @@ class StoredLayer(SparseLayer):
     def disconnected(self, pairs: Pairs) -> tuple[TensorChange, ...]:
         """The layer without the live connections ``pairs``. See `SparseLayer.disconnected`."""
         content = self._content()
-        return self._settled(content.disconnected(*places_to_remove(content, pairs)))
+        return self._settled(content.disconnected(to_remove(content, pairs)))
 
     def moved(
         self, removed: Pairs, added: Pairs, values: Tensor | None = None
     ) -> tuple[TensorChange, ...]:
         """The layer without ``removed`` and with ``added``. See `SparseLayer.moved`."""
         content = self._content()
-        gone, come = places_to_move(content, removed, added)
+        gone, come = to_move(content, removed, added)
         weights = weights_for(values, len(come[0]), self.weight, self._kernel)
         return self._settled(content.moved(gone, come, weights))
 

@@ -9,21 +9,22 @@ from structure_net.core import SparseConv2d, SparsePattern, StandardSparseLayer,
 from structure_net.core.crossover import Storage
 from structure_net.core.live import Live
 from structure_net.core.live_index import LiveIndex
+from structure_net.core.masking import Masked
 from structure_net.core.pair_edits import (
     Connected,
     places_of,
     places_to_make,
-    places_to_move,
-    places_to_remove,
-    refuse_existing,
-    refuse_missing,
+    to_move,
+    to_remove,
     weights_for,
 )
 from structure_net.core.storage import StoredLayer
 from structure_net.errors import SurgeryError
 
 PATTERN = SparsePattern.from_pairs([(0, 1), (2, 0), (2, 3)], (3, 4))
-HELD: Connected = Live(torch.ones(3), LiveIndex.from_pattern(PATTERN))
+LIVE: Connected = Live(torch.ones(3), LiveIndex.from_pattern(PATTERN))
+MASKED: Connected = Masked(PATTERN.mask().float(), PATTERN.mask())
+HOLDERS = pytest.mark.parametrize("held", [LIVE, MASKED], ids=("live", "masked"))
 
 
 def layer_in(storage: Storage, seed: int = 0) -> StoredLayer:
@@ -39,27 +40,30 @@ def test_pairs_that_lie_outside_are_refused() -> None:
         places_of([(3, 0)], (3, 4), torch.device("cpu"))
 
 
-def test_what_is_there_is_not_made_and_what_is_not_there_is_not_removed() -> None:
-    there, free = (torch.tensor([2]), torch.tensor([3])), (torch.tensor([1]), torch.tensor([3]))
-    refuse_existing(HELD, *free)
-    refuse_missing(HELD, *there)
+@HOLDERS
+def test_what_is_there_is_not_made_and_what_is_not_there_is_not_removed(held: Connected) -> None:
+    rows, columns = places_to_make(held, [(1, 3)])
+    assert (rows.tolist(), columns.tolist()) == ([1], [3])
+    found = to_remove(held, [(2, 3), (0, 1)])
+    assert found.tolist() == held.located(torch.tensor([0, 2]), torch.tensor([1, 3])).tolist()
     with pytest.raises(SurgeryError, match="unit 2 is connected to input unit 3 already"):
-        refuse_existing(HELD, *there)
+        places_to_make(held, [(1, 3), (2, 3)])
     with pytest.raises(SurgeryError, match="unit 1 is not connected to input unit 3"):
-        refuse_missing(HELD, *free)
+        to_remove(held, [(2, 3), (1, 3)])
     with pytest.raises(SurgeryError, match="keep at least one"):
-        refuse_missing(HELD, PATTERN.rows, PATTERN.columns)
+        to_remove(held, PATTERN.pairs)
 
 
-def test_a_move_may_come_to_what_it_leaves() -> None:
-    gone, come = places_to_move(HELD, [(2, 3), (0, 1)], [(1, 2), (2, 3)])
-    assert [one.tolist() for one in (*gone, *come)] == [[2, 0], [3, 1], [1, 2], [2, 3]]
-    assert places_to_make(HELD, [(1, 2)])[0].tolist() == [1]
-    assert places_to_remove(HELD, [(2, 3)])[1].tolist() == [3]
-    with pytest.raises(SurgeryError, match="unit 2 is connected to input unit 0 already"):
-        places_to_move(HELD, [(2, 3)], [(2, 3), (2, 0)])
+@HOLDERS
+def test_a_move_may_come_to_what_it_leaves(held: Connected) -> None:
+    gone, (rows, columns) = to_move(held, [(2, 3), (0, 1)], [(1, 2), (2, 3)])
+    assert gone.tolist() == to_remove(held, [(0, 1), (2, 3)]).tolist()
+    assert (rows.tolist(), columns.tolist()) == ([1, 2], [2, 3])
+    for removed in ([(2, 3)], [(0, 1)], [(0, 1), (2, 3)]):
+        with pytest.raises(SurgeryError, match="unit 2 is connected to input unit 0 already"):
+            to_move(held, removed, [removed[-1], (2, 0)])
     with pytest.raises(SurgeryError, match="unit 1 is not connected to input unit 2"):
-        places_to_move(HELD, [(1, 2)], [(1, 2)])
+        to_move(held, [(1, 2)], [(1, 2)])
 
 
 def test_values_fill_kernels_or_are_given_for_each_entry() -> None:
@@ -99,3 +103,16 @@ def test_the_index_of_a_layer_whose_connections_moved_is_right() -> None:
         dense = torch.nn.functional.linear(inputs, layer.dense_weight(), layer.bias)
         # Sums of at most 40 products, in float32.
         assert torch.allclose(layer(inputs), dense, atol=1e-5)
+
+
+def test_kernels_go_whatever_their_order_in_memory() -> None:
+    layer = SparseConv2d(8, 8, 3, density=0.5, generator=torch.Generator().manual_seed(0))
+    assign(layer, layer.stored("masked"))
+    layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's
+    live, free = layer.pattern.pairs[:3], (~layer.pattern.mask()).nonzero()[:2]
+    wanted = layer.dense_weight().detach().clone()
+    for row, column in live:
+        wanted[row, column] = 0
+    assign(layer, layer.moved(live, free))
+    assert not wanted.is_contiguous()
+    assert torch.equal(layer.dense_weight(), wanted)
