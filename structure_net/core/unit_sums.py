@@ -49,6 +49,13 @@ class TotalSums:
             addresses = sums.data_ptr(), self._total.data_ptr()
             add_sums(ZEROS[torch.float64], addresses, units)
 
+    def parts(self) -> tuple[Tensor, Tensor | None]:
+        """Of all of them, of which there is at least one, in one or two parts that are not merged.
+        Shape ``(6, units)`` each."""
+        if self._first is None or self._waiting:
+            return self.sums(), None
+        return self._first, self._total
+
     def sums(self) -> Tensor:
         """Of all of them, of which there is at least one. Shape ``(6, units)``."""
         return merged(

@@ -9,15 +9,13 @@ gradients and hooks.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Set
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from structure_net.core.expansion import PlaceMoments
-from structure_net.errors import StructureNetError
 from structure_net.evolution.batches import ITERABLE_AGAIN, Batch, Loss
 from structure_net.evolution.reductions.coactivation import Covariances
 from structure_net.evolution.reductions.connection_gradients import (
@@ -218,7 +216,6 @@ def observe(  # noqa: PLR0913 - each names what one need asks for
         raise ValueError(f"The data_loader gave no batch to observe. {ITERABLE_AGAIN}")
     readers = passing.readers
     units = sums.result(readers)
-    _check_finite(units)
     found = {need: share.result(readers) for need, share in shares.items()}
     return Observation(
         layers=_layers(units, readers, found),
@@ -269,14 +266,4 @@ def _layers(
 
 
 def _fields(value: Any) -> dict[str, Any]:
-    return {one.name: getattr(value, one.name) for one in fields(value)}
-
-
-def _check_finite(layers: Mapping[str, UnitStatistics]) -> None:
-    for name, layer in layers.items():
-        if broken := int((~torch.isfinite(layer.mean)).sum()):
-            raise StructureNetError(
-                f"{broken} of {len(layer.mean)} units of {name!r} had activations that are NaN or"
-                " infinite, so that nothing can be said of them. Look for bad values in the data,"
-                " or in the weights of a training that diverged."
-            )
+    return {name: getattr(value, name) for name in value.__slots__}

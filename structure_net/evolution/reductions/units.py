@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from structure_net.core.unit_sums import TotalSums, merged
+from structure_net.errors import StructureNetError
 from structure_net.evolution.activations import Activation
 from structure_net.evolution.calls import Call
+from structure_net.evolution.reductions.means import Means, Summed
 from structure_net.evolution.reductions.reduction import Noted, Reduction
 from structure_net.evolution.reductions.slopes import has_slope, total_slope
 from structure_net.evolution.reductions.values import Moments, Values
@@ -63,14 +65,23 @@ class UnitSums(Reduction):
         """See `Reduction.noted`."""
         if call.layer not in self._outputs:
             self._inputs[call.layer], self._outputs[call.layer] = RunningSums(), _Sums()
-        self._inputs[call.layer].add(found.read)
+        self._inputs[call.layer].take(found.read)
         self._outputs[call.layer].take(found.activation, found.sums, found.read.count)
 
     def result(self, readers: Mapping[str, tuple[str, ...]]) -> dict[str, UnitStatistics]:
-        """By layer, in order of first execution."""
-        return {
-            layer: self._outputs[layer].statistics(self._inputs.get(layer)) for layer in readers
+        """By layer, in order of first execution.
+
+        Raises:
+            StructureNetError: A unit's activation is not finite, of which nothing can be said.
+        """
+        means = Means()
+        found = {
+            layer: self._outputs[layer].statistics(self._inputs.get(layer), means)
+            for layer in readers
         }
+        if means.take():
+            raise StructureNetError(_not_finite(found))
+        return found
 
 
 class RunningSums:
@@ -93,6 +104,19 @@ class RunningSums:
             self._total = precise(moments.sums).clone()
         else:
             self._total += moments.sums
+
+    def take(self, moments: Moments) -> None:
+        """`add` of sums that nobody writes to any more: they are not copied."""
+        self.count += moments.count
+        if self._first is None:
+            self._first = moments.sums
+        else:
+            self._total = moments.sums if self._total is None else self._total + moments.sums
+
+    def summed(self) -> Summed:
+        """The sums, of at least one tensor."""
+        assert self._first is not None
+        return Summed(self._first, self._total, self.count)
 
     def means(self) -> tuple[Tensor, Tensor]:
         """The mean and the second moment. Shape ``(C,)`` each."""
@@ -130,20 +154,21 @@ class _Sums:
             self._slope = precise(slope) if self._slope is None else self._slope + slope
             self._sloped += count
 
-    def statistics(self, inputs: RunningSums | None) -> UnitStatistics:
-        """All tensors' statistics, and those of the layer's inputs."""
-        sums = final(self._total.sums())
-        total, squares, above, sizes = sums[:4] / self._count
-        read = (None, None) if inputs is None else inputs.means()
+    def statistics(self, inputs: RunningSums | None, means: Means) -> UnitStatistics:
+        """All tensors' statistics, and those of the layer's inputs, once ``means`` are taken."""
+        parts = Summed(*self._total.parts(), self._count)
+        found = means.add(parts, None if inputs is None else inputs.summed())
+        mean, squares, above, sizes, least, most = found[:6]
+        read = (None, None) if inputs is None else found[6:]
         slope = None
         if has_slope(self._activation) and self._slope is not None and self._sloped == self._count:
             slope = final(self._slope / self._count)
         return UnitStatistics(
             activation=self._activation.name if self._activation else None,
             count=self._count,
-            minimum=sums[4],
-            maximum=sums[5],
-            mean=total,
+            minimum=least,
+            maximum=most,
+            mean=mean,
             mean_absolute=sizes,
             second_moment=squares,
             firing_rate=above,
@@ -151,6 +176,17 @@ class _Sums:
             input_mean=read[0],
             input_second_moment=read[1],
         )
+
+
+def _not_finite(layers: Mapping[str, UnitStatistics]) -> str:
+    """What is wrong with the first layer that has a unit whose mean is not finite."""
+    counts = {name: int((~torch.isfinite(layer.mean)).sum()) for name, layer in layers.items()}
+    name, broken = next((name, count) for name, count in counts.items() if count)
+    return (
+        f"{broken} of {len(layers[name].mean)} units of {name!r} had activations that are NaN or"
+        " infinite, so that nothing can be said of them. Look for bad values in the data, or in the"
+        " weights of a training that diverged."
+    )
 
 
 def _by_torch(values: Values) -> Tensor:

@@ -1,0 +1,87 @@
+"""Sums over the number of values, for all layers at once: what a look hands out."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor
+
+from structure_net.evolution.reductions.mean_kernels import ROW, divide_sums
+
+EXTREMA: Final = 2
+"""Rows of `unit_sums.SUMS` behind those that are summed."""
+
+
+class Summed(NamedTuple):
+    """What was summed up of the values of some units.
+
+    Args:
+        one: Sums, and the least and the largest values behind them if any. Shape ``(rows, units)``,
+            on any device.
+        other: The same of other values, if there are more.
+        values: How many values of each unit were summed.
+    """
+
+    one: Tensor
+    other: Tensor | None
+    values: int
+
+
+class Means:
+    """Means that are handed out at once, and hold their numbers once `take` was called.
+
+    What belongs to one layer lies in one piece of memory, so that who keeps a tensor of it keeps no
+    other layer's.
+    """
+
+    def __init__(self) -> None:
+        self._table = array("q")
+        self._kept: list[Tensor] = []
+
+    def add(self, outputs: Summed, inputs: Summed | None) -> Sequence[Tensor]:
+        """The means of one layer's units, then of its inputs.
+
+        Args:
+            outputs: Sums with extrema.
+            inputs: Sums without any.
+
+        Returns:
+            For each row of either: shape ``(units,)``, float64.
+        """
+        sizes = _sizes(outputs) if inputs is None else [*_sizes(outputs), *_sizes(inputs)]
+        found = torch.empty(sum(sizes), dtype=torch.float64)
+        self._kept.append(found)
+        address = self._list(outputs, EXTREMA, found.data_ptr())
+        if inputs is not None:
+            self._list(inputs, 0, address)
+        return found.split_with_sizes(sizes)
+
+    def take(self) -> int:
+        """Computes them; how many units of outputs have a mean that is not finite."""
+        address, numbers = self._table.buffer_info()
+        broken: int = divide_sums(address, numbers // ROW, 0.0)
+        self._kept.clear()
+        return broken
+
+    def _list(self, summed: Summed, extrema: int, write: int) -> int:
+        """Lists what is to be written to an address; where what follows is."""
+        rows, units = summed.one.shape
+        one = self._read(summed.one)
+        other = 0 if summed.other is None else self._read(summed.other)
+        self._table.extend((one, other, units, rows - extrema, extrema, summed.values, write))
+        return write + 8 * rows * units
+
+    def _read(self, sums: Tensor) -> int:
+        """Where sums lie, on the processor in float64."""
+        if not (sums.is_cpu and sums.dtype == torch.float64 and sums.is_contiguous()):
+            sums = sums.to("cpu", torch.float64).contiguous()
+        self._kept.append(sums)
+        return sums.data_ptr()
+
+
+def _sizes(summed: Summed) -> list[int]:
+    rows, units = summed.one.shape
+    return [units] * rows
