@@ -273,6 +273,19 @@ def compiled(
     return declare
 
 
+def load_registries() -> None:
+    """Has numba read what it knows of Python's functions, if it is there.
+
+    It reads them once, when the first kernel is compiled, and would take what stands under their
+    names for a while for them.
+    """
+    with suppress(ImportError):
+        from numba.core.registry import cpu_target
+
+        cpu_target.typing_context.refresh()
+        cpu_target.target_context.refresh()
+
+
 def wide_registers() -> bool:
     """Whether kernels have 32 registers of 64 bytes: AVX-512."""
     from numba.core.registry import cpu_target

@@ -116,6 +116,11 @@ def preserve(model: nn.Module, undo: Undoing) -> None:
     held = [(m, dict(vars(m)), dict(m._buffers)) for m in model.modules()]
     undo.later(partial(_put_attributes, held))
     undo.later(partial(_put_values, [(t, t.detach().clone()) for t in _written(model)]))
+    same_random_states(undo)
+
+
+def same_random_states(undo: Undoing) -> None:
+    """Torch's global random states are as now once ``undo`` has undone what draws from them."""
     undo.later(partial(torch.set_rng_state, torch.get_rng_state()))
     if torch.cuda.is_initialized():
         undo.later(partial(torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from structure_net.graph.declared import declared
-from structure_net.graph.recording import CallRecord, Recording, call_of, recording
+from structure_net.graph.recording import CallRecord, Recording, call_of, follow
 from structure_net.graph.sizes import Expr, Sizes, Var, freeze, resolve, size_of, unify
 from structure_net.graph.sizes import leaves as variables_of
 from structure_net.graph.tags import integers
@@ -34,7 +34,7 @@ from structure_net.graph.terms import (
     replace_dimensions,
 )
 
-__all__ = ["Attribute", "Requirements", "Seen", "TracedNode", "recording", "requirements"]
+__all__ = ["Attribute", "Requirements", "Seen", "TracedNode", "follow", "requirements"]
 
 
 _SIZED: Final = frozenset((

@@ -7,8 +7,7 @@ edit has to do, or must not do, is known for the whole of that, and not for its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Final
 
 import torch
@@ -16,17 +15,17 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import _Orthogonal, _SpectralNorm
 from torch.nn.utils.spectral_norm import SpectralNorm
 
+from structure_net.core.undoing import Undoing, replaced
+
 _SCHEMAS: Final = {
     "spectral_norm": "(Tensor weight, Tensor u, Tensor v, int dim) -> Tensor",
     "orthogonal": "(Tensor weight) -> Tensor",
 }
-_SUBSTITUTES: Final = ("forward", "compute_weight")
 
 
-@contextmanager
-def whole_parametrizations(model: nn.Module) -> Iterator[None]:
-    """Within, spectral norms of both kinds and orthogonal weights appear as operations of
-    ``structure_net``."""
+def whole_parametrizations(model: nn.Module, undo: Undoing) -> None:
+    """Spectral norms of both kinds and orthogonal weights appear as operations of
+    ``structure_net``, until ``undo`` undoes it."""
     modules = [m for m in model.modules() if isinstance(m, _SpectralNorm | _Orthogonal)]
     hooks = [
         (module, hook)
@@ -36,17 +35,11 @@ def whole_parametrizations(model: nn.Module) -> Iterator[None]:
     ]
     if modules or hooks:
         _register()
-    try:
-        for module in modules:
-            if hasattr(module, "_u") or isinstance(module, _Orthogonal):
-                module.__dict__["forward"] = _computing(module)
-        for _, hook in hooks:
-            hook.__dict__["compute_weight"] = _hooked(hook)
-        yield
-    finally:
-        for held in (*modules, *(hook for _, hook in hooks)):
-            for name in _SUBSTITUTES:
-                held.__dict__.pop(name, None)
+    for module in modules:
+        if hasattr(module, "_u") or isinstance(module, _Orthogonal):
+            replaced(undo, vars(module), "forward", _computing(module))
+    for _, hook in hooks:
+        replaced(undo, vars(hook), "compute_weight", _hooked(hook))
 
 
 def _computing(module: nn.Module) -> Callable[[Tensor], Tensor]:

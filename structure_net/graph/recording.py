@@ -1,6 +1,6 @@
 """Follows integers through a model while it is exported: which of them reach which operation.
 
-Inside `recording`, every call of a PyTorch function by the model's code gets a number, which the
+After `follow`, every call of a PyTorch function by the model's code gets a number, which the
 nodes that it makes carry in the exported graph. So the claims about a call's integers can be
 brought together with the axes of its nodes afterwards.
 """
@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from structure_net.core.undoing import Undoing, hooked, moded, replaced
 from structure_net.graph.claims import Claim, Invocation, claims
-from structure_net.graph.tags import Notes, Tagged, tagged, tagged_attributes
+from structure_net.graph.tags import Notes, Tagged, tag_attributes, tagged
 from structure_net.graph.terms import Combined, Constant, Dimension, Term, leaves
 
 _KEY: Final = "structure_net_call"
@@ -71,24 +72,20 @@ def call_of(node: torch.fx.Node) -> int | None:
     return number if isinstance(number, int) else None
 
 
-@contextmanager
-def recording(model: nn.Module) -> Iterator[Recording]:
-    """Tags the integers of ``model`` and follows them until the block ends, also when it raises."""
-    from torch.fx.traceback import preserve_node_meta
+def follow(model: nn.Module, undo: Undoing) -> Recording:
+    """Tags the integers of ``model`` and follows them until ``undo`` undoes it."""
+    from torch.fx import traceback
 
-    record = Recording()
-    recorder = _Recorder(model, record)
-    with (
-        tagged_attributes(model, record.notes),
-        _noting_inside(model, record.notes),
-        preserve_node_meta(),
-        recorder,
-    ):
-        yield record
+    found = Recording()
+    tag_attributes(model, found.notes, undo)
+    _note_inside(model, found.notes, undo)
+    replaced(undo, vars(traceback), "current_meta", traceback.current_meta.copy())
+    replaced(undo, vars(traceback), "should_preserve_node_meta", True)
+    moded(undo, _Recorder(model, found))
+    return found
 
 
-@contextmanager
-def _noting_inside(model: nn.Module, notes: Notes) -> Iterator[None]:
+def _note_inside(model: nn.Module, notes: Notes, undo: Undoing) -> None:
     """Notes what happens while ``model`` runs, and not what the export does besides."""
 
     def begin(*_: Any) -> None:
@@ -97,15 +94,8 @@ def _noting_inside(model: nn.Module, notes: Notes) -> Iterator[None]:
     def end(*_: Any) -> None:
         notes.active = False
 
-    hooks = (
-        model.register_forward_pre_hook(begin),
-        model.register_forward_hook(end, always_call=True),
-    )
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+    hooked(undo, model, begin, before=True)
+    hooked(undo, model, end, always_call=True)
 
 
 class _Recorder(TorchFunctionMode):

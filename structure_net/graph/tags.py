@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
 
 from structure_net.core.sparsity import SparseLayer
+from structure_net.core.undoing import Undoing, replaced
 from structure_net.graph.terms import Attribute, Combined, Constant, Operator, Term
 
 
@@ -219,21 +219,14 @@ def _is_integers(value: object) -> bool:
     return bool(value) and all(map(_is_integer, value))
 
 
-@contextmanager
-def tagged_attributes(model: nn.Module, notes: Notes) -> Iterator[None]:
-    """Replaces the integers that modules keep by tagged ones, and puts back what was there."""
-    kept: list[tuple[MutableMapping[str, Any], str, Any]] = []
-    try:
-        for path, prefix, held in list(holdings(model)):
-            for name, value in list(held.items()):
-                replacement = _replacement(path, f"{prefix}{name}", value, notes)
-                if replacement is not value:
-                    kept.append((held, name, value))
-                    held[name] = replacement
-        yield
-    finally:
-        for held, name, value in kept:
-            held[name] = value
+def tag_attributes(model: nn.Module, notes: Notes, undo: Undoing) -> None:
+    """Replaces the integers that modules keep by tagged ones, until ``undo`` puts back what was
+    there."""
+    for path, prefix, held in list(holdings(model)):
+        for name, value in list(held.items()):
+            replacement = _replacement(path, f"{prefix}{name}", value, notes)
+            if replacement is not value:
+                replaced(undo, held, name, replacement)
 
 
 def _replacement(path: str, name: str, value: Any, notes: Notes) -> Any:

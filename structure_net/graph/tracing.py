@@ -9,35 +9,28 @@ export in training mode is taken together with the first.
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
-import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import (
-    AbstractContextManager,
-    ExitStack,
-    contextmanager,
-    nullcontext,
-    redirect_stderr,
-)
 from contextvars import copy_context
-from dataclasses import is_dataclass
-from io import StringIO
+from dataclasses import dataclass, is_dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor, nn
-from torch.fx import graph_module
 
-from structure_net.core.running import inputs_of
+from structure_net.core.compiling import load_registries
+from structure_net.core.running import inputs_of, same_random_states
 from structure_net.core.sparsity import SparseLayer
+from structure_net.core.undoing import Undoing, hooked, replaced, set_gradients
 from structure_net.core.wrapping import wrapped
 from structure_net.errors import TraceError
+from structure_net.graph.aside import plain, quiet
 from structure_net.graph.ledger import Ledger
 from structure_net.graph.parametrizations import whole_parametrizations
-from structure_net.graph.recording import recording
+from structure_net.graph.recording import Recording, follow
 from structure_net.graph.walk import Exported, walk
 
 if TYPE_CHECKING:
@@ -80,45 +73,68 @@ def ledger_of(model: nn.Module, example: Example) -> Ledger:
 def _export(
     model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], *, training: bool
 ) -> Exported:
-    found = _export_with(_backends_on(), model, args, kwargs, training=training)
+    # PyTorch's exports change settings of the whole process; few models need that.
+    way = _Way(training)
+    try:
+        found = _export_by(way, model, args, kwargs)
+    except TraceError as error:
+        if not _compares_tensors(error):
+            raise
+        way = replace(way, operators=True)
+        found = _export_by(way, model, args, kwargs)
     if _has_backends(found[0]):
-        found = _export_with(nullcontext(), model, args, kwargs, training=training)
+        found = _export_by(replace(way, libraries=True), model, args, kwargs)
     return found
 
 
-def _export_with(
-    backends: AbstractContextManager[None],
-    model: nn.Module,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    *,
-    training: bool,
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How a model is exported: in which mode, and what of `plain` PyTorch does for all threads."""
+
+    training: bool
+    libraries: bool = False
+    operators: bool = False
+
+
+def _export_by(
+    way: _Way, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Exported:
     from torch.export import export
 
-    with ExitStack() as stack:
-        for context in (
-            backends,
-            _mode(model, training=training),
-            _leaves(model),
-            whole_parametrizations(model),
-            _same_random_state(),
-            _plain_attention(),
-            _given_masks(),
-            _plain_output(model),
-        ):
-            stack.enter_context(context)
-        stack.enter_context(torch.no_grad())
-        stack.enter_context(_quiet())
-        stack.enter_context(_no_sources_left())
-        record = stack.enter_context(recording(model))
+    undo = Undoing()
+    with undo, undo:
+        recorded = _arrange(way, model, undo)
         try:
             # In a context of its own: PyTorch's settings leave a variable there each time.
             program = copy_context().run(export, model, args, kwargs, strict=False)
-            return program, record
+            return program, recorded
         except Exception as error:
             # The user's own code ran, which may raise anything; it is told on, not swallowed.
             raise TraceError(_explanation(model, error)) from error
+
+
+def _arrange(way: _Way, model: nn.Module, undo: Undoing) -> Recording:
+    """Readies a model and the process for an export, until ``undo`` undoes it."""
+    if way.operators:
+        load_registries()
+    plain(undo, libraries=way.libraries, operators=way.operators)
+    _set_mode(model, undo, training=way.training)
+    _make_leaves(model, undo)
+    whole_parametrizations(model, undo)
+    same_random_states(undo)
+    hooked(undo, model, _flatten)
+    set_gradients(undo, on=False)
+    quiet(undo)
+    return follow(model, undo)
+
+
+def _compares_tensors(error: TraceError) -> bool:
+    """Whether the model's code branches on a tensor, as Python's ``max`` of tensors does."""
+    from torch._subclasses.fake_tensor import DataDependentOutputException
+    from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+
+    kinds = DataDependentOutputException, GuardOnDataDependentSymNode
+    return isinstance(error.__cause__, kinds)
 
 
 def _explanation(model: nn.Module, error: Exception) -> str:
@@ -142,27 +158,31 @@ def _own_line(error: Exception) -> str:
     return found
 
 
-@contextmanager
-def _mode(model: nn.Module, *, training: bool) -> Iterator[None]:
-    """Every submodule in one mode, and each in its own mode again afterwards, with the attributes
-    that it had, and what was in their lists and dictionaries."""
+def _set_mode(model: nn.Module, undo: Undoing, *, training: bool) -> None:
+    """Every submodule in one mode, until ``undo`` gives each its own mode, with the attributes that
+    it had, and what was in their lists and dictionaries."""
     modules = list(model.modules())
-    held = [dict(vars(module)) for module in modules]
-    caches = [(value, value.copy()) for kept in held for value in _containers(kept)]
+    held = [(module, dict(vars(module))) for module in modules]
+    caches = [(value, value.copy()) for _, kept in held for value in _containers(kept)]
     flat = [(m, list(m._flat_weights)) for m in modules if isinstance(m, nn.RNNBase)]
-    try:
-        for module in modules:
-            module.training = training
-        yield
-    finally:
-        for module, attributes in zip(modules, held, strict=True):
-            vars(module).clear()
-            vars(module).update(attributes)
-        for cache, content in caches:
-            cache.clear()
-            (cache.extend if isinstance(cache, list) else cache.update)(content)
-        for module, weights in flat:
-            module._flat_weights = weights
+    undo.later(partial(_put_back, held, caches, flat))
+    for module in modules:
+        module.training = training
+
+
+def _put_back(
+    held: list[tuple[nn.Module, dict[str, Any]]],
+    caches: list[tuple[Any, Any]],
+    flat: list[tuple[nn.RNNBase, list[Any]]],
+) -> None:
+    for module, attributes in held:
+        vars(module).clear()
+        vars(module).update(attributes)
+    for cache, content in caches:
+        cache.clear()
+        (cache.extend if isinstance(cache, list) else cache.update)(content)
+    for recurrent, weights in flat:
+        recurrent._flat_weights = weights
 
 
 def _containers(attributes: Mapping[str, Any]) -> Iterator[Any]:
@@ -172,21 +192,15 @@ def _containers(attributes: Mapping[str, Any]) -> Iterator[Any]:
             yield value
 
 
-@contextmanager
-def _leaves(model: nn.Module) -> Iterator[None]:
-    """Sparse layers as one operation each."""
+def _make_leaves(model: nn.Module, undo: Undoing) -> None:
+    """Sparse layers as one operation each, until ``undo`` undoes it."""
     layers = {name: m for name, m in model.named_modules() if isinstance(m, SparseLayer)}
     inner = [name for name in layers if any(name.startswith(f"{other}.") for other in layers)]
     if layers:
         _register_leaf()
-    try:
-        for name, layer in layers.items():
-            if name not in inner:
-                layer.__dict__["forward"] = _leaf_forward(layer, name)
-        yield
-    finally:
-        for layer in layers.values():
-            layer.__dict__.pop("forward", None)
+    for name, layer in layers.items():
+        if name not in inner:
+            replaced(undo, vars(layer), "forward", _leaf_forward(layer, name))
 
 
 def _leaf_forward(layer: SparseLayer, name: str) -> Any:
@@ -215,112 +229,15 @@ def _register_leaf() -> None:
     operation.register_fake(leaf)
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the warnings, log entries and listings that an export writes for its developers."""
-    before = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), redirect_stderr(StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
-
-
-class _NoSources:
-    """Stands in for PyTorch's store of the source text of graphs, and keeps none."""
-
-    def cache(self, *text: object) -> str:
-        """The name of the file in which the text is said to be."""
-        return "<exported>"
-
-
-@contextmanager
-def _no_sources_left() -> Iterator[None]:
-    """Graphs that are compiled within leave no source text behind.
-
-    PyTorch keeps the text of each for good, so that a traceback can show it, and an export compiles
-    several: a program that edits networks for hours would hold more and more of it.
-    """
-    before = getattr(graph_module, "_loader", None)
-    vars(graph_module)["_loader"] = _NoSources()
-    try:
-        yield
-    finally:
-        vars(graph_module)["_loader"] = before
-
-
-@contextmanager
-def _same_random_state() -> Iterator[None]:
-    """Random numbers go on as if nothing had run."""
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        yield
-
-
-@contextmanager
-def _backends_on() -> Iterator[None]:
-    """Leaves oneDNN and cuDNN on, which PyTorch's export switches off for all threads: what others
-    train with meanwhile would be rounded in another way."""
-    from torch.export import _trace
-
-    name = "_ignore_backend_decomps"
-    before = getattr(_trace, name, nullcontext)
-    vars(_trace)[name] = nullcontext
-    try:
-        yield
-    finally:
-        vars(_trace)[name] = before
-
-
 def _has_backends(program: ExportedProgram) -> bool:
     """Whether an operation is one of a library's, which it may become where that is on."""
     names = (str(node.target) for node in program.graph.nodes if node.op == "call_function")
     return any("mkldnn" in name or "cudnn" in name for name in names)
 
 
-@contextmanager
-def _plain_attention() -> Iterator[None]:
-    """Attention as it trains: the fused inference kernels of `nn.MultiheadAttention` are off."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
-
-
-@contextmanager
-def _given_masks() -> Iterator[None]:
-    """Transformers take a mask as it is: whether it is causal is a hint for kernels, for which
-    PyTorch looks at its values."""
-    from torch.nn.modules import transformer
-
-    name = "_detect_is_causal_mask"
-    before = getattr(transformer, name)
-
-    def given(mask: object, is_causal: bool | None = None, size: int | None = None) -> bool:
-        return is_causal is True
-
-    setattr(transformer, name, given)
-    try:
-        yield
-    finally:
-        setattr(transformer, name, before)
-
-
-@contextmanager
-def _plain_output(model: nn.Module) -> Iterator[None]:
-    """The model returns its tensors alone: caches and other objects are left out."""
-
-    def flatten(module: nn.Module, inputs: object, output: object) -> object:
-        return tuple(_tensors(output)) or output
-
-    hook = model.register_forward_hook(flatten)
-    try:
-        yield
-    finally:
-        hook.remove()
+def _flatten(module: nn.Module, inputs: object, output: object) -> object:
+    """The tensors of an output alone: caches and other objects are left out."""
+    return tuple(_tensors(output)) or output
 
 
 def _tensors(value: object) -> Iterator[Tensor]:

@@ -1,10 +1,20 @@
 """What a forward pass does to a model is taken back."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
-from structure_net.core.running import call, evaluating, uncompiled, untouched
+from structure_net.core.running import (
+    call,
+    evaluating,
+    preserve,
+    same_random_states,
+    uncompiled,
+    untouched,
+)
+from structure_net.core.undoing import Undoing
 
 
 class Writing(nn.Module):
@@ -88,3 +98,16 @@ def test_compiled_programs_run_as_they_were_written_until_the_last_who_asked_for
     other.__exit__(None, None, None)
     compiled(torch.zeros(2))
     assert len(programs) == 1
+
+
+def test_what_preserves_a_model_is_undone_as_an_untouched_block_is() -> None:
+    model: Any = nn.Sequential(nn.BatchNorm1d(2), nn.Dropout())
+    mean, state = model[0].running_mean.clone(), torch.get_rng_state()
+    with (undo := Undoing()):
+        preserve(model, undo)
+        same_random_states(undo)
+        model(torch.ones(3, 2))
+        model.eval()
+    assert model[1].training
+    assert torch.equal(model[0].running_mean, mean)
+    assert torch.equal(torch.get_rng_state(), state)

@@ -9,10 +9,20 @@ import pytest
 import torch
 import torch._dynamo
 from torch import nn
+from torch.overrides import TorchFunctionMode
+from torch.utils import _python_dispatch as dispatch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from structure_net.core import running
 from structure_net.core.running import evaluating
-from structure_net.core.undoing import Undoing, hooked
+from structure_net.core.undoing import (
+    Undoing,
+    hooked,
+    moded,
+    replaced,
+    set_gradients,
+    unhook,
+)
 from tests.interrupting import interrupted_everywhere
 
 HOOKS = (
@@ -64,6 +74,48 @@ def test_a_step_that_cannot_be_undone_does_not_keep_the_others_from_it() -> None
     with pytest.raises(ZeroDivisionError):
         undo.now()
     assert undone == [2, 0]
+
+
+def test_what_is_kept_is_not_undone() -> None:
+    undone: list[int] = []
+    with (undo := Undoing()):
+        undo.later(lambda: undone.append(0))
+        undo.keep()
+    assert not undone
+
+
+def test_what_is_replaced_comes_back_and_what_was_not_there_goes() -> None:
+    held = {"there": 1}
+    with (undo := Undoing()):
+        replaced(undo, held, "there", 2)
+        replaced(undo, held, "new", 3)
+        assert held == {"there": 2, "new": 3}
+    assert held == {"there": 1}
+
+
+def test_a_hook_is_taken_away_by_what_it_is_and_others_stay() -> None:
+    model, seen = nn.Linear(1, 1), list[int]()
+    model.register_forward_hook(lambda *_: seen.append(0))
+    with (undo := Undoing()):
+        handle = hooked(undo, model, lambda *_: seen.append(1))
+        hook = model._forward_hooks[handle.id]
+        unhook(model, hook)
+        model(torch.zeros(1, 1))
+    assert seen == [0]
+
+
+@pytest.mark.parametrize("mode", [TorchFunctionMode, TorchDispatchMode])
+def test_modes_and_gradients_are_as_before(mode: type[Any]) -> None:
+    lengths = torch._C._len_torch_function_stack, torch._C._len_torch_dispatch_stack
+    flag = dispatch.is_in_torch_dispatch_mode()
+    with (undo := Undoing()):
+        set_gradients(undo, on=False)
+        moded(undo, mode())
+        assert not torch.is_grad_enabled()
+        assert sum(length() for length in lengths) == 1
+    assert torch.is_grad_enabled()
+    assert [length() for length in lengths] == [0, 0]
+    assert dispatch.is_in_torch_dispatch_mode() == flag
 
 
 def test_a_step_that_was_interrupted_is_undone_again() -> None:

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from structure_net.graph.recording import Recording, call_of, recording
+from structure_net.core.undoing import Undoing
+from structure_net.graph.recording import Recording, call_of, follow
 from structure_net.graph.terms import Attribute, Combined, Constant, Dimension, Term
 from tests.zoo import ZOO
 
@@ -17,13 +18,15 @@ def recorded(name: str) -> tuple[Recording, Any]:
     case = ZOO[name]
     model, inputs = case.build(), case.inputs(2)
     args = inputs if isinstance(inputs, tuple) else (inputs,)
-    with recording(model) as record:
+    undo = Undoing()
+    with undo, undo:
+        found = follow(model, undo)
         program = torch.export.export(model, args, strict=False)
-    return record, program
+    return found, program
 
 
-def claimed(record: Recording, function: str) -> list[tuple[Term, Term]]:
-    return [pair for call in record.calls if call.function == function for pair in call.claims]
+def claimed(found: Recording, function: str) -> list[tuple[Term, Term]]:
+    return [pair for call in found.calls if call.function == function for pair in call.claims]
 
 
 def test_every_operation_carries_the_number_of_its_call() -> None:
@@ -71,7 +74,8 @@ def test_the_model_is_as_it_was(name: str) -> None:
     before = [dict(vars(module)) for module in model.modules()]
     with torch.no_grad():
         expected = model(inputs)
-        with recording(model):
+        with (undo := Undoing()):
+            follow(model, undo)
             model(inputs)
         assert torch.equal(model(inputs), expected)
     after = [dict(vars(module)) for module in model.modules()]
@@ -97,8 +101,10 @@ class Raises(nn.Module):
 
 def test_the_model_is_as_it_was_when_its_forward_raises() -> None:
     model = Raises()
-    with pytest.raises(RuntimeError, match="the forward fails"), recording(model) as record:
+    undo = Undoing()
+    found = follow(model, undo)
+    with pytest.raises(RuntimeError, match="the forward fails"), undo:
         model(torch.zeros(1))
     assert type(model.width) is int
-    assert not record.notes.active
+    assert not found.notes.active
     assert not model._forward_hooks

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from structure_net.core import StandardSparseLayer
-from structure_net.graph.tags import Notes, Tagged, integers, tagged, tagged_attributes, term_of
+from structure_net.core.undoing import Undoing
+from structure_net.graph.tags import Notes, Tagged, integers, tag_attributes, tagged, term_of
 from structure_net.graph.terms import Attribute, Combined, Constant, evaluate
 
 WIDTH = Attribute("", "width")
@@ -113,7 +114,9 @@ def test_sparse_layers_are_left_alone() -> None:
 def test_attributes_come_back_even_when_the_block_raises() -> None:
     model = Keeper()
     before = {name: value for name, value in vars(model).items() if name != "training"}
-    with pytest.raises(ZeroDivisionError), tagged_attributes(model, Notes()):
+    undo = Undoing()
+    tag_attributes(model, Notes(), undo)
+    with pytest.raises(ZeroDivisionError), undo:
         _ = model.width // (isinstance(model.layer.normalized_shape[0], Tagged) - 1)
     assert all(vars(model)[name] is value for name, value in before.items())
     assert type(model.layer.normalized_shape[0]) is int
