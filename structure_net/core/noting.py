@@ -8,8 +8,11 @@ value between the layers is handed to Python, and memory is given out once.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import Final, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -66,21 +69,21 @@ class Notes:
 
     def __init__(self, widths: Sequence[int]) -> None:
         self.count = 0
-        self._widths = list(widths)
-        self._all = torch.cat([_nothing(width).flatten() for width in widths])
-        self._none = self._all.clone()
+        self._ends = list(accumulate((6 * width for width in widths), initial=0))
+        self._none = np.concatenate([_nothing(width) for width in widths])
+        self._all = self._none.copy()
         self.sums = self._parts(self._all)
 
     def told(self) -> tuple[int, list[Tensor]]:
         """``count`` and ``sums`` as they are, which begin anew."""
-        count, sums = self.count, self._parts(self._all.clone())
+        count, sums = self.count, self._parts(self._all.copy())
         self.count = 0
-        self._all.copy_(self._none)
+        self._all[:] = self._none
         return count, sums
 
-    def _parts(self, flat: Tensor) -> list[Tensor]:
-        parts = flat.split([6 * width for width in self._widths])
-        return [part.view(6, -1) for part in parts]
+    def _parts(self, flat: npt.NDArray[np.float64]) -> list[Tensor]:
+        places = pairwise(self._ends)
+        return [torch.from_numpy(flat[start:end].reshape(6, -1)) for start, end in places]
 
 
 class ChainNotes(Notes):
@@ -138,7 +141,7 @@ class ChainNotes(Notes):
             way.keep(picked.which, picked.places, *picked.rows)
         way.keep(inputs, outputs, *parameters)
         way.run(inputs.dtype)
-        self.count += len(inputs)
+        self.count += inputs.shape[0]
         return outputs
 
     def _plan(self, chain: Chain, turned: bool) -> None:
@@ -170,12 +173,12 @@ class ChainNotes(Notes):
             made = address, self.sums[number + 1].data_ptr()
             self._notes.append(way.note(made, index.shape[0], 6, behind=True))
             read, address = address, address + index.shape[0] * step
-        way.keep(self._held, self._all)
+        way.keep(self._held, *self.sums)
         self._pass = way
 
 
-def _nothing(units: int) -> Tensor:
-    """The `unit_sums.SUMS` of no values."""
-    sums = torch.zeros(6, units, dtype=torch.float64)
-    sums[4], sums[5] = torch.inf, -torch.inf
+def _nothing(width: int) -> npt.NDArray[np.float64]:
+    """The `unit_sums.SUMS` of no values, one behind the other."""
+    sums = np.zeros(6 * width)
+    sums[4 * width : 5 * width], sums[5 * width :] = np.inf, -np.inf
     return sums

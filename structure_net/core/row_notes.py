@@ -48,15 +48,15 @@ class RowNotes(Notes):
     def __init__(self, wanted: Sequence[Wanted]) -> None:
         super().__init__([one.units for one in wanted])
         self._wanted = tuple(wanted)
-        most = max(one.units for one in wanted)
-        self._room = torch.empty(len(wanted), scratch(most), dtype=torch.uint8)
+        most = scratch(max(one.units for one in wanted))
+        self._room = torch.empty(len(wanted), most, dtype=torch.uint8)
         self._passes: dict[tuple[int, int, int], Pass] = {}
 
     def fits(self, inputs: Tensor) -> bool:
         """Whether batches like that of ``inputs`` can be taken in: units alone, whose values are
         one run, in so many lines."""
         most = LONGEST * LINE // inputs.element_size()
-        return len(inputs) <= most or all(one.units > 1 for one in self._wanted)
+        return inputs.shape[0] <= most or all(one.units > 1 for one in self._wanted)
 
     def take(self, first: int, values: Sequence[Tensor], picked: Picked | None) -> None:
         """Takes in what a batch holds of some of the tensors.
@@ -71,15 +71,16 @@ class RowNotes(Notes):
             RuntimeError: The memory of a tensor was freed.
         """
         values = [one if one.stride(1) == 1 else one.contiguous() for one in values]
-        way = self._pass(first, len(values), len(values[0])).again()
+        way = self._pass(first, len(values), values[0].shape[0]).again()
         before = sum(one.ends for one in self._wanted[:first])
-        rows = iter(picked.rows[before:] if picked is not None and len(picked.which) else ())
+        number = 0 if picked is None else picked.which.shape[0]
+        rows = iter(picked.rows[before:] if picked is not None and number else ())
         for place, (one, wanted) in enumerate(zip(values, self._wanted[first:], strict=False)):
             way.place(place, _READ, (address_of(one),))
             way.place(place, _STEP, (one.stride(0),))
             to = next(rows, None) if wanted.ends else None
             if to is not None and picked is not None:
-                some = picked.which.data_ptr(), picked.places.data_ptr(), len(picked.which)
+                some = picked.which.data_ptr(), picked.places.data_ptr(), number
                 way.place(place, _ROWS, (to.data_ptr(), *some, *reversed(to.stride())))
                 way.keep(to)
         way.keep(*values, *(() if picked is None else picked[:2]))
@@ -98,6 +99,6 @@ class RowNotes(Notes):
                 else:
                     tensors = 0, sums, self._room[place].data_ptr()
                     way.note_rows(tensors, units, parts, behind=False)
-            way.keep(self._all, self._room)
+            way.keep(*self.sums, self._room)
             self._passes[key] = way
         return self._passes[key]

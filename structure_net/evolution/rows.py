@@ -75,6 +75,11 @@ class Row:
         self.wanted: Sequence[Wanted] = [
             Wanted(places.widths[place], place in places.ends) for place in noted
         ]
+        stages = self.known.stages
+        listed = [module for stage in stages for module in stage if module is not None]
+        self._chains = listed == list(self._modules) and all(
+            type(layer) is StandardSparseLayer for layer, _ in stages
+        )
         calls = self.known.calls
         self.readers = {
             call.layer: () if after is None else (after.layer,)
@@ -96,8 +101,7 @@ class Row:
 
     def chain(self, inputs: Tensor) -> Chain | None:
         """The layers as one chain; None where they cannot run as one, or more stands between."""
-        modules = [module for stage in self.known.stages for module in stage if module is not None]
-        return chain_of(self.known.stages, inputs) if modules == list(self._modules) else None
+        return chain_of(self.known.stages, inputs) if self._chains else None
 
     def run(self, inputs: Tensor, take: Take) -> Tensor:
         """What the last module gives; ``take`` is given what is wanted, soon."""

@@ -101,7 +101,7 @@ class Pass:
     def note(self, known: KnownChain, chain: Chain) -> Tensor | None:
         """See `Listener.note`."""
         number, second = self._now
-        if not self._notes_all or second or number != len(chain.inputs):
+        if not self._notes_all or second or number != chain.inputs.shape[0]:
             return None
         first = known.calls[0].number
         before, notes = self._notes.get(first) or (known, ChainNotes(chain.links))
@@ -120,7 +120,7 @@ class Pass:
         if chain is not None:
             return self.note(known, chain)
         number, second = self._now
-        if not self._notes_all or second or number != len(inputs) or not number:
+        if not self._notes_all or second or number != inputs.shape[0] or not number:
             return None
         before, notes = self._notes.get(0) or (known, RowNotes(row.wanted))
         if before is not known or not isinstance(notes, RowNotes) or not notes.fits(inputs):
@@ -138,7 +138,7 @@ class Pass:
 
     def _picked(self, known: KnownChain, inputs: Tensor) -> Picked | None:
         """The samples that are wanted of each layer."""
-        found = [one.pick(known.calls, len(inputs), inputs.dtype) for one in self._reductions]
+        found = [one.pick(known.calls, inputs.shape[0], inputs.dtype) for one in self._reductions]
         return next(filter(None, found), None)
 
     def _tell_first(self, known: KnownChain, notes: Notes) -> None:
@@ -241,13 +241,14 @@ def _samples(inputs: Any, targets: Any) -> Samples:
     """How many samples a batch has, by its targets where its inputs agree, and where they lie."""
     tensor = _first_tensor(inputs)
     said = batch_length(targets) if _first_tensor(targets) is not None else 0
-    if tensor is not None and tensor.dim() and not said and not len(tensor):
+    number = tensor.size(0) if tensor is not None and tensor.dim() else said
+    if tensor is not None and tensor.dim() and not said and not number:
         raise ValueError(EMPTY_BATCH)
-    if tensor is None or not tensor.dim() or len(tensor) == said:
+    if tensor is None or number == said:
         return Samples(said)
     if tensor.dim() > 1 and tensor.size(1) == said:
         return Samples(said, second=True)
-    return Samples(len(tensor))
+    return Samples(number)
 
 
 def _first_tensor(value: Any) -> Tensor | None:
