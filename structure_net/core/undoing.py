@@ -45,10 +45,6 @@ class Undoing:
         """
         self._steps.append(step)
 
-    def keep(self) -> None:
-        """What was done stays: nothing of it is undone any more."""
-        self._steps.clear()
-
     def now(self) -> None:
         """Undoes what is to be undone."""
         while self._steps:

@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from structure_net.core.capturing import capturing
+from structure_net.core.undoing import unhook
 from structure_net.errors import StructureNetError
 from structure_net.evolution.batches import example_of
 
@@ -31,9 +33,14 @@ class CaughtExample:
 
     def __init__(self, model: nn.Module, example: Any = None) -> None:
         self._example = example
-        self._hook = None
+        self._handle: RemovableHandle | None = None
         if example is None:
-            self._hook = model.register_forward_pre_hook(self._catch, with_kwargs=True)
+            hook = self._catch
+            try:
+                self._handle = model.register_forward_pre_hook(hook, with_kwargs=True)
+            except BaseException:  # an interrupt, of which nothing is to stay
+                unhook(model, hook)
+                raise
 
     @property
     def caught(self) -> bool:
@@ -53,9 +60,9 @@ class CaughtExample:
 
     def close(self) -> None:
         """Stops waiting; what was caught stays."""
-        if self._hook is not None:
-            self._hook.remove()
-            self._hook = None
+        if self._handle is not None:
+            self._handle.remove()
+            self._handle = None
 
     def _catch(self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if capturing() or not (args or kwargs):

@@ -143,19 +143,22 @@ class SwapTensor:
     name: str
     tensor: Tensor
     replacement: Tensor
-    _release: Callable[[], None] | None = field(default=None, init=False)
+    _refusal: _Refusal | None = field(default=None, init=False)
 
     def apply(self) -> None:
         """Swaps, and makes backward through older graphs fail with a clear message."""
         if self.tensor.requires_grad:
-            self._release = _refuse_old_graphs(self.tensor, self.name)
+            self._refusal = _Refusal(self.name)
+            # The next forward pass gets a node of its own.
+            node = torch.autograd.graph.get_gradient_edge(self.tensor).node
+            node.register_prehook(self._refusal)
         self._swap()
 
     def revert(self) -> None:
         """Swaps back; older graphs are whole again."""
         self._swap()
-        if self._release is not None:
-            self._release()
+        if self._refusal is not None:
+            self._refusal.stands = False
 
     def _swap(self) -> None:
         torch._C._swap_tensor_impl(self.tensor, self.replacement)
@@ -192,19 +195,21 @@ class KeepBuffer:
             module._buffers[name] = self.buffer
 
 
-def _refuse_old_graphs(tensor: Tensor, name: str) -> Callable[[], None]:
-    """Makes the node that accumulates into ``tensor`` raise; the next forward pass gets a node of
-    its own.
-    """
-    node = torch.autograd.graph.get_gradient_edge(tensor).node
+@dataclass(slots=True)
+class _Refusal:
+    """Stands at the node that accumulates into a tensor, and raises as long as the edit stands: no
+    handle is needed, which an interrupt could lose."""
 
-    def refuse(_: tuple[Tensor, ...]) -> None:
-        raise SurgeryError(
-            f"backward() runs through a graph that was recorded before an edit changed {name!r}. "
-            "Run the forward pass again after an edit, and call backward on the new loss."
-        )
+    name: str
+    stands: bool = True
 
-    return node.register_prehook(refuse).remove
+    def __call__(self, _: tuple[Tensor, ...]) -> None:
+        if self.stands:
+            raise SurgeryError(
+                "backward() runs through a graph that was recorded before an edit changed "
+                f"{self.name!r}. Run the forward pass again after an edit, and call backward on "
+                "the new loss."
+            )
 
 
 @dataclass(slots=True)

@@ -97,12 +97,14 @@ class AttachedRates:
         self._held: list[_Held] = []
         self._rates: list[tuple[dict[str, Any], Any, Any]] = []
         self._last: dict[tuple[str, str], float] = {}
-        self._handles = [
-            optimizer.register_step_pre_hook(self._before),
-            optimizer.register_step_post_hook(self._after),
-            optimizer.register_load_state_dict_post_hook(self._loaded),
-        ]
-        setattr(optimizer, _ATTACHED, self)
+        try:
+            optimizer.register_step_pre_hook(self._before)
+            optimizer.register_step_post_hook(self._after)
+            optimizer.register_load_state_dict_post_hook(self._loaded)
+            setattr(optimizer, _ATTACHED, self)
+        except BaseException:  # an interrupt, of which nothing is to stay
+            self._take_off()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -113,10 +115,18 @@ class AttachedRates:
     def detach(self) -> None:
         """Takes the hooks off; what was remembered stays in the optimizer."""
         self._restore_rates()
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
-        setattr(self._optimizer, _ATTACHED, None)
+        self._take_off()
+
+    def _take_off(self) -> None:
+        optimizer: Any = self._optimizer
+        for hooks in (
+            optimizer._optimizer_step_pre_hooks,
+            optimizer._optimizer_step_post_hooks,
+            optimizer._optimizer_load_state_dict_post_hooks,
+        ):
+            for key in [k for k, hook in hooks.items() if getattr(hook, "__self__", None) is self]:
+                del hooks[key]
+        setattr(optimizer, _ATTACHED, None)
 
     def after_epoch(self, metrics: Mapping[str, float]) -> None:
         """Tells the rules what was measured.

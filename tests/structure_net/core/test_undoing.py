@@ -76,14 +76,6 @@ def test_a_step_that_cannot_be_undone_does_not_keep_the_others_from_it() -> None
     assert undone == [2, 0]
 
 
-def test_what_is_kept_is_not_undone() -> None:
-    undone: list[int] = []
-    with (undo := Undoing()):
-        undo.later(lambda: undone.append(0))
-        undo.keep()
-    assert not undone
-
-
 def test_what_is_replaced_comes_back_and_what_was_not_there_goes() -> None:
     held = {"there": 1}
     with (undo := Undoing()):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from structure_net.errors import StructureNetError
 from structure_net.evolution.catching import CaughtExample
 from structure_net.surgery import AddNeurons, apply
+from tests.interrupting import left_alone
 
 
 class TwoInputs(nn.Module):
@@ -89,3 +90,10 @@ def test_a_model_that_waits_can_be_pickled() -> None:
     CaughtExample(model)
     copy = pickle.loads(pickle.dumps(model))
     assert torch.equal(copy(drawn(2, 3)), model(drawn(2, 3)))
+
+
+def test_an_interrupt_while_a_hook_is_placed_leaves_none() -> None:
+    model = nn.Linear(3, 2)
+    files = ("nn/modules/module.py", "utils/hooks.py")
+    assert left_alone(model, lambda: CaughtExample(model), files) > 3
+    assert len(model._forward_pre_hooks) == 1

@@ -17,6 +17,7 @@ from structure_net.evolution.adaptive_learning_rates import (
     RateRule,
     UnifiedAdaptiveLearning,
 )
+from tests.interrupting import interrupted_everywhere
 
 Groups = Iterable[Tensor] | list[dict[str, object]]
 Factory = Callable[[Groups], Optimizer]
@@ -192,3 +193,24 @@ def test_an_optimizer_is_attached_to_its_own_model() -> None:
         rates.attach(optimizer, other)
     with pytest.raises(TypeError, match="attach takes an optimizer and its model; got Linear"):
         rates.attach(model, optimizer)  # type: ignore[arg-type]
+
+
+_REGISTERING = "torch/optim/optimizer.py", "utils/hooks.py"
+
+
+def test_an_interrupt_while_rates_are_attached_leaves_no_hook() -> None:
+    model = nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    rates = UnifiedAdaptiveLearning(LayerwiseAdaptiveRates())
+    hooks = (
+        optimizer._optimizer_step_pre_hooks,
+        optimizer._optimizer_step_post_hooks,
+        optimizer._optimizer_load_state_dict_post_hooks,
+    )
+    known = [dict(held) for held in hooks]
+    count = 0
+    for _held in interrupted_everywhere(lambda: rates.attach(optimizer, model), _REGISTERING):
+        count += 1
+        assert [dict(held) for held in hooks] == known
+    assert count > 3
+    assert [len(held) for held in hooks] == [len(held) + 1 for held in known]
