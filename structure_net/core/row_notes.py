@@ -70,7 +70,7 @@ class RowNotes(Notes):
         Raises:
             RuntimeError: The memory of a tensor was freed.
         """
-        values = [one if one.stride(1) == 1 else one.contiguous() for one in values]
+        values = [one if _side_by_side(one) else one.contiguous() for one in values]
         way = self._pass(first, len(values), values[0].shape[0]).again()
         before = sum(one.ends for one in self._wanted[:first])
         number = 0 if picked is None else picked.which.shape[0]
@@ -102,3 +102,9 @@ class RowNotes(Notes):
             way.keep(*self.sums, self._room)
             self._passes[key] = way
         return self._passes[key]
+
+
+def _side_by_side(values: Tensor) -> bool:
+    """Whether units lie side by side, or the values of a unit alone."""
+    rows, units = values.stride()
+    return units == 1 and (values.shape[1] > 1 or rows == 1)

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint
 
 from structure_net.core import create_standard_network, sparse_passes, teams
-from structure_net.core.chaining import through
+from structure_net.core.chaining import Stage, chain_of, is_plain, is_quiet, through
 from structure_net.core.network_factory import StandardNetwork
 from structure_net.core.sparse_chains import Link, chained
 
@@ -306,3 +306,65 @@ def test_weights_exchanged_before_the_way_back_are_refused(edit: str, chain: boo
     weight.data = data[edit]
     with pytest.raises(RuntimeError, match="after backward"):
         outputs.sum().backward()
+
+
+def looked_at(*_: Any) -> None: ...
+
+
+def stages(model: StandardNetwork) -> list[Stage]:
+    return [*zip(model.layers[:-1], model.activations, strict=True), (model.layers[-1], None)]
+
+
+@torch.no_grad()
+def test_a_chain_is_what_its_layers_make_together() -> None:
+    model, inputs = network(), random(7, 40)
+    found = chain_of(stages(model), inputs)
+    assert found is not None
+    assert torch.equal(chained(*found), model(inputs))
+    assert chain_of([], inputs) is None
+    assert chain_of([*stages(model), (nn.Linear(7, 3), None)], inputs) is None
+    model.layers[1].register_forward_hook(looked_at)
+    assert chain_of(stages(model), inputs) is None
+
+
+@pytest.mark.parametrize(
+    "register",
+    [
+        "register_forward_hook",
+        "register_forward_pre_hook",
+        "register_full_backward_hook",
+        "register_full_backward_pre_hook",
+    ],
+)
+def test_a_module_is_quiet_until_somebody_looks(register: str) -> None:
+    module = nn.ReLU()
+    assert is_quiet(module)
+    hook = getattr(module, register)(looked_at)
+    assert not is_quiet(module)
+    hook.remove()
+    assert is_quiet(module)
+
+
+@pytest.mark.parametrize("name", ["forward", "_compiled_call_impl"])
+def test_a_module_is_quiet_as_long_as_its_call_is_its_forward(name: str) -> None:
+    module = nn.ReLU()
+    setattr(module, name, looked_at)
+    assert not is_quiet(module)
+
+
+def test_rows_of_numbers_are_plain_as_long_as_nobody_watches() -> None:
+    assert is_plain(random(2, 3))
+    others = random(2, 3, 4), random(2, 3).half(), random(2, 3).to("meta"), random(2, 3).int()
+    assert not any(map(is_plain, others))
+    values = random(2, 3)
+
+    class Watching(TorchFunctionMode):
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            return func(*args, **(kwargs or {}))
+
+    with Watching():
+        assert not is_plain(values)
+    with torch.autocast("cpu"):
+        assert not is_plain(values)
