@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from structure_net.core.crossover import get_crossover, set_crossover
+from tests import elsewhere
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -51,12 +52,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write the golden files anew instead of comparing with them",
     )
+    parser.addoption(
+        "--elsewhere",
+        action="store_true",
+        help="run what is marked `away`, and nothing else, on the device of tests/elsewhere.py",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     # One thread per worker: the sums of one run are the sums of the next, and two workers fit on
     # two cores.
     torch.set_num_threads(1)
+    if config.getoption("--elsewhere"):
+        elsewhere.begin()
     # One crossover, also in the processes that tests start, so that no result depends on what pays
     # on this machine. Set it to `live` or `masked` to run the suite with one storage.
     os.environ.setdefault("STRUCTURE_NET_STORAGE", "0.25")
@@ -77,11 +85,16 @@ def _turn(item: pytest.Item) -> int:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=_turn)
-    if torch.cuda.is_available():
-        return
-    for item in items:
-        if item.get_closest_marker("cuda"):
-            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+    if elsewhere.away() != "cuda":
+        items[:] = [
+            item
+            for item in items
+            if item.get_closest_marker("away") and not item.get_closest_marker("cuda")
+        ]
+    elif not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("cuda") or item.get_closest_marker("away"):
+                item.add_marker(pytest.mark.skip(reason="no CUDA device"))
 
 
 def pytest_collection_finish() -> None:

@@ -21,7 +21,7 @@ def resolved_pattern(
     pattern: SparsePattern | None,
     generator: torch.Generator | None,
 ) -> SparsePattern:
-    """``pattern``, or a random one of ``density`` (1 if None).
+    """``pattern``, or a random one of ``density`` (1 if None), where PyTorch makes new layers.
 
     Raises:
         ValueError: Both are given, ``density`` is not in (0, 1], ``pattern`` has another shape, or
@@ -32,12 +32,21 @@ def resolved_pattern(
         density = 1.0 if density is None else density
         if not 0 < density <= 1:
             raise ValueError(f"density must be in (0, 1]; got {density}.")
-        return random_pattern(shape, max(1, round(density * shape[0] * shape[1])), generator)
+        count = max(1, round(density * shape[0] * shape[1]))
+        return _moved(random_pattern(shape, count, generator))
     if density is not None:
         raise ValueError(f"Give a density or a pattern, not both; got {density} and {pattern}.")
     if pattern.shape != shape:
         raise ValueError(f"The pattern must have the layer's shape {shape}; got {pattern.shape}.")
-    return pattern
+    return _moved(pattern)
+
+
+def _moved(pattern: SparsePattern) -> SparsePattern:
+    """``pattern`` on the default device, where a layer's other tensors are made."""
+    device = torch.get_default_device()
+    if pattern.rows.device == device:
+        return pattern
+    return SparsePattern(pattern.rows.to(device), pattern.columns.to(device), pattern.shape)
 
 
 def random_pattern(
@@ -90,7 +99,7 @@ def free_places(taken: Tensor, size: int, count: int, generator: torch.Generator
     """
     count = min(count, size - len(taken))
     if 2 * (len(taken) + count) > size:
-        free = torch.ones(size, dtype=torch.bool)
+        free = torch.ones(size, dtype=torch.bool, device="cpu")
         free[taken] = False
         places = free.nonzero().flatten()
         return places[_permutation(len(places), generator)[:count]].sort().values
@@ -119,7 +128,7 @@ def random_lines(
     Returns:
         Shape ``(lines, width)``, bool.
     """
-    mask = torch.zeros(lines, width, dtype=torch.bool)
+    mask = torch.zeros(lines, width, dtype=torch.bool, device="cpu")
     mask[random_places(lines, width, count, generator)] = True
     return mask
 
@@ -134,8 +143,9 @@ def random_places(
         int64.
     """
     if lines == 0:
-        return torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64)
-    covered = torch.arange(lines) * width + _integers(width, lines, generator)
+        nothing = torch.zeros(0, dtype=torch.int64, device="cpu")
+        return nothing, nothing.clone()
+    covered = torch.arange(lines, device="cpu") * width + _integers(width, lines, generator)
     count = min(max(count, lines), lines * width)
     keys = _filled(covered, lines * width, count, generator)
     return keys // width, keys % width
@@ -160,7 +170,7 @@ def _filled(taken: Tensor, size: int, count: int, generator: torch.Generator | N
     if missing * 2 <= free:
         return _drawn(taken, size, count, generator)
     spared = _drawn(taken, size, len(taken) + free - missing, generator)
-    occupied = torch.ones(size, dtype=torch.bool)
+    occupied = torch.ones(size, dtype=torch.bool, device="cpu")
     occupied[spared] = False
     occupied[taken] = True
     return occupied.nonzero().flatten()

@@ -59,6 +59,7 @@ class LiveIndex:
     by_column: tuple[int, ...] = field(init=False, repr=False, default=())
     count: int = field(init=False, repr=False, default=0)
     _held: tuple[Tensor, ...] = field(init=False, repr=False, default=())
+    _flat: Tensor | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
         if capturing() or not all(map(_readable, self.tensors)):
@@ -121,6 +122,21 @@ class LiveIndex:
         return _rows(self.offsets, len(self))
 
     @property
+    def flat(self) -> Tensor:
+        """The place of each weight in the whole matrix, kept from the first use on.
+
+        Shape ``(n,)``, int64.
+        """
+        if self._flat is not None:
+            return self._flat
+        # No product with a number: surgery takes those that a model computes for part of its code.
+        with torch.inference_mode(False):  # it may be saved for a backward pass later
+            flat = torch.add(self.columns, self.row_order, alpha=self.shape[1])
+        if self.plain and not capturing():
+            object.__setattr__(self, "_flat", flat)
+        return flat
+
+    @property
     def mapped(self) -> bool:
         """Whether a transform maps over the tensors, so that there are several indices in one."""
         if capturing():
@@ -148,9 +164,10 @@ class LiveIndex:
         places = tuple(one.data_ptr() for one in held)
         object.__setattr__(self, "_held", held)
         object.__setattr__(self, "count", len(self))
-        if self.offsets.is_cpu:
-            object.__setattr__(self, "by_row", (*places[:2], 0))
-            object.__setattr__(self, "by_column", places[2:])
+        object.__setattr__(self, "_flat", None)
+        here = self.offsets.is_cpu
+        object.__setattr__(self, "by_row", (*places[:2], 0) if here else ())
+        object.__setattr__(self, "by_column", places[2:] if here else ())
 
     def _check_form(self) -> None:
         outputs, inputs = self.shape

@@ -120,7 +120,7 @@ def _shake(
     copies = [i for i, origin in enumerate(move.source) if first[origin] != i]
     if copies and source.numel() > 1:
         index = torch.tensor(copies, device=out.device)
-        unit = fresh(_resized(out.shape, move.dim, len(copies)))
+        unit = fresh(_resized(out.shape, move.dim, len(copies))).to(out.device)
         spread = unit.square().mean().sqrt().clamp(min=torch.finfo(unit.dtype).tiny)
         out.index_add_(move.dim, index, (unit / spread * (move.noise * source.std())).to(out))
 

@@ -134,3 +134,18 @@ def test_a_state_dict_of_another_pattern_is_no_set_of_buffers() -> None:
     whole = {**dict(layers[1].named_parameters()), **dict(layers[1].named_buffers())}
     outputs = torch.func.functional_call(layers[0], whole, (inputs,))
     assert torch.equal(outputs, layers[1](inputs))
+
+
+def test_flat_places_are_those_of_the_pattern_and_serve_a_backward_pass_after_inference() -> None:
+    index = LiveIndex.from_pattern(SparsePattern.from_pairs([(0, 1), (2, 0), (2, 2)], (3, 4)))
+    with torch.inference_mode():
+        assert index.flat.tolist() == [1, 8, 10]
+    assert not index.flat.is_inference()
+    assert index.flat is index.flat
+
+
+def test_an_index_on_another_device_has_no_addresses_for_the_kernels() -> None:
+    index = LiveIndex.from_pattern(SparsePattern.from_pairs([(0, 1)], (3, 4)))
+    there = LiveIndex.unchecked([one.to("meta") for one in index.tensors], index.shape)
+    assert there.by_row == there.by_column == ()
+    assert there.count == 1

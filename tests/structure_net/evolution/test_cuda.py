@@ -20,14 +20,15 @@ from structure_net.evolution.components import (
     StandardExtremaAnalyzer,
     StandardNetworkTrainer,
 )
+from tests.elsewhere import away
 
-pytestmark = pytest.mark.cuda
+pytestmark = pytest.mark.away
 
 
 @pytest.fixture
 def there(context: NetworkContext) -> NetworkContext:
     """The context on the device; its loaders stay on the CPU."""
-    return replace(context, network=context.network.cuda(), device="cuda")
+    return replace(context, network=context.network.to(away()), device=away())
 
 
 @pytest.mark.parametrize("fused", [False, True])
@@ -41,11 +42,12 @@ def test_a_system_grows_and_trains_in_mixed_precision(there: NetworkContext, fus
     after = system.evolve_network(there, 2)
     assert after.journal.edits
     assert {parameter.dtype for parameter in after.network.parameters()} == {torch.float32}
-    assert all(parameter.is_cuda for parameter in after.network.parameters())
+    assert all(parameter.device.type == away() for parameter in after.network.parameters())
     losses = [record.metrics["train_loss"] for record in after.history]
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.cuda
 def test_a_trial_leaves_the_random_state_of_the_device(there: NetworkContext) -> None:
     torch.cuda.init()
     state = torch.cuda.get_rng_state()
@@ -58,8 +60,8 @@ def test_what_is_observed_is_what_the_cpu_sees(context: NetworkContext) -> None:
     batches = [(x.double(), y) for x, y in context.data_loader]
     network = context.network.double()
     here = observe(network, batches)
-    moved = [to_device(batch, "cuda") for batch in batches]
-    there = observe(network.cuda(), moved)
+    moved = [to_device(batch, away()) for batch in batches]
+    there = observe(network.to(away()), moved)
     assert list(here.layers) == list(there.layers)
     assert here.samples == there.samples
     for name, seen in here.layers.items():
@@ -72,8 +74,8 @@ def test_every_need_is_served_on_the_device_as_on_the_cpu(context: NetworkContex
     network = context.network.double()
     asked = {"needs": frozenset(Need), "loss": context.loss, "probe_size": 20, "seed": 3}
     here = observe(network, batches, **asked)  # type: ignore[arg-type]
-    moved = [to_device(batch, "cuda") for batch in batches]
-    there = observe(network.cuda(), moved, **asked)  # type: ignore[arg-type]
+    moved = [to_device(batch, away()) for batch in batches]
+    there = observe(network.to(away()), moved, **asked)  # type: ignore[arg-type]
     assert here.probe is not None
     assert there.probe is not None
     assert torch.equal(there.probe.inputs.cpu(), here.probe.inputs)
@@ -95,10 +97,10 @@ def test_an_attached_session_edits_in_a_loop_of_ones_own(there: NetworkContext) 
     for _ in range(2):
         for inputs, targets in there.data_loader:
             optimizer.zero_grad()
-            loss = there.loss(there.network(inputs.cuda()), targets.cuda())
+            loss = there.loss(there.network(inputs.to(away())), targets.to(away()))
             loss.backward()
             optimizer.step()
             session.after_step(loss)
         session.after_epoch({"train_loss": float(loss.detach())})
     assert session.context.journal.edits
-    assert all(parameter.is_cuda for parameter in there.network.parameters())
+    assert all(parameter.device.type == away() for parameter in there.network.parameters())

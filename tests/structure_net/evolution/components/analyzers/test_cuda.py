@@ -15,8 +15,9 @@ from structure_net.evolution.components import (
     SimpleInformationFlowAnalyzer,
 )
 from structure_net.evolution.metrics import OjaStatistics, Unavailable
+from tests.elsewhere import away
 
-pytestmark = pytest.mark.cuda
+pytestmark = pytest.mark.away
 
 KEYS = (
     "information_effective_rank",
@@ -51,8 +52,8 @@ def numbers(value: Any) -> list[float]:
 def test_what_is_found_is_what_the_cpu_finds(context: NetworkContext) -> None:
     batches = [(inputs.double(), targets) for inputs, targets in context.data_loader]
     here = replace(context, network=context.network.double(), data_loader=batches)
-    there = replace(here.fork(), device="cuda")
-    there = replace(there, network=there.network.cuda())
+    there = replace(here.fork(), device=away())
+    there = replace(there, network=there.network.to(away()))
     system = ComposableEvolutionSystem(
         [SimpleInformationFlowAnalyzer(), HebbianAnalyzer(), LayerPerformanceAnalyzer()]
     )
