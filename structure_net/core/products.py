@@ -1,8 +1,9 @@
 """The product of inputs with the live weights of a sparse layer: its cost follows the connections.
 
 A layer's live weights lie in the order of its pattern (by row, then by column), and a `LiveIndex`
-says where each of them stands. On the processor, `sparse_linear` runs compiled loops; under
-`torch.compile`, `torch.export` and on other devices it is an operator of torch.
+says where each of them stands. On the processor, `sparse_linear` runs compiled loops; on other
+devices it is what measures faster there (`device_ways`), and under `torch.compile` and
+`torch.export` it is an operator of torch.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from structure_net.core.capturing import capturing
+from structure_net.core.device_ways import device_product
 from structure_net.core.live_index import LiveIndex
 from structure_net.core.sparse_compute import ZEROS, dense_weights
 from structure_net.core.sparse_gradients import product
@@ -28,8 +30,8 @@ def sparse_linear(inputs: Tensor, values: Tensor, bias: Tensor | None, index: Li
     Feature-major: the result lies in memory as the transpose of ``(out, batch)``, and inputs that
     lie like that are taken without a copy, so that the layers of a network hand their activations
     on. Every number is the sum of the same products in the same order, whatever the number of
-    threads. float16 and bfloat16 are computed in float32 and rounded once; under autocast the
-    result has autocast's type, as that of `torch.nn.functional.linear`.
+    threads. float16 and bfloat16 are computed in float32 and rounded once on the CPU; under
+    autocast the result has autocast's type, as that of `torch.nn.functional.linear`.
 
     Args:
         inputs: Shape ``(*, in)``.
@@ -48,6 +50,8 @@ def sparse_linear(inputs: Tensor, values: Tensor, bias: Tensor | None, index: Li
         return product(inputs, values, bias, index)
     _check(inputs, values, bias, index)
     kind = _result_type(inputs, values, bias)
+    if _away(inputs, values, bias, index):
+        return device_product(inputs, values, bias, index, kind=kind)
     if kind in _HALVES or values.dtype in _HALVES:
         single = None if bias is None else bias.float()
         return _dispatched(inputs.float(), values.float(), single, index).to(kind)
@@ -66,6 +70,13 @@ def _ready(inputs: Tensor, values: Tensor, bias: Tensor | None, index: LiveIndex
         fits = fits and bias.dtype is kind and bias.dim() == 1 and bias.numel() == index.shape[0]
         plain = plain and type(bias) in _PLAIN and bias.is_cpu and bias.is_contiguous()
     return fits and plain and not (torch._C._is_any_autocast_enabled() or _watched())
+
+
+def _away(inputs: Tensor, values: Tensor, bias: Tensor | None, index: LiveIndex) -> bool:
+    """Whether these are plain tensors on another device."""
+    if capturing() or not index.plain or index.by_row or _watched():
+        return False
+    return all(one is None or type(one) in _PLAIN for one in (inputs, values, bias))
 
 
 def plain_now() -> bool:

@@ -8,6 +8,7 @@ matrix for the time of a product.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from math import prod
 
 import torch
@@ -31,6 +32,7 @@ __all__ = [
     "multiplied",
     "strides_of",
     "value_gradient",
+    "without_autocast",
 ]
 
 
@@ -86,7 +88,8 @@ def multiplied(inputs: Tensor, values: Tensor, bias: Tensor | None, index: LiveI
         Shape ``(*, out)``, features first.
     """
     if not index.by_row:
-        return torch.nn.functional.linear(inputs, dense_weights(values, index), bias)
+        with without_autocast(inputs.device):
+            return torch.nn.functional.linear(inputs, dense_weights(values, index), bias)
     result = like_features_first(inputs, index.shape[0])
     tensors = (
         inputs.data_ptr(),
@@ -104,7 +107,8 @@ def multiplied(inputs: Tensor, values: Tensor, bias: Tensor | None, index: LiveI
 def input_gradient(gradient: Tensor, values: Tensor, index: LiveIndex) -> Tensor:
     """The product ``dy W``: `differentiated` for inputs only."""
     if not index.by_row:
-        return gradient @ dense_weights(values, index)
+        with without_autocast(gradient.device):
+            return gradient @ dense_weights(values, index)
     result = like_features_first(gradient, index.shape[1])
     tensors = (gradient.data_ptr(), values.data_ptr(), 0, result.data_ptr())
     product = Pass(batch_size(gradient.shape))
@@ -117,7 +121,8 @@ def input_gradient(gradient: Tensor, values: Tensor, index: LiveIndex) -> Tensor
 def value_gradient(gradient: Tensor, inputs: Tensor, index: LiveIndex) -> Tensor:
     """The entries of ``dy^T x`` at the weights: `differentiated` for values only."""
     if not index.by_row:
-        full = gradient.reshape(-1, index.shape[0]).T @ inputs.reshape(-1, index.shape[1])
+        with without_autocast(gradient.device):
+            full = gradient.reshape(-1, index.shape[0]).T @ inputs.reshape(-1, index.shape[1])
         return full[index.row_order, index.columns]
     result = gradient.new_empty(index.count)
     tensors = (gradient.data_ptr(), inputs.data_ptr(), result.data_ptr())
@@ -214,8 +219,18 @@ def bias_gradient(gradient: Tensor, bias: Tensor) -> Tensor:
 
 def dense_weights(values: Tensor, index: LiveIndex) -> Tensor:
     """The matrix with ``values`` at the index, differentiably. Shape ``(out, in)``."""
+    if index.plain and not index.by_row:
+        size = index.shape[0] * index.shape[1]
+        return values.new_zeros(size).index_put((index.flat,), values).view(index.shape)
     places = index.row_order, index.columns.long()
     return values.new_zeros(index.shape).index_put(places, values)
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Within, operations on ``device`` compute in the type of their tensors."""
+    if not torch._C._is_any_autocast_enabled():
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
 
 
 def strides_of(shape: tuple[int, ...]) -> tuple[int, ...]:
