@@ -6,7 +6,7 @@ for several tensors at once, on as many threads as pay.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 import torch
@@ -16,8 +16,9 @@ from structure_net.core.note_kernels import scratch
 from structure_net.core.noting import Notes, Picked
 from structure_net.core.simd import LINE
 from structure_net.core.sparse_compute import address_of
-from structure_net.core.sparse_passes import Pass
-from structure_net.core.unit_kernels import LONGEST
+from structure_net.core.sparse_passes import ZEROS, Pass
+from structure_net.core.unit_kernels import LONGEST, add_sums
+from structure_net.core.unit_sums import unit_sums
 
 _READ: Final = 1
 """Columns of a table (`pass_kernels`): where values are, where rows are, from where on all that
@@ -50,13 +51,7 @@ class RowNotes(Notes):
         self._wanted = tuple(wanted)
         most = scratch(max(one.units for one in wanted))
         self._room = torch.empty(len(wanted), most, dtype=torch.uint8)
-        self._passes: dict[tuple[int, int, int], Pass] = {}
-
-    def fits(self, inputs: Tensor) -> bool:
-        """Whether batches like that of ``inputs`` can be taken in: units alone, whose values are
-        one run, in so many lines."""
-        most = LONGEST * LINE // inputs.element_size()
-        return inputs.shape[0] <= most or all(one.units > 1 for one in self._wanted)
+        self._passes: dict[tuple[object, ...], Pass] = {}
 
     def take(self, first: int, values: Sequence[Tensor], picked: Picked | None) -> None:
         """Takes in what a batch holds of some of the tensors.
@@ -70,31 +65,51 @@ class RowNotes(Notes):
         Raises:
             RuntimeError: The memory of a tensor was freed.
         """
-        values = [one if _side_by_side(one) else one.contiguous() for one in values]
-        way = self._pass(first, len(values), values[0].shape[0]).again()
-        before = sum(one.ends for one in self._wanted[:first])
-        number = 0 if picked is None else picked.which.shape[0]
-        rows = iter(picked.rows[before:] if picked is not None and number else ())
-        for place, (one, wanted) in enumerate(zip(values, self._wanted[first:], strict=False)):
+        longest = LONGEST * LINE // values[0].element_size()
+        if values[0].shape[0] > longest and any(map(_in_runs, values)):
+            self._take_long(first, values, picked)
+            return
+        values = [one if _in_runs(one) or _in_rows(one) else one.contiguous() for one in values]
+        way = self._pass(first, values).again()
+        for place, (one, to) in enumerate(zip(values, self._places(first, picked), strict=False)):
             way.place(place, _READ, (address_of(one),))
-            way.place(place, _STEP, (one.stride(0),))
-            to = next(rows, None) if wanted.ends else None
+            if not _in_runs(one):
+                way.place(place, _STEP, (one.stride(0),))
             if to is not None and picked is not None:
-                some = picked.which.data_ptr(), picked.places.data_ptr(), number
+                some = picked.which.data_ptr(), picked.places.data_ptr(), picked.which.shape[0]
                 way.place(place, _ROWS, (to.data_ptr(), *some, *reversed(to.stride())))
                 way.keep(to)
         way.keep(*values, *(() if picked is None else picked[:2]))
         way.run(values[0].dtype)
 
-    def _pass(self, first: int, number: int, batch: int) -> Pass:
+    def _take_long(self, first: int, values: Sequence[Tensor], picked: Picked | None) -> None:
+        """`take` of runs that are longer than a kernel takes in."""
+        places = self._places(first, picked)
+        for one, mine, to in zip(values, self.sums[first:], places, strict=False):
+            sums = unit_sums(one)
+            assert sums is not None
+            add_sums(ZEROS[torch.float64], (sums.data_ptr(), mine.data_ptr()), one.shape[1])
+            if to is not None and picked is not None:
+                to.index_copy_(0, picked.places, one.index_select(0, picked.which))
+
+    def _places(self, first: int, picked: Picked | None) -> Iterator[Tensor | None]:
+        """Where rows of each tensor are copied to, from the first one on."""
+        wanted = self._wanted
+        if picked is None or not picked.which.shape[0]:
+            return (None for _ in wanted[first:])
+        rows = iter(picked.rows[sum(one.ends for one in wanted[:first]) :])
+        return (next(rows) if one.ends else None for one in wanted[first:])
+
+    def _pass(self, first: int, values: Sequence[Tensor]) -> Pass:
         """The operations, without the addresses that change."""
-        key = first, number, batch
+        runs = tuple(map(_in_runs, values))
+        key = first, runs, values[0].shape[0]
         if key not in self._passes:
-            way = Pass(batch)
-            for place in range(first, first + number):
+            way = Pass(values[0].shape[0])
+            for place, in_runs in enumerate(runs, first):
                 units, ends = self._wanted[place]
                 sums, parts = self.sums[place].data_ptr(), 6 if ends else 2
-                if units == 1:
+                if in_runs:
                     way.note((0, sums), units, parts, behind=False)
                 else:
                     tensors = 0, sums, self._room[place].data_ptr()
@@ -104,7 +119,12 @@ class RowNotes(Notes):
         return self._passes[key]
 
 
-def _side_by_side(values: Tensor) -> bool:
-    """Whether units lie side by side, or the values of a unit alone."""
+def _in_runs(values: Tensor) -> bool:
+    """Whether the values of a unit lie together, and units without gaps."""
     rows, units = values.stride()
-    return units == 1 and (values.shape[1] > 1 or rows == 1)
+    return rows == 1 and (units == values.shape[0] or values.shape[1] == 1)
+
+
+def _in_rows(values: Tensor) -> bool:
+    """Whether the units of a row lie together, of which there are several."""
+    return values.stride(1) == 1 and values.shape[1] > 1

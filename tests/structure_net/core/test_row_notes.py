@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -62,14 +64,27 @@ def test_notes_go_on_until_they_are_told_and_begin_anew() -> None:
     assert not torch.equal(sums[1], notes.sums[1])
 
 
-def test_rows_may_lie_apart_or_units_instead() -> None:
-    values = _values(9)
-    wide = [torch.cat((one, one), 1)[:, : one.shape[1]] for one in values]
-    turned = [one.t().contiguous().t() for one in values]
-    for others in (wide, turned):
-        notes = RowNotes(WANTED)
-        notes.take(0, others, None)
-        assert all(map(torch.equal, notes.sums[1:], map(_summed, values[1:])))
+@pytest.mark.parametrize("batch", [9, 256 * 8 + 1])
+@pytest.mark.parametrize("lies", ["in rows", "apart", "in runs", "anyhow"])
+def test_rows_lie_as_they_like(lies: str, batch: int) -> None:
+    values = _values(batch)
+    made: dict[str, Callable[[Tensor], Tensor]] = {
+        "in rows": lambda one: one,
+        "apart": lambda one: torch.cat((one, one), 1)[:, : one.shape[1]],
+        "in runs": lambda one: one.t().contiguous().t(),
+        "anyhow": lambda one: one.repeat_interleave(2, 1).t().contiguous().t()[:, ::2],
+    }
+    others = [made[lies](one) for one in values]
+    assert all(map(torch.equal, others, values))
+    notes, rows = RowNotes(WANTED), [torch.zeros(2, one.units).double() for one in WANTED[1:]]
+    picked = Picked(torch.tensor([3]), torch.tensor([1]), rows)
+    notes.take(0, others, picked)
+    notes.take(0, others, picked)
+    for sums, one, kept in zip(notes.sums[1:], values[1:], rows, strict=True):
+        twice = 2 * _summed(one)
+        torch.testing.assert_close(sums[:4], twice[:4], rtol=0, atol=1e-9)
+        assert torch.equal(sums[4:], _summed(one)[4:])
+        assert torch.equal(kept[1], one[3])
 
 
 def test_notes_are_the_same_bits_on_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,14 +98,6 @@ def test_notes_are_the_same_bits_on_any_number_of_threads(monkeypatch: pytest.Mo
     finally:
         torch.set_num_threads(before)
     assert all(map(torch.equal, together.sums, alone.sums))
-
-
-def test_a_unit_alone_fits_as_long_as_its_values_are_so_many_lines() -> None:
-    notes, most = RowNotes(WANTED), 256 * 8
-    assert notes.fits(torch.zeros(most, 1, dtype=torch.float64))
-    assert notes.fits(torch.zeros(2 * most, 1))
-    assert not notes.fits(torch.zeros(most + 1, 1, dtype=torch.float64))
-    assert RowNotes(WANTED[:2]).fits(torch.zeros(most + 1, 1, dtype=torch.float64))
 
 
 def test_memory_that_was_freed_is_not_read() -> None:

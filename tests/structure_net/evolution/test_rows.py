@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from structure_net import create_standard_network
+from structure_net.core.crossover import Storage, get_crossover, set_crossover
 from structure_net.core.row_notes import RowNotes, Wanted
 from structure_net.evolution import Need, Observation, observe
 from structure_net.evolution.reductions.passing import Pass
@@ -61,6 +62,15 @@ def _normalised() -> nn.Module:
     return network
 
 
+def _sparse(storage: Storage) -> nn.Module:
+    before = get_crossover()
+    set_crossover(storage)
+    try:
+        return create_standard_network([12, 9, 20, 3], density=0.5, seed=0)
+    finally:
+        set_crossover(before)
+
+
 def _nested() -> nn.Module:
     first = nn.Sequential(nn.Flatten(), nn.Linear(12, 9), nn.ReLU())
     return nn.Sequential(first, nn.Sequential(nn.Sequential(nn.Linear(9, 33)), nn.ReLU()))
@@ -74,7 +84,9 @@ ROWS: dict[str, Callable[[], nn.Module]] = {
     "normalised": _normalised,
     "nested": _nested,
     "one relu twice": _one_relu_twice,
-    "sparse": lambda: create_standard_network([12, 9, 20, 3], density=0.5, seed=0),
+    "live": lambda: _sparse("live"),
+    "masked": lambda: _sparse("masked"),
+    "live and dense": lambda: nn.Sequential(_sparse("live"), nn.ReLU(), nn.Linear(3, 5)),
     "single": lambda: nn.Sequential(nn.Flatten(), nn.Linear(12, 1)),
 }
 OTHERS: dict[str, Callable[[], nn.Module]] = {
@@ -180,14 +192,13 @@ def test_large_tensors_are_noted_one_by_one(
     assert noted == 2 * list(BATCHES)
 
 
-def test_a_long_batch_of_a_unit_alone_is_watched(noted: list[int]) -> None:
-    generator = torch.Generator().manual_seed(0)
-    data = [
-        (torch.randn(count, 12, generator=generator), torch.zeros(count)) for count in (9, 5000)
-    ]
-    network = _made("single")
+@pytest.mark.parametrize("kind", ["single", "live and dense"])
+def test_long_batches_are_noted_like_others(kind: str, noted: list[int]) -> None:
+    generator, counts = torch.Generator().manual_seed(0), [9, 5000]
+    data = [(torch.randn(one, 12, generator=generator), torch.zeros(one)) for one in counts]
+    network = _made(kind)
     found = observe(network, data, needs=NOTED, probe_size=30)
-    assert noted == [9]
+    assert noted == counts
     _compare(found, _watched(network, data, needs=NOTED, probe_size=30))
 
 
@@ -204,7 +215,7 @@ def test_no_hook_is_placed_as_long_as_batches_are_noted(noted: list[int]) -> Non
     assert hooks == [0] * len(BATCHES)
 
 
-@pytest.mark.parametrize("kind", ["dense", "sparse"])
+@pytest.mark.parametrize("kind", ["dense", "live", "masked"])
 def test_a_hook_that_comes_during_a_look_is_called_and_nothing_is_lost(
     kind: str, noted: list[int]
 ) -> None:
