@@ -63,5 +63,10 @@ def assign(module: nn.Module, changes: Iterable[TensorChange]) -> None:
             tensor = getattr(module.get_submodule(owner), name)
             gradient = None if tensor.grad is None else change.carry(tensor.grad)
             tensor.grad = None
+            if tensor.requires_grad and tensor.shape != change.data.shape:
+                # A graph that is kept would have later gradients be of the old shape; with another
+                # type in between, autograd lets go of it.
+                other = torch.float32 if tensor.dtype is torch.float64 else torch.float64
+                tensor.data = tensor.new_empty(0, dtype=other)
             tensor.data = change.data
             tensor.grad = gradient

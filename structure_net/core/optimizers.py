@@ -168,7 +168,8 @@ class Adam(torch.optim.Adam):
             What ``closure`` returned.
 
         Raises:
-            RuntimeError: A gradient is sparse.
+            RuntimeError: A gradient is sparse, or a parameter was given another shape without the
+                optimizer.
         """
         loss = None
         if closure is not None:
@@ -204,6 +205,7 @@ class Adam(torch.optim.Adam):
 
     def _step_as_torch(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
         """One step of some parameters of a group, by PyTorch's functions."""
+        self._check_fitting(parameters)
         options = {name: group[name] for name in _OPTIONS}
         with torch.set_grad_enabled(group["differentiable"]):
             lists, options["has_complex"] = self._gathered(group, parameters)
@@ -214,6 +216,17 @@ class Adam(torch.optim.Adam):
             options["found_inf"] = getattr(self, "found_inf", None)
             step: Any = torch_adam
             step(*lists, **options)
+
+    def _check_fitting(self, parameters: list[Tensor]) -> None:
+        """Refuses moments of another shape, past whose end PyTorch's fused step would write."""
+        for parameter in parameters:
+            first = self.state.get(parameter, {}).get("exp_avg", parameter)
+            if first.shape != parameter.shape:
+                raise RuntimeError(
+                    f"{type(self).__name__} remembers moments of shape {tuple(first.shape)} of a "
+                    f"parameter of shape {tuple(parameter.shape)}, which was changed without it. "
+                    "Hand the optimizer to the edit that changes a layer, or make a new one."
+                )
 
     def _gathered(
         self, group: dict[str, Any], parameters: list[Tensor]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from structure_net.core.carrying import CARRIES
 from structure_net.core.changes import TensorChange, assign
 from structure_net.core.columns import columns_of
 from structure_net.core.sparsity import (
@@ -113,6 +114,9 @@ class TemporaryPatchLayer(SparseLayer):
     def accept(self) -> SparseLayer:
         """Merges the trial connections into the layer below, in place.
 
+        Optimizers of the layer below go on; the moments of the connections that it gains begin at
+        zero, as those of any new connection.
+
         Returns:
             The layer below, to be put in this one's place. This one has no trial connections any
             more, and computes the same.
@@ -120,9 +124,12 @@ class TemporaryPatchLayer(SparseLayer):
         trial = self.patch.pattern
         if len(trial):
             values = self.patch.live_weights.detach()
-            assign(
-                self.base, self.base.connected(torch.stack((trial.rows, trial.columns), 1), values)
-            )
+            changes = self.base.connected(torch.stack((trial.rows, trial.columns), 1), values)
+            weights = dict(self.base.named_parameters())
+            for change in changes:
+                if change.tensor in weights:
+                    CARRIES.note(weights[change.tensor], change.carry)
+            assign(self.base, changes)
             self.base.settle()
         return self.remove()
 

@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from structure_net.core.carrying import CARRIES
 from structure_net.errors import SurgeryError
 from structure_net.surgery.moments import (
     Follow,
@@ -166,6 +167,7 @@ class Log:
             SurgeryError: Its state cannot follow, or belongs to a parameter whose edit it cannot
                 know.
         """
+        CARRIES.follow(optimizer)
         follower = self._followers.get(optimizer)
         if follower is None:  # unpickled or copied
             follower = Follower(self._last, checked=False)

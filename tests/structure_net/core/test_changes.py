@@ -22,6 +22,16 @@ def test_assigning_keeps_the_parameter_and_carries_its_gradient() -> None:
     assert weight.grad.shape == (1, 3)
 
 
+def test_a_graph_that_is_kept_does_not_hold_gradients_to_the_old_shape() -> None:
+    layer = nn.Linear(3, 2, bias=False)
+    kept = layer.weight * 1
+    assign(layer, [TensorChange("weight", torch.ones(4, 3), lambda state: state)])
+    layer(torch.ones(1, 3)).sum().backward()
+    assert kept.shape == (2, 3)
+    assert layer.weight.grad is not None
+    assert layer.weight.grad.shape == (4, 3)
+
+
 def test_an_unknown_tensor_is_refused() -> None:
     with pytest.raises(AttributeError, match="gain"):
         assign(nn.Linear(2, 2), [TensorChange("gain", torch.ones(1), torch.clone)])
