@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -11,6 +12,9 @@ import torch
 from benchmarks.harness import Figure, interleaved, now, seconds
 from structure_net.core.crossover import set_crossover
 from structure_net.core.crossover_measuring import live_step, masked_step
+from structure_net.core.device_ways import product_seconds
+from structure_net.core.drawing import random_pattern
+from structure_net.core.live_index import LiveIndex
 from structure_net.runs.benching import (
     FUSED,
     MASKED,
@@ -67,6 +71,40 @@ def _steps(count: int) -> Iterator[Figure]:
         yield _over(cost, FUSED, None, note)
         if SPARSEPROP in cost.seconds:
             yield _over(cost, SPARSEPROP, 2.2, note)
+
+
+def _on_cuda() -> Iterator[Figure]:
+    """The networks of the goals on a GPU, where there is one; and the two products of a layer."""
+    if not torch.cuda.is_available():
+        return
+    note = f"{torch.cuda.get_device_name()}, batches of 128"
+    for widths, density in GOALS:
+        cost = network_cost(widths, density, seconds=2.0, device="cuda")
+        for figure in (_over(cost, MASKED, None, note), _over(cost, FUSED, None, note)):
+            yield replace(figure, name=f"CUDA: {figure.name}")
+    yield from device_products("cuda", note)
+
+
+def device_products(device: str, note: str, size: int = 4096) -> Iterator[Figure]:
+    """Compressed rows over a dense matrix: forward and backward of a square layer.
+
+    Args:
+        device: Where the layer is.
+        note: What the figures say of it.
+        size: Its inputs and outputs.
+    """
+    inputs = torch.randn(128, size, device=device)
+    for density in (0.001, 0.01, 0.1):
+        index = LiveIndex.from_pattern(random_pattern((size, size), round(density * size * size)))
+        there = LiveIndex.unchecked([one.to(device) for one in index.tensors], index.shape)
+        lasts = product_seconds(inputs, there, torch.float32)
+        yield Figure(
+            f"{device}: layer of {size} x {size} at {density:.1%}: rows over dense product",
+            lasts["rows"] / lasts["dense"],
+            "x",
+            None,
+            f"forward and backward; {note}",
+        )
 
 
 def _worst() -> Iterator[Figure]:
@@ -178,6 +216,7 @@ def figures() -> list[Figure]:
         *_steps(2),
         *([] if layer is None else [layer]),
         *_crossovers(),
+        *_on_cuda(),
         *_worst(),
         *_memory(),
     ]

@@ -37,7 +37,7 @@ BENCH_HELP = """Measures what sparse networks cost on this machine, and prints t
 single layers stored as a list of live weights and as a dense matrix beside a mask, with the density
 at which both cost the same, and whole networks against the usual ways to train them. It takes about
 two minutes, with --quick about twenty seconds; the first run compiles, too. Other work on the
-machine blurs the figures.
+machine blurs the figures. Where there is CUDA, the networks are timed on it, too.
 
 What a new layer is stored as follows from figures that were measured once for this machine and this
 number of threads; --again measures them anew.
@@ -112,8 +112,15 @@ def _measured(
         networks = []
         for widths, density in cases:
             tell(f"{_named(widths)} at {density:.1%}")
-            networks.append(network_cost(widths, density, seconds=lasts))
+            networks += [
+                network_cost(widths, density, seconds=lasts, device=device) for device in _devices()
+            ]
     return layers, networks
+
+
+def _devices() -> list[str]:
+    """Where networks are timed."""
+    return ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 
 
 def _print(console: Console, layers: list[LayerCost], networks: list[NetworkCost]) -> None:
@@ -126,10 +133,13 @@ def _print(console: Console, layers: list[LayerCost], networks: list[NetworkCost
     densities = [f"live, {density:.1%}" for density, _ in layers[0].live]
     columns = ("outputs x inputs", "masked", *densities, "crossover")
     console.print(plain_table(columns, [_layer_row(one) for one in layers]))
-    console.print(f"Whole networks, milliseconds (times as long as {OURS} in brackets):")
-    others = [name for name in networks[0].seconds if name != OURS]
-    columns = ("network", "density", "live layers", OURS, *others, "memory (MiB)")
-    console.print(plain_table(columns, [_network_row(one, others) for one in networks]))
+    for device in dict.fromkeys(one.device for one in networks):
+        there = [one for one in networks if one.device == device]
+        where = "" if device == "cpu" else f" on {device}"
+        console.print(f"Whole networks{where}, milliseconds (times as long as {OURS} in brackets):")
+        others = [name for name in there[0].seconds if name != OURS]
+        columns = ("network", "density", "live layers", OURS, *others, "memory (MiB)")
+        console.print(plain_table(columns, [_network_row(one, others) for one in there]))
     console.print(f"memory: what {OURS} holds / {FUSED}.")
 
 

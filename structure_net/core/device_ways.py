@@ -4,9 +4,9 @@ When a layer runs there for the first time, a forward and a backward pass of it 
 ways of `device_products`, some milliseconds. The answer holds for the device's kind, the version of
 PyTorch, the layer's sizes, and connections and samples up to a power of two; it is kept in the
 folder ``products`` of `files.cache_folder`, so that every later process takes the same way. Layers
-that are too small or too full for compressed rows are not measured, and under
-`torch.use_deterministic_algorithms`, where a CUDA graph is captured or in a transform the way is
-the dense one.
+that are too small or too full for compressed rows are not measured; under
+`torch.use_deterministic_algorithms`, in a transform, and in a checkpoint or a CUDA graph that is
+the first to run a layer, the way is the dense one.
 """
 
 from __future__ import annotations
@@ -111,6 +111,9 @@ def _known_or_measured(case: str, inputs: Tensor, index: LiveIndex, kind: torch.
     path = _path(inputs.device)
     key = str(path), case
     found = _known.get(key)
+    if found is None and _saved_elsewhere():
+        # As dense as now when a checkpoint computes it anew.
+        found = _known[key] = "dense"
     if found is None and not _capturing(inputs.device):
         with _LOCK:
             _known.update(((str(path), name), way) for name, way in _read(path).items())
@@ -121,13 +124,25 @@ def _known_or_measured(case: str, inputs: Tensor, index: LiveIndex, kind: torch.
 
 
 def _measured(path: Path, case: str, inputs: Tensor, index: LiveIndex, kind: torch.dtype) -> Way:
-    with section("measuring products"):
-        lasted = {way: _seconds(way, inputs, index, kind) for way in _PRODUCTS}
+    # Modes that watch what a model computes must not take this for part of it.
+    with section("measuring products"), torch._C.DisableTorchFunction():
+        lasted = product_seconds(inputs, index, kind)
     way: Way = "rows" if lasted["rows"] < lasted["dense"] else "dense"
     # What did not run for want of memory may run the next time.
     if all(map(math.isfinite, lasted.values())):
         _write(path, {**_read(path), case: way})
     return way
+
+
+def product_seconds(inputs: Tensor, index: LiveIndex, kind: torch.dtype) -> dict[Way, float]:
+    """The time of some forward and backward passes, by way; infinite where one cannot run.
+
+    Args:
+        inputs: Such as pass through the layer; only their form counts. Shape ``(*, in)``.
+        index: Of the weights, on the device of the inputs.
+        kind: The type of the weights.
+    """
+    return {way: _seconds(way, inputs, index, kind) for way in _PRODUCTS}
 
 
 def _seconds(way: Way, inputs: Tensor, index: LiveIndex, kind: torch.dtype) -> float:
@@ -162,6 +177,14 @@ def _seconds(way: Way, inputs: Tensor, index: LiveIndex, kind: torch.dtype) -> f
             return min(turn() for _ in range(_TURNS))
     except (RuntimeError, NotImplementedError):  # no kernel, or no memory
         return math.inf
+
+
+def _saved_elsewhere() -> bool:
+    """Whether hooks take what is saved for backward passes, as those of checkpoints: they would
+    count what a measurement saves.
+    """
+    autograd: Any = torch._C._autograd
+    return autograd._top_saved_tensors_default_hooks(True) is not None
 
 
 def _capturing(device: torch.device) -> bool:

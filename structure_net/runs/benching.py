@@ -57,6 +57,7 @@ class NetworkCost:
         storages: What stores each layer in our way.
         seconds: The median of a step, by way.
         memory: Bytes of weights, gradients, masks and indices, and the optimizer's state, by way.
+        device: Where the networks were.
     """
 
     widths: tuple[int, ...]
@@ -65,6 +66,7 @@ class NetworkCost:
     storages: tuple[str, ...]
     seconds: Mapping[str, float]
     memory: Mapping[str, int]
+    device: str = "cpu"
 
     def speed(self, over: str) -> float:
         """How many times as fast as another way ours is.
@@ -144,15 +146,18 @@ class _MaskTimes(nn.Module):
         return F.linear(inputs, self.weight * self.mask, self.bias)
 
 
-def ways(widths: Sequence[int], density: float, *, seed: int = 0) -> dict[str, Way]:
-    """The same network in training, by the name of the way.
+def ways(
+    widths: Sequence[int], density: float, *, seed: int = 0, device: str = "cpu"
+) -> dict[str, Way]:
+    """The same network in training, by the name of the way; SparseProp's on the CPU only.
 
     Args:
         widths: From input to output.
         density: The fraction of connections that exist, in (0, 1].
         seed: Decides connections and weights.
+        device: Where the networks are.
     """
-    network = create_standard_network(list(widths), density=density, seed=seed)
+    network = create_standard_network(list(widths), density=density, seed=seed).to(device)
     layers = [layer for layer in network.modules() if isinstance(layer, StoredLayer)]
     pairs = [(layer.dense_weight().detach(), _bias(layer)) for layer in layers]
     masked = _stack(_MaskTimes(*pair) for pair in pairs)
@@ -161,7 +166,7 @@ def ways(widths: Sequence[int], density: float, *, seed: int = 0) -> dict[str, W
         MASKED: Way(masked, torch.optim.Adam(masked.parameters(), lr=_RATE)),
         FUSED: Way(fused, torch.optim.Adam(fused.parameters(), lr=_RATE, fused=True)),
     }
-    if (swap := _sparseprop()) is not None:
+    if device == "cpu" and (swap := _sparseprop()) is not None:
         theirs = _stack(swap(_linear(*pair)) for pair in pairs)
         made[SPARSEPROP] = Way(theirs, torch.optim.Adam(theirs.parameters(), lr=_RATE, fused=True))
     made[OURS] = Way(network, adam_for(network.parameters(), _RATE))
@@ -175,6 +180,7 @@ def network_cost(
     seconds: float = 1.0,
     clock: Clock = time.perf_counter,
     batch: int = BATCH,
+    device: str = "cpu",
 ) -> NetworkCost:
     """Times a network's training step in every way; the ways take turns, in changing order.
 
@@ -189,11 +195,12 @@ def network_cost(
             least five rounds are run.
         clock: What tells the time.
         batch: Samples in a step.
+        device: Where the networks are, and the batches.
     """
-    made = ways(widths, density)
+    made, clock = ways(widths, density, device=device), _waiting(clock, torch.device(device))
     generator = torch.Generator().manual_seed(0)
-    inputs = torch.randn(batch, widths[0], generator=generator)
-    targets = torch.randint(widths[-1], (batch,), generator=generator)
+    inputs = torch.randn(batch, widths[0], generator=generator).to(device)
+    targets = torch.randint(widths[-1], (batch,), generator=generator).to(device)
 
     order = random.Random(0)
 
@@ -217,6 +224,7 @@ def network_cost(
         tuple(layer.storage for layer in layers),
         {name: statistics.median(one[name] for one in rounds) for name in made},
         {name: way.memory() for name, way in made.items()},
+        device,
     )
 
 
@@ -248,6 +256,18 @@ def layer_cost(
     )
 
 
+def _waiting(clock: Clock, device: torch.device) -> Clock:
+    """A clock that tells the time when the device has done all that it was asked to do."""
+    if device.type == "cpu":
+        return clock
+
+    def told() -> float:
+        torch.get_device_module(device).synchronize(device)
+        return clock()
+
+    return told
+
+
 def _before(count: int) -> int:
     """How many steps do not count of a turn of ``count``: those of .01 s, at least one."""
     return (count + 1) // 2
@@ -275,7 +295,7 @@ def _bias(layer: StoredLayer) -> Tensor:
 
 
 def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
-    made = nn.Linear(weight.shape[1], weight.shape[0])
+    made = nn.Linear(weight.shape[1], weight.shape[0], device=weight.device)
     with torch.no_grad():
         made.weight.copy_(weight)
         made.bias.copy_(bias)

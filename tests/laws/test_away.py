@@ -8,14 +8,16 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from copy import deepcopy
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from structure_net.core import SparseConv2d, StandardSparseLayer
+from structure_net.core import SparseConv2d, StandardSparseLayer, device_ways
 from structure_net.core.optimizers import adam_for
+from structure_net.runs.benching import FUSED, MASKED, OURS, network_cost
 from structure_net.surgery import (
     AddConnections,
     AddNeurons,
@@ -186,3 +188,25 @@ def test_a_scaler_skips_steps_whose_gradients_are_not_finite(own: bool) -> None:
         pairs = zip(before, model.parameters(), strict=True)
         assert any(not torch.equal(one, other) for one, other in pairs) == moves
         assert all(bool(parameter.isfinite().all()) for parameter in model.parameters())
+
+
+def test_a_training_step_is_timed_on_the_device_in_all_ways_that_are_there() -> None:
+    cost = network_cost((12, 40, 3), 0.2, seconds=0.0, batch=8, device=away())
+    assert cost.device == away()
+    assert set(cost.seconds) == {MASKED, FUSED, OURS}
+    assert all(one > 0 for one in cost.seconds.values())
+
+
+def test_a_way_that_has_no_kernels_on_the_device_is_not_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As compressed rows on the pretended one."""
+    monkeypatch.setenv("STRUCTURE_NET_CACHE", str(tmp_path))
+    monkeypatch.setattr(device_ways, "_known", {})
+    with crossover("live"):
+        layer = StandardSparseLayer(300, 400, density=0.01)
+    there, inputs = deepcopy(layer).to(away()), torch.randn(16, 300)
+    # Sums of some float32 numbers in another order.
+    torch.testing.assert_close(there(inputs.to(away())).cpu(), layer(inputs), rtol=0, atol=1e-5)
+    way = device_ways.device_way(inputs.to(away()), there.index, torch.float32)
+    assert way == "dense" or away() == "cuda"

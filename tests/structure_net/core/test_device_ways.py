@@ -10,10 +10,17 @@ from typing import Literal
 
 import pytest
 import torch
+import torch.utils.checkpoint
 from torch import Tensor
 
 from structure_net.core import device_ways
-from structure_net.core.device_ways import Way, device_product, device_way, set_device_way
+from structure_net.core.device_ways import (
+    Way,
+    device_product,
+    device_way,
+    product_seconds,
+    set_device_way,
+)
 from structure_net.core.drawing import random_pattern
 from structure_net.core.live_index import LiveIndex
 
@@ -129,12 +136,28 @@ def test_a_measurement_waits_for_the_device_and_leaves_gradients_and_randomness_
     monkeypatch.setattr(torch, "get_device_module", lambda device: _Waits)
     index, inputs, state = index_of(1000), INPUTS.clone().requires_grad_(), torch.get_rng_state()
     before = _Waits.calls
-    for way in device_ways._PRODUCTS:
-        with torch.no_grad():
-            assert math.isfinite(device_ways._seconds(way, inputs, index, torch.float32))
+    with torch.no_grad():
+        lasted = product_seconds(inputs, index, torch.float32)
+    assert all(map(math.isfinite, lasted.values()))
     assert _Waits.calls - before == 2 * 2 * device_ways._TURNS
     assert inputs.grad is None
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_checkpoint_measures_nothing_and_finds_the_same_way_when_it_computes_anew(
+    asked: list[Way],
+) -> None:
+    index, found = index_of(1000), []
+
+    def product(values: Tensor) -> Tensor:
+        found.append(device_way(INPUTS, index, torch.float32))
+        return values.exp()
+
+    values = torch.ones(1000, requires_grad=True)
+    outputs: Tensor = torch.utils.checkpoint.checkpoint(product, values, use_reentrant=False)
+    outputs.sum().backward()
+    assert found == ["dense", "dense"]
+    assert not asked
 
 
 @pytest.mark.parametrize("text", ["", "[1]", '{"300x400": "sideways"}'])
