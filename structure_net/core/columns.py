@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from structure_net.core.rearranging import Born
+from structure_net.core.sparsity import Pairs
 from structure_net.errors import SurgeryError
 
 _SIDES: Final = ("outputs", "inputs")
@@ -89,3 +90,22 @@ def born_of(
     rows, columns = born.rows // slots, born.columns * slots + born.rows % slots
     order = torch.argsort(rows * (int(columns.max()) + 1) + columns)
     return replace(born, rows=rows[order], columns=columns[order])
+
+
+def merge_indices(pairs: Pairs, inputs: int) -> tuple[Tensor, Tensor]:
+    """Pairs ``(kept, dropped)`` of input units as two index vectors.
+
+    Returns:
+        Shape ``(n,)`` each, int64.
+
+    Raises:
+        SurgeryError: A unit is out of range, or is in two pairs.
+    """
+    table = torch.as_tensor(pairs, dtype=torch.int64).reshape(-1, 2)
+    units = table.flatten()
+    if len(units.unique()) != len(units) or bool(((units < 0) | (units >= inputs)).any()):
+        raise SurgeryError(
+            f"Units to merge must be below the layer's {inputs} inputs, each in one pair; got "
+            f"{table.tolist()}."
+        )
+    return table[:, 0], table[:, 1]

@@ -140,7 +140,7 @@ def find_places(
 
 
 @compiled(
-    "void(int32[::1], int32[::1], int64[::1], int64[::1], int64[::1], "
+    "boolean(int32[::1], int32[::1], int64[::1], int64[::1], int64[::1], "
     "int32[::1], int32[::1], int32[::1], int32[::1], int32[::1])"
 )
 def exchange_places(  # noqa: PLR0913, PLR0917 - an index before, and the five arrays of one after
@@ -154,15 +154,14 @@ def exchange_places(  # noqa: PLR0913, PLR0917 - an index before, and the five a
     column_offsets: _Indices,
     rows: _Indices,
     order: _Indices,
-) -> None:
+) -> bool:
     """Writes the index without some weights and with some more.
 
     Args:
         offsets: Where each row begins, and the number of weights. Shape ``(outputs + 1,)``.
         columns: The column of each weight, ascending within a row. Shape ``(n,)``.
-        gone: Which weights go, by their places in the list, ascending. Shape ``(k,)``.
-        new: ``row * inputs + column`` of the weights that come, ascending; none of them is there.
-            Shape ``(m,)``.
+        gone: ``row * inputs + column`` of the weights that go, ascending. Shape ``(k,)``.
+        new: The same of the weights that come. Shape ``(m,)``.
         origin: Is written: the place in the old list of each weight, or ``n`` plus that in
             ``new``. Shape ``(n - k + m,)``.
         made_offsets: Zeros; is written, as all that follow. Shape ``(outputs + 1,)``.
@@ -170,32 +169,65 @@ def exchange_places(  # noqa: PLR0913, PLR0917 - an index before, and the five a
         column_offsets: Zeros. Shape ``(inputs + 1,)``.
         rows: Shape ``(n - k + m,)``.
         order: Shape ``(n - k + m,)``.
+
+    Returns:
+        Whether there was a weight at each of ``gone``, and at none of ``new`` but those; if not,
+        what was written means nothing.
     """
-    inputs, count = len(column_offsets) - 1, len(columns)
+    inputs, count, room = len(column_offsets) - 1, len(columns), len(origin)
     next_gone: Any = 0
     next_new: Any = 0
     written: Any = 0
     for row in range(len(offsets) - 1):
-        base = row * inputs
+        base = np.int64(row) * inputs
         for k in range(offsets[row], offsets[row + 1]):
-            if next_gone < len(gone) and gone[next_gone] == k:
+            place = base + columns[k]
+            if next_gone < len(gone) and gone[next_gone] <= place:
+                if gone[next_gone] < place:
+                    return False
                 next_gone += 1
                 continue
-            while next_new < len(new) and new[next_new] < base + columns[k]:
+            while next_new < len(new) and new[next_new] < place and written < room:
                 made_columns[written] = new[next_new] - base
                 origin[written] = count + next_new
                 written += 1
                 next_new += 1
+            if written == room or (next_new < len(new) and new[next_new] == place):
+                return False
             made_columns[written] = columns[k]
             origin[written] = k
             written += 1
-        while next_new < len(new) and new[next_new] < base + inputs:
+        while next_new < len(new) and new[next_new] < base + inputs and written < room:
             made_columns[written] = new[next_new] - base
             origin[written] = count + next_new
             written += 1
             next_new += 1
         made_offsets[row + 1] = written
+    if next_gone < len(gone) or written < room:
+        return False
     _order_columns(made_offsets, made_columns, column_offsets, rows, order)
+    return True
+
+
+@compiled("boolean(int64[::1], int64[::1], int64, int64)")
+def ascending_places(
+    rows: NDArray[np.int64], columns: NDArray[np.int64], outputs: int, inputs: int
+) -> bool:
+    """Whether places lie in a matrix, sorted by row and then by column, each once.
+
+    Args:
+        rows: Shape ``(n,)``.
+        columns: Shape ``(n,)``.
+        outputs: The number of the matrix's rows.
+        inputs: The number of its columns.
+    """
+    row, column = np.int64(0), np.int64(-1)
+    for k in range(len(rows)):
+        later = rows[k] > row or (rows[k] == row and columns[k] > column)
+        if not later or rows[k] >= outputs or columns[k] < 0 or columns[k] >= inputs:
+            return False
+        row, column = rows[k], columns[k]
+    return True
 
 
 @compiled("void(int64[::1], int64)")
@@ -240,12 +272,15 @@ def merge_free(
     held: Any = 0
     first: Any = 0
     count: Any = 0
+    few = NEAR * len(drawn) < len(taken)
     for k in range(len(drawn)):
         place = drawn[k]
         while first < len(chosen) and chosen[first] < place:
             whole[count] = chosen[first]
             first += 1
             count += 1
+        if few:
+            held += np.searchsorted(taken[held:], place)
         while held < len(taken) and taken[held] < place:
             held += 1
         free = held == len(taken) or taken[held] != place

@@ -24,6 +24,7 @@ from structure_net.core.index_kernels import (
     merge_places,
 )
 from structure_net.core.live_index import LiveIndex
+from structure_net.core.pair_edits import refuse_misfit
 from structure_net.core.rearranging import Born, Carry, Places, along, gathered
 from structure_net.core.sparsity import SparsePattern, ascend
 
@@ -97,24 +98,25 @@ class Live:
         origin = torch.cat((source, source.new_full((len(new),), -1)))[place]
         return Live(both, made), _carry(origin)
 
-    def connected(self, rows: Tensor, columns: Tensor, values: Tensor) -> tuple[Live, Carry]:
-        """With weights ``values``, shape ``(n, *kernel)``, at places that are free."""
-        keys = rows * self.shape[1] + columns
-        return self._exchanged(self.weight, keys[:0], keys, values)
-
-    def disconnected(self, gone: Tensor) -> tuple[Live, Carry]:
-        """Without some weights, by what `located` says of them."""
-        return self._exchanged(self.weight, gone, gone[:0], self.weight[:0])
-
-    def moved(self, gone: Tensor, come: Places, values: Tensor) -> tuple[Live, Carry]:
-        """Without some weights, and with others at places that are free or left by them.
+    def moved(self, gone: Places, come: Places, values: Tensor) -> tuple[Live, Carry]:
+        """Without the weights at some places, and with others at places that are free or left.
 
         Args:
-            gone: What `located` says of those that go. Shape ``(k,)``, int64.
+            gone: The places of those that go.
             come: The places of those that come.
             values: Their weights. Shape ``(n, *kernel)``.
+
+        Raises:
+            SurgeryError: See `refuse_misfit`.
         """
-        return self._exchanged(self.weight, gone, come[0] * self.shape[1] + come[1], values)
+        if not self._compiles or len(gone[0]) >= max(self.count, 1):
+            refuse_misfit(self, gone, come)
+        leaving, coming = (rows * self.shape[1] + columns for rows, columns in (gone, come))
+        moved = self._exchanged(self.weight, leaving, coming, values)
+        if moved is None:
+            refuse_misfit(self, gone, come)
+        assert moved is not None
+        return moved
 
     def merged(self, kept: Tensor, dropped: Tensor, part: float) -> tuple[Live, Carry]:
         """With ``part`` of the weights from ``dropped`` inputs handed over to ``kept`` ones."""
@@ -128,9 +130,11 @@ class Live:
         weight, share = self.weight.clone(), part * self.weight[leaving]
         weight[place[found]] += share[found]
         weight[leaving] *= 1 - part
-        gone = leaving if part == 1 else leaving[:0]
+        gone = self.places()[leaving if part == 1 else leaving[:0]]
         new = (rows * self.shape[1] + columns)[~found]
-        return self._exchanged(weight, gone, new, share[~found])
+        merged = self._exchanged(weight, gone, new, share[~found])
+        assert merged is not None
+        return merged
 
     def _rows(self) -> Tensor:
         """The row of each weight. Shape ``(n,)``, int64."""
@@ -180,43 +184,47 @@ class Live:
 
     def _exchanged(
         self, weight: Tensor, gone: Tensor, new: Tensor, values: Tensor
-    ) -> tuple[Live, Carry]:
+    ) -> tuple[Live, Carry] | None:
         """With ``weight`` for the own values, without some of them and with others.
 
         Args:
             weight: Shape ``(n, *kernel)``.
-            gone: Which go, by their places in the list. Shape ``(k,)``, int64.
-            new: The places of those that come in the whole matrix, all free or left by those that
-                go. Shape ``(m,)``.
+            gone: Those that go, by their places in the whole matrix. Shape ``(k,)``, int64.
+            new: The places of those that come, all free or left by those that go. Shape ``(m,)``.
             values: The weights of these. Shape ``(m, *kernel)``.
+
+        Returns:
+            None where the compiled loop finds that ``gone`` or ``new`` is not so.
         """
         if not ascend(gone):
             gone = gone.sort().values
         if not ascend(new):
             new, order = new.sort()
             values = values[order]
-        made, origin = self._merged_index(gone, new)
-        shape = values.shape
+        merged = self._merged_index(gone, new)
+        if merged is None:
+            return None
+        (made, origin), shape = merged, values.shape
 
         def carried(state: Tensor) -> Tensor:
             return _rearranged(state, state.new_zeros(shape), origin.to(state.device))
 
         return Live(_rearranged(weight, values, origin), made), carried
 
-    def _merged_index(self, gone: Tensor, new: Tensor) -> tuple[LiveIndex, Tensor]:
-        """The index without weights ``gone`` and with those at ``new``, both ascending; and where
-        each of its weights stands in the list of the old and then the new ones.
+    def _merged_index(self, gone: Tensor, new: Tensor) -> tuple[LiveIndex, Tensor] | None:
+        """The index without weights at ``gone`` and with those at ``new``, both ascending; and
+        where each of its weights stands in the list of the old and then the new ones. None where
+        the compiled loop finds that they do not fit.
         """
         count = self.count - len(gone) + len(new)
         if self._compiles:
             tensors, origin = _unwritten(self.shape, count), new.new_empty(count)
             given = (self.index.offsets, self.index.columns, gone, new, origin)
-            exchange_places(*(one.numpy() for one in (*given, *tensors)))
-            return LiveIndex.unchecked(tensors, self.shape), origin
-        stays = torch.ones(self.count, dtype=torch.bool, device=new.device)
-        stays[gone] = False
-        left = stays.nonzero().flatten()
-        keys, origin = torch.cat((self.places()[left], new)).sort()
+            fits = exchange_places(*(one.numpy() for one in (*given, *tensors)))
+            return (LiveIndex.unchecked(tensors, self.shape), origin) if fits else None
+        places = self.places()
+        left = (~torch.isin(places, gone)).nonzero().flatten()
+        keys, origin = torch.cat((places[left], new)).sort()
         both = torch.cat((left, torch.arange(len(new), device=new.device) + self.count))
         return _indexed(keys, self.shape), both[origin]
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from structure_net.core.capturing import capturing
+from structure_net.core.pair_edits import refuse_misfit
 from structure_net.core.rearranging import Born, Carry, Places, along, gathered
 from structure_net.core.sparsity import SparsePattern
 
@@ -94,38 +95,25 @@ class Masked:
                 weight[place] = born.weights(mask.sum(1).to(born.rows.device), weight)
         return Masked(weight, mask), lambda state: gathered(state, dim, index)
 
-    def connected(self, rows: Tensor, columns: Tensor, values: Tensor) -> tuple[Masked, Carry]:
-        """With weights ``values``, shape ``(n, *kernel)``, at places that are free."""
-        weight, mask = self.weight.clone(), self.mask.clone()
-        weight[rows, columns] = values
-        mask[rows, columns] = True
-        return _changed(weight, mask, self.mask)
-
-    def disconnected(self, gone: Tensor) -> tuple[Masked, Carry]:
-        """Without some weights, by what `located` says of them."""
-        weight, mask = self._without(gone)
-        return _changed(weight, mask, mask)
-
-    def moved(self, gone: Tensor, come: Places, values: Tensor) -> tuple[Masked, Carry]:
-        """Without some weights, and with others at places that are free or left by them.
+    def moved(self, gone: Places, come: Places, values: Tensor) -> tuple[Masked, Carry]:
+        """Without the weights at some places, and with others at places that are free or left.
 
         Args:
-            gone: What `located` says of those that go. Shape ``(k,)``, int64.
+            gone: The places of those that go.
             come: The places of those that come.
             values: Their weights. Shape ``(n, *kernel)``.
+
+        Raises:
+            SurgeryError: See `refuse_misfit`.
         """
-        weight, kept = self._without(gone)
+        refuse_misfit(self, gone, come)
+        weight, kept = self.weight.clone(), self.mask.clone()
+        weight[gone] = 0
+        kept[gone] = False
         mask = kept.clone()
         weight[come] = values
         mask[come] = True
         return _changed(weight, mask, kept)
-
-    def _without(self, gone: Tensor) -> tuple[Tensor, Tensor]:
-        weight, mask = self.weight.clone(), self.mask.clone()
-        place = gone // self.shape[1], gone % self.shape[1]
-        weight[place] = 0
-        mask[place] = False
-        return weight, mask
 
     def merged(self, kept: Tensor, dropped: Tensor, part: float) -> tuple[Masked, Carry]:
         """With ``part`` of the weights from ``dropped`` inputs handed over to ``kept`` ones."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from structure_net.core.rearranging import Places, along
-from structure_net.core.sparsity import Pairs, ascend, pair_indices
+from structure_net.core.sparsity import Pairs, pair_indices
 from structure_net.errors import SurgeryError
 
 
@@ -33,53 +33,36 @@ class Connected(Protocol):
         """
 
 
-def places_to_make(held: Connected, pairs: Pairs) -> Places:
-    """Where ``pairs`` are, none of which the layer has.
+def refuse_misfit(held: Connected, gone: Places, come: Places) -> None:
+    """Refuses to move what cannot.
+
+    Args:
+        held: What the layer has.
+        gone: Where connections are to go: it must have one at each, and others besides.
+        come: Where they are to come: places that are free, or left by those that go.
 
     Raises:
-        SurgeryError: The layer has one, or see `places_of`.
+        SurgeryError: One of the two is not so.
     """
-    places = places_of(pairs, held.shape, held.weight.device)
-    _refuse(held.located(*places) >= 0, places)
-    return places
-
-
-def to_remove(held: Connected, pairs: Pairs) -> Tensor:
-    """Which of the layer's connections ``pairs`` are, ascending, where others are left.
-
-    Raises:
-        SurgeryError: The layer has none at a pair, none would be left, or see `places_of`.
-    """
-    places = places_of(pairs, held.shape, held.weight.device)
-    found = held.located(*places)
-    absent = found < 0
-    if bool(absent.any()):
-        row, column = _first(absent, places)
+    leaving, found = held.located(*gone), held.located(*come)
+    if bool((leaving < 0).any()):
+        row, column = _first(leaving < 0, gone)
         raise SurgeryError(
             f"Output unit {row} is not connected to input unit {column}; "
             "a pair to disconnect must be in the layer's pattern."
         )
-    if len(found) == held.count:
+    if len(leaving) and len(leaving) == held.count:
         raise SurgeryError(
-            f"Disconnecting {len(found)} pairs would leave the layer without a connection; "
+            f"Disconnecting {len(leaving)} pairs would leave the layer without a connection; "
             "keep at least one."
         )
-    return found if ascend(found) else found.sort().values
-
-
-def to_move(held: Connected, removed: Pairs, added: Pairs) -> tuple[Tensor, Places]:
-    """Which of the layer's connections ``removed`` are, ascending, and where ``added`` are.
-
-    Raises:
-        SurgeryError: The layer has one of ``added`` that is not in ``removed``, or see `to_remove`.
-    """
-    gone, places = to_remove(held, removed), places_of(added, held.shape, held.weight.device)
-    found = held.located(*places)
-    stays = found >= 0
+    stays = (found >= 0) & ~torch.isin(found, leaving)
     if bool(stays.any()):
-        place = torch.searchsorted(gone, found).clamp(max=len(gone) - 1)
-        _refuse(stays & (gone[place] != found), places)
-    return gone, places
+        row, column = _first(stays, come)
+        raise SurgeryError(
+            f"Output unit {row} is connected to input unit {column} already; "
+            "a pair to connect must be absent from the layer's pattern."
+        )
 
 
 def places_of(pairs: Pairs, shape: tuple[int, int], device: torch.device) -> Places:
@@ -122,20 +105,6 @@ def weights_for(values: Tensor | None, count: int, like: Tensor, kernel: tuple[i
     if values.dim() > 1:
         return values
     return along(values, 0, 1 + len(kernel)).expand(count, *kernel)
-
-
-def _refuse(taken: Tensor, places: Places) -> None:
-    """Refuses to connect what is connected already.
-
-    Raises:
-        SurgeryError: One of ``places`` is.
-    """
-    if bool(taken.any()):
-        row, column = _first(taken, places)
-        raise SurgeryError(
-            f"Output unit {row} is connected to input unit {column} already; "
-            "a pair to connect must be absent from the layer's pattern."
-        )
 
 
 def _first(which: Tensor, places: Places) -> tuple[int, int]:

@@ -9,13 +9,12 @@ from torch import Tensor, nn
 
 from structure_net.core.carrying import CARRIES
 from structure_net.core.changes import TensorChange, assign
-from structure_net.core.columns import columns_of
+from structure_net.core.columns import columns_of, merge_indices
 from structure_net.core.sparsity import (
     Newborn,
     Pairs,
     SparseLayer,
     SparsePattern,
-    merge_indices,
     pair_indices,
 )
 from structure_net.errors import SurgeryError

@@ -11,17 +11,20 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NoReturn, Self
+from typing import Final, Literal, NoReturn, Self
 
 import torch
 from torch import Tensor, nn
 
 from structure_net.core.changes import TensorChange, assign, in_turn
+from structure_net.core.index_kernels import ascending_places
 from structure_net.core.pairs import PairTable, PairTuple
-from structure_net.errors import SurgeryError
 
 Pairs = Sequence[tuple[int, int]] | Tensor
 Newborn = Literal["fresh", "silent", "empty"]
+
+_MANY: Final = 1024
+"""Pairs from which on a compiled loop checks them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -330,6 +333,9 @@ def pair_indices(pairs: Pairs, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
         ValueError: A pair is out of range or repeated, or ``pairs`` is not a list of pairs.
     """
     rows, columns = _columns_of(pairs)
+    compiles = len(rows) >= _MANY and rows.is_cpu
+    if compiles and ascending_places(rows.numpy(), columns.numpy(), *shape):
+        return rows, columns
     _check_range(rows, columns, shape)
     keys = rows * shape[1] + columns
     if not ascend(keys):
@@ -358,25 +364,6 @@ def _columns_of(pairs: Pairs) -> tuple[Tensor, Tensor]:
 def ascend(keys: Tensor) -> bool:
     """Whether each of ``keys``, shape ``(n,)``, is larger than the one before it."""
     return bool((keys[1:] > keys[:-1]).all())
-
-
-def merge_indices(pairs: Pairs, inputs: int) -> tuple[Tensor, Tensor]:
-    """Pairs ``(kept, dropped)`` of input units as two index vectors.
-
-    Returns:
-        Shape ``(n,)`` each, int64.
-
-    Raises:
-        SurgeryError: A unit is out of range, or is in two pairs.
-    """
-    table = torch.as_tensor(pairs, dtype=torch.int64).reshape(-1, 2)
-    units = table.flatten()
-    if len(units.unique()) != len(units) or bool(((units < 0) | (units >= inputs)).any()):
-        raise SurgeryError(
-            f"Units to merge must be below the layer's {inputs} inputs, each in one pair; got "
-            f"{table.tolist()}."
-        )
-    return table[:, 0], table[:, 1]
 
 
 def _check_shape(shape: tuple[int, int]) -> None:

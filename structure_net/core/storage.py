@@ -18,16 +18,14 @@ import torch
 from torch import Tensor, nn
 
 from structure_net.core.changes import TensorChange
-from structure_net.core.columns import born_of, columns_of, followed
+from structure_net.core.columns import born_of, columns_of, followed, merge_indices
 from structure_net.core.crossover import Storage, storage_for
 from structure_net.core.drawing import normal_noise
 from structure_net.core.live import KnownIndex, Live
 from structure_net.core.live_index import NAMES, LiveIndex
 from structure_net.core.masking import GradientMask, Masked, spread
 from structure_net.core.pair_edits import (
-    places_to_make,
-    to_move,
-    to_remove,
+    places_of,
     weights_for,
 )
 from structure_net.core.rearranging import Born, Carry, blank, gathered, scaled_noise
@@ -37,7 +35,6 @@ from structure_net.core.sparsity import (
     Pairs,
     SparseLayer,
     SparsePattern,
-    merge_indices,
 )
 from structure_net.core.switching import (
     BUFFERS,
@@ -259,24 +256,20 @@ class StoredLayer(SparseLayer):
 
     def connected(self, pairs: Pairs, values: Tensor | None = None) -> tuple[TensorChange, ...]:
         """The layer with ``pairs`` as further live connections. See `SparseLayer.connected`."""
-        content = self._content()
-        rows, columns = places_to_make(content, pairs)
-        weights = weights_for(values, len(rows), self.weight, self._kernel)
-        return self._settled(content.connected(rows, columns, weights))
+        return self.moved((), pairs, values)
 
     def disconnected(self, pairs: Pairs) -> tuple[TensorChange, ...]:
         """The layer without the live connections ``pairs``. See `SparseLayer.disconnected`."""
-        content = self._content()
-        return self._settled(content.disconnected(to_remove(content, pairs)))
+        return self.moved(pairs, ())
 
     def moved(
         self, removed: Pairs, added: Pairs, values: Tensor | None = None
     ) -> tuple[TensorChange, ...]:
         """The layer without ``removed`` and with ``added``. See `SparseLayer.moved`."""
-        content = self._content()
-        gone, come = to_move(content, removed, added)
+        device = self.weight.device
+        gone, come = (places_of(pairs, self._shape, device) for pairs in (removed, added))
         weights = weights_for(values, len(come[0]), self.weight, self._kernel)
-        return self._settled(content.moved(gone, come, weights))
+        return self._settled(self._content().moved(gone, come, weights))
 
     def merged(self, pairs: Pairs, *, part: float = 1.0) -> tuple[TensorChange, ...]:
         """The layer whose readers of ``dropped`` read ``kept``. See `SparseLayer.merged`."""

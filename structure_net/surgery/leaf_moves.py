@@ -129,6 +129,6 @@ def _weights(
     fan_in = layer.fan_in().cpu() + torch.bincount(rows, minlength=layer.out_channels)
     if gone is not None:
         fan_in -= torch.bincount(gone, minlength=layer.out_channels)
-    spread = scale / (fan_in[rows] * max(1, kernel.numel())).to(torch.float64).sqrt()
+    spread = scale / (fan_in * max(1, kernel.numel())).to(torch.float64).sqrt()
     noise = torch.randn((len(rows), *kernel), generator=generator, dtype=torch.float64)
-    return (noise * spread.view(-1, *[1] * len(kernel))).to(live)
+    return noise.mul_(spread[rows].view(-1, *[1] * len(kernel))).to(live)

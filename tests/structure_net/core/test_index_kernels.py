@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from structure_net.core.index_kernels import (
     NEAR,
     agrees,
+    ascending_places,
     exchange_places,
     find_places,
     merge_free,
@@ -64,27 +65,58 @@ def test_an_exchanged_index_is_that_of_the_places_left_and_come(
 ) -> None:
     size = shape[0] * shape[1]
     held = places(data, size)
-    gone = sorted(data.draw(st.sets(st.sampled_from(range(len(held)))))) if held else []
-    free = [k for k in range(size) if k not in held]
+    gone = sorted(data.draw(st.sets(st.sampled_from(held)))) if held else []
+    left = [k for k in held if k not in gone]
+    free = [k for k in range(size) if k not in left]
     new = sorted(data.draw(st.sets(st.sampled_from(free)))) if free else []
-    left = [k for n, k in enumerate(held) if n not in gone]
     both = sorted(left + new)
     index, wanted = index_of(held, shape), index_of(both, shape)
     made = [np.zeros_like(one.numpy()) for one in wanted.tensors]
     origin = np.empty(len(both), dtype=np.int64)
     read = index.offsets.numpy(), index.columns.numpy()
-    exchange_places(*read, whole(gone), whole(new), origin, *made)
+    assert exchange_places(*read, whole(gone), whole(new), origin, *made)
     for one, other in zip(made, wanted.tensors, strict=True):
         assert one.tolist() == other.tolist()
     assert [(held + new)[place] for place in origin] == both
+
+
+@settings(deadline=None, max_examples=100)
+@given(SHAPES, st.data())
+def test_an_exchange_finds_what_does_not_fit(shape: tuple[int, int], data: st.DataObject) -> None:
+    """And writes nowhere else, whatever it is given."""
+    size = shape[0] * shape[1]
+    held, gone, new = (places(data, size) for _ in range(3))
+    fits = set(gone) <= set(held) and not (set(held) - set(gone)) & set(new)
+    count, index = max(len(held) - len(gone) + len(new), 0), index_of(held, shape)
+    sizes = (shape[0] + 1, count, shape[1] + 1, count, count)
+    room = [np.full(one + 2, -7, dtype=np.int32) for one in sizes]
+    for one in (room[0], room[2]):
+        one[1:-1] = 0
+    origin = np.full(count + 2, -7, dtype=np.int64)
+    read, made = (index.offsets.numpy(), index.columns.numpy()), [one[1:-1] for one in room]
+    assert exchange_places(*read, whole(gone), whole(new), origin[1:-1], *made) is fits
+    assert all(one[0] == one[-1] == -7 for one in (origin, *room))
+
+
+@settings(deadline=None, max_examples=60)
+@given(SHAPES, st.data())
+def test_places_that_ascend_within_a_matrix(shape: tuple[int, int], data: st.DataObject) -> None:
+    rows = data.draw(st.lists(st.integers(-1, shape[0])))
+    columns = [data.draw(st.integers(-1, shape[1])) for _ in rows]
+    both = list(zip(rows, columns, strict=True))
+    inside = all(0 <= row < shape[0] and 0 <= column < shape[1] for row, column in both)
+    wanted = inside and both == sorted(set(both))
+    assert ascending_places(whole(rows), whole(columns), *shape) is wanted
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_what_was_drawn_joins_once_where_it_is_free(data: st.DataObject) -> None:
     taken = places(data, 30)
+    if data.draw(st.booleans()):  # so many that they are halved, not walked along
+        taken += range(30, 31 + NEAR * 30)
     chosen = [k for k in places(data, 30) if k not in taken]
-    drawn = sorted(data.draw(st.lists(st.integers(0, 29))))
+    drawn = sorted(data.draw(st.lists(st.integers(0, 29), max_size=25)))
     made = np.empty(len(chosen) + len(drawn), dtype=np.int64)
     count = merge_free(whole(taken), whole(chosen), whole(drawn), made)
     assert made[:count].tolist() == sorted({*chosen, *drawn} - set(taken))

@@ -13,9 +13,7 @@ from structure_net.core.masking import Masked
 from structure_net.core.pair_edits import (
     Connected,
     places_of,
-    places_to_make,
-    to_move,
-    to_remove,
+    refuse_misfit,
     weights_for,
 )
 from structure_net.core.storage import StoredLayer
@@ -40,30 +38,31 @@ def test_pairs_that_lie_outside_are_refused() -> None:
         places_of([(3, 0)], (3, 4), torch.device("cpu"))
 
 
+def at(*pairs: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    return places_of(pairs, (3, 4), torch.device("cpu"))
+
+
 @HOLDERS
 def test_what_is_there_is_not_made_and_what_is_not_there_is_not_removed(held: Connected) -> None:
-    rows, columns = places_to_make(held, [(1, 3)])
-    assert (rows.tolist(), columns.tolist()) == ([1], [3])
-    found = to_remove(held, [(2, 3), (0, 1)])
-    assert found.tolist() == held.located(torch.tensor([0, 2]), torch.tensor([1, 3])).tolist()
+    assert (held.located(*at((1, 3), (2, 0))) >= 0).tolist() == [False, True]
+    refuse_misfit(held, at((2, 3), (0, 1)), at((1, 3)))
+    refuse_misfit(held, at(), at())
     with pytest.raises(SurgeryError, match="unit 2 is connected to input unit 3 already"):
-        places_to_make(held, [(1, 3), (2, 3)])
+        refuse_misfit(held, at(), at((1, 3), (2, 3)))
     with pytest.raises(SurgeryError, match="unit 1 is not connected to input unit 3"):
-        to_remove(held, [(2, 3), (1, 3)])
+        refuse_misfit(held, at((2, 3), (1, 3)), at())
     with pytest.raises(SurgeryError, match="keep at least one"):
-        to_remove(held, PATTERN.pairs)
+        refuse_misfit(held, at(*PATTERN.pairs), at())
 
 
 @HOLDERS
 def test_a_move_may_come_to_what_it_leaves(held: Connected) -> None:
-    gone, (rows, columns) = to_move(held, [(2, 3), (0, 1)], [(1, 2), (2, 3)])
-    assert gone.tolist() == to_remove(held, [(0, 1), (2, 3)]).tolist()
-    assert (rows.tolist(), columns.tolist()) == ([1, 2], [2, 3])
-    for removed in ([(2, 3)], [(0, 1)], [(0, 1), (2, 3)]):
+    refuse_misfit(held, at((2, 3), (0, 1)), at((1, 2), (2, 3)))
+    for gone in (at((2, 3)), at((0, 1)), at((0, 1), (2, 3))):
         with pytest.raises(SurgeryError, match="unit 2 is connected to input unit 0 already"):
-            to_move(held, removed, [removed[-1], (2, 0)])
+            refuse_misfit(held, gone, at((1, 1), (2, 0)))
     with pytest.raises(SurgeryError, match="unit 1 is not connected to input unit 2"):
-        to_move(held, [(1, 2)], [(1, 2)])
+        refuse_misfit(held, at((1, 2)), at((1, 2)))
 
 
 def test_values_fill_kernels_or_are_given_for_each_entry() -> None:

@@ -135,7 +135,7 @@ class DynamicSparseTraining(EditingStrategy):
         # numpy's is many times as fast as torch's.
         stays = np.ones(len(places), dtype=np.bool_)
         stays[chosen.numpy()] = False
-        kept = torch.from_numpy(places.numpy()[stays])
+        kept = torch.from_numpy(places.numpy()[np.flatnonzero(stays)])
         return LayerDrop(as_pairs(places[chosen], shape[1]), len(places), kept, shape)
 
     def _weakest(self, weights: Tensor, rate: float) -> Tensor:
