@@ -11,6 +11,7 @@ import torch
 from benchmarks import (
     attaching,
     batching,
+    evolve_command,
     evolving,
     graphs,
     importing,
@@ -42,6 +43,7 @@ GROUPS = {
     "importing": importing.figures,
     "batching": batching.figures,
     "evolving": evolving.figures,
+    "evolve_command": evolve_command.figures,
     "attaching": attaching.figures,
     "topology": topology.figures,
     "graphs": graphs.figures,
