@@ -7,11 +7,13 @@ program runs wherever `structure_net` is imported, on the CPU at the cost of the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 
 from structure_net.core.convolution_compute import (
     Form,
@@ -161,3 +163,22 @@ def _(
     each = each_call(sparse_conv2d_backward, info, dims, args)
     first, second = (torch.stack([one[part] for one in each]) for part in (0, 1))
     return (first, second), (0, 0)
+
+
+@register_flop_formula(torch.ops.structure_net.sparse_conv2d)
+def _flops(inputs: torch.Size, values: torch.Size, *rest: Any, out_shape: Any) -> int:
+    """A multiplication and an addition for each live weight, sample and position, from shapes."""
+    return _at_positions(values, out_shape)
+
+
+@register_flop_formula(torch.ops.structure_net.sparse_conv2d_backward)
+def _backward_flops(
+    gradient: torch.Size, inputs: torch.Size, values: torch.Size, *rest: Any, **_: Any
+) -> int:
+    """The same for each of the two gradients that is asked for."""
+    asked: int = sum(rest[-2:])
+    return _at_positions(values, gradient) * asked
+
+
+def _at_positions(values: torch.Size, outputs: torch.Size) -> int:
+    return 2 * math.prod(values) * outputs[0] * outputs[2] * outputs[3]

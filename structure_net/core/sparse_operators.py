@@ -3,15 +3,20 @@
 ``torch.ops.structure_net.sparse_linear`` is what a compiled or exported program calls; such a
 program runs wherever `structure_net` is imported. Between Python and the kernels the operator costs
 more than `sparse_gradients`, which takes part in everything else.
+
+Torch's counter of operations (`torch.utils.flop_counter`) knows operators by formulas, which it
+copies when a counter is made, so that they are registered where the operators are.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 
 from structure_net.core.live_index import LiveIndex
 from structure_net.core.sparse_compute import (
@@ -154,3 +159,18 @@ def _backward_over_batch(
 sparse_linear.register_autograd(_differentiate, setup_context=_remember)
 sparse_linear.register_vmap(_over_batch)
 sparse_linear_backward.register_vmap(_backward_over_batch)
+
+
+@register_flop_formula(torch.ops.structure_net.sparse_linear)
+def _flops(inputs: torch.Size, values: torch.Size, *rest: Any, **_: Any) -> int:
+    """A multiplication and an addition for each live weight and sample, from shapes."""
+    return 2 * math.prod(inputs[:-1]) * math.prod(values)
+
+
+@register_flop_formula(torch.ops.structure_net.sparse_linear_backward)
+def _backward_flops(
+    gradient: torch.Size, inputs: torch.Size, values: torch.Size, *rest: Any, **_: Any
+) -> int:
+    """The same for each of the two gradients that is asked for."""
+    asked: int = sum(rest[-2:])
+    return 2 * math.prod(gradient[:-1]) * math.prod(values) * asked

@@ -6,8 +6,10 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from structure_net.core import SparseConv2d, create_standard_network
+from structure_net.core import SparseConv2d, SparseLayer, assign, create_standard_network
+from structure_net.core.crossover import Storage
 from structure_net.core.flops import Flops, count_flops
+from structure_net.core.storage import StoredLayer
 
 
 def counted(model: nn.Module, inputs: torch.Tensor) -> float:
@@ -67,6 +69,37 @@ def test_a_sparse_convolution_counts_every_position() -> None:
     positions = layer(torch.randn(1, 4, 8, 8))[0, 0].numel()
     assert found.total == 2 * layer.connections * positions
     assert found.dense == 2 * 4 * 6 * 9 * positions
+
+
+def sparse_models() -> list[tuple[nn.Module, tuple[int, ...], int]]:
+    """Models of sparse layers, the shape of their inputs, and the positions of their outputs."""
+    draw = torch.Generator().manual_seed(0)
+    network = create_standard_network([12, 16, 7, 3], density=0.3, seed=0)
+    kernels = SparseConv2d(3, 4, (3, 2), stride=2, padding=1, density=0.3, generator=draw)
+    single = SparseConv2d(3, 4, 3, dilation=2, density=0.3, granularity="weight", generator=draw)
+    return [(network, (5, 12), 1), (kernels, (5, 3, 8, 7), 16), (single, (5, 3, 8, 7), 12)]
+
+
+@pytest.mark.parametrize("storage", ["live", "masked"])
+@pytest.mark.parametrize(
+    ("model", "shape", "positions"), sparse_models(), ids=["linear", "kernels", "weights"]
+)
+def test_torch_counts_what_a_sparse_layer_computes_there_and_back(
+    model: nn.Module, shape: tuple[int, ...], positions: int, storage: Storage
+) -> None:
+    weights = 0
+    for layer in model.modules():
+        if isinstance(layer, StoredLayer):
+            assign(layer, layer.stored(storage))
+            weights += layer.weight.numel()
+    with FlopCounterMode(display=False) as counter:
+        outputs = model(torch.randn(shape, requires_grad=True))
+    assert counter.get_total_flops() == 2 * 5 * positions * weights
+    with FlopCounterMode(display=False) as counter:
+        outputs.sum().backward()
+    assert counter.get_total_flops() == 4 * 5 * positions * weights
+    live = sum(one.connections for one in model.modules() if isinstance(one, SparseLayer))
+    assert count_flops(model, torch.randn(shape)).total == 2 * positions * live
 
 
 def test_a_layer_that_runs_twice_counts_twice() -> None:
