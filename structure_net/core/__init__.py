@@ -9,6 +9,7 @@ from structure_net.core.allocation import (
     layer_densities,
     uniform,
 )
+from structure_net.core.averaging import AveragedNetwork
 from structure_net.core.changes import TensorChange, assign
 from structure_net.core.drawing import random_lines, random_pattern
 from structure_net.core.flops import Flops, count_flops
@@ -29,10 +30,12 @@ from structure_net.core.statistics import (
 )
 from structure_net.core.validation import HealthProblem, NetworkHealth, validate_network
 from structure_net.core.watching import ExtremaAwareSparseLayer
+from structure_net.core.weights import decay_groups
 
 __all__ = [
     "ACTIVATIONS",
     "Allocation",
+    "AveragedNetwork",
     "ExtremaAwareSparseLayer",
     "Flops",
     "HealthProblem",
@@ -53,6 +56,7 @@ __all__ = [
     "connection_counts",
     "count_flops",
     "create_standard_network",
+    "decay_groups",
     "erdos_renyi",
     "erdos_renyi_kernel",
     "layer_densities",

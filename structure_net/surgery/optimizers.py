@@ -7,8 +7,9 @@ group of their neighbour and drops removed ones. For that, the first edit of a p
 optimizers that there are, and from then on notes those that are made (it wraps
 ``Optimizer.__init__`` and registers a hook on all steps). An edit is news to the optimizers that
 hold one of its parameters at that time, and to no others: one that is made afterwards is as its
-maker wants it. Weight averages (`torch.optim.swa_utils.AveragedModel`) are copies of the model:
-apply the same edit, with the same seed, to the average, or begin a new average.
+maker wants it. `structure_net.core.AveragedNetwork` is such an optimizer. Other weight averages
+(`torch.optim.swa_utils.AveragedModel`) are copies of the model, and refuse to go on behind an edit
+of the model alone: apply the same edit, with the same seed, to the average, or begin a new one.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from structure_net.core.averaging import guard_averages
 from structure_net.core.carrying import CARRIES
 from structure_net.errors import SurgeryError
 from structure_net.surgery.moments import (
@@ -121,6 +123,7 @@ class Log:
         if not self._listening:
             register_optimizer_step_pre_hook(lambda optimizer, *_: self.catch_up(optimizer))
             _on_every_optimizer(self._notice)
+            guard_averages()
             self._listening = True
 
     def _notice(self, optimizer: Optimizer) -> None:
