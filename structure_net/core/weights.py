@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -74,6 +77,44 @@ def weights_among(model: nn.Module) -> set[nn.Parameter]:
     """
     found = {parameter for parameter in model.parameters() if parameter.dim() > 1}
     return found | {layer.weight for layer in model.modules() if isinstance(layer, StoredLayer)}
+
+
+def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """The parameters of ``model`` in two groups for an optimizer: weights decay, the rest does not.
+
+    The customary ``p.dim() >= 2`` tells weights from biases and gains by their axes, and so takes
+    the live weights of a sparse layer, which are a list, for a bias: whether they decay would
+    depend on the storage. An optimizer with these groups does the same in either:
+    ``torch.optim.AdamW(decay_groups(model, 0.1), lr=3e-4)``.
+
+    Args:
+        model: Any module; parameters that need no gradient are left out.
+        weight_decay: That of matrices, kernels and live weights, not negative; it is 0 for biases,
+            gains and other vectors.
+
+    Returns:
+        The groups with ``params`` and ``weight_decay``, weights first, each in the order of
+        ``model.parameters()``; none without parameters.
+
+    Raises:
+        ValueError: ``weight_decay`` is negative or not finite, or a sparse layer's weight is
+            computed by a parametrization, so that it is no parameter.
+    """
+    if not 0 <= weight_decay < math.inf:
+        raise ValueError(f"weight_decay must be finite and not negative; got {weight_decay}.")
+    for name, layer in model.named_modules():
+        if isinstance(layer, StoredLayer) and "weight" not in layer._parameters:
+            raise ValueError(
+                f"The weight of {name or 'the layer'!r} is no parameter, but computed from others."
+                " Remove what computes it (torch.nn.utils.parametrizations or prune)."
+            )
+    weights = weights_among(model)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = (
+        ([one for one in trained if one in weights], weight_decay),
+        ([one for one in trained if one not in weights], 0.0),
+    )
+    return [{"params": one, "weight_decay": decay} for one, decay in groups if one]
 
 
 def _ungrouped(weight: Tensor, groups: int) -> Tensor:

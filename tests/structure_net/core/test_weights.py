@@ -4,7 +4,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from structure_net.core import SparseConv2d, StandardSparseLayer
+from structure_net.core import (
+    SparseConv2d,
+    StandardSparseLayer,
+    assign,
+    create_standard_network,
+    decay_groups,
+    sparse_layers,
+)
+from structure_net.core.crossover import Storage
+from structure_net.core.layers import Granularity
+from structure_net.core.storage import StoredLayer
 from structure_net.core.weights import unit_weights
 
 
@@ -49,3 +59,62 @@ def test_linear_and_sparse_layers_give_their_dense_matrix() -> None:
 def test_what_has_no_one_matrix_has_no_weights() -> None:
     assert unit_weights(nn.LSTM(3, 4)) is None
     assert unit_weights(nn.Embedding(3, 4)) is None
+
+
+@pytest.mark.parametrize("granularity", ["kernel", "weight"])
+@pytest.mark.parametrize("storage", ["live", "masked"])
+def test_weights_decay_in_either_storage_and_vectors_do_not(
+    storage: Storage, granularity: Granularity
+) -> None:
+    model = nn.Sequential(
+        SparseConv2d(2, 3, 3, density=0.5, granularity=granularity),
+        nn.BatchNorm2d(3),
+        nn.Flatten(),
+        StandardSparseLayer(12, 5, density=0.3),
+        nn.Linear(5, 2),
+    )
+    for layer in sparse_layers(model).values():
+        assert isinstance(layer, StoredLayer)
+        assign(layer, layer.stored(storage))
+    model[4].bias.requires_grad_(False)
+    decayed, kept = decay_groups(model, 0.1)
+    assert (decayed["weight_decay"], kept["weight_decay"]) == (0.1, 0.0)
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    assert [names[one] for one in decayed["params"]] == ["0.weight", "3.weight", "4.weight"]
+    assert [names[one] for one in kept["params"]] == ["0.bias", "1.weight", "1.bias", "3.bias"]
+
+
+def test_decay_is_the_same_in_both_storages() -> None:
+    ends = []
+    inputs = torch.randn(32, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for storage in ("live", "masked"):
+        network = create_standard_network([8, 12, 3], density=0.4, seed=0).double()
+        for layer in network.layers:
+            assert isinstance(layer, StoredLayer)
+            assign(layer, layer.stored(storage))
+        optimizer = torch.optim.AdamW(decay_groups(network, 1.0), lr=0.01)
+        for _ in range(20):
+            optimizer.zero_grad()
+            network(inputs).square().mean().backward()
+            optimizer.step()
+        ends.append(network(inputs).detach())
+    # Twenty steps of sums of a dozen numbers, in another order.
+    torch.testing.assert_close(ends[0], ends[1], rtol=0, atol=1e-10)
+
+
+def test_a_model_without_vectors_has_one_group() -> None:
+    (group,) = decay_groups(nn.Linear(3, 2, bias=False), 0.1)
+    assert len(group["params"]) == 1
+
+
+@pytest.mark.parametrize("decay", [-0.1, float("inf"), float("nan")])
+def test_a_decay_that_is_none_is_refused(decay: float) -> None:
+    with pytest.raises(ValueError, match="weight_decay"):
+        decay_groups(nn.Linear(3, 2), decay)
+
+
+def test_weights_that_are_computed_from_others_are_refused() -> None:
+    layer = StandardSparseLayer(12, 5, density=0.3)
+    nn.utils.parametrizations.weight_norm(layer)
+    with pytest.raises(ValueError, match="'1' is no parameter"):
+        decay_groups(nn.Sequential(nn.ReLU(), layer), 0.1)
