@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from itertools import pairwise, zip_longest
 from numbers import Integral, Real
 from typing import Any, Final, Literal, Self, get_args
@@ -15,6 +16,7 @@ from structure_net.core.allocation import Allocation, connection_counts
 from structure_net.core.chaining import through
 from structure_net.core.changes import assign
 from structure_net.core.drawing import random_pattern
+from structure_net.core.keeping import all_or_nothing
 from structure_net.core.layers import StandardSparseLayer
 from structure_net.core.sparsity import SparseLayer, SparsePattern
 from structure_net.core.statistics import NetworkStats, network_stats
@@ -112,6 +114,18 @@ class StandardNetwork(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Maps ``(N, *)`` to ``(N, outputs)``."""
         return through(zip_longest(self.layers, self.activations), inputs.flatten(1))
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """As every module's; where it raises, the network is as it was, bit for bit.
+
+        A hook that runs in front of it may lead the network to another architecture first: then
+        that stays, and each layer is loaded whole or not at all.
+        """
+        led = bool(self._load_state_dict_pre_hooks)
+        with nullcontext() if led else all_or_nothing(self):
+            return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     def get_network_stats(self) -> NetworkStats:
         """Connections, parameters, density and a table of the layers, as they are now."""

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from structure_net.core.crossover import Storage
 from structure_net.core.products import LiveIndex
-from structure_net.core.stale_moments import STALE_MOMENTS
 from structure_net.core.switching import BUFFERS, DERIVED, SAVED
 
 
@@ -44,13 +43,20 @@ def make_room(
         saved: ``weight`` and buffers by name.
         sizes: The shape of the layer's pattern.
         kernel: The shape of a connection's weights.
+
+    Raises:
+        ValueError: A list of weights has other connections, or only a part of their index, as
+            where ``strict=False`` lets a state have gaps.
     """
     shapes = {name: tuple(value.shape) for name, value in saved.items() if _is_tensor(value)}
-    if not _masked(shapes, sizes, kernel) and not _live(shapes, sizes, kernel):
+    whole = _masked(shapes, sizes, kernel) or _live(shapes, sizes, kernel)
+    same = same_places(layer, saved)
+    if not whole:
+        if not same and layer.storage == "live":
+            _refuse_parts(shapes)
         return
-    if not _same_places(layer, saved):
+    if not same:
         layer.weight.grad = None
-        STALE_MOMENTS.note(layer)
     if "columns" in shapes:
         shapes |= dict.fromkeys(("rows", "order"), shapes["columns"])
     for name in ("weight", *BUFFERS):
@@ -81,6 +87,15 @@ def derive(layer: Restorable, shape: tuple[int, int]) -> None:
     layer.rows.data, layer.order.data = index.rows, index.order
 
 
+def _refuse_parts(shapes: Mapping[str, tuple[int, ...]]) -> None:
+    lacking = [name for name in ("weight", *SAVED) if name not in shapes]
+    if lacking:
+        raise ValueError(
+            f"other connections need weight, {', '.join(SAVED)}, all from one layer; "
+            f"{', '.join(lacking)} is not there."
+        )
+
+
 def _gather(layer: Restorable) -> None:
     """Brings the buffers that were not loaded to where the weight is.
 
@@ -107,8 +122,13 @@ def _check(offsets: Tensor, columns: Tensor, shape: tuple[int, int]) -> None:
         raise ValueError("columns must ascend within each row, each input at most once.")
 
 
-def _same_places(layer: Restorable, saved: Mapping[str, Any]) -> bool:
-    """Whether the connections saved are the layer's own, in the same storage."""
+def same_places(layer: Restorable, saved: Mapping[str, Any]) -> bool:
+    """Whether the connections saved are the layer's own, in the same storage.
+
+    Args:
+        layer: Is not changed.
+        saved: ``weight`` and buffers by name; None where there is none.
+    """
     own = {name: getattr(layer, name) for name in ("mask", *SAVED)}
     return all(
         name not in saved or saved[name] is None or _equal(one, saved[name])

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, NoReturn, Self
+from typing import Any, Final, Literal, NoReturn, Self
 
 import torch
 from torch import Tensor, nn
 
 from structure_net.core.changes import TensorChange, assign, in_turn
 from structure_net.core.index_kernels import ascending_places
+from structure_net.core.keeping import all_or_nothing
 from structure_net.core.pairs import PairTable, PairTuple
 
 Pairs = Sequence[tuple[int, int]] | Tensor
@@ -153,6 +154,13 @@ class SparseLayer(nn.Module, ABC):
             f"{type(self).__name__} cannot be scripted. Use torch.export.export or "
             "torch.jit.trace, which record the products as operators."
         )
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """As every module's; where it raises, the layer is as it was, bit for bit."""
+        with all_or_nothing(self):
+            return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     @property
     @abstractmethod

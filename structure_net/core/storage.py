@@ -21,6 +21,7 @@ from structure_net.core.changes import TensorChange
 from structure_net.core.columns import born_of, columns_of, followed, merge_indices
 from structure_net.core.crossover import Storage, storage_for
 from structure_net.core.drawing import normal_noise
+from structure_net.core.keeping import all_or_nothing
 from structure_net.core.live import KnownIndex, Live
 from structure_net.core.live_index import NAMES, LiveIndex
 from structure_net.core.masking import GradientMask, Masked, spread
@@ -29,13 +30,14 @@ from structure_net.core.pair_edits import (
     weights_for,
 )
 from structure_net.core.rearranging import Born, Carry, blank, gathered, scaled_noise
-from structure_net.core.restoring import derive, make_room
+from structure_net.core.restoring import derive, make_room, same_places
 from structure_net.core.sparsity import (
     Newborn,
     Pairs,
     SparseLayer,
     SparsePattern,
 )
+from structure_net.core.stale_moments import STALE_MOMENTS
 from structure_net.core.switching import (
     BUFFERS,
     DERIVED,
@@ -370,20 +372,29 @@ class StoredLayer(SparseLayer):
             destination.pop(f"{prefix}{name}", None)
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Takes over the storage and the connections of what is loaded, where it fits."""
+        """Takes over the storage and the connections of what is loaded, where it fits; else the
+        layer stays as it is.
+        """
         saved = {name: state.get(f"{prefix}{name}") for name in ("weight", *BUFFERS)}
-        make_room(self, saved, self._shape, self._kernel)
-        super()._load_from_state_dict(state, prefix, *rest)
         missing, errors = rest[2], rest[4]
-        unused = {f"{prefix}{name}" for name in self._unused()}
-        missing[:] = [name for name in missing if name not in unused]
-        try:
-            derive(self, self._shape)
-            self.settle()
-        except ValueError as error:
-            errors.append(
-                f"{prefix.rstrip('.') or 'The layer'} cannot hold what was saved: {error}"
-            )
+        known, moves = len(errors), not same_places(self, saved)
+        with all_or_nothing(self) as kept:
+            try:
+                make_room(self, saved, self._shape, self._kernel)
+                super()._load_from_state_dict(state, prefix, *rest)
+                if len(errors) == known:
+                    derive(self, self._shape)
+                    self.settle()
+            except ValueError as error:
+                errors.append(
+                    f"{prefix.rstrip('.') or 'The layer'} cannot hold what was saved: {error}"
+                )
+            unused = {f"{prefix}{name}" for name in self._unused()}
+            missing[:] = [name for name in missing if name not in unused]
+            if len(errors) > known:
+                kept.put_back()
+            elif moves:
+                STALE_MOMENTS.note(self)
 
     def _unused(self) -> list[str]:
         return [name for name, storage in BUFFERS.items() if storage != self.storage]

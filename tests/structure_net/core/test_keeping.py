@@ -1,0 +1,167 @@
+"""Networks and layers whose loading of a state is refused are as they were, and go on training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from structure_net.core import SparseConv2d, StandardNetwork, StandardSparseLayer
+from structure_net.core.crossover import Storage, set_crossover
+from structure_net.core.keeping import Kept, all_or_nothing
+from structure_net.core.optimizers import Adam
+from structure_net.core.patches import TemporaryPatchLayer
+
+State = dict[str, Tensor]
+STORAGES: tuple[Storage, ...] = ("live", "masked")
+SHAPES = {"linear": (3, 8), "convolution": (3, 8, 4, 4), "patch": (3, 8), "network": (3, 8)}
+
+
+def made(kind: str, storage: Storage, seed: int) -> nn.Module:
+    """What is loaded into, or a state comes from."""
+    set_crossover(storage)
+    try:
+        generator = torch.Generator().manual_seed(seed)
+        if kind == "network":
+            return StandardNetwork([8, 6, 4], density=0.5, seed=seed)
+        if kind == "convolution":
+            return SparseConv2d(8, 6, 3, padding=1, density=0.3, generator=generator)
+        layer = StandardSparseLayer(8, 6, density=0.3, generator=generator)
+        if kind == "linear":
+            return layer
+        absent = (~layer.pattern.mask()).nonzero()[: 3 + seed]
+        return TemporaryPatchLayer(layer, absent, scale=1.0, generator=generator)
+    finally:
+        set_crossover(None)
+
+
+def first(state: State, name: str) -> str:
+    """The first tensor of that name."""
+    return next(key for key in state if key.rpartition(".")[2] == name)
+
+
+def _damage(state: State) -> None:
+    place = "columns" if any(key.endswith("columns") for key in state) else "mask"
+    key = first(state, place)
+    if place == "mask":
+        state[key] = state[key][:-1]
+    else:
+        state[key][0] = 99
+
+
+def _lack(state: State) -> None:
+    del state[first(state, "weight")]
+
+
+def _exceed(state: State) -> None:
+    state["another"] = torch.ones(1)
+
+
+def _reshape_the_last(state: State) -> None:
+    key = [key for key in state if key.endswith("bias")][-1]
+    state[key] = torch.ones(17)
+
+
+def _retype(state: State) -> None:
+    state[first(state, "weight")] = "no tensor"  # type: ignore[assignment]  # that is refused
+
+
+def train(module: nn.Module, optimizer: torch.optim.Optimizer, inputs: Tensor) -> None:
+    optimizer.zero_grad()
+    module(inputs).square().mean().backward()
+    optimizer.step()
+
+
+SPOILS = (_damage, _lack, _exceed, _reshape_the_last, _retype)
+
+
+@pytest.mark.parametrize("assign", [False, True])
+@pytest.mark.parametrize("spoil", SPOILS)
+@pytest.mark.parametrize("theirs", STORAGES)
+@pytest.mark.parametrize("ours", STORAGES)
+@pytest.mark.parametrize("kind", list(SHAPES))
+def test_what_refuses_a_state_is_as_it_was_and_goes_on_training(
+    kind: str, ours: Storage, theirs: Storage, spoil: Callable[[State], None], assign: bool
+) -> None:
+    inputs = torch.randn(SHAPES[kind], generator=torch.Generator().manual_seed(5))
+    own, twin = made(kind, ours, 0), made(kind, ours, 0)
+    optimizers = [Adam(one.parameters(), 0.1) for one in (own, twin)]
+    for one, optimizer in zip((own, twin), optimizers, strict=True):
+        train(one, optimizer, inputs)
+    parameters = list(own.parameters())
+    memory = [one.data_ptr() for one in (*own.parameters(), *own.buffers())]
+    state = {name: one.clone() for name, one in made(kind, theirs, 1).state_dict().items()}
+    spoil(state)
+    with pytest.raises(RuntimeError, match="in loading state_dict"):
+        own.load_state_dict(state, assign=assign)
+    assert all(a is b for a, b in zip(own.parameters(), parameters, strict=True))
+    assert [one.data_ptr() for one in (*own.parameters(), *own.buffers())] == memory
+    for _ in range(2):
+        for (name, a), (_, b) in zip(own.named_buffers(), twin.named_buffers(), strict=True):
+            assert torch.equal(a, b), name
+        for a, b in zip(own.parameters(), twin.parameters(), strict=True):
+            assert torch.equal(a, b)
+            assert a.grad is not None
+            assert b.grad is not None
+            assert torch.equal(a.grad, b.grad)
+        for one, optimizer in zip((own, twin), optimizers, strict=True):
+            train(one, optimizer, inputs)
+
+
+@pytest.mark.parametrize("ours", STORAGES)
+@pytest.mark.parametrize("lacking", ["weight", "columns", "offsets", "column_offsets"])
+def test_a_list_with_gaps_is_refused_even_where_gaps_are_let_pass(
+    ours: Storage, lacking: str
+) -> None:
+    own, twin = made("linear", ours, 0), made("linear", ours, 0)
+    state = made("linear", "live", 1).state_dict()
+    del state[lacking]
+    with pytest.raises(RuntimeError, match=lacking if ours == "live" else "size mismatch"):
+        own.load_state_dict(state, strict=False)
+    for name, one in twin.state_dict().items():
+        assert torch.equal(own.state_dict()[name], one)
+
+
+@pytest.mark.parametrize("ours", STORAGES)
+def test_a_gap_beside_the_layers_own_connections_passes(ours: Storage) -> None:
+    own = made("linear", ours, 0)
+    assert isinstance(own, StandardSparseLayer)
+    assert own.bias is not None
+    before = own.weight.detach().clone()
+    state = own.state_dict()
+    del state["weight"]
+    own.load_state_dict({**state, "bias": torch.ones(6)}, strict=False)
+    assert torch.equal(own.weight, before)
+    assert torch.equal(own.bias, torch.ones(6))
+
+
+@pytest.mark.parametrize("theirs", STORAGES)
+def test_a_layer_of_somebody_elses_network_is_loaded_whole_or_not_at_all(theirs: Storage) -> None:
+    last = nn.Linear(6, 2)
+    own = nn.Sequential(made("linear", "live", 0), nn.ReLU(), last)
+    before = own(torch.eye(8)).detach()
+    state = nn.Sequential(made("linear", theirs, 1), nn.ReLU(), nn.Linear(6, 2)).state_dict()
+    state["0.bias"] = torch.ones(5)
+    state["2.weight"], state["2.bias"] = last.weight.detach(), last.bias.detach()
+    with pytest.raises(RuntimeError, match=r"size mismatch for 0\.bias"):
+        own.load_state_dict(state)
+    assert torch.equal(own(torch.eye(8)), before)
+
+
+def test_what_is_kept_is_put_back_after_any_error() -> None:
+    own = nn.Linear(3, 2)
+    weight, before = own.weight, own.weight.detach().clone()
+
+    def fail() -> None:
+        with all_or_nothing(own) as kept, torch.no_grad():
+            assert isinstance(kept, Kept)
+            own.weight.zero_()
+            own.weight = nn.Parameter(torch.ones(5, 5))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert own.weight is weight
+    assert torch.equal(own.weight, before)
