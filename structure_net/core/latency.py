@@ -5,13 +5,16 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import nn
 
 from structure_net.core.running import call, evaluate, preserve
 from structure_net.core.undoing import Undoing, set_gradients
+
+_AT_ONCE: Final = frozenset({"cpu", "meta"})
+"""Where an operation is over when it returns."""
 
 
 def measure_latency(
@@ -37,7 +40,8 @@ def measure_latency(
     """
     if repeats < 1:
         raise ValueError(f"repeats must be 1 or more; got {repeats}.")
-    on_cuda = any(parameter.is_cuda for parameter in model.parameters())
+    devices = {parameter.device for parameter in model.parameters()}
+    devices = {device for device in devices if device.type not in _AT_ONCE}
     found = []
     undo = Undoing()
     with undo, undo:
@@ -47,7 +51,7 @@ def measure_latency(
         for _ in range(repeats + 1):
             start = clock()
             call(model, example)
-            if on_cuda:
-                torch.cuda.synchronize()
+            for device in devices:
+                torch.get_device_module(device).synchronize(device)
             found.append(clock() - start)
     return statistics.median(found[1:])

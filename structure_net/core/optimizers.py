@@ -60,6 +60,9 @@ class _Together:
         """Enters a parameter with its state, if the compiled loop can walk through all of them."""
         first, second, count = state["exp_avg"], state["exp_avg_sq"], state["step"]
         kind, size = parameter.dtype, parameter.numel()
+        if parameter.is_cpu and not count.is_cpu:
+            # Of a state from another device, where PyTorch's `load_state_dict` leaves it.
+            state["step"] = count = count.cpu()
         if not gradient.is_contiguous():
             gradient = gradient.contiguous()
         for tensor in (parameter, gradient, first, second):
@@ -210,7 +213,8 @@ class Adam(torch.optim.Adam):
         with torch.set_grad_enabled(group["differentiable"]):
             lists, options["has_complex"] = self._gathered(group, parameters)
             if group["fused"] is None and _compiles(group):
-                options["fused"] = _all_fused(*lists[:4]) or None
+                here = all(count.is_cpu for count in lists[5])
+                options["fused"] = (here and _all_fused(*lists[:4])) or None
             options["beta1"], options["beta2"] = group["betas"]
             options["grad_scale"] = getattr(self, "grad_scale", None)
             options["found_inf"] = getattr(self, "found_inf", None)

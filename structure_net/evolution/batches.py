@@ -38,7 +38,8 @@ _NOTHING: AbstractContextManager[object] = nullcontext()
 def to_device(value: Any, device: torch.device | str) -> Any:
     """``value`` with every tensor in it on ``device``, in tuples, lists and mappings too."""
     if isinstance(value, Tensor):
-        return value.to(device, non_blocking=True)
+        # Only there: what is copied to the CPU without waiting would be read before it has come.
+        return value.to(device, non_blocking=torch.device(device).type != "cpu")
     if isinstance(value, Mapping):
         return {name: to_device(item, device) for name, item in value.items()}
     if isinstance(value, tuple | list):

@@ -124,7 +124,30 @@ def test_a_network_and_its_adam_move_between_devices(storage: Storage) -> None:
     same(model, follower)
     back = network(storage, seed=2)
     back.load_state_dict(follower.state_dict())
-    assert torch.equal(back(INPUTS), follower.cpu()(INPUTS))
+    again = adam_for(back.parameters(), 0.01)
+    again.load_state_dict(deepcopy(other.state_dict()))  # whose counts are shared otherwise
+    for one, its in ((follower, other), (back, again)):
+        train(one, its, 4)
+    same(back, follower)
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_adam_goes_on_here_where_the_fused_one_of_the_device_stopped(storage: Storage) -> None:
+    models = [network(storage), network(storage).to(away())]
+    optimizers = [
+        MAKES["adam_own"](models[0].parameters()),
+        MAKES["adam_fused"](models[1].parameters()),
+    ]
+    for model, optimizer in zip(models, optimizers, strict=True):
+        train(model, optimizer, 3)
+    back = network(storage, seed=2)
+    back.load_state_dict(models[1].state_dict())
+    optimizer = MAKES["adam_own"](back.parameters())
+    optimizer.load_state_dict(optimizers[1].state_dict())
+    for model, its in zip((models[0], back), (optimizers[0], optimizer), strict=True):
+        train(model, its, 3)
+    for one, other in zip(models[0].parameters(), back.parameters(), strict=True):
+        torch.testing.assert_close(other, one, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("storage", STORAGES)

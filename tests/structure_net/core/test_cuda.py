@@ -15,6 +15,7 @@ from structure_net.core import (
     assign,
     create_standard_network,
     lsuv_,
+    measure_latency,
     validate_network,
 )
 from tests.elsewhere import away
@@ -82,3 +83,11 @@ def test_a_layer_lies_where_pytorch_makes_layers_wherever_its_pattern_lies(
     layer = StandardSparseLayer(30, 40, pattern=pattern)
     assert all(one.device.type == "cpu" for one in layer.state_dict().values())
     assert layer.pattern == pattern
+
+
+def test_latency_waits_for_the_device_of_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[torch.device] = []
+    model = torch.nn.Linear(3, 2, device=away())
+    monkeypatch.setattr(torch.get_device_module(away()), "synchronize", waited.append)
+    measure_latency(model, torch.ones(1, 3, device=away()), repeats=2)
+    assert waited == 3 * [model.weight.device]

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from structure_net.data import TensorBatches
 from structure_net.data.batches import order_of, orders_of
+from tests.elsewhere import away
 
 
 def numbered(count: int, batch_size: int, **options: object) -> TensorBatches:
@@ -130,8 +131,8 @@ def test_it_says_what_it_is_without_its_numbers() -> None:
     assert repr(numbered(3, 2)).startswith("TensorBatches(3 samples, batch_size=2")
 
 
-@pytest.mark.cuda
+@pytest.mark.away
 def test_the_order_is_the_same_on_a_device() -> None:
-    assert seen(numbered(100, 10, shuffle=True, device="cuda")) == seen(
+    assert seen(numbered(100, 10, shuffle=True, device=away())) == seen(
         numbered(100, 10, shuffle=True)
     )

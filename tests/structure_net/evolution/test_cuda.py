@@ -104,3 +104,9 @@ def test_an_attached_session_edits_in_a_loop_of_ones_own(there: NetworkContext) 
         session.after_epoch({"train_loss": float(loss.detach())})
     assert session.context.journal.edits
     assert all(parameter.device.type == away() for parameter in there.network.parameters())
+
+
+def test_batches_that_lie_on_the_device_come_to_the_cpu_before_they_are_read() -> None:
+    """A copy that is not waited for holds whatever its memory held before."""
+    numbers = torch.arange(1000.0)
+    assert torch.equal(to_device({"x": [numbers.to(away())]}, "cpu")["x"][0], numbers)

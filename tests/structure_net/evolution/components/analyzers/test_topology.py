@@ -31,6 +31,7 @@ from structure_net.evolution.metrics import (
     neural_persistence,
 )
 from structure_net.testing import check_analyzer
+from tests.elsewhere import away
 
 
 def plain(seed: int = 0) -> nn.Sequential:
@@ -238,11 +239,11 @@ def test_a_network_without_weights_has_a_reason() -> None:
     assert found["topology_ranking"] == {}
 
 
-@pytest.mark.cuda
+@pytest.mark.away
 def test_a_network_on_a_device_has_the_numbers_of_the_processor() -> None:
     here = analysis(context(plain()))
-    batches = [(inputs.cuda(), targets.cuda()) for inputs, targets in circle_batches()]
-    there = analysis(NetworkContext(plain().cuda(), batches, device="cuda"))
+    batches = [(inputs.to(away()), targets.to(away())) for inputs, targets in circle_batches()]
+    there = analysis(NetworkContext(plain().to(away()), batches, device=away()))
     for name, one in here["topology_null"].items():
         assert there["topology_null"][name].value == pytest.approx(one.value, abs=1e-6)
         for k, bars in here["topology_diagrams"][name].pairs.items():
