@@ -18,17 +18,23 @@ NEAR: Final = 16
 @Template
 def _order_columns(offsets: Any, columns: Any, column_offsets: Any, rows: Any, order: Any) -> None:
     """Writes where weights stand by columns, given where they stand by rows; see `LiveIndex`."""
+    # Indices without a sign: of others the compiler asks each time whether they count from the end.
+    free = np.zeros(len(column_offsets), np.uint32)
     for k in range(len(columns)):
-        column_offsets[columns[k] + 1] += 1
-    for column in range(1, len(column_offsets)):
-        column_offsets[column] += column_offsets[column - 1]
-    free = column_offsets.copy()
+        free[np.uint32(columns[k]) + np.uint32(1)] += np.uint32(1)
+    total: Any = np.uint32(0)
+    for column in range(len(free)):
+        total += free[column]
+        column_offsets[column] = free[column] = total
+    at: Any = np.uint64(0)
     for row in range(len(offsets) - 1):
-        for k in range(offsets[row], offsets[row + 1]):
-            place = free[columns[k]]
-            free[columns[k]] = place + 1
+        while at < np.uint64(offsets[row + 1]):
+            unit = np.uint32(columns[at])
+            place = free[unit]
+            free[unit] = place + np.uint32(1)
             rows[place] = row
-            order[place] = k
+            order[place] = at
+            at += np.uint64(1)
 
 
 @compiled("void(int64[::1], int64, int32[::1], int32[::1], int32[::1], int32[::1], int32[::1])")
@@ -174,36 +180,37 @@ def exchange_places(  # noqa: PLR0913, PLR0917 - an index before, and the five a
         Whether there was a weight at each of ``gone``, and at none of ``new`` but those; if not,
         what was written means nothing.
     """
-    inputs, count, room = len(column_offsets) - 1, len(columns), len(origin)
-    next_gone: Any = 0
-    next_new: Any = 0
-    written: Any = 0
+    inputs, count, beyond = len(column_offsets) - 1, len(columns), np.int64(1) << 62
+    # Indices without a sign, and the next place of either list at hand: see `_order_columns`.
+    one, room = np.uint64(1), np.uint64(len(origin))
+    k, gone_at, new_at, written = np.uint64(0), np.uint64(0), np.uint64(0), np.uint64(0)
+    leaving = gone[0] if len(gone) else beyond
+    coming = new[0] if len(new) else beyond
     for row in range(len(offsets) - 1):
-        base = np.int64(row) * inputs
-        for k in range(offsets[row], offsets[row + 1]):
-            place = base + columns[k]
-            if next_gone < len(gone) and gone[next_gone] <= place:
-                if gone[next_gone] < place:
-                    return False
-                next_gone += 1
-                continue
-            while next_new < len(new) and new[next_new] < place and written < room:
-                made_columns[written] = new[next_new] - base
-                origin[written] = count + next_new
-                written += 1
-                next_new += 1
-            if written == room or (next_new < len(new) and new[next_new] == place):
+        base, end = np.int64(row) * inputs, np.uint64(offsets[row + 1])
+        limit = base + inputs
+        while True:
+            place = base + columns[k] if k < end else limit
+            while coming < place and written < room:
+                made_columns[written] = coming - base
+                origin[written] = count + np.int64(new_at)
+                written += one
+                new_at += one
+                coming = new[new_at] if new_at < np.uint64(len(new)) else beyond
+            if k == end:
+                break
+            if leaving == place:
+                gone_at += one
+                leaving = gone[gone_at] if gone_at < np.uint64(len(gone)) else beyond
+            elif leaving < place or coming == place or written == room:
                 return False
-            made_columns[written] = columns[k]
-            origin[written] = k
-            written += 1
-        while next_new < len(new) and new[next_new] < base + inputs and written < room:
-            made_columns[written] = new[next_new] - base
-            origin[written] = count + next_new
-            written += 1
-            next_new += 1
-        made_offsets[row + 1] = written
-    if next_gone < len(gone) or written < room:
+            else:
+                made_columns[written] = columns[k]
+                origin[written] = np.int64(k)
+                written += one
+            k += one
+        made_offsets[row + 1] = np.int32(written)
+    if gone_at < np.uint64(len(gone)) or new_at < np.uint64(len(new)) or written < room:
         return False
     _order_columns(made_offsets, made_columns, column_offsets, rows, order)
     return True
