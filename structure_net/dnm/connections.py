@@ -12,7 +12,7 @@ from structure_net.core.arguments import check_positive
 from structure_net.core.sparsity import SparseLayer
 from structure_net.evolution.components import SkipConnectionGrowthStrategy
 from structure_net.evolution.components.strategies.feasible import (
-    drawn_absent_pairs,
+    Lacking,
     generator_of,
     ranked_places,
     sparse_layer,
@@ -83,4 +83,4 @@ class ConnectionGrowthManager(EditingStrategy):
         each = math.ceil(self.fraction * layer.connections / max(1, layer.out_channels))
         even = torch.ones(len(layer.sources), dtype=torch.float64)
         generator = generator_of(context, "connection growth", name)
-        return tuple(drawn_absent_pairs(layer, even, each, generator))
+        return tuple(Lacking.of(layer).drawn(even, each, generator))

@@ -10,9 +10,7 @@ import torch
 from structure_net.core.arguments import check_number, check_whole
 from structure_net.core.statistics import network_stats
 from structure_net.evolution.components.strategies.feasible import (
-    absent,
-    absent_into,
-    drawn_pairs,
+    Lacking,
     editable_layers,
     generator_of,
     possible,
@@ -105,9 +103,9 @@ class ExtremaGrowthStrategy(EditingStrategy):
             if layer is None or not dead:
                 continue
             activity = analysis["extrema_input_activity"].get(name, torch.ones(layer.in_channels))
-            free = absent(layer, dead)
             generator = generator_of(context, "revival", name)
-            chosen = drawn_pairs(activity[layer.sources] * free, self.patch_size, generator)
+            lacking = Lacking.of(layer, dead)
+            chosen = lacking.drawn(activity[layer.sources], self.patch_size, generator)
             if chosen:
                 found[name] = tuple((dead[row], column) for row, column in chosen)
         return found
@@ -123,11 +121,15 @@ class ExtremaGrowthStrategy(EditingStrategy):
                 continue
             saturated = sorted({unit for name in sources for unit in wanted[name]})
             columns = torch.isin(layer.sources, torch.tensor(saturated)).nonzero().flatten()
-            free = absent_into(layer, columns)
-            for out, column in revivals.get(reader, ()):
-                free[columns == column, out] = False
-            generator = generator_of(context, "relief", reader)
-            chosen = drawn_pairs(free.double(), self.patch_size, generator)
+            generator, pattern = generator_of(context, "relief", reader), layer.pattern
+            rows, revived = torch.tensor(revivals.get(reader, ())).reshape(-1, 2).long().T
+            taken = (
+                torch.cat((pattern.columns.cpu(), revived)),
+                torch.cat((pattern.rows.cpu(), rows)),
+            )
+            lacking = Lacking(taken, (pattern.shape[1], pattern.shape[0]), columns.tolist())
+            even = torch.ones(pattern.shape[0])
+            chosen = lacking.drawn(even, self.patch_size, generator)
             pairs = tuple(sorted((out, int(columns[row])) for row, out in chosen))
             if pairs:
                 reason = f"relieve {_units(saturated, 'saturated')} of {', '.join(sources)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import torch
 from torch import Tensor
@@ -95,77 +95,82 @@ def drawn_pairs(weight: Tensor, count: int, generator: torch.Generator) -> list[
     return sorted(zip(rows[won].tolist(), columns[won].tolist(), strict=True))
 
 
-def absent(layer: SparseLayer, rows: Sequence[int]) -> Tensor:
-    """Which columns some output units lack. Shape ``(len(rows), columns)``, bool, on the CPU."""
-    pattern, count = layer.pattern, len(rows)
-    place = torch.full((pattern.shape[0],), -1)
-    place[list(rows)] = torch.arange(count)
-    row = place[pattern.rows.cpu()]
-    mine = row >= 0
-    free = torch.ones(count, pattern.shape[1], dtype=torch.bool)
-    free[row[mine], pattern.columns.cpu()[mine]] = False
-    return free
-
-
-def absent_into(layer: SparseLayer, columns: Tensor) -> Tensor:
-    """Which outputs some columns of the pattern lack.
+class Lacking:
+    """What some rows of a table of connections lack.
 
     Args:
-        layer: A sparse layer.
-        columns: Each once. Shape ``(n,)``, int64, on the CPU.
-
-    Returns:
-        Shape ``(n, outputs)``, bool, on the CPU.
+        taken: Rows and columns of what there is. Shape ``(n,)`` each, int64.
+        shape: The numbers of rows and columns.
+        rows: Those that are asked for, each once, in an order that counts.
     """
-    pattern, count = layer.pattern, len(columns)
-    place = torch.full((pattern.shape[1],), -1)
-    place[columns] = torch.arange(count)
-    column = place[pattern.columns.cpu()]
-    mine = column >= 0
-    free = torch.ones(count, pattern.shape[0], dtype=torch.bool)
-    free[column[mine], pattern.rows.cpu()[mine]] = False
-    return free
 
+    def __init__(
+        self, taken: tuple[Tensor, Tensor], shape: tuple[int, int], rows: Sequence[int]
+    ) -> None:
+        place = torch.full((shape[0],), -1)
+        place[list(rows)] = torch.arange(len(rows))
+        row, column = place[taken[0].cpu()], taken[1].cpu()
+        self._rows, self._columns = row[row >= 0], column[row >= 0]
+        self._shape = len(rows), shape[1]
 
-def drawn_absent_pairs(
-    layer: SparseLayer, weight: Tensor, each: int, generator: torch.Generator
-) -> list[tuple[int, int]]:
-    """Up to ``each`` new connections of every output unit, drawn like `drawn_pairs`.
+    @classmethod
+    def of(cls, layer: SparseLayer, rows: Sequence[int] | None = None) -> Self:
+        """What output units of a layer do not read: some, or all if None."""
+        pattern = layer.pattern
+        units = range(pattern.shape[0]) if rows is None else rows
+        return cls((pattern.rows, pattern.columns), pattern.shape, units)
 
-    In a large layer places are drawn and those that are taken are passed over, so that the cost
-    follows what lives and what is drawn; units that lack little are drawn from what they lack.
+    def matrix(self, rows: Tensor | None = None) -> Tensor:
+        """Whether each entry is lacking. Shape ``(rows, columns)``, bool, on the CPU.
 
-    Args:
-        layer: A sparse layer.
-        weight: Of each column, 0 or more. Shape ``(columns,)``.
-        each: 0 or more.
-        generator: On the CPU.
+        Args:
+            rows: Of those that were asked for, all if None. Shape ``(n,)``, int64.
+        """
+        count, columns = self._shape
+        rows = torch.arange(count) if rows is None else rows
+        place = torch.full((count,), -1)
+        place[rows] = torch.arange(len(rows))
+        mine = place[self._rows]
+        free = torch.ones(len(rows), columns, dtype=torch.bool)
+        free[mine[mine >= 0], self._columns[mine >= 0]] = False
+        return free
 
-    Returns:
-        Pairs (output unit, column), sorted.
-    """
-    outputs, columns = layer.pattern.shape
-    weight = weight.double().cpu()
-    if outputs * columns <= _SMALL:
-        return drawn_pairs(absent(layer, range(outputs)) * weight, each, generator)
-    if not each or not bool(weight.any()):
-        return []
-    pattern = layer.pattern
-    live = (pattern.rows * columns + pattern.columns).cpu()
-    new, wanted = live.new_zeros(0), torch.full((outputs,), each)
-    for _ in range(_ROUNDS):
-        rows = torch.arange(outputs).repeat_interleave(wanted)
-        if not len(rows):
-            break
-        drawn = torch.multinomial(weight, len(rows), replacement=True, generator=generator)
-        keys = rows * columns + drawn
-        new = torch.cat((new, keys[~torch.isin(keys, live)])).unique()
-        wanted = each - torch.bincount(new // columns, minlength=outputs)
-    left = wanted.nonzero().flatten()
-    complete = new[wanted[new // columns] == 0]
-    pairs = zip((complete // columns).tolist(), (complete % columns).tolist(), strict=True)
-    rest = drawn_pairs(absent(layer, left.tolist()) * weight, each, generator)
-    return sorted([*pairs, *((int(left[row]), column) for row, column in rest)])
+    def drawn(self, weight: Tensor, each: int, generator: torch.Generator) -> list[tuple[int, int]]:
+        """Up to ``each`` of what every row lacks, drawn like `drawn_pairs`.
+
+        In a large table places are drawn and those that are taken are passed over, so that the cost
+        follows what there is and what is drawn; rows that lack little are drawn from what they
+        lack.
+
+        Args:
+            weight: Of each column, 0 or more. Shape ``(columns,)``.
+            each: 0 or more.
+            generator: On the CPU.
+
+        Returns:
+            Pairs (place among the rows that were asked for, column), sorted.
+        """
+        count, columns = self._shape
+        weight = weight.double().cpu()
+        if count * columns <= _SMALL:
+            return drawn_pairs(self.matrix() * weight, each, generator)
+        if not each or not bool(weight.any()):
+            return []
+        live = self._rows * columns + self._columns
+        new, wanted = live.new_zeros(0), torch.full((count,), each)
+        for _ in range(_ROUNDS):
+            rows = torch.arange(count).repeat_interleave(wanted)
+            if not len(rows):
+                break
+            drawn = torch.multinomial(weight, len(rows), replacement=True, generator=generator)
+            keys = rows * columns + drawn
+            new = torch.cat((new, keys[~torch.isin(keys, live)])).unique()
+            wanted = each - torch.bincount(new // columns, minlength=count)
+        left = wanted.nonzero().flatten()
+        complete = new[wanted[new // columns] == 0]
+        pairs = zip((complete // columns).tolist(), (complete % columns).tolist(), strict=True)
+        rest = drawn_pairs(self.matrix(left) * weight, each, generator)
+        return sorted([*pairs, *((int(left[row]), column) for row, column in rest)])
 
 
 def ranked_places(analysis: Any, score: str) -> dict[str, float]:

@@ -11,7 +11,7 @@ import torch
 from structure_net.core.arguments import check_number, check_whole
 from structure_net.core.sparsity import SparseLayer
 from structure_net.evolution.components.strategies.feasible import (
-    drawn_absent_pairs,
+    Lacking,
     editable_layers,
     generator_of,
     possible,
@@ -126,7 +126,7 @@ def _connections(
     weight = even if known is None else known[layer.sources]
     generator = generator_of(context, "information flow", bottleneck.layer)
     each = math.ceil(wanted / max(1, layer.out_channels))
-    pairs = drawn_absent_pairs(layer, weight, each, generator)
+    pairs = Lacking.of(layer).drawn(weight, each, generator)
     if len(pairs) <= wanted:
         return tuple(pairs)
     kept = torch.randperm(len(pairs), generator=generator)[:wanted].tolist()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from structure_net.core.flops import count_flops
 from structure_net.core.pairs import PairTable
+from structure_net.core.sparsity import SparsePattern
 from structure_net.core.statistics import sparse_layers
 from structure_net.core.weights import by_output
 from structure_net.errors import StructureNetError, SurgeryError
@@ -86,7 +87,8 @@ def connection_table(network: nn.Module, scores: Mapping[str, Tensor]) -> Connec
 
     Args:
         network: With sparse layers.
-        scores: By sparse layer: shape ``(outputs, inputs)``. Layers without scores are left out.
+        scores: By sparse layer: shape ``(n,)`` in the order of its pattern, or the pattern's shape.
+            Layers without scores are left out.
 
     Raises:
         StructureNetError: There is no sparse layer with scores.
@@ -101,7 +103,7 @@ def connection_table(network: nn.Module, scores: Mapping[str, Tensor]) -> Connec
     counts = torch.tensor([len(pattern) for pattern in patterns])
     kernels = [layer.connections / max(len(layer.pattern), 1) for layer in layers.values()]
     values = [
-        scores[name].detach().cpu().double()[pattern.rows.cpu(), pattern.columns.cpu()]
+        _at(scores[name].detach().cpu().double(), pattern)
         for name, pattern in zip(layers, patterns, strict=True)
     ]
     return ConnectionTable(
@@ -112,6 +114,10 @@ def connection_table(network: nn.Module, scores: Mapping[str, Tensor]) -> Connec
         torch.cat(values),
         torch.repeat_interleave(torch.tensor(kernels, dtype=torch.float64), counts),
     )
+
+
+def _at(scores: Tensor, pattern: SparsePattern) -> Tensor:
+    return scores if scores.dim() == 1 else scores[pattern.rows.cpu(), pattern.columns.cpu()]
 
 
 def fewest(saved: Mapping[str, Tensor], order: Tensor, excess: Mapping[str, float]) -> int | None:

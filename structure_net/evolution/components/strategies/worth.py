@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from structure_net.core.sparsity import SparseLayer
 from structure_net.core.statistics import sparse_layers
-from structure_net.core.weights import laid_out
 from structure_net.errors import StructureNetError
 from structure_net.evolution.components.strategies.prunable import unit_scores
 from structure_net.evolution.context import NetworkContext
@@ -46,23 +45,19 @@ def connection_worth(
         keep: The share of the connections that is left, which synaptic flow asks for.
 
     Returns:
-        By sparse layer: the shape of its pattern.
+        By sparse layer: shape ``(n,)`` in the order of its pattern, or the pattern's shape.
     """
     layers = sparse_layers(context.network)
     if score == SYNFLOW:
         return synflow_order(context.network, context.with_example().example, keep)
     if score == _MAGNITUDE:
-        return {name: _norms(layer) for name, layer in layers.items()}
+        return {name: _norms(layer.live_weights.detach()) for name, layer in layers.items()}
     if score not in _BY_PARAMETER:
         found = analysis[score].items()
         return {n: value for n, value in found if isinstance(value, Tensor) and value.dim() == 2}
     by_parameter = _by_parameter(score, analysis)
     named = {name: by_parameter.get(f"{name}.weight" if name else "weight") for name in layers}
-    return {
-        name: _sums(laid_out(layers[name], value))
-        for name, value in named.items()
-        if value is not None
-    }
+    return {name: _sums(layers[name], value) for name, value in named.items() if value is not None}
 
 
 def unit_worth(
@@ -111,14 +106,18 @@ def _relative(norms: Tensor) -> Tensor:
     return norms / mean if mean > 0 else norms
 
 
-def _norms(layer: SparseLayer) -> Tensor:
-    """Of each connection; the shape of the layer's pattern."""
-    values = layer.dense_weight().detach().double()
-    if len(layer.sources) > layer.in_channels:  # connections are single weights
-        return values.flatten(1).abs()
-    return values.flatten(2).norm(dim=2) if values.dim() > 2 else values.abs()
+def _norms(weights: Tensor) -> Tensor:
+    """Of each connection, which is a weight or a kernel."""
+    values = weights.double()
+    return values.flatten(1).norm(dim=1) if values.dim() > 1 else values.abs()
 
 
-def _sums(importance: Tensor) -> Tensor:
-    values = importance.detach().double()
-    return values.flatten(2).sum(2) if values.dim() > 2 else values
+def _sums(layer: SparseLayer, importance: Tensor) -> Tensor:
+    """What the weights of each connection are worth together."""
+    pattern, values = layer.pattern, importance.detach().double()
+    if values.shape == layer.live_weights.shape:
+        each = values.reshape(len(pattern), -1)
+    else:
+        rows, columns = (one.to(values.device) for one in (pattern.rows, pattern.columns))
+        each = values.reshape(*pattern.shape, -1)[rows, columns]
+    return each.sum(1)

@@ -9,7 +9,9 @@ import torch
 from torch import nn
 
 from structure_net.core import SparseConv2d, SparsePattern, StandardSparseLayer
+from structure_net.core.layers import Granularity
 from structure_net.core.statistics import network_stats
+from structure_net.core.storage import StoredLayer
 from structure_net.evolution import ComposableEvolutionSystem, NetworkContext
 from structure_net.evolution.components import (
     ConnectionAnalyzer,
@@ -25,11 +27,9 @@ from structure_net.evolution.components import (
     StandardExtremaAnalyzer,
 )
 from structure_net.evolution.components.strategies import PruningGrowthStrategy
-from structure_net.evolution.components.strategies.feasible import (
-    absent,
-    absent_into,
-    drawn_absent_pairs,
-)
+from structure_net.evolution.components.strategies.feasible import Lacking
+from structure_net.evolution.components.strategies.prunable import connection_table
+from structure_net.evolution.components.strategies.worth import connection_worth
 from structure_net.evolution.metrics.connections import layer_connections
 
 
@@ -101,8 +101,21 @@ def test_what_units_lack_is_found_by_rows_and_by_columns() -> None:
     pattern = SparsePattern.from_pairs([(0, 1), (1, 0), (2, 2)], (3, 4))
     layer = StandardSparseLayer(4, 3, pattern=pattern)
     whole = ~pattern.mask()
-    assert torch.equal(absent(layer, [2, 0]), whole[[2, 0]])
-    assert torch.equal(absent_into(layer, torch.tensor([1, 3])), whole[:, [1, 3]].T)
+    assert torch.equal(Lacking.of(layer).matrix(), whole)
+    assert torch.equal(Lacking.of(layer, [2, 0]).matrix(), whole[[2, 0]])
+    assert torch.equal(Lacking.of(layer, [2, 0]).matrix(torch.tensor([1])), whole[[0]])
+    read = Lacking((pattern.columns, pattern.rows), (4, 3), [1, 3])
+    assert torch.equal(read.matrix(), whole[:, [1, 3]].T)
+
+
+def test_a_few_units_of_a_large_layer_draw_without_its_matrix() -> None:
+    units, width = list(range(0, 60_000, 2)), 60_000
+    layer = StandardSparseLayer(width, 60_000, density=1e-5, generator=_drawn())
+    pairs = torch.tensor(Lacking.of(layer, units).drawn(torch.ones(width), 2, _drawn(1)))
+    assert torch.equal(torch.bincount(pairs[:, 0]), torch.full((30_000,), 2))
+    new = 2 * pairs[:, 0] * width + pairs[:, 1]
+    assert not bool(torch.isin(new, layer.places).any())
+    assert len(new.unique()) == len(new)
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -113,7 +126,7 @@ def test_large_layers_draw_what_they_lack_in_proportion(full: bool) -> None:
     weight[: inputs // 2] = 3.0
     if full:
         weight[6:] = 0.0
-    pairs = torch.tensor(drawn_absent_pairs(layer, weight, each, _drawn(1)))
+    pairs = torch.tensor(Lacking.of(layer).drawn(weight, each, _drawn(1)))
     keys = pairs[:, 0] * inputs + pairs[:, 1]
     assert bool((keys.diff() > 0).all())
     assert not bool(layer.pattern.mask()[pairs[:, 0], pairs[:, 1]].any())
@@ -130,5 +143,36 @@ def test_large_layers_draw_what_they_lack_in_proportion(full: bool) -> None:
 
 def test_without_weight_or_number_nothing_is_drawn() -> None:
     layer = StandardSparseLayer(1100, 1000, density=0.01, generator=_drawn())
-    assert drawn_absent_pairs(layer, torch.zeros(1100), 3, _drawn()) == []
-    assert drawn_absent_pairs(layer, torch.ones(1100), 0, _drawn()) == []
+    assert Lacking.of(layer).drawn(torch.zeros(1100), 3, _drawn()) == []
+    assert Lacking.of(layer).drawn(torch.ones(1100), 0, _drawn()) == []
+
+
+@pytest.mark.usefixtures("live_storage")
+@pytest.mark.parametrize("kind", ["linear", "kernels", "weights"])
+@pytest.mark.parametrize("score", ["magnitude", "gradient"])
+def test_connections_are_worth_their_weights_and_no_matrix_is_made(
+    kind: str, score: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer: StoredLayer
+    if kind == "linear":
+        layer = StandardSparseLayer(20, 30, density=0.1, generator=_drawn())
+    else:
+        each: Granularity = "kernel" if kind == "kernels" else "weight"
+        layer = SparseConv2d(4, 6, 3, density=0.3, granularity=each, generator=_drawn())
+    network = nn.Sequential(layer)
+    importance = torch.rand(layer.weight.shape, generator=_drawn(1), dtype=torch.float64)
+    values = layer.live_weights.detach().double() if score == "magnitude" else importance
+    expected = values.reshape(len(layer.pattern), -1)
+    expected = expected.norm(dim=1) if score == "magnitude" else expected.sum(1)
+
+    def refused(_: StoredLayer) -> torch.Tensor:
+        raise AssertionError("a matrix was made")
+
+    monkeypatch.setattr(StoredLayer, "dense_weight", refused)
+    context, analysis = (
+        NetworkContext(network, []),
+        {"sensitivity_taylor": {"0.weight": importance}},
+    )
+    table = connection_table(network, connection_worth(score, context, analysis, 0.5))
+    torch.testing.assert_close(table.scores, expected, rtol=0, atol=1e-12)
+    assert torch.equal(table.rows, layer.pattern.rows)
