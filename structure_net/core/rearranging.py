@@ -92,6 +92,8 @@ def scaled_noise(noise: Tensor, fan_in: Tensor, gain: float) -> Tensor:
 def gathered(tensor: Tensor, dim: int, index: Tensor) -> Tensor:
     """``tensor`` along ``dim`` at ``index`` (shape ``(m,)``, int64); zero where it is negative."""
     index = index.to(tensor.device)
+    if not tensor.shape[dim]:
+        return tensor.new_zeros((*tensor.shape[:dim], len(index), *tensor.shape[dim + 1 :]))
     born = (index < 0).nonzero().flatten()
     return tensor.index_select(dim, index.clamp(min=0)).index_fill_(dim, born, 0)
 

@@ -78,7 +78,10 @@ def derive(layer: Restorable, shape: tuple[int, int]) -> None:
         ValueError: What was loaded are no connections of a layer of this size.
     """
     _gather(layer)
-    if layer.storage == "masked" or layer.offsets.is_meta:
+    if layer.storage == "masked":
+        _check_mask(layer)
+        return
+    if layer.offsets.is_meta:
         return
     _check(layer.offsets, layer.columns, shape)
     index = LiveIndex.from_rows(layer.offsets, layer.columns, shape)
@@ -107,6 +110,18 @@ def _gather(layer: Restorable) -> None:
         own = getattr(layer, name)
         if own.device != device and (name in DERIVED or not own.numel()):
             setattr(layer, name, torch.empty_like(own, device=device))
+
+
+def _check_mask(layer: Restorable) -> None:
+    """Refuses a mask that was lost: weights would be zeroed, and no edit could bring them back."""
+    if layer.mask.is_meta or layer.weight.is_meta or bool(layer.mask.any()):
+        return
+    wiped = int(layer.weight.count_nonzero())
+    if wiped:
+        raise ValueError(
+            f"mask has no connection, but {wiped} of the weights are not zero. Save mask and "
+            "weight together; a layer without connections has a weight of zeros."
+        )
 
 
 def _check(offsets: Tensor, columns: Tensor, shape: tuple[int, int]) -> None:

@@ -144,3 +144,16 @@ def test_a_state_without_connections_is_loaded() -> None:
     own.load_state_dict(empty.state_dict())
     assert own.connections == 0
     assert torch.equal(own(INPUTS), torch.zeros(3, 6))
+
+
+def test_a_mask_that_was_lost_is_refused_and_an_empty_layer_is_not() -> None:
+    saved = {name: value.clone() for name, value in layer("masked").state_dict().items()}
+    saved["mask"].zero_()
+    own = layer("masked", seed=1)
+    with pytest.raises(RuntimeError, match="mask has no connection, but 12 of the weights are not"):
+        own.load_state_dict(saved)
+    saved["weight"].zero_()
+    own.load_state_dict(saved)
+    assert own.connections == 0
+    assert own.bias is not None
+    assert torch.equal(own(INPUTS), own.bias.expand(3, 6))
