@@ -97,7 +97,9 @@ def _mask(call: LayerCall) -> Tensor | None:
     if not isinstance(module, SparseLayer) or module.density == 1:
         return None
     mask = module.pattern.mask().to(call.inputs)
-    mask = mask.repeat_interleave(call.geometry.size, 1)
+    # A pattern of single weights has a column for each place of a kernel already.
+    slots = mask.shape[1] // module.in_channels
+    mask = mask.repeat_interleave(call.geometry.size // slots, 1)
     if module.bias is not None:
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
     return mask.unsqueeze(0)

@@ -70,6 +70,19 @@ CASES = {
         _convolutional(SparseConv2d(2, 4, 3, density=0.5, generator=_drawn()), 4),
         (2, 7, 6),
     ),
+    "sparse convolution of weights": (
+        _convolutional(
+            SparseConv2d(2, 4, 3, padding=1, density=0.3, granularity="weight", generator=_drawn()),
+            4,
+        ),
+        (2, 7, 6),
+    ),
+    "single weights at one position": (
+        _convolutional(
+            SparseConv2d(2, 4, (2, 3), density=0.3, granularity="weight", generator=_drawn()), 4
+        ),
+        (2, 2, 3),
+    ),
     "called twice": (Twice(), (5,)),
 }
 

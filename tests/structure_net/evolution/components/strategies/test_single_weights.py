@@ -16,6 +16,7 @@ from structure_net.evolution import ComposableEvolutionSystem, NetworkContext
 from structure_net.evolution.components import (
     ConnectionAnalyzer,
     ExtremaGrowthStrategy,
+    GradientAnalyzer,
     GraphAnalyzer,
     HebbianAnalyzer,
     InformationFlowGrowthStrategy,
@@ -25,6 +26,7 @@ from structure_net.evolution.components import (
     SparseEvolutionaryTraining,
     SparseMomentum,
     StandardExtremaAnalyzer,
+    WidthGrowthStrategy,
 )
 from structure_net.evolution.components.strategies import PruningGrowthStrategy
 from structure_net.evolution.components.strategies.feasible import Lacking
@@ -59,6 +61,7 @@ COMPONENTS: dict[str, list[Any]] = {
     "SparseMomentum": [ConnectionAnalyzer(), SparseMomentum()],
     "extrema": [StandardExtremaAnalyzer(), ExtremaGrowthStrategy(patch_size=3)],
     "information": [SimpleInformationFlowAnalyzer(), InformationFlowGrowthStrategy()],
+    "width": [GradientAnalyzer(), WidthGrowthStrategy()],
     "looking": [GraphAnalyzer(), HebbianAnalyzer()],
     "magnitude": [PruningGrowthStrategy({"density": 0.1})],
     "sensitivity": [
