@@ -74,8 +74,13 @@ class _Evaluations:
 
     def enter(self, who: object, model: nn.Module) -> None:
         with self._lock:
-            self._modes[who] = {module: module.training for module in model.modules()}
-            model.eval()
+            self._modes[who] = modes = {module: module.training for module in model.modules()}
+            if not all(map(_keeps_its_mode, modes)):
+                model.eval()
+                return
+            for module, mode in modes.items():
+                if mode:
+                    vars(module)["training"] = False
 
     def leave(self, who: object) -> None:
         """Gives modules their modes back; those that others evaluate get them when these leave."""
@@ -85,14 +90,35 @@ class _Evaluations:
             asking = list(self._modes)
             later = [self._modes[one] for one in asking[asking.index(who) + 1 :]]
             for module, mode in self._modes[who].items():
-                heir = next((modes for modes in later if module in modes), None)
-                if heir is None:
-                    module.training = mode
-                else:
+                heir = next((modes for modes in later if module in modes), None) if later else None
+                if heir is not None:
                     heir[module] = mode
+                elif module.training is not mode:
+                    module.training = mode
             del self._modes[who]
 
 
+def _keeps_its_mode(module: nn.Module) -> bool:
+    """Whether `nn.Module.eval` does nothing to a module but set an attribute of it.
+
+    Torch's way to it, over all kinds of attributes, takes longer than all else there is to do for
+    a look at a small network.
+    """
+    kind, own = type(module), vars(module)
+    return (
+        kind.train is _TRAIN
+        and kind.eval is _EVAL
+        and kind.__setattr__ is _SETATTR
+        and not hasattr(kind, "training")
+        and "training" in own
+        and "train" not in own
+        and "eval" not in own
+    )
+
+
+_TRAIN: Final = nn.Module.train
+_EVAL: Final = nn.Module.eval
+_SETATTR: Final = nn.Module.__setattr__
 _EAGER: Final = _Eager()
 _EVALUATIONS: Final = _Evaluations()
 

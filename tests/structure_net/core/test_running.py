@@ -1,6 +1,6 @@
 """What a forward pass does to a model is taken back."""
 
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import torch
@@ -68,6 +68,55 @@ def test_evaluation_gives_each_module_its_own_mode_back() -> None:
     with evaluating(model):
         assert [module.training for module in model.modules()] == [False] * 3
     assert [module.training for module in model.modules()] == [True, True, False]
+
+
+class Told(nn.Module):
+    """Notes what it is told of its mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[bool] = []
+        self.inner = nn.Dropout()
+
+    def train(self, mode: bool = True) -> Self:
+        self.told.append(mode)
+        return super().train(mode)
+
+
+class Frozen(nn.Module):
+    """Is in evaluation mode whatever it is told."""
+
+    @property
+    def training(self) -> bool:
+        return False
+
+    @training.setter
+    def training(self, mode: bool) -> None:
+        self.told = mode
+
+
+def test_a_module_with_an_own_way_to_its_mode_is_asked() -> None:
+    model = nn.Sequential(Told(), nn.Dropout(), nn.LSTM(2, 2))
+    with evaluating(model):
+        assert not any(module.training for module in model.modules())
+    assert all(module.training for module in model.modules())
+    assert model[0].told == [False]
+
+
+def test_a_module_whose_mode_is_no_attribute_is_told() -> None:
+    frozen, dropout = Frozen(), nn.Dropout()
+    model = nn.Sequential(frozen, dropout)
+    with evaluating(model):
+        assert (frozen.told, dropout.training) == (False, False)
+    assert [module.training for module in model.modules()] == [True, False, True]
+
+
+def test_a_mode_of_the_instance_s_own_is_asked_for() -> None:
+    model = nn.Sequential(nn.Dropout(), nn.Dropout())
+    model[1].train = lambda mode=True: model[1]  # type: ignore[method-assign]
+    with evaluating(model):
+        assert [module.training for module in model.modules()] == [False, False, True]
+    assert [module.training for module in model.modules()] == [True, True, True]
 
 
 @pytest.mark.parametrize(
