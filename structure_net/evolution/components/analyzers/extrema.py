@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Final, TypedDict
 
-import torch
 from torch import Tensor
 
 from structure_net.core.extrema import (
@@ -29,7 +28,6 @@ from structure_net.evolution.metrics.units import (
     dead_confidence,
     detectable_rate,
     dormancy_scores,
-    dormant_units,
     rarely_active_units,
 )
 from structure_net.evolution.metrics.validity import Unavailable
@@ -160,26 +158,34 @@ class StandardExtremaAnalyzer(Analyzer):
                 " ComposableEvolutionSystem call it, or put there what `observe` returns."
             )
         layers = {name: layer for name, layer in seen.layers.items() if layer.activation}
-        dead = {name: self.dead(layer) for name, layer in layers.items()}
-        saturated = {name: self.saturated(layer) & ~dead[name] for name, layer in layers.items()}
-        extreme = {name: dead[name] | saturated[name] for name in layers}
-        ratio = {name: _ratio(mask) for name, mask in extreme.items()}
-        units = sum(layer.units for layer in layers.values())
+        dead = {name: _indices(self.dead(layer)) for name, layer in layers.items()}
+        saturated = {
+            name: _without(_indices(self.saturated(layer)), dead[name])
+            for name, layer in layers.items()
+        }
+        extreme = {name: len(dead[name]) + len(saturated[name]) for name in layers}
+        scores = {name: dormancy_scores(layer.mean_absolute) for name, layer in layers.items()}
+        ratio = _ratios(extreme, layers)
         return {
-            "extrema_dead": {name: _indices(mask) for name, mask in dead.items()},
-            "extrema_saturated": {name: _indices(mask) for name, mask in saturated.items()},
-            "extrema_dead_ratio": {name: _ratio(mask) for name, mask in dead.items()},
-            "extrema_saturated_ratio": {name: _ratio(mask) for name, mask in saturated.items()},
+            "extrema_dead": dead,
+            "extrema_saturated": saturated,
+            "extrema_dead_ratio": _ratios({n: len(found) for n, found in dead.items()}, layers),
+            "extrema_saturated_ratio": _ratios(
+                {name: len(found) for name, found in saturated.items()}, layers
+            ),
             "extrema_ratio": ratio,
-            "extrema_total_ratio": sum(int(m.sum()) for m in extreme.values()) / max(units, 1),
+            "extrema_total_ratio": sum(extreme.values())
+            / max(sum(layer.units for layer in layers.values()), 1),
             "extrema_readers": {name: layer.readers for name, layer in layers.items()},
             "extrema_input_activity": {
                 name: layer.input_second_moment.sqrt()
                 for name, layer in layers.items()
                 if layer.input_second_moment is not None
             },
-            "extrema_dormancy": {n: dormancy_scores(s.mean_absolute) for n, s in layers.items()},
-            "extrema_dormant": {name: self.dormant(layer) for name, layer in layers.items()},
+            "extrema_dormancy": scores,
+            "extrema_dormant": {
+                name: _indices(found <= self.dormant_score) for name, found in scores.items()
+            },
             "extrema_rarely_active": {n: self.rarely_active(s) for n, s in layers.items()},
             # A reader of the analysis gets the mapping: `Analysis` computes lazy values when read.
             "extrema_clones": context.lazy(lambda: self.clones(seen)),  # type: ignore[typeddict-item]  # read as its value
@@ -207,10 +213,6 @@ class StandardExtremaAnalyzer(Analyzer):
             return saturated_units(seen.slope)
         return overactive_units(seen.mean, self.saturated_multiplier)
 
-    def dormant(self, seen: LayerObservation) -> Units:
-        """The units that are tau-dormant."""
-        return _indices(dormant_units(seen.mean_absolute, self.dormant_score))
-
     def rarely_active(self, seen: LayerObservation) -> Units | Unavailable:
         """The units that fire rarely."""
         if seen.activation not in _RECTIFIERS:
@@ -233,8 +235,14 @@ class StandardExtremaAnalyzer(Analyzer):
 
 
 def _indices(mask: Tensor) -> Units:
-    return tuple(torch.nonzero(mask).flatten().tolist())
+    # numpy takes a third of torch's time.
+    return tuple(mask.numpy(force=True).nonzero()[0].tolist())
 
 
-def _ratio(mask: Tensor) -> float:
-    return float(mask.double().mean())
+def _without(found: Units, others: Units) -> Units:
+    return tuple(sorted({*found} - {*others})) if found and others else found
+
+
+def _ratios(counts: Mapping[str, int], layers: Mapping[str, LayerObservation]) -> dict[str, float]:
+    """The fractions of layers' units."""
+    return {name: count / layers[name].units for name, count in counts.items()}
