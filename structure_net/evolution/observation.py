@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 from torch import Tensor, nn
 
@@ -178,11 +178,24 @@ class Observation:
     connection_samples: Mapping[str, ConnectionSample] = field(default_factory=dict)
 
 
+_UNITS: Final = frozenset({Need.ACTIVATIONS})
+_FIELDS: Final = {
+    Need.PROBE: "probe",
+    Need.PROBE_VALUES: "probe",
+    Need.PARAMETER_GRADIENTS: "parameters",
+    Need.SAMPLE_GRADIENTS: "sample_gradients",
+    Need.EXPANSION: "places",
+    Need.CONNECTION_GRADIENTS: "connections",
+    Need.CONNECTION_SAMPLES: "connection_samples",
+}
+"""Where an observation holds what belongs to no single layer, or not as a field of it."""
+
+
 def observe(  # noqa: PLR0913 - each names what one need asks for
     network: nn.Module,
     data: Iterable[Batch],
     *,
-    needs: Set[Need] = frozenset({Need.ACTIVATIONS}),
+    needs: Set[Need] = _UNITS,
     loss: Loss | None = None,
     probe_size: int = 0,
     candidates: int = 0,
@@ -218,20 +231,17 @@ def observe(  # noqa: PLR0913 - each names what one need asks for
     units = sums.result(readers)
     found = {need: share.result(readers) for need, share in shares.items()}
     return Observation(
-        layers=_layers(units, readers, found),
-        batches=passing.batches,
-        samples=passing.samples,
-        probe=found.get(Need.PROBE, found.get(Need.PROBE_VALUES)),
-        parameters=found.get(Need.PARAMETER_GRADIENTS, {}),
-        sample_gradients=found.get(Need.SAMPLE_GRADIENTS, {}),
-        places=found.get(Need.EXPANSION, {}),
-        connections=found.get(Need.CONNECTION_GRADIENTS, {}),
-        connection_samples=found.get(Need.CONNECTION_SAMPLES, {}),
+        _layers(units, readers, found),
+        passing.batches,
+        passing.samples,
+        **{_FIELDS[need]: value for need, value in found.items() if need in _FIELDS},
     )
 
 
 def _shares(needs: Set[Need], probe_size: int, candidates: int, seed: int) -> dict[Need, Reduction]:
     """What serves each need beyond the statistics of units, which are always there."""
+    if needs == _UNITS:
+        return {}
     makers: dict[Need, Callable[[], Reduction]] = {
         Need.GRADIENTS: UnitGradients,
         Need.PROBE: lambda: Reservoir(probe_size, seed),
@@ -256,11 +266,11 @@ def _layers(
     parts = [found[need] for need in (Need.GRADIENTS, Need.COACTIVATION) if need in found]
     layers = {}
     for name, statistics in units.items():
-        known = _fields(statistics)
+        more: dict[str, Any] = {}
         for part in parts:
-            known |= _fields(part[name]) if name in part else {}
+            more |= _fields(part[name]) if name in part else {}
         layers[name] = LayerObservation(
-            layer=name, units=len(statistics.mean), readers=readers[name], **known
+            name, len(statistics["mean"]), readers=readers[name], **statistics, **more
         )
     return layers
 

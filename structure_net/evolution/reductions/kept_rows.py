@@ -28,10 +28,17 @@ class Least:
         self._held = 0
         self._numbers = np.empty(0)
         self._state = np.empty((2, 0), np.int64)
+        self._order: Tensor | None = None
 
     def numbers(self) -> npt.NDArray[np.float64]:
         """By place."""
         return self._numbers[: self._held]
+
+    def order(self) -> Tensor:
+        """The places by their numbers, the least first. Shape ``(n,)``, int64."""
+        if self._order is None:
+            self._order = torch.from_numpy(self.numbers().argsort())
+        return self._order
 
     def take(self, drawn: npt.NDArray[np.float64]) -> Moves:
         """Takes in the numbers of a batch."""
@@ -43,7 +50,7 @@ class Least:
         found = torch.empty(2, len(drawn), dtype=torch.int64)
         count = keep_least(self._numbers, self._state, self._held, drawn, found.numpy())
         whole = self._held + len(drawn) <= self._most
-        self._held = room
+        self._held, self._order = room, None
         return Moves(found[0, :count], found[1, :count], room, whole)
 
 

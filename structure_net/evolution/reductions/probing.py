@@ -65,21 +65,23 @@ class _Values(Mapping[str, Tensor]):
 
     Args:
         rows: What is kept of each layer.
-        order: Of the rows.
+        order: Gives the order of the rows.
+        count: How many rows are left, in that order.
     """
 
-    def __init__(self, rows: Mapping[str, Rows], order: Tensor) -> None:
+    def __init__(self, rows: Mapping[str, Rows], order: Callable[[], Tensor], count: int) -> None:
         self._rows = rows
         self._made: dict[str, Tensor] = {}
-        self.order = order
+        self._order = order
+        self._count = count
 
     def first(self, count: int) -> _Values:
         """The values of the first samples."""
-        return _Values(self._rows, self.order[:count])
+        return _Values(self._rows, self._order, count)
 
     def __getitem__(self, layer: str) -> Tensor:
         if layer not in self._made:
-            self._made[layer] = final(self._rows[layer].at(self.order))
+            self._made[layer] = final(self._rows[layer].at(self._order()[: self._count]))
         return self._made[layer]
 
     def __iter__(self) -> Iterator[str]:
@@ -116,7 +118,7 @@ class Reservoir(Reduction):
         self._batches = 0
         self._moves: Moves | None = None
         self._layers: dict[str, _Layer] = {}
-        self._data = (_Stack(size), _Stack(size), _Stack(size))
+        self._data = (_Stack(size), _Stack(size), _Stack(size)) if data else ()
 
     def units(self, values: Values) -> None:
         """See `Reduction.units`."""
@@ -162,13 +164,15 @@ class Reservoir(Reduction):
 
     def result(self, readers: Mapping[str, tuple[str, ...]]) -> Probe:
         """See `Probe`."""
-        order = torch.from_numpy(self._kept.numbers().argsort())
+        size = len(self._kept.numbers())
         found = {name: self._layers[name] for name in readers if name in self._layers}
         absent = {name: layer.reason(self._batches) for name, layer in found.items()}
-        inputs, targets, outputs = (stack.value(order) for stack in self._data)
+        rows = {name: layer.rows for name, layer in found.items() if not absent[name]}
+        data = [stack.value(self._kept.order()) for stack in self._data]
+        inputs, targets, outputs = data or (None, None, None)
         return Probe(
-            size=len(order),
-            values=_Values({n: f.rows for n, f in found.items() if not absent[n]}, order),
+            size=size,
+            values=_Values(rows, self._kept.order, size),
             inputs=inputs,
             targets=targets,
             outputs=outputs,

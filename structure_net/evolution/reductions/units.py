@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import ClassVar, Final, TypedDict
 
 import torch
 from torch import Tensor
@@ -21,9 +20,8 @@ from structure_net.evolution.reductions.values import Moments, Values
 _NEVER_NEGATIVE: Final = frozenset({"relu", "relu6", "sigmoid", "expit", "softplus", "hardsigmoid"})
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class UnitStatistics:
-    """What the units of one layer did; see `LayerObservation`, which takes these fields over."""
+class UnitStatistics(TypedDict):
+    """What the units of one layer did; see `LayerObservation`, which has these fields."""
 
     activation: str | None
     count: int
@@ -163,29 +161,30 @@ class _Sums:
         slope = None
         if has_slope(self._activation) and self._slope is not None and self._sloped == self._count:
             slope = final(self._slope / self._count)
-        return UnitStatistics(
-            activation=self._activation.name if self._activation else None,
-            count=self._count,
-            minimum=least,
-            maximum=most,
-            mean=mean,
-            mean_absolute=sizes,
-            second_moment=squares,
-            firing_rate=above,
-            slope=slope,
-            input_mean=read[0],
-            input_second_moment=read[1],
-        )
+        return {
+            "activation": self._activation.name if self._activation else None,
+            "count": self._count,
+            "minimum": least,
+            "maximum": most,
+            "mean": mean,
+            "mean_absolute": sizes,
+            "second_moment": squares,
+            "firing_rate": above,
+            "slope": slope,
+            "input_mean": read[0],
+            "input_second_moment": read[1],
+        }
 
 
 def _not_finite(layers: Mapping[str, UnitStatistics]) -> str:
     """What is wrong with the first layer that has a unit whose mean is not finite."""
-    counts = {name: int((~torch.isfinite(layer.mean)).sum()) for name, layer in layers.items()}
+    counts = {name: int((~torch.isfinite(one["mean"])).sum()) for name, one in layers.items()}
     name, broken = next((name, count) for name, count in counts.items() if count)
+    units = len(layers[name]["mean"])
     return (
-        f"{broken} of {len(layers[name].mean)} units of {name!r} had activations that are NaN or"
-        " infinite, so that nothing can be said of them. Look for bad values in the data, or in the"
-        " weights of a training that diverged."
+        f"{broken} of {units} units of {name!r} had activations that are NaN or infinite, so that"
+        " nothing can be said of them. Look for bad values in the data, or in the weights of a"
+        " training that diverged."
     )
 
 
