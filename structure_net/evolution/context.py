@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, Self, TypeVar, runtime_checkable
+from typing import Any, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -44,14 +44,6 @@ class TrainingHooks(Protocol):
 
     def after_epoch(self, metrics: Mapping[str, float], *, more: bool = True) -> Sequence[Event]:
         """An epoch is over; ``more`` says whether this trainer goes on."""
-
-
-@runtime_checkable
-class HasEpochs(Protocol):
-    """A loader whose order is a function of the epoch."""
-
-    def set_epoch(self, epoch: int) -> None:
-        """Fixes the order of the next iteration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +170,10 @@ class NetworkContext:
             limit: At most so many; all if None.
             epoch: The epoch, counted from 0; the one that comes next if None.
         """
-        if isinstance(self.data_loader, HasEpochs):
-            self.data_loader.set_epoch(len(self.history) if epoch is None else epoch)
+        # To ask a Protocol takes longer than all the rest.
+        set_epoch = getattr(self.data_loader, "set_epoch", None)
+        if set_epoch is not None:
+            set_epoch(len(self.history) if epoch is None else epoch)
         return batches(self.data_loader, self.device, limit)
 
     def held_out_batches(self, limit: int | None = None) -> Iterator[Batch]:

@@ -202,11 +202,11 @@ class ComposableEvolutionSystem:
 
     def analyze(self, context: NetworkContext) -> Analysis:
         """What the analyzers say of the network now; nothing is changed."""
-        reading = _reading(context)
-        memory = reading.memory or AnalysisMemory()
+        memory = AnalysisMemory() if context.memory is None else context.memory.fork()
         memory.trained()  # what happened to the network since is not known
+        reading = replace(context, journal=context.journal.fork(), memory=memory)
         with section("analysis"):
-            return look(replace(reading, memory=memory), self._analyzers)[1]
+            return look(reading, self._analyzers)[1]
 
     def check(self, context: NetworkContext) -> None:
         """Looks once, and checks that a first iteration could decide; nothing is changed.

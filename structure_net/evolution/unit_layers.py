@@ -19,6 +19,7 @@ _CONVOLUTIONS: Final = (
 )
 _DENSE: Final = (nn.Linear, nn.Embedding, nn.Bilinear)
 _RECURRENT: Final = (nn.RNNBase, nn.RNNCellBase)
+_WITH_UNITS_LAST: Final = (*_DENSE, *_RECURRENT, nn.MultiheadAttention)
 
 
 def unit_axis(module: nn.Module) -> int | None:
@@ -30,10 +31,12 @@ def unit_axis(module: nn.Module) -> int | None:
     """
     if isinstance(module, SparseLayer):
         return module.channel_dim
-    if isinstance(module, (*_DENSE, *_RECURRENT, nn.MultiheadAttention)):
+    if isinstance(module, _WITH_UNITS_LAST):
         return -1
     if isinstance(module, _CONVOLUTIONS):
         return -1 - len(module.kernel_size)
+    if not (module._parameters or module._modules):
+        return None  # what most modules are, told in little time
     if isinstance(module, nn.LayerNorm | nn.RMSNorm) or any(True for _ in module.children()):
         return None
     weights = [p for p in module.parameters() if p.dim() >= 2 and p.numel() > max(p.shape)]
@@ -104,7 +107,8 @@ def observed_layers(network: nn.Module) -> dict[str, tuple[nn.Module, nn.Module]
     for name, module in network.named_modules():
         if module in inside or unit_axis(module) is None:
             continue
-        inside.update(module.modules())
+        if module._modules:
+            inside.update(module.modules())
         if isinstance(module, nn.MultiheadAttention):
             found[f"{name}.out_proj".removeprefix(".")] = (module.out_proj, module)
         else:

@@ -47,7 +47,9 @@ class Journal(Sequence[Entry]):
 
     def fork(self) -> Journal:
         """A journal with the same entries, which goes on by itself."""
-        return Journal(self._entries)
+        twin = Journal()
+        twin._entries, twin._changes = self._entries.copy(), self._changes
+        return twin
 
     @property
     def changes(self) -> int:

@@ -131,8 +131,10 @@ def test_a_fork_goes_on_by_itself() -> None:
     journal = example()
     for twin in (journal.fork(), copy.copy(journal), copy.deepcopy(journal)):
         assert twin == journal
+        assert twin.changes == journal.changes
         twin.append(EventEntry("epoch"))
         assert len(twin) == len(journal) + 1
+        assert twin.changes == journal.changes + 1
 
 
 def test_edits_and_events_are_told_apart_in_order() -> None:
