@@ -11,6 +11,7 @@ from neural_architecture_lab.replicas.alone import train_alone
 from neural_architecture_lab.replicas.grouping import STACK, grouped, kind_of, takes
 from neural_architecture_lab.replicas.stacked import losses_of, train_stacked
 from neural_architecture_lab.replicas.starting import drawn
+from tests.elsewhere import away
 from tests.neural_architecture_lab.replicas.test_engines import apart
 
 PLAN = ReplicaPlan(
@@ -45,6 +46,16 @@ def test_in_float64_each_of_a_stack_is_what_it_is_alone(common: dict[str, Any]) 
     for plan, one in zip(plans, stacked(plans), strict=True):
         assert one.plan == plan
         assert apart(one, train_alone(plan)) < 1e-10
+
+
+@pytest.mark.away
+def test_replicas_on_another_device_are_those_of_the_cpu() -> None:
+    plans = [replace(PLAN, **changes) for changes in OTHERS]
+    there = train_stacked([(plan, drawn(plan)) for plan in plans], device=away())
+    for plan, one in zip(plans, there, strict=True):
+        alone = train_alone(plan)
+        assert apart(one, alone) < 1e-10
+        assert apart(train_alone(plan, away()), alone) < 1e-10
 
 
 def test_one_that_diverges_leaves_the_others_as_they_are() -> None:

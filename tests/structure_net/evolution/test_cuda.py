@@ -12,6 +12,7 @@ from structure_net.evolution import (
     Need,
     NetworkContext,
     Trial,
+    measuring,
     observe,
 )
 from structure_net.evolution.batches import to_device
@@ -20,6 +21,8 @@ from structure_net.evolution.components import (
     StandardExtremaAnalyzer,
     StandardNetworkTrainer,
 )
+from structure_net.evolution.components.trainers import standard
+from structure_net.testing import example_context
 from tests.elsewhere import away
 
 pytestmark = pytest.mark.away
@@ -104,6 +107,29 @@ def test_an_attached_session_edits_in_a_loop_of_ones_own(there: NetworkContext) 
         session.after_epoch({"train_loss": float(loss.detach())})
     assert session.context.journal.edits
     assert all(parameter.device.type == away() for parameter in there.network.parameters())
+
+
+@pytest.mark.parametrize("storage", ["live_storage", "masked"])
+def test_sparse_networks_train_and_grow_under_autocast(
+    storage: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the mixed precision that trainers take on CUDA."""
+    request.getfixturevalue(storage)
+    for module in (standard, measuring):
+        mixed = lambda device: torch.autocast(away(), dtype=torch.bfloat16)  # noqa: E731
+        monkeypatch.setattr(module, "precision", mixed)
+    context = example_context()
+    context = replace(context, network=context.network.to(away()), device=away())
+    after = ComposableEvolutionSystem(
+        [
+            StandardExtremaAnalyzer(),
+            ExtremaGrowthStrategy(patch_size=3),
+            StandardNetworkTrainer(2, 0.01),
+        ]
+    ).evolve_network(context, 2)
+    assert after.journal.edits
+    losses = [record.metrics["train_loss"] for record in after.history]
+    assert losses[-1] < losses[0]
 
 
 def test_batches_that_lie_on_the_device_come_to_the_cpu_before_they_are_read() -> None:
