@@ -7,7 +7,7 @@ mapping of keyword arguments; that is all the framework needs to know of a model
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
 from typing import Any
 
@@ -211,7 +211,17 @@ def random_state_kept(device: torch.device | str) -> AbstractContextManager[None
     A `torch.utils.data.DataLoader` without a generator of its own draws its order from them.
     """
     place = torch.device(device)
-    return torch.random.fork_rng(devices=[place] if place.type == "cuda" else [])
+    return torch.random.fork_rng(devices=[place]) if place.type == "cuda" else _same_state()
+
+
+@contextmanager
+def _same_state() -> Iterator[None]:
+    """As `torch.random.fork_rng` without devices, which looks for some first."""
+    state = torch.get_rng_state()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)
 
 
 def number_of_batches(loader: object) -> int | None:

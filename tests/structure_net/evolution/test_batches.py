@@ -15,6 +15,7 @@ from structure_net.evolution.batches import (
     forward,
     loss_of,
     number_of_batches,
+    random_state_kept,
     to_device,
 )
 from structure_net.evolution.components import StandardExtremaAnalyzer, StandardNetworkTrainer
@@ -111,6 +112,17 @@ def test_the_number_of_batches_is_known_where_the_loader_knows_it() -> None:
     assert number_of_batches([1, 2, 3]) == 3
     assert number_of_batches(iter([1])) is None
     assert number_of_batches(torch.utils.data.DataLoader(Endless())) is None
+
+
+def test_what_a_block_draws_is_drawn_again_behind_it_even_if_it_fails() -> None:
+    drawn: list[float] = []
+    with random_state_kept("cpu"):
+        drawn.append(float(torch.rand(())))
+    with pytest.raises(ZeroDivisionError), random_state_kept("cpu"):
+        drawn.append(float(torch.rand(())) / 0)
+    with random_state_kept("cpu"):
+        drawn.append(float(torch.rand(())))
+    assert drawn[0] == drawn[1]
 
 
 @pytest.mark.parametrize("loss", [lambda y, t: y - t, lambda y, t: float((y - t).sum())])
