@@ -50,13 +50,20 @@ def largest(values: NDArray[np.floating[Any]], count: int) -> NDArray[np.int64]:
     likely = _likely(values, count)
     if likely is not None:
         return likely[largest(values[likely], count)]
-    kind = "float64" if values.dtype.itemsize > 4 else "float32"
-    bits, width, infinity = _KINDS[kind]
-    numbers = np.ascontiguousarray(values, kind).view(bits)
+    infinity, numbers, width = bits_of(values)
     found = np.empty(count, np.int64)
     if count:
-        _find(bits(infinity), numbers, width, np.empty(len(values), np.uint64), found)
+        _find(infinity, numbers, width, np.empty(len(values), np.uint64), found)
     return found
+
+
+def bits_of(
+    values: NDArray[np.floating[Any]],
+) -> tuple[np.unsignedinteger[Any], NDArray[np.unsignedinteger[Any]], int]:
+    """The bits of infinity, those of ``values`` (shape ``(n,)``), and how many a number has."""
+    kind = "float64" if values.dtype.itemsize > 4 else "float32"
+    bits, width, infinity = _KINDS[kind]
+    return bits(infinity), np.ascontiguousarray(values, kind).view(bits), width
 
 
 def _likely(values: NDArray[np.floating[Any]], count: int) -> NDArray[np.int64] | None:
