@@ -39,6 +39,7 @@ from structure_net.surgery.moments import (
     held,
     refusal,
 )
+from structure_net.surgery.wrappers import WRAPPERS
 
 
 class Restores(list[Callable[[], None]]):
@@ -63,11 +64,14 @@ class Record:
     number: int = 0
     restores: weakref.ref[Restores] | None = None
 
+    def touched(self) -> tuple[Tensor, ...]:
+        """The parameters from before that the edit changed, removed or extended."""
+        changed = [parameter for parameter, _ in self.follows]
+        return (*changed, *(near for _, near in self.born), *self.gone)
+
     def concerns(self, optimizer: Optimizer) -> bool:
         """Whether the optimizer holds a parameter that the edit changed, removed or extended."""
-        touched = [parameter for parameter, _ in self.follows]
-        touched += [near for _, near in self.born]
-        return not held(optimizer).isdisjoint(map(id, (*touched, *self.gone)))
+        return not held(optimizer).isdisjoint(map(id, self.touched()))
 
 
 def refuse_flat(optimizer: Optimizer, record: Record) -> None:
@@ -114,6 +118,7 @@ class Log:
         self._listen()
         self._last += 1
         record.number = self._last
+        WRAPPERS.note(record.number, record.touched())
         for optimizer, follower in list(self._followers.items()):
             if not any(optimizer is one for one in handed) and record.concerns(optimizer):
                 follower.missed.append(record)
@@ -160,6 +165,7 @@ class Log:
 
     def withdraw(self, record: Record) -> None:
         """Strikes an edit that was undone."""
+        WRAPPERS.withdraw(record.number, record.touched())
         for follower in self._followers.values():
             follower.missed = [missed for missed in follower.missed if missed is not record]
 
