@@ -20,6 +20,7 @@ from structure_net.core.layers import SparseConv2d, StandardSparseLayer
 from structure_net.core.lsuv import LayerScaling, lsuv_
 from structure_net.core.network_factory import StandardNetwork, create_standard_network
 from structure_net.core.patches import TemporaryPatchLayer
+from structure_net.core.sparsification import PlannedLayer, SparsityPlan, plan_sparsity
 from structure_net.core.sparsity import SparseLayer, SparsePattern
 from structure_net.core.statistics import (
     LayerStats,
@@ -43,9 +44,11 @@ __all__ = [
     "LayerStats",
     "NetworkHealth",
     "NetworkStats",
+    "PlannedLayer",
     "SparseConv2d",
     "SparseLayer",
     "SparsePattern",
+    "SparsityPlan",
     "Spread",
     "StandardNetwork",
     "StandardSparseLayer",
@@ -64,6 +67,7 @@ __all__ = [
     "make_activation",
     "measure_latency",
     "network_stats",
+    "plan_sparsity",
     "random_lines",
     "random_pattern",
     "sparse_layers",

@@ -88,36 +88,42 @@ def layer_densities(
 
 
 def connection_counts(
-    shapes: Sequence[tuple[int, int]], density: float, allocation: Allocation
+    shapes: Sequence[Shape], density: float, allocation: Allocation, *, whole: bool = True
 ) -> tuple[int, ...]:
-    """How many connections each fully connected layer gets: whole numbers that add up exactly.
+    """How many connections each fully connected layer or convolution gets: whole numbers.
 
     The rule's counts are raised where a unit would be left without a connection: to ``max(outputs,
     inputs)`` per layer if the whole budget allows it, else to ``outputs`` (every unit hears
     something), else not at all. The other layers pay for it in proportion.
 
     Args:
-        shapes: ``(outputs, inputs)`` of each layer.
-        density: The fraction of all connections that exist, in (0, 1].
+        shapes: ``(outputs, inputs, *kernel)`` of each layer.
+        density: The fraction of all weights that exist, in (0, 1].
         allocation: The rule.
+        whole: Whether a connection of a convolution is a whole kernel, not one weight of it.
 
     Returns:
-        A count per layer, from 1 to ``outputs * inputs``; they sum to ``round(density * total)``,
-        or to one per layer if that is more.
+        A count per layer, from 1 to that of all. Where a connection is one weight, they sum to
+        ``round(density * total)``, or to one per layer if that is more; with whole kernels their
+        weights do so to half of the largest kernel.
     """
-    sizes = [n * m for n, m in shapes]
+    units = [math.prod(kernel) if whole else 1 for _, _, *kernel in shapes]
+    sizes = [math.prod(shape) for shape in shapes]
     densities = layer_densities(shapes, density, allocation)
-    budget = max(round(density * sum(sizes)), len(shapes))
-    floors = _floors(shapes, budget)
+    budget = max(round(density * sum(sizes)), sum(units))
+    floors = _floors(shapes, units, budget)
     wanted = [d * size for d, size in zip(densities, sizes, strict=True)]
-    return _rounded(_clamped(wanted, floors, sizes, budget), floors, sizes, budget)
+    shares = _clamped(wanted, floors, sizes, budget)
+    return _rounded(shares, floors, sizes, units, budget)
 
 
-def _floors(shapes: Sequence[tuple[int, int]], budget: int) -> list[int]:
-    for floors in ([max(shape) for shape in shapes], [shape[0] for shape in shapes]):
+def _floors(shapes: Sequence[Shape], units: Sequence[int], budget: int) -> list[int]:
+    """The weights that each layer gets at least."""
+    for counts in ([max(shape[:2]) for shape in shapes], [shape[0] for shape in shapes]):
+        floors = [count * unit for count, unit in zip(counts, units, strict=True)]
         if sum(floors) <= budget:
             return floors
-    return [1] * len(shapes)
+    return list(units)
 
 
 def _check(shapes: Sequence[Shape], density: float) -> None:
@@ -158,17 +164,32 @@ def _clamped(
 
 
 def _rounded(
-    counts: Sequence[float], low: Sequence[int], high: Sequence[int], budget: int
+    weights: Sequence[float],
+    low: Sequence[int],
+    high: Sequence[int],
+    units: Sequence[int],
+    budget: int,
 ) -> tuple[int, ...]:
-    """Whole numbers within the bounds that sum to ``budget``: large remainders go up first."""
+    """Whole connections of ``units`` weights each, within the bounds, whose weights sum to
+    ``budget`` as nearly as their sizes allow: large remainders go up first.
+    """
+    counts, lows, highs = (
+        [value / unit for value, unit in zip(values, units, strict=True)]
+        for values in (weights, low, high)
+    )
     whole = [
-        min(max(math.floor(c + 1e-9), lo), hi) for c, lo, hi in zip(counts, low, high, strict=True)
+        int(min(max(math.floor(c + 1e-9), lo), hi))
+        for c, lo, hi in zip(counts, lows, highs, strict=True)
     ]
     by_remainder = sorted(range(len(whole)), key=lambda i: whole[i] - counts[i])
-    while (missing := budget - sum(whole)) != 0:
-        step = 1 if missing > 0 else -1
-        order = by_remainder if step > 0 else by_remainder[::-1]
-        movable = [i for i in order if low[i] <= whole[i] + step <= high[i]]
-        for i in movable[: abs(missing)]:
-            whole[i] += step
+    missing = budget - sum(n * unit for n, unit in zip(whole, units, strict=True))
+    moved = True
+    while moved:
+        moved, step = False, 1 if missing > 0 else -1
+        for i in by_remainder[::step]:
+            # Each move brings the sum nearer to the budget, so that they end.
+            if lows[i] <= whole[i] + step <= highs[i] and units[i] < 2 * step * missing:
+                whole[i] += step
+                missing -= step * units[i]
+                moved = True
     return tuple(whole)

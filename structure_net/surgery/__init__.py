@@ -49,6 +49,7 @@ from structure_net.surgery.optimal import OptimalUnits
 from structure_net.surgery.planning import plan
 from structure_net.surgery.reindex import NEW, Reindex
 from structure_net.surgery.replaying import replay
+from structure_net.surgery.sparsifying import densify, sparsify
 from structure_net.surgery.storing import set_storage
 
 __all__ = [
@@ -95,6 +96,7 @@ __all__ = [
     "ZeroOutgoing",
     "apply",
     "architecture",
+    "densify",
     "diff",
     "edit",
     "load_checkpoint",
@@ -105,4 +107,5 @@ __all__ = [
     "replay",
     "save_checkpoint",
     "set_storage",
+    "sparsify",
 ]
