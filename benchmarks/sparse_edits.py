@@ -137,7 +137,7 @@ def figures() -> list[Figure]:
                 "SET's choice and move, with optimizer and journal, over a dense step",
                 times["set"] / step,
                 "x",
-                None,
+                0.3,
                 how,
             ),
             Figure("... by itself", times["set"] * 1e3, "ms", None, how),

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from structure_net.core.changes import TensorChange, assign, in_turn
-from structure_net.core.sparsity import Pairs, SparseLayer, pair_indices
+from structure_net.core.pairs import PairTable, PairTuple
+from structure_net.core.sparsity import SparseLayer, pair_indices
 from structure_net.errors import SurgeryError
+from structure_net.surgery.bound_weights import refuse_bound
 from structure_net.surgery.grafts import resolved
 from structure_net.surgery.moves import Connect, Disconnect, MergeLeaf, Move, MoveLeaf, Reconnect
 from structure_net.surgery.tensors import draws
@@ -40,14 +42,16 @@ def leaf_changes(
     """Each sparse layer that ``moves`` rearrange, and what changes of it.
 
     Raises:
-        SurgeryError: A move does not fit its layer.
+        SurgeryError: A move does not fit its layer, or the layer's weight is not its own.
     """
     by_layer: defaultdict[str, list[LeafMove]] = defaultdict(list)
     for move in moves:
         if isinstance(move, LeafMove):
             by_layer[move.layer].append(move)
+    layers = {name: sparse_layer(model, name) for name in by_layer}
+    refuse_bound(model, layers)
     for name, several in by_layer.items():
-        changes = _changes(sparse_layer(model, name), several, draws(seed, name))
+        changes = _changes(layers[name], several, draws(seed, name))
         yield name, [change.within(name) for change in changes]
 
 
@@ -84,22 +88,36 @@ def _rearranged(
         case MergeLeaf():
             return layer.merged(move.pairs, part=move.part)
         case Connect():
-            rows = _rows(layer, move.layer, move.pairs)
-            return layer.connected(move.pairs, _weights(layer, move.scale, rows, generator))
+            come = _table(layer, move.layer, move.pairs)
+            return layer.connected(come, _weights(layer, move.scale, come[:, 0], generator))
         case Disconnect():
             return layer.disconnected(move.pairs)
         case Reconnect():
-            gone, rows = (_rows(layer, move.layer, pairs) for pairs in (move.removed, move.added))
-            weights = _weights(layer, move.scale, rows, generator, gone=gone)
-            return layer.moved(move.removed, move.added, weights)
+            gone, come = (_table(layer, move.layer, pairs) for pairs in (move.removed, move.added))
+            weights = _weights(layer, move.scale, come[:, 0], generator, gone=gone[:, 0])
+            return layer.moved(gone, come, weights)
 
 
-def _rows(layer: SparseLayer, name: str, pairs: Pairs) -> Tensor:
-    """The output unit of each pair. Shape ``(n,)``, int64."""
+def _table(layer: SparseLayer, name: str, pairs: tuple[tuple[int, int], ...]) -> Tensor:
+    """The pairs, read once. Shape ``(n, 2)``, int64.
+
+    Raises:
+        SurgeryError: An output unit is out of range; all else the layer says itself.
+    """
+    if isinstance(pairs, PairTuple | PairTable):
+        table = torch.tensor(pairs.table.T).T
+    else:
+        table = torch.tensor(pairs, dtype=torch.int64).view(-1, 2)
+    if not len(table):
+        return table
+    least, most = table[:, 0].aminmax()
+    if int(least) >= 0 and int(most) < layer.out_channels:
+        return table
     try:
-        return pair_indices(pairs, (layer.out_channels, len(layer.sources)))[0]
+        pair_indices(table, (layer.out_channels, len(layer.sources)))
     except ValueError as error:
         raise SurgeryError(f"{name!r} cannot be connected so: {error}") from error
+    return table
 
 
 def _weights(
