@@ -12,6 +12,7 @@ import torch
 from structure_net.cli import benching, main
 from structure_net.cli.preparing import preparation_told
 from structure_net.core import crossover_costs, crossover_measuring
+from structure_net.core.compiling import Kernel, compiled
 from structure_net.core.crossover_costs import costs_here
 from structure_net.core.layer_costs import LayerCosts
 
@@ -82,12 +83,44 @@ def test_what_cannot_be_measured_is_refused(
     assert said in capsys.readouterr().err
 
 
+@compiled("float64(float64)")
+def _twice(number: float) -> float:
+    """What every machine has to compile once."""
+    return 2 * number
+
+
 @pytest.mark.usefixtures("small")
 def test_a_terminal_is_told_once_what_is_prepared(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("STRUCTURE_NET_CACHE", str(tmp_path))
     with preparation_told():
         crossover_costs.measure_again()
         crossover_costs.measure_again()
-    assert capsys.readouterr().err.count("measuring which storage") == 1
+        for _ in range(2):
+            assert Kernel(_twice.__wrapped__, ("float64(float64)",))(1.5) == 3.0
+    told = capsys.readouterr().err
+    assert told.count("measuring which storage") == 1
+    assert told.count("compiling fast loops") == 1
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("terminal", [True, False])
+def test_every_command_tells_a_terminal_what_a_cold_cache_takes(
+    terminal: bool,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    def measured_costs() -> LayerCosts:
+        assert Kernel(_twice.__wrapped__, ("float64(float64)",))(1.5) == 3.0
+        return COSTS
+
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
+    monkeypatch.setenv("STRUCTURE_NET_CACHE", str(tmp_path / "cold"))
+    monkeypatch.setattr(crossover_measuring, "measured_costs", measured_costs)
+    assert main(["bench", "sparse", "--quick", "--again", "--json"]) == 0
+    told = capsys.readouterr().err
+    assert told.count("measuring which storage") == terminal
+    assert told.count("compiling fast loops") == terminal

@@ -32,15 +32,25 @@ def linear(inputs: int = 9, outputs: int = 7, density: float = 0.3) -> StandardS
     return StandardSparseLayer(inputs, outputs, density=density, generator=generator())
 
 
-def test_a_linear_layer_is_a_masked_matrix_product() -> None:
+def stored(layer: StoredLayer, storage: Storage) -> None:
+    """Puts a layer into a storage, whatever the suite's crossover says of its density."""
+    assign(layer, layer.stored(storage))
+    assert layer.storage == storage
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_a_linear_layer_is_a_masked_matrix_product(storage: Storage) -> None:
     layer = linear().double()
+    stored(layer, storage)
     inputs = torch.randn(5, 9, generator=generator(1), dtype=torch.float64)
     expected = inputs @ layer.dense_weight().T + layer.bias
     torch.testing.assert_close(layer(inputs), expected, rtol=0, atol=1e-12)
 
 
-def test_a_convolution_is_a_convolution_with_absent_kernels() -> None:
+@pytest.mark.parametrize("storage", STORAGES)
+def test_a_convolution_is_a_convolution_with_absent_kernels(storage: Storage) -> None:
     layer = SparseConv2d(3, 4, 3, stride=2, padding=1, density=0.5, generator=generator()).double()
+    stored(layer, storage)
     inputs = torch.randn(2, 3, 8, 8, generator=generator(1), dtype=torch.float64)
     weight = layer.dense_weight()
     assert not bool(weight[~layer.pattern.mask()].any())
@@ -49,11 +59,13 @@ def test_a_convolution_is_a_convolution_with_absent_kernels() -> None:
     assert layer.connections == len(layer.pattern) * 9
 
 
+@pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("side", [20, 300])
-def test_gradients_are_those_of_the_masked_product(side: int) -> None:
+def test_gradients_are_those_of_the_masked_product(side: int, storage: Storage) -> None:
     """Masking by a product, and by the backward pass beyond the limit."""
     assert (side**2 > PRODUCT_LIMIT) == (side == 300)
     layer = linear(side, side, 0.1).double()
+    stored(layer, storage)
     inputs = torch.randn(4, side, generator=generator(1), dtype=torch.float64, requires_grad=True)
     weight = layer.dense_weight().detach().requires_grad_()
     mask = layer.pattern.mask()
@@ -61,19 +73,21 @@ def test_gradients_are_those_of_the_masked_product(side: int) -> None:
         F.linear(inputs, weight * mask, layer.bias).square().sum(), [weight, inputs]
     )
     found = torch.autograd.grad(layer(inputs).square().sum(), [layer.weight, inputs])
-    if layer.storage == "live":
+    if storage == "live":
         expected = (expected[0][mask], expected[1])
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("side", [20, 300])
-def test_second_derivatives_and_vmap_work(side: int) -> None:
+def test_second_derivatives_and_vmap_work(side: int, storage: Storage) -> None:
     layer = linear(side, side, 0.1).double()
+    stored(layer, storage)
     inputs = torch.randn(3, side, generator=generator(1), dtype=torch.float64)
     (gradient,) = torch.autograd.grad(layer(inputs).pow(3).sum(), layer.weight, create_graph=True)
     (second,) = torch.autograd.grad(gradient.square().sum(), layer.weight)
     assert bool(second.any())
-    if layer.storage == "masked":
+    if storage == "masked":
         assert not bool(second[~layer.mask].any())
 
     def loss(parameters: dict[str, torch.Tensor], sample: torch.Tensor) -> torch.Tensor:
@@ -114,19 +128,22 @@ OPTIMIZERS = [
 ]
 
 
+@pytest.mark.parametrize("width", [30, 4000])
 @pytest.mark.parametrize(("optimizer", "options"), OPTIMIZERS)
 def test_no_optimizer_revives_a_dead_entry(
-    optimizer: type[torch.optim.Optimizer], options: dict[str, float | bool]
+    optimizer: type[torch.optim.Optimizer], options: dict[str, float | bool], width: int
 ) -> None:
-    layer, inputs = linear(30, 20, 0.1), torch.randn(8, 30, generator=generator(1))
+    """Masking by a product, and by the backward pass beyond the limit."""
+    assert (20 * width > PRODUCT_LIMIT) == (width == 4000)
+    layer, inputs = linear(width, 20, 0.1), torch.randn(8, width, generator=generator(1))
+    stored(layer, "masked")
     start = layer.live_weights.detach().clone()
     training = optimizer(layer.parameters(), lr=0.05, **options)  # type: ignore[call-arg]
     for _ in range(5):
         training.zero_grad()
         layer(inputs).square().mean().backward()
         assert layer.weight.grad is not None
-        if layer.storage == "masked":
-            assert not bool(layer.weight.grad[~layer.mask].any())
+        assert not bool(layer.weight.grad[~layer.mask].any())
         training.step()
     assert layer.off_pattern() == 0
     assert not torch.equal(layer.live_weights, start)
@@ -201,9 +218,11 @@ def test_equal_seeds_make_equal_layers() -> None:
     assert torch.equal(first.weight, second.weight)
 
 
+@pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
-def test_layers_work_in_any_dtype(dtype: torch.dtype) -> None:
+def test_layers_work_in_any_dtype(dtype: torch.dtype, storage: Storage) -> None:
     layer = linear().to(dtype)
+    stored(layer, storage)
     layer(torch.ones(3, 9, dtype=dtype)).sum().backward()
     assert layer.weight.grad is not None
     assert layer.weight.grad.dtype == dtype
@@ -231,8 +250,10 @@ def test_loading_a_dense_weight_keeps_what_is_on_the_pattern() -> None:
     assert torch.equal(layer.weight, layer.mask.float())
 
 
-def test_shapes_of_batches_are_free() -> None:
+@pytest.mark.parametrize("storage", STORAGES)
+def test_shapes_of_batches_are_free(storage: Storage) -> None:
     layer = linear()
+    stored(layer, storage)
     assert layer(torch.ones(9)).shape == (7,)
     assert layer(torch.ones(2, 3, 9)).shape == (2, 3, 7)
     assert layer(torch.ones(0, 9)).shape == (0, 7)

@@ -102,6 +102,21 @@ def test_inputs_may_lie_in_memory_any_way(inputs: Tensor) -> None:
     compare(masks()["half"], inputs.detach())
 
 
+def test_weights_and_biases_may_lie_apart_in_memory() -> None:
+    index, inputs = patterned(masks()["half"]), random(9, 50)
+    apart = [random(2 * size)[::2].requires_grad_() for size in (len(index), 33)]
+    close = [one.detach().contiguous().requires_grad_() for one in apart]
+    assert not any(one.is_contiguous() for one in apart)
+    found, wanted = (sparse_linear(inputs, *leaves, index) for leaves in (apart, close))
+    assert torch.equal(found, wanted)
+    for one, other in zip(
+        torch.autograd.grad(found.square().sum(), apart),
+        torch.autograd.grad(wanted.square().sum(), close),
+        strict=True,
+    ):
+        assert torch.equal(one, other)
+
+
 @settings(max_examples=30)
 @given(
     shape=st.tuples(st.integers(1, 12), st.integers(1, 12)),

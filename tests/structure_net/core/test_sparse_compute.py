@@ -122,6 +122,23 @@ def test_a_kernel_gives_the_same_for_any_width_of_tiles(lines: int, dtype: torch
 
 
 @pytest.mark.parametrize("dtype", KINDS)
+@pytest.mark.parametrize("lines", [1, 2, 4, 8])
+def test_without_samples_each_gradient_is_written_as_zero(lines: int, dtype: torch.dtype) -> None:
+    """What a kernel does not write keeps what lay in the memory."""
+    nothing, values = torch.empty(0, dtype=dtype), random(len(INDEX), dtype=dtype)
+    dv, alone, db = (
+        torch.full((size,), torch.nan, dtype=dtype) for size in (*[len(INDEX)] * 2, 60)
+    )
+    address, zero = nothing.data_ptr(), ZEROS[dtype]
+    both = (address, address, values.data_ptr(), address, dv.data_ptr())
+    differentiate(zero, both, INDEX.by_column, 0, (lines, 0, 90))
+    sample(zero, (address, address, alone.data_ptr()), INDEX.by_row, 0, (lines, 0, 60))
+    add_up(zero, (address, db.data_ptr()), 0, 0, (lines, 0, 60))
+    for one in (dv, alone, db):
+        assert torch.equal(one, torch.zeros_like(one))
+
+
+@pytest.mark.parametrize("dtype", KINDS)
 @pytest.mark.parametrize("shape", [(1, 1), (3, 50), (16, 16), (37, 41), (64, 20), (130, 9)])
 def test_a_transpose_moves_every_number(shape: tuple[int, int], dtype: torch.dtype) -> None:
     source, target = random(*shape, dtype=dtype), torch.empty(shape[::-1], dtype=dtype)
