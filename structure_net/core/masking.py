@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from structure_net.core.capturing import capturing
 from structure_net.core.pair_edits import refuse_misfit
@@ -170,6 +170,12 @@ class GradientMask:
     def __reduce__(self) -> tuple[type[GradientMask], tuple[()]]:
         return GradientMask, ()
 
+    @property
+    def memory(self) -> int:
+        """The bytes of the mask in the weight's type; 0 before the first step, or if full."""
+        factor = None if self._made is None else self._made[4]
+        return 0 if factor is None else factor.numel() * factor.element_size()
+
     def over(self, weight: Tensor, mask: Tensor, *, single: bool) -> Tensor:
         """``weight``, with a masked gradient.
 
@@ -203,8 +209,9 @@ class GradientMask:
     def _factor(self, weight: Tensor, mask: Tensor) -> Tensor | None:
         """The mask in the weight's type, made once per mask; None where all connections exist.
 
-        A product with a float mask is eight times as fast as one with a bool mask. The old mask is
-        kept so that its memory, by which it is known, cannot be reused.
+        A product with a float mask takes a third to an eighth of the time of one with a bool mask,
+        for as much memory as the weight (`memory`). The old mask is kept so that its memory, by
+        which it is known, cannot be reused.
         """
         if mask.is_meta:
             return spread(mask, weight)
@@ -219,6 +226,12 @@ class GradientMask:
         factor = None if bool(mask.all()) else spread(mask, weight).to(dtype)
         self._made = (mask.detach(), version, mask.data_ptr(), dtype, factor)
         return factor
+
+
+def masks_memory(network: nn.Module) -> int:
+    """The bytes that masked layers hold beside their parameters and buffers, once they trained."""
+    held = (value for one in network.modules() for value in vars(one).values())
+    return sum(one.memory for one in held if isinstance(one, GradientMask))
 
 
 def _transforming() -> bool:

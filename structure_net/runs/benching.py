@@ -26,6 +26,7 @@ from structure_net.core import create_standard_network
 from structure_net.core.crossover import Storage, storage_for
 from structure_net.core.crossover_costs import costs_here
 from structure_net.core.crossover_measuring import live_step, masked_step
+from structure_net.core.masking import masks_memory
 from structure_net.core.optimizers import adam_for
 from structure_net.core.storage import StoredLayer
 
@@ -129,7 +130,8 @@ class Way:
             for value in state.values()
             if isinstance(value, Tensor)
         ]
-        return sum(tensor.numel() * tensor.element_size() for tensor in held)
+        masks = masks_memory(self.network)
+        return masks + sum(tensor.numel() * tensor.element_size() for tensor in held)
 
 
 class _MaskTimes(nn.Module):

@@ -51,6 +51,21 @@ def test_a_pre_masked_weight_stays_zero_off_its_pattern() -> None:
     assert bool((layer.weight[absent] == 0).all())
 
 
+def test_the_memory_of_a_masked_layer_counts_both_of_its_masks(masked: None) -> None:
+    """Weight, its mask in bool and float32, and two moments: 17 bytes a place; 4 of gradients."""
+    way, places, biases = ways(WIDTHS, 0.2)[OURS], 12 * 20 + 20 * 3, 20 + 3
+    way.step(torch.ones(4, 12), torch.zeros(4, dtype=torch.int64))
+    steps = sum(
+        value.numel() * value.element_size()
+        for state in way.optimizer.state.values()
+        for name, value in state.items()
+        if name == "step"
+    )
+    full = [layer for layer in way.network.modules() if getattr(layer, "density", 0) == 1]
+    spared = 4 * sum(layer.weight.numel() for layer in full)
+    assert way.memory() == 21 * places + 16 * biases + steps - spared
+
+
 def test_a_cost_is_the_median_of_turns_with_what_is_held() -> None:
     cost = network_cost(WIDTHS, 0.25, clock=ticks(), batch=8)
     assert set(cost.seconds) == set(cost.memory) >= {MASKED, FUSED, OURS}
