@@ -89,7 +89,8 @@ def multiplied(inputs: Tensor, values: Tensor, bias: Tensor | None, index: LiveI
     """
     if not index.by_row:
         with without_autocast(inputs.device):
-            return torch.nn.functional.linear(inputs, dense_weights(values, index), bias)
+            lines = dense_weights(values, index) @ inputs.reshape(-1, index.shape[1]).T
+            return _spread(lines if bias is None else lines + bias[:, None], inputs.shape)
     result = like_features_first(inputs, index.shape[0])
     tensors = (
         inputs.data_ptr(),
@@ -108,7 +109,8 @@ def input_gradient(gradient: Tensor, values: Tensor, index: LiveIndex) -> Tensor
     """The product ``dy W``: `differentiated` for inputs only."""
     if not index.by_row:
         with without_autocast(gradient.device):
-            return gradient @ dense_weights(values, index)
+            lines = gradient.reshape(-1, index.shape[0]).T
+            return _spread(dense_weights(values, index).T @ lines, gradient.shape)
     result = like_features_first(gradient, index.shape[1])
     tensors = (gradient.data_ptr(), values.data_ptr(), 0, result.data_ptr())
     product = Pass(batch_size(gradient.shape))
@@ -224,6 +226,11 @@ def dense_weights(values: Tensor, index: LiveIndex) -> Tensor:
         return values.new_zeros(size).index_put((index.flat,), values).view(index.shape)
     places = index.row_order, index.columns.long()
     return values.new_zeros(index.shape).index_put(places, values)
+
+
+def _spread(lines: Tensor, shape: torch.Size) -> Tensor:
+    """``(features, batch)`` as ``(*, features)``, features first, with the batch of ``shape``."""
+    return lines.reshape(len(lines), *shape[:-1]).movedim(0, -1)
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[object]:

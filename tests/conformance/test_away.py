@@ -12,10 +12,10 @@ from tests.elsewhere import away
 
 pytestmark = pytest.mark.away
 
-NAMES = ("ExtremaGrowthStrategy", "PruningGrowthStrategy", "RigL", "SparseMomentum")
+NAMES = ("ExtremaGrowthStrategy", "RigL", "SparseEvolutionaryTraining", "StandardNetworkTrainer")
 
 
-@pytest.mark.parametrize("name", [*NAMES, "SparseEvolutionaryTraining", "StandardNetworkTrainer"])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.usefixtures("live_storage")
 def test_a_component_keeps_the_promises_of_its_role_there(name: str) -> None:
     component, lookers = GIVEN[name] if name in GIVEN else (BY_NAME[name](), ())
