@@ -109,7 +109,8 @@ class DynamicSparseTraining(EditingStrategy):
             raise StructureNetError(
                 f"{type(self).__name__} moves connections of sparse layers; this"
                 f" {type(context.network).__name__} has none. Make the network with"
-                " create_standard_network, or put sparse layers in."
+                " create_standard_network, or one of your own sparse with"
+                " structure_net.surgery.sparsify(model, density)."
             )
         rate = self.rate(context.history.epoch)
         found = {

@@ -97,7 +97,8 @@ def connection_table(network: nn.Module, scores: Mapping[str, Tensor]) -> Connec
     if not layers:
         raise StructureNetError(
             "No sparse layer has scores, so that there are no connections to prune. Make the"
-            " network with create_standard_network, or prune what='units'."
+            " network with create_standard_network, one of your own sparse with"
+            " structure_net.surgery.sparsify(model, 1.0), or prune what='units'."
         )
     patterns = [layer.pattern for layer in layers.values()]
     counts = torch.tensor([len(pattern) for pattern in patterns])

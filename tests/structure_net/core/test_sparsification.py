@@ -1,0 +1,193 @@
+"""A plan of what is to be sparse says what can be, and why the rest cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn.utils import parametrizations, prune
+
+from structure_net.core import (
+    ExtremaAwareSparseLayer,
+    PlannedLayer,
+    SparsityPlan,
+    StandardSparseLayer,
+    connection_counts,
+    plan_sparsity,
+    sparse_layers,
+)
+from structure_net.core.storage import StoredLayer
+from structure_net.errors import SurgeryError
+from structure_net.surgery import densify, sparsify
+
+
+class Named(nn.Module):
+    """A convolution and three linear layers, one of which has two names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.stem = nn.Conv2d(2, 8, 3)
+            self.first, self.second = nn.Linear(8, 16), nn.Linear(16, 8)
+            self.alias, self.out = self.second, nn.Linear(8, 3)
+
+
+@given(
+    density=st.floats(0.02, 1.0),
+    shapes=st.lists(
+        st.tuples(st.integers(1, 9), st.integers(1, 9), st.sampled_from([(), (1, 1), (3, 3)])),
+        min_size=1,
+        max_size=5,
+    ),
+    allocation=st.sampled_from(["uniform", "erdos_renyi", "erdos_renyi_kernel"]),
+)
+@settings(max_examples=100, deadline=None)
+def test_whole_kernels_meet_the_budget_to_half_of_the_largest(
+    density: float, shapes: list[Any], allocation: Any
+) -> None:
+    full = [(n, m, *kernel) for n, m, kernel in shapes]
+    sizes = [9 if kernel == (3, 3) else 1 for _, _, kernel in shapes]
+    counts = connection_counts(full, density, allocation)
+    total = sum(n * m * size for (n, m, _), size in zip(shapes, sizes, strict=True))
+    found = sum(count * size for count, size in zip(counts, sizes, strict=True))
+    assert abs(found - max(round(density * total), sum(sizes))) <= max(sizes) / 2
+    for count, (n, m, _) in zip(counts, shapes, strict=True):
+        assert 1 <= count <= n * m
+
+
+def tied() -> nn.Module:
+    model = nn.ModuleDict({"embedding": nn.Embedding(6, 4), "out": nn.Linear(4, 6)})
+    weight: Any = model["embedding"].weight
+    model["out"].weight = weight
+    return model
+
+
+def shadowed() -> nn.Module:
+    layer: Any = nn.Linear(4, 6)
+    layer.forward = lambda inputs: inputs
+    return nn.ModuleDict({"out": layer})
+
+
+def with_out(layer: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
+    return lambda: nn.ModuleDict({"out": layer()})
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (tied, "tied"),
+        (shadowed, "'forward'"),
+        (with_out(lambda: nn.Conv2d(4, 4, 3, groups=2)), "2 groups"),
+        (with_out(lambda: nn.Conv2d(4, 4, 3, padding_mode="reflect")), "reflect"),
+        (with_out(lambda: nn.Conv2d(4, 4, 2, padding="same")), "unevenly"),
+        (with_out(lambda: nn.Conv1d(4, 4, 3)), "class Conv1d"),
+        (with_out(lambda: parametrizations.weight_norm(nn.Linear(4, 4))), "parametrized"),
+        (with_out(lambda: type("Mine", (nn.Linear,), {})(4, 4)), "Mine"),
+        (with_out(lambda: StandardSparseLayer(4, 4)), "sparse already"),
+        (lambda: nn.MultiheadAttention(4, 2), "MultiheadAttention"),
+        (with_out(nn.ReLU), "no weights"),
+    ],
+    ids=[
+        "tied",
+        "shadowed",
+        "groups",
+        "reflect",
+        "uneven",
+        "conv1d",
+        "parametrized",
+        "derived",
+        "sparse",
+        "attention",
+        "none",
+    ],
+)
+def test_what_cannot_be_sparse_is_refused_by_name_and_left_with_the_reason(
+    make: Callable[[], nn.Module], reason: str
+) -> None:
+    with pytest.raises(ValueError, match=reason):
+        sparsify(make(), 0.5)
+    model = nn.ModuleDict({"part": make(), "plain": nn.Linear(3, 3)})
+    plan = plan_sparsity(model, 0.5)
+    assert [layer.name for layer in plan.layers] == ["plain"]
+    assert not plan.left or any(reason in why for why in plan.left.values())
+    assert all(f"{name} " in str(plan) for name in plan.left)
+
+
+def test_a_module_with_pruned_weights_is_left() -> None:
+    layer = nn.Linear(4, 4)
+    prune.l1_unstructured(layer, "weight", 0.5)
+    with pytest.raises(ValueError, match="other tensors than weight and bias"):
+        sparsify(nn.Sequential(layer), 0.5)
+
+
+def test_wrong_arguments_are_refused_with_the_way_out() -> None:
+    model = Named()
+    for arguments, text in (
+        ({"by": "size"}, "by must be one of magnitude, random; got 'size'"),
+        ({"granularity": "row"}, "granularity must be one of kernel, weight; got 'row'"),
+        ({"allocation": "even"}, "allocation must be one of"),
+        ({"layers": ["frist"]}, "no layer 'frist'. Did you mean 'first'"),
+        ({"density": 0.0}, "density must be in"),
+    ):
+        given_: dict[str, Any] = {"density": 0.5, **arguments}
+        with pytest.raises(ValueError, match=text):
+            sparsify(model, **given_)
+    with pytest.raises(TypeError, match="a list of names"):
+        sparsify(model, 0.5, layers="first")
+    with pytest.raises(SurgeryError, match="run the model on a batch first"):
+        sparsify(nn.Sequential(nn.LazyLinear(4)), 0.5)
+    with pytest.raises(ValueError, match="no sparse layer that"):
+        densify(model)
+    with pytest.raises(ValueError, match="no sparse layer 'first'"):
+        densify(model, layers=["first"])
+    with pytest.raises(TypeError, match="a list of names"):
+        densify(model, layers="first")
+    aware: Any = nn.Sequential(ExtremaAwareSparseLayer(4, 4), StandardSparseLayer(4, 4))
+    with pytest.raises(ValueError, match="'0' is a ExtremaAwareSparseLayer"):
+        densify(aware)
+    densify(aware, layers=["1"])
+    assert type(aware[1]) is nn.Linear
+
+
+def test_only_the_layers_named_change_and_a_second_name_means_the_same() -> None:
+    model = Named()
+    plan = plan_sparsity(model, 0.5, layers=["alias"])
+    assert [
+        (layer.name, layer.kind, layer.connections, layer.density) for layer in plan.layers
+    ] == [("second", "Linear", 64, 0.5)]
+    assert plan.left["first"] == "it is not among the layers named"
+    sparsify(model, 0.5, layers=["alias"])
+    assert list(sparse_layers(model)) == ["second"]
+
+
+def test_a_random_choice_follows_its_seed_and_reaches_every_unit() -> None:
+    first, again, other = (
+        plan_sparsity(Named(), 0.4, by="random", seed=seed) for seed in (1, 1, 2)
+    )
+    assert first == again != other
+    assert all(layer.pattern.fan_in().min() > 0 for layer in first.layers)
+    sparse = sparsify(Named(), 0.4, by="random", seed=1)
+    dense = Named()
+    for planned in first.layers:
+        layer = sparse.get_submodule(planned.name)
+        assert isinstance(layer, StoredLayer)
+        assert layer.pattern == planned.pattern
+        weight = dense.get_parameter(f"{planned.name}.weight")
+        kept = weight[planned.pattern.rows, planned.pattern.columns]
+        assert torch.equal(layer.live_weights, kept)
+
+
+def test_a_plan_counts_weights_and_shows_a_row_for_every_layer() -> None:
+    plan = plan_sparsity(nn.Sequential(nn.Conv2d(4, 4, 3), nn.Conv1d(4, 4, 3)), 0.5)
+    assert isinstance(plan, SparsityPlan)
+    (layer,) = plan.layers
+    assert isinstance(layer, PlannedLayer)
+    assert (layer.entries, layer.connections, layer.possible) == (9, 72, 144)
+    assert (plan.connections, plan.density) == (72, 0.5)
+    assert [line.split()[0] for line in str(plan).splitlines()] == ["0", "all", "1"]
