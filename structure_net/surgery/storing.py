@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from structure_net.core.crossover import Storage, storage_for
 from structure_net.core.storage import StoredLayer
+from structure_net.surgery.bound_weights import refuse_bound
 from structure_net.surgery.committing import Undo, commit
 from structure_net.surgery.operating import changing_steps, refuse_uneditable
 from structure_net.surgery.optimizers import LOG, optimizers_of
@@ -40,7 +41,8 @@ def set_storage(
         What takes it back, bit for bit.
 
     Raises:
-        SurgeryError: The model cannot be edited, or optimizer state cannot follow.
+        SurgeryError: The model cannot be edited, the weight of a layer is not its own (see
+            `refuse_bound`), or optimizer state cannot follow.
         ValueError: ``storage`` is unknown.
     """
     if storage not in ("live", "masked", "auto"):
@@ -85,6 +87,10 @@ def switch(
     """Brings the layers named in ``wanted`` to a storage each. See `set_storage`."""
     refuse_uneditable(model)
     layers, optimizers = stored_layers(model), optimizers_of(optimizer)
+    settled = {
+        name: layers[name] for name, storage in wanted.items() if layers[name].storage != storage
+    }
+    refuse_bound(model, settled)
     for one in optimizers:
         LOG.catch_up(one)
     changes = [
@@ -92,8 +98,7 @@ def switch(
         for name, storage in wanted.items()
         for change in layers[name].stored(storage)
     ]
-    settled = [layers[name] for name, storage in wanted.items() if layers[name].storage != storage]
-    return commit(changing_steps(model, changes, settled, optimizers))
+    return commit(changing_steps(model, changes, settled.values(), optimizers))
 
 
 def _paying(layer: StoredLayer) -> Storage:
