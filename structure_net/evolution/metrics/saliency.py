@@ -64,11 +64,13 @@ def synflow_scores(network: nn.Module, example: Any) -> dict[str, Tensor]:
             floating-point. One sample is taken of each.
 
     Returns:
-        By sparse layer: shape ``(outputs, inputs)``, float64, 0 where there is no connection; the
-        entries of a kernel are summed.
+        By sparse layer: shape ``(outputs, inputs)``, float64, 0 where there is no connection, and
+        in a layer that the network does not run, through which nothing flows; the entries of a
+        kernel are summed.
 
     Raises:
-        ValueError: An input is not floating-point, so that it cannot be 1.
+        ValueError: An input is not floating-point, so that it cannot be 1, or a weight is computed
+            by a parametrization.
 
     References:
         Tanaka et al., "Pruning neural networks without any data by iteratively conserving synaptic
@@ -83,11 +85,23 @@ def synflow_scores(network: nn.Module, example: Any) -> dict[str, Tensor]:
             parameter.grad = None
         output = call(twin, _ones(example))
         weights = {name: layer.weight for name, layer in layers.items()}
-        flows = torch.autograd.grad(_total(output), list(weights.values()))
+        _check_own(weights)
+        flows = torch.autograd.grad(
+            _total(output), list(weights.values()), allow_unused=True, materialize_grads=True
+        )
     return {
         name: _by_connection(laid_out(layers[name], weight.detach() * flow)).cpu()
         for (name, weight), flow in zip(weights.items(), flows, strict=True)
     }
+
+
+def _check_own(weights: Mapping[str, Tensor]) -> None:
+    for name, weight in weights.items():
+        if not weight.is_leaf:
+            raise ValueError(
+                f"Synaptic flow is that of parameters, and the weight of {name!r} is computed from "
+                "others. Remove its parametrization first."
+            )
 
 
 def _by_connection(scores: Tensor) -> Tensor:

@@ -101,3 +101,29 @@ def test_whole_numbers_have_no_synaptic_flow() -> None:
         synflow_order(network, torch.ones(1), 0.0)
     with pytest.raises(ValueError, match="rounds"):
         synflow_order(network, torch.ones(1), 0.5, rounds=0)
+
+
+class _Unused(nn.Module):
+    """A network that does not run all it has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = StandardSparseLayer(6, 4, density=0.5)
+        self.idle = StandardSparseLayer(3, 3, density=0.5)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.first(inputs)
+        return out
+
+
+def test_nothing_flows_through_a_layer_that_is_not_run() -> None:
+    scores = synflow_scores(_Unused(), torch.ones(1, 6))
+    assert bool((scores["first"] > 0).any())
+    assert torch.equal(scores["idle"], torch.zeros(3, 3, dtype=torch.float64))
+
+
+def test_a_weight_that_is_computed_has_no_synaptic_flow() -> None:
+    network = _Unused()
+    nn.utils.parametrizations.weight_norm(network.first)
+    with pytest.raises(ValueError, match=r"weight of 'first' is computed.*parametrization"):
+        synflow_scores(network, torch.ones(1, 6))
