@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -19,7 +20,8 @@ _BEHIND: Final = {"CALL", "CALL_FUNCTION_EX", "CALL_KW", "JUMP_BACKWARD", "RESUM
 class _Strike:
     """Raises an interrupt at one point of what runs in some files."""
 
-    def __init__(self, files: tuple[str, ...], point: int) -> None:
+    def __init__(self, files: tuple[str, ...], point: int, *, by_signal: bool) -> None:
+        self._by_signal = by_signal
         self._files = files
         self._left = point
         self._last: dict[FrameType, str] = {}
@@ -42,12 +44,18 @@ class _Strike:
                 if self._left < 0:
                     sys.settrace(None)
                     self.struck = True
-                    raise KeyboardInterrupt
+                    if not self._by_signal:
+                        raise KeyboardInterrupt
+                    signal.raise_signal(signal.SIGINT)
         return self._step
 
 
 def interrupted_everywhere(
-    task: Callable[[], object], files: tuple[str, ...], *, every: int = 1
+    task: Callable[[], object],
+    files: tuple[str, ...],
+    *,
+    every: int = 1,
+    by_signal: bool = False,
 ) -> Iterator[BaseException]:
     """Runs ``task`` again and again, with an interrupt at the next point each time, to its end.
 
@@ -55,13 +63,14 @@ def interrupted_everywhere(
         task: Must not catch interrupts.
         files: How the names of the files end in which interrupts strike.
         every: Takes one point of so many.
+        by_signal: Whether Python's handler of Ctrl-C is asked, which may hold it back.
 
     Yields:
         The interrupt, which holds what frames hold, as in an interactive session.
     """
     point = 0
     while True:
-        strike = _Strike(files, point)
+        strike = _Strike(files, point, by_signal=by_signal)
         before = sys.gettrace()
         sys.settrace(strike.trace)
         try:

@@ -7,8 +7,12 @@ twice, and runs in two nested blocks, since an interrupt ends one of them at mos
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+import signal
+import threading
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
 from functools import partial
+from types import FrameType
 from typing import Any, Final, Self
 
 import torch
@@ -145,3 +149,24 @@ def _unflag(flags: dict[str, bool]) -> None:
     tell = getattr(dispatch, "set_is_in_mode_without_ignore_compile_internals", None)
     if tell is not None:
         tell(flags[told])
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Holds Ctrl-C back until the block is over, so that it is done wholly or not at all.
+
+    Only the main thread receives it; elsewhere, or under a handler of another kind, nothing is
+    changed.
+    """
+    held: list[tuple[int, FrameType | None]] = []
+    previous = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(previous):
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda number, frame: held.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+        if held:
+            previous(*held[0])

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from types import FrameType
 
 from structure_net.core.sections import section
+from structure_net.core.undoing import uninterrupted
 from structure_net.evolution.batches import joined, random_state_kept
 from structure_net.evolution.context import NetworkContext
 from structure_net.surgery import Applied, Initialiser, Probe, apply
@@ -135,24 +132,3 @@ def probe_of(context: NetworkContext, size: int) -> Probe | None:
     with random_state_kept(context.device):
         inputs, targets = joined(context.train_batches(), size)
     return inputs, targets, context.loss
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Holds Ctrl-C back until the block is over, so that it is done wholly or not at all.
-
-    Only the main thread receives it; elsewhere, or under a handler of another kind, nothing is
-    changed.
-    """
-    held: list[tuple[int, FrameType | None]] = []
-    previous = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(previous):
-        yield
-        return
-    signal.signal(signal.SIGINT, lambda number, frame: held.append((number, frame)))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
-        if held:
-            previous(*held[0])

@@ -17,13 +17,13 @@ from torch import Tensor
 
 from structure_net.core.sections import section
 from structure_net.core.statistics import network_stats
+from structure_net.core.undoing import uninterrupted
 from structure_net.errors import StructureNetError
 from structure_net.evolution.acceptance import Acceptance, Always
 from structure_net.evolution.analysis import Analysis
 from structure_net.evolution.batches import number_of_batches
 from structure_net.evolution.candidates import Candidate, candidates_of
 from structure_net.evolution.context import NetworkContext
-from structure_net.evolution.editing import uninterrupted
 from structure_net.evolution.events import Event, EventKind, Observer, hears_steps
 from structure_net.evolution.growths import (
     Growths,

@@ -16,10 +16,10 @@ import torch
 
 from structure_net.core import network_stats
 from structure_net.core.sections import section
+from structure_net.core.undoing import uninterrupted
 from structure_net.data import DatasetDescriptor
 from structure_net.errors import SpoolError, StructureNetError
 from structure_net.evolution import Event, EventKind, NetworkContext
-from structure_net.evolution.editing import uninterrupted
 from structure_net.files import write_text
 from structure_net.logging import Sink
 from structure_net.logging.profiling import Costs, Profiler

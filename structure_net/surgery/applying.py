@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from structure_net.core.storage import StoredLayer
+from structure_net.core.undoing import uninterrupted
 from structure_net.errors import SurgeryError
 from structure_net.graph.channels import ChannelGroup
 from structure_net.surgery.committing import Claim, Undo
@@ -155,8 +156,9 @@ class _Asked:
                 planned = planned_on(self.model, part, self.example, self.start, self.seed)
                 done = planned.edit if part is self.change else done
                 changes += described(self.model, planned.moves, self.seed)
-                step = operate(self.model, planned.moves, self.optimizers, seed=self.seed)
-                rollback.callback(step.undo)
+                with uninterrupted():
+                    step = operate(self.model, planned.moves, self.optimizers, seed=self.seed)
+                    rollback.callback(step.undo)
                 claims += step.claims
                 self._refine(planned)
                 if before is not None:

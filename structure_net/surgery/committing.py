@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
+from structure_net.core.undoing import uninterrupted
 from structure_net.errors import SurgeryError
 from structure_net.graph.tags import held_in
 
@@ -90,8 +91,9 @@ class Undo:
         if self._stack is None:
             raise SurgeryError("This edit was undone before; an edit can be undone once.")
         self._check_last()
-        stack, self._stack = self._stack, None
-        stack.close()
+        with uninterrupted():
+            stack, self._stack = self._stack, None
+            stack.close()
 
     def _check_last(self) -> None:
         own = {claim.number for claim in self.claims}
@@ -120,9 +122,9 @@ class Undo:
 
 
 def commit(steps: Iterable[Step]) -> Undo:
-    """Applies all steps, or none of them when one raises."""
+    """Applies all steps, or none of them when one raises; an interrupt waits for that."""
     claims: list[Claim] = []
-    with ExitStack() as rollback:
+    with uninterrupted(), ExitStack() as rollback:
         for step in steps:
             step.apply()
             rollback.callback(step.revert)

@@ -19,11 +19,12 @@ from uuid import uuid4
 from torch.optim import Optimizer
 
 from structure_net.core import StandardNetwork, network_stats
+from structure_net.core.undoing import uninterrupted
 from structure_net.data import Dataset, MappedBatches, load_dataset
 from structure_net.errors import TrainingDivergedError
 from structure_net.evolution import Batch, ComposableEvolutionSystem, NetworkContext
 from structure_net.evolution.components import StandardNetworkTrainer
-from structure_net.evolution.editing import derived_seed, uninterrupted
+from structure_net.evolution.editing import derived_seed
 from structure_net.evolution.measuring import held_out
 from structure_net.logging import RecordStream, Spool, current
 from structure_net.logging.profiling import own_bytes
