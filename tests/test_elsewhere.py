@@ -21,6 +21,7 @@ def marked() -> list[str]:
     return [str(file) for file in files if wanted in file.read_text(encoding="utf-8")]
 
 
+@pytest.mark.timeout(600)  # a suite of its own: half a minute on a machine at rest
 def test_what_wants_another_device_passes_on_one_that_is_pretended() -> None:
     """In a process of its own, which knows the device before its first backward pass."""
     files = marked()
