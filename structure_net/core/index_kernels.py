@@ -237,6 +237,25 @@ def ascending_places(
     return True
 
 
+@compiled("void(int64[::1], int64, int64[:, ::1])")
+def split_places(places: NDArray[np.int64], width: int, table: NDArray[np.int64]) -> None:
+    """Writes the row and the column of each place, ``row * width + column``.
+
+    Args:
+        places: At least 0, in any order. Shape ``(n,)``.
+        width: The number of columns.
+        table: Is written: rows, and then columns. Shape ``(2, n)``.
+    """
+    row, base = np.int64(0), np.int64(0)
+    for k in range(len(places)):
+        # Places that ascend mostly stay in the row of the one before.
+        if places[k] < base or places[k] >= base + width:
+            row = places[k] // width
+            base = row * width
+        table[0, k] = row
+        table[1, k] = places[k] - base
+
+
 @compiled("void(int64[::1], int64)")
 def sort_places(places: NDArray[np.int64], size: int) -> None:
     """Sorts ``places``, which lie from 0 to ``size - 1``, ascending: digit by digit."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from structure_net.core.drawing import free_places
+from structure_net.core.index_kernels import split_places
 from structure_net.core.largest import largest
 from structure_net.core.nearest import nearest_zero
 from structure_net.core.pairs import PairTable
@@ -147,9 +148,10 @@ def random_free(
 
 def as_pairs(places: Tensor, width: int) -> tuple[tuple[int, int], ...]:
     """Places ``output * width + input`` as pairs (output, input)."""
-    numbers = places.cpu().numpy()
-    rows = numbers // width
-    return PairTable.of(np.stack((rows, numbers - rows * width)).T)
+    numbers = places.cpu().long().contiguous().numpy()
+    table = np.empty((2, len(numbers)), np.int64)
+    split_places(numbers, width, table)
+    return PairTable.of(table.T)
 
 
 def shares_by_momentum(

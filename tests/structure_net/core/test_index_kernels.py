@@ -17,6 +17,7 @@ from structure_net.core.index_kernels import (
     find_places,
     merge_free,
     sort_places,
+    split_places,
 )
 from structure_net.core.live_index import LiveIndex
 from structure_net.core.sparsity import SparsePattern
@@ -96,6 +97,14 @@ def test_an_exchange_finds_what_does_not_fit(shape: tuple[int, int], data: st.Da
     read, made = (index.offsets.numpy(), index.columns.numpy()), [one[1:-1] for one in room]
     assert exchange_places(*read, whole(gone), whole(new), origin[1:-1], *made) is fits
     assert all(one[0] == one[-1] == -7 for one in (origin, *room))
+
+
+@given(st.lists(st.integers(0, 2**40)), st.integers(1, 2**20), st.booleans())
+def test_places_are_rows_and_columns(drawn: list[int], width: int, ascending: bool) -> None:
+    held = whole(sorted(drawn) if ascending else drawn)
+    table = np.empty((2, len(held)), dtype=np.int64)
+    split_places(held, width, table)
+    assert table.T.tolist() == [list(divmod(int(place), width)) for place in held]
 
 
 @settings(deadline=None, max_examples=60)
