@@ -1,7 +1,7 @@
 """Running a model on an example, and leaving it as it was.
 
-What is entered for a block, as `untouched`, is undone as long as no interrupt strikes between its
-being entered and the block; what ``undo`` undoes, as after `preserve`, is undone in any case.
+What is done for a while is undone by an `Undoing`, and not by a context manager of its own: an
+interrupt that strikes between its being entered and its block would leave it.
 
 An example is a tensor, a tuple of positional arguments or a mapping of keyword arguments.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from functools import partial
 from threading import Lock, RLock
 from typing import Any, Final
@@ -124,21 +123,34 @@ _EVALUATIONS: Final = _Evaluations()
 
 
 def uncompile(undo: Undoing) -> None:
-    """As `uncompiled`, until ``undo`` undoes it."""
+    """Has what `torch.compile` made run as it was written, so that hooks and modes see it, until
+    ``undo`` undoes it.
+
+    Torch has one setting for all threads: what others compiled runs so meanwhile, too.
+    """
     who = object()
     undo.later(partial(_EAGER.leave, who))
     _EAGER.enter(who)
 
 
 def evaluate(model: nn.Module, undo: Undoing) -> None:
-    """As `evaluating`, until ``undo`` undoes it."""
+    """Evaluation mode, until ``undo`` gives each module its own mode back.
+
+    Where several threads evaluate a network, once the last of them has ended.
+    """
     who = object()
     undo.later(partial(_EVALUATIONS.leave, who))
     _EVALUATIONS.enter(who, model)
 
 
 def preserve(model: nn.Module, undo: Undoing) -> None:
-    """As `untouched`, until ``undo`` undoes it."""
+    """Whatever forward passes do to the model, it is as now once ``undo`` has undone it.
+
+    Modes, attributes, buffers (their values, and which tensor stands under a name) and torch's
+    global random states come back; so do the rows that an embedding with ``max_norm`` scales.
+    Parameters that are written to otherwise keep what was written, and so do the contents of
+    lists and dictionaries that a module holds.
+    """
     held = [(m, dict(vars(m)), dict(m._buffers)) for m in model.modules()]
     undo.later(partial(_put_attributes, held))
     undo.later(partial(_put_values, [(t, t.detach().clone()) for t in _written(model)]))
@@ -150,45 +162,6 @@ def same_random_states(undo: Undoing) -> None:
     undo.later(partial(torch.set_rng_state, torch.get_rng_state()))
     if torch.cuda.is_initialized():
         undo.later(partial(torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
-
-
-@contextmanager
-def uncompiled() -> Iterator[None]:
-    """Inside, what `torch.compile` made runs as it was written, so that hooks and modes see it.
-
-    Torch has one setting for all threads: what others compiled runs so meanwhile, too.
-    """
-    undo = Undoing()
-    with undo, undo:
-        uncompile(undo)
-        yield
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside, each module's own mode afterwards.
-
-    Where several threads evaluate a network, once the last of them has ended.
-    """
-    undo = Undoing()
-    with undo, undo:
-        evaluate(model, undo)
-        yield
-
-
-@contextmanager
-def untouched(model: nn.Module) -> Iterator[None]:
-    """Whatever forward passes inside do to the model, it is as before afterwards.
-
-    Modes, attributes, buffers (their values, and which tensor stands under a name) and torch's
-    global random states come back; so do the rows that an embedding with ``max_norm`` scales.
-    Parameters that are written to otherwise keep what was written, and so do the contents of
-    lists and dictionaries that a module holds.
-    """
-    undo = Undoing()
-    with undo, undo:
-        preserve(model, undo)
-        yield
 
 
 def _written(model: nn.Module) -> Iterator[Tensor]:

@@ -8,11 +8,10 @@ from torch import nn
 
 from structure_net.core.running import (
     call,
-    evaluating,
+    evaluate,
     preserve,
     same_random_states,
-    uncompiled,
-    untouched,
+    uncompile,
 )
 from structure_net.core.undoing import Undoing
 
@@ -45,7 +44,8 @@ def test_a_model_that_writes_in_its_forward_is_as_before() -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
     objects = {name: id(value) for name, value in model.state_dict(keep_vars=True).items()}
     state = torch.get_rng_state()
-    with untouched(model):
+    with (undo := Undoing()):
+        preserve(model, undo)
         model(torch.tensor([0, 1, 2]))
         model.eval()
         assert (model.calls, model.count) == (1, 1)
@@ -58,14 +58,17 @@ def test_a_model_that_writes_in_its_forward_is_as_before() -> None:
 
 def test_a_model_is_as_before_when_its_forward_fails() -> None:
     model = Writing()
-    with pytest.raises(IndexError), untouched(model.eval()):
+    undo = Undoing()
+    preserve(model.eval(), undo)
+    with pytest.raises(IndexError), undo:
         model.train()(torch.tensor([9]))
     assert (model.training, model.calls) == (False, 0)
 
 
 def test_evaluation_gives_each_module_its_own_mode_back() -> None:
     model = nn.Sequential(nn.Dropout(), nn.Dropout().eval())
-    with evaluating(model):
+    with (undo := Undoing()):
+        evaluate(model, undo)
         assert [module.training for module in model.modules()] == [False] * 3
     assert [module.training for module in model.modules()] == [True, True, False]
 
@@ -97,7 +100,8 @@ class Frozen(nn.Module):
 
 def test_a_module_with_an_own_way_to_its_mode_is_asked() -> None:
     model = nn.Sequential(Told(), nn.Dropout(), nn.LSTM(2, 2))
-    with evaluating(model):
+    with (undo := Undoing()):
+        evaluate(model, undo)
         assert not any(module.training for module in model.modules())
     assert all(module.training for module in model.modules())
     assert model[0].told == [False]
@@ -106,7 +110,8 @@ def test_a_module_with_an_own_way_to_its_mode_is_asked() -> None:
 def test_a_module_whose_mode_is_no_attribute_is_told() -> None:
     frozen, dropout = Frozen(), nn.Dropout()
     model = nn.Sequential(frozen, dropout)
-    with evaluating(model):
+    with (undo := Undoing()):
+        evaluate(model, undo)
         assert (frozen.told, dropout.training) == (False, False)
     assert [module.training for module in model.modules()] == [True, False, True]
 
@@ -114,7 +119,8 @@ def test_a_module_whose_mode_is_no_attribute_is_told() -> None:
 def test_a_mode_of_the_instance_s_own_is_asked_for() -> None:
     model = nn.Sequential(nn.Dropout(), nn.Dropout())
     model[1].train = lambda mode=True: model[1]  # type: ignore[method-assign]
-    with evaluating(model):
+    with (undo := Undoing()):
+        evaluate(model, undo)
         assert [module.training for module in model.modules()] == [False, False, True]
     assert [module.training for module in model.modules()] == [True, True, True]
 
@@ -137,19 +143,19 @@ def test_compiled_programs_run_as_they_were_written_until_the_last_who_asked_for
         return program.forward
 
     compiled = torch.compile(lambda x: x + 1, backend=backend)
-    one, other = uncompiled(), uncompiled()
-    one.__enter__()
-    other.__enter__()
+    one, other = Undoing(), Undoing()
+    uncompile(one)
+    uncompile(other)
     compiled(torch.zeros(2))
-    one.__exit__(None, None, None)
+    one.now()
     compiled(torch.zeros(2))
     assert not programs
-    other.__exit__(None, None, None)
+    other.now()
     compiled(torch.zeros(2))
     assert len(programs) == 1
 
 
-def test_what_preserves_a_model_is_undone_as_an_untouched_block_is() -> None:
+def test_random_states_modes_and_statistics_come_back() -> None:
     model: Any = nn.Sequential(nn.BatchNorm1d(2), nn.Dropout())
     mean, state = model[0].running_mean.clone(), torch.get_rng_state()
     with (undo := Undoing()):

@@ -14,7 +14,7 @@ from torch.utils import _python_dispatch as dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from structure_net.core import running
-from structure_net.core.running import evaluating
+from structure_net.core.running import evaluate
 from structure_net.core.undoing import (
     Undoing,
     hooked,
@@ -132,12 +132,14 @@ def test_evaluations_that_overlap_on_threads_give_the_modes_back() -> None:
     entered, leave = Event(), Event()
 
     def look() -> None:
-        with evaluating(model):
+        with (undo := Undoing()):
+            evaluate(model, undo)
             entered.set()
             leave.wait(10)
 
     other = Thread(target=look)
-    with evaluating(model):
+    with (undo := Undoing()):
+        evaluate(model, undo)
         other.start()
         assert entered.wait(10)
     assert not model.training  # the other one looks still
@@ -148,9 +150,11 @@ def test_evaluations_that_overlap_on_threads_give_the_modes_back() -> None:
 
 def test_an_evaluation_within_another_leaves_what_it_found() -> None:
     model, modes = nn.Dropout(), []
-    with evaluating(model):
+    with (undo := Undoing()):
+        evaluate(model, undo)
         model.train()
-        with evaluating(model):
+        with (within := Undoing()):
+            evaluate(model, within)
             modes.append(model.training)
         modes.append(model.training)
     assert [*modes, model.training] == [False, True, True]

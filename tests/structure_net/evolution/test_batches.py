@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from structure_net.core.running import evaluating
+from structure_net.core.running import evaluate
+from structure_net.core.undoing import Undoing
 from structure_net.evolution import ComposableEvolutionSystem, NetworkContext
 from structure_net.evolution.batches import (
     batch_length,
@@ -93,7 +94,8 @@ def test_each_module_gets_its_own_mode_back_even_after_an_error() -> None:
     seen: list[bool] = []
 
     def look() -> None:
-        with evaluating(network):
+        with (undo := Undoing()):
+            evaluate(network, undo)
             seen.append(network[0].training)
             raise KeyError
 
