@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,6 +22,7 @@ from structure_net.surgery.edits import (
     MaskHeads,
     MergeNeurons,
     MoveConnections,
+    RemoveConnections,
     RemoveHeads,
     RemoveNeurons,
     ResetNeurons,
@@ -66,6 +68,8 @@ def plan(
 
 
 def _rewired(edit: ConnectionEdit) -> Move:
+    if not isinstance(edit, RemoveConnections) and not 0 <= edit.scale < math.inf:
+        raise SurgeryError(f"scale must be a finite number, 0 or more; got {edit.scale}.")
     if isinstance(edit, MoveConnections):
         return _moved(edit)
     if not edit.pairs:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from structure_net.core import create_standard_network
+from structure_net.core import StandardSparseLayer, create_standard_network
 from structure_net.errors import SurgeryError
 from structure_net.graph import graph_of
 from structure_net.surgery import (
@@ -27,6 +27,7 @@ from structure_net.surgery import (
     Journal,
     JournalDiff,
     MergeNeurons,
+    MoveConnections,
     Preview,
     Probe,
     RemoveNeurons,
@@ -181,3 +182,19 @@ def test_a_connection_outside_of_its_layer_is_refused_in_one_line(pair: tuple[in
     network = create_standard_network([8, 4, 2], density=0.5, seed=0)
     with pytest.raises(SurgeryError, match="layer of shape"):
         edit(network, AddConnections("layers.0", (pair,), scale=1.0), None)
+
+
+@pytest.mark.parametrize("scale", [-1.0, float("nan"), float("inf")])
+def test_new_connections_have_a_scale(scale: float) -> None:
+    network = create_standard_network([4, 6, 3], density=0.5, seed=0)
+    before, layer = values(network), network.layers[0]
+    assert isinstance(layer, StandardSparseLayer)
+    gone = layer.pattern.pairs[:1]
+    come = next((n, 0) for n in range(6) if (n, 0) not in layer.pattern.pairs)
+    for change in (
+        AddConnections("layers.0", (come,), scale=scale),
+        MoveConnections("layers.0", gone, (come,), scale=scale),
+    ):
+        with pytest.raises(SurgeryError, match=r"scale must be a finite number, 0 or more; got"):
+            edit(network, change, EXAMPLE)
+    assert_equal(values(network), before)
