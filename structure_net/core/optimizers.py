@@ -60,9 +60,6 @@ class _Together:
         """Enters a parameter with its state, if the compiled loop can walk through all of them."""
         first, second, count = state["exp_avg"], state["exp_avg_sq"], state["step"]
         kind, size = parameter.dtype, parameter.numel()
-        if parameter.is_cpu and not count.is_cpu:
-            # Of a state from another device, where PyTorch's `load_state_dict` leaves it.
-            state["step"] = count = count.cpu()
         if not gradient.is_contiguous():
             gradient = gradient.contiguous()
         for tensor in (parameter, gradient, first, second):
@@ -73,7 +70,10 @@ class _Together:
                 or not tensor.is_cpu
             ):
                 return False
-        if count.dtype not in _KINDS or not count.is_cpu:
+        if not count.is_cpu:
+            # Of a state from another device, where PyTorch's `load_state_dict` leaves it.
+            state["step"] = count = count.cpu()
+        if count.dtype not in _KINDS:
             return False
         self._table += (
             parameter.data_ptr(),
