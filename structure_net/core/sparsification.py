@@ -89,7 +89,12 @@ class SparsityPlan:
 
     def __str__(self) -> str:
         rows = [
-            (layer.name, layer.kind, f"{layer.connections:,} of {layer.possible:,}", layer.density)
+            (
+                layer.name or "the model",
+                layer.kind,
+                f"{layer.connections:,} of {layer.possible:,}",
+                layer.density,
+            )
             for layer in self.layers
         ]
         rows.append(("all of these", "", f"{self.connections:,}", self.density))

@@ -22,6 +22,7 @@ from structure_net.core import (
     plan_sparsity,
     sparse_layers,
 )
+from structure_net.errors import SurgeryError
 from structure_net.evolution import ComposableEvolutionSystem, NetworkContext
 from structure_net.evolution.components import (
     ConnectionAnalyzer,
@@ -41,6 +42,8 @@ from structure_net.surgery import (
     save_checkpoint,
     sparsify,
 )
+from structure_net.surgery.sparsifying import Become
+from tests.elsewhere import away
 from tests.laws.storages import STORAGES, Storage, crossover
 
 EXACT: dict[str, Any] = {"rtol": 0, "atol": 1e-10}
@@ -345,3 +348,51 @@ def test_types_and_memory_formats_are_kept() -> None:
     assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
     # Sums of 81 products of size 0.1 at 8 bits.
     torch.testing.assert_close(model(x), expected, rtol=0, atol=0.05)
+
+
+def test_what_cannot_follow_is_refused_before_anything_changes() -> None:
+    model, x = made()
+    optimizer = torch.optim.LBFGS(model.parameters())
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss: Tensor = model(x).square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    before = [(name, type(module), set(vars(module))) for name, module in model.named_modules()]
+    weights = [parameter.detach().clone() for parameter in model.parameters()]
+    with pytest.raises(SurgeryError, match="LBFGS remembers"):
+        sparsify(model, 0.3, optimizer=optimizer)
+    twin = StandardSparseLayer(8, 16, density=0.5, generator=torch.Generator())
+    turn = Become(model.first, twin, frozenset({"in_features", "out_features"}))
+    turn.apply()
+    assert type(model.first) is StandardSparseLayer
+    turn.revert()
+    after = [(name, type(module), set(vars(module))) for name, module in model.named_modules()]
+    assert after == before
+    assert all(map(torch.equal, weights, model.parameters()))
+    closure()
+
+
+@pytest.mark.away
+@pytest.mark.parametrize("storage", STORAGES)
+def test_on_another_device_it_is_what_it_is_on_the_cpu(storage: Storage) -> None:
+    here, x = made()
+    there = copy.deepcopy(here).to(away())
+    optimizer = torch.optim.Adam(there.parameters(), 0.01)
+    there(x.to(away())).square().sum().backward()
+    optimizer.step()
+    here.load_state_dict(there.state_dict())
+    with crossover(storage):
+        expected = sparsify(here, 0.3)(x)
+        sparsify(there, 0.3, optimizer=optimizer)
+        assert {tensor.device.type for tensor in there.state_dict().values()} == {away()}
+        torch.testing.assert_close(there(x.to(away())).cpu(), expected, **EXACT)
+        there(x.to(away())).square().sum().backward()
+        densify(there, optimizer=optimizer)
+        optimizer.step()
+    assert {parameter.device.type for parameter in there.parameters()} == {away()}
+    densify(here)
+    assert [type(module) for module in here.modules()] == [type(m) for m in there.modules()]
