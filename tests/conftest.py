@@ -125,6 +125,15 @@ def live_storage() -> Iterator[None]:
     set_crossover(before)
 
 
+@pytest.fixture(params=("live", "masked"))
+def either_storage(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Sparse layers are stored in one way, and in the next run of the test in the other."""
+    before = get_crossover()
+    set_crossover(request.param)
+    yield
+    set_crossover(before)
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The folder of the larger data sets: STRUCTURE_NET_DATA, or shared/data near the checkout."""

@@ -7,6 +7,8 @@ from torch import nn
 from structure_net.core import SparseConv2d, StandardSparseLayer, TemporaryPatchLayer
 from structure_net.errors import SurgeryError
 
+pytestmark = pytest.mark.usefixtures("either_storage")
+
 
 def base() -> StandardSparseLayer:
     generator = torch.Generator().manual_seed(0)

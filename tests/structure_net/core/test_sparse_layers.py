@@ -15,6 +15,8 @@ from structure_net.core import (
 )
 from structure_net.testing import check_sparse_layer
 
+pytestmark = pytest.mark.usefixtures("either_storage")
+
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
