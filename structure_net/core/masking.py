@@ -135,6 +135,21 @@ def spread(mask: Tensor, weight: Tensor) -> Tensor:
     return mask[(...,) + (None,) * (weight.dim() - mask.dim())]
 
 
+@torch.no_grad()
+def zero_off(weight: Tensor, mask: Tensor) -> None:
+    """Zeroes ``weight`` off the pattern ``mask``, in place.
+
+    Raises:
+        ValueError: They differ in their numbers of units.
+    """
+    if mask.shape != weight.shape[:2]:
+        raise ValueError(
+            f"The mask must have the shape {tuple(weight.shape[:2])} of the weight's "
+            f"units; got {tuple(mask.shape)}."
+        )
+    weight.masked_fill_(~spread(mask, weight), 0)
+
+
 def _changed(weight: Tensor, mask: Tensor, kept: Tensor) -> tuple[Masked, Carry]:
     """New weights; state stays where ``kept`` has a connection."""
     alive = spread(kept, weight)

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self, SupportsIndex, overload
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 Pair = tuple[int, int]
 
@@ -129,6 +131,25 @@ class PairTable(_Pairs):
 
     def __reduce__(self) -> tuple[type[tuple[Any, ...]], tuple[list[Pair]]]:
         return tuple, (list(self._read()),)
+
+
+def columns_of_pairs(pairs: Sequence[Pair] | Tensor) -> tuple[Tensor, Tensor]:
+    """The first and the second of each pair, unchecked. Shape ``(n,)`` each, int64.
+
+    Raises:
+        ValueError: ``pairs`` is no list of pairs.
+    """
+    if isinstance(pairs, PairTuple | PairTable):
+        rows, columns = torch.tensor(pairs.table.T)
+        return rows, columns
+    table = torch.as_tensor(pairs, dtype=torch.int64)
+    if table.numel() == 0:
+        table = table.reshape(0, 2)
+    if table.dim() != 2 or table.shape[1] != 2:
+        raise ValueError(
+            f"pairs must be (output unit, input unit) pairs; got shape {tuple(table.shape)}."
+        )
+    return table[:, 0].contiguous(), table[:, 1].contiguous()
 
 
 def _held(table: NDArray[np.integer[Any]]) -> NDArray[np.int64]:

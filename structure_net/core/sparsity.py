@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from structure_net.core.changes import TensorChange, assign, in_turn
 from structure_net.core.index_kernels import ascending_places
 from structure_net.core.keeping import all_or_nothing
-from structure_net.core.pairs import PairTable, PairTuple
+from structure_net.core.pairs import columns_of_pairs
 
 Pairs = Sequence[tuple[int, int]] | Tensor
 Newborn = Literal["fresh", "silent", "empty"]
@@ -340,7 +340,7 @@ def pair_indices(pairs: Pairs, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
     Raises:
         ValueError: A pair is out of range or repeated, or ``pairs`` is not a list of pairs.
     """
-    rows, columns = _columns_of(pairs)
+    rows, columns = columns_of_pairs(pairs)
     compiles = len(rows) >= _MANY and rows.is_cpu
     if compiles and ascending_places(rows.numpy(), columns.numpy(), *shape):
         return rows, columns
@@ -352,21 +352,6 @@ def pair_indices(pairs: Pairs, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
             repeated = int(keys[counts > 1][0])
             raise ValueError(f"A pair may be given once; {divmod(repeated, shape[1])} is repeated.")
     return rows, columns
-
-
-def _columns_of(pairs: Pairs) -> tuple[Tensor, Tensor]:
-    """The rows and columns of ``pairs``, as they are."""
-    if isinstance(pairs, PairTuple | PairTable):
-        rows, columns = torch.tensor(pairs.table.T)
-        return rows, columns
-    table = torch.as_tensor(pairs, dtype=torch.int64)
-    if table.numel() == 0:
-        table = table.reshape(0, 2)
-    if table.dim() != 2 or table.shape[1] != 2:
-        raise ValueError(
-            f"pairs must be (output unit, input unit) pairs; got shape {tuple(table.shape)}."
-        )
-    return table[:, 0].contiguous(), table[:, 1].contiguous()
 
 
 def ascend(keys: Tensor) -> bool:

@@ -24,11 +24,8 @@ from structure_net.core.drawing import normal_noise
 from structure_net.core.keeping import all_or_nothing
 from structure_net.core.live import KnownIndex, Live
 from structure_net.core.live_index import NAMES, LiveIndex
-from structure_net.core.masking import GradientMask, Masked, spread
-from structure_net.core.pair_edits import (
-    places_of,
-    weights_for,
-)
+from structure_net.core.masking import GradientMask, Masked, zero_off
+from structure_net.core.pair_edits import places_of, weights_for
 from structure_net.core.rearranging import Born, Carry, blank, gathered, scaled_noise
 from structure_net.core.restoring import derive, make_room, same_places
 from structure_net.core.sparsity import (
@@ -293,7 +290,7 @@ class StoredLayer(SparseLayer):
             ValueError: The tensors of the storage differ in shape.
         """
         if self.storage == "masked":
-            self._settle_masked()
+            zero_off(self.weight, self.mask)
         elif self.weight.shape[0] != self.columns.shape[0]:
             raise ValueError(
                 f"The weight must hold one entry for each of the {self.columns.shape[0]} "
@@ -323,15 +320,6 @@ class StoredLayer(SparseLayer):
     def _content(self) -> Content:
         weight = self.weight.detach()
         return Live(weight, self.index) if self.storage == "live" else Masked(weight, self.mask)
-
-    def _settle_masked(self) -> None:
-        if self.mask.shape != self.weight.shape[:2]:
-            raise ValueError(
-                f"The mask must have the shape {tuple(self.weight.shape[:2])} of the weight's "
-                f"units; got {tuple(self.mask.shape)}."
-            )
-        with torch.no_grad():
-            self.weight.masked_fill_(~spread(self.mask, self.weight), 0)
 
     def _settled(self, edited: tuple[Content, Carry]) -> tuple[TensorChange, ...]:
         """What an edit made, in the storage that pays for it."""

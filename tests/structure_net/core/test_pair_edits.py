@@ -9,13 +9,15 @@ from structure_net.core import SparseConv2d, SparsePattern, StandardSparseLayer,
 from structure_net.core.crossover import Storage
 from structure_net.core.live import Live
 from structure_net.core.live_index import LiveIndex
-from structure_net.core.masking import Masked
+from structure_net.core.masking import Masked, zero_off
 from structure_net.core.pair_edits import (
     Connected,
     places_of,
     refuse_misfit,
     weights_for,
 )
+from structure_net.core.pairs import columns_of_pairs
+from structure_net.core.sparsity import Pairs
 from structure_net.core.storage import StoredLayer
 from structure_net.errors import SurgeryError
 
@@ -115,3 +117,18 @@ def test_kernels_go_whatever_their_order_in_memory() -> None:
     assign(layer, layer.moved(live, free))
     assert not wanted.is_contiguous()
     assert torch.equal(layer.dense_weight(), wanted)
+
+
+def test_weights_off_the_pattern_are_zeroed() -> None:
+    weight, mask = torch.ones(3, 4, 2), PATTERN.mask()
+    zero_off(weight, mask)
+    assert torch.equal(weight, mask[..., None].expand(3, 4, 2).float())
+    with pytest.raises(ValueError, match=r"mask must have the shape \(3, 4\) .* got \(4, 3\)"):
+        zero_off(weight, mask.T)
+
+
+@pytest.mark.parametrize("pairs", [[(0, 1), (2, 3)], torch.tensor([[0, 1], [2, 3]])])
+def test_pairs_are_read_as_they_are(pairs: Pairs) -> None:
+    assert [one.tolist() for one in columns_of_pairs(pairs)] == [[0, 2], [1, 3]]
+    with pytest.raises(ValueError, match=r"pairs; got shape \(2,\)"):
+        columns_of_pairs(torch.tensor([0, 1]))
