@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import Final, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -51,13 +53,17 @@ class Means:
         Returns:
             For each row of either: shape ``(units,)``, float64.
         """
-        sizes = _sizes(outputs) if inputs is None else [*_sizes(outputs), *_sizes(inputs)]
-        found = torch.empty(sum(sizes), dtype=torch.float64)
-        self._kept.append(found)
-        address = self._list(outputs, EXTREMA, found.data_ptr())
+        sizes = _sizes(outputs) if inputs is None else _sizes(outputs) + _sizes(inputs)
+        # Torch takes longer to give memory out, and to part it.
+        ends = list(accumulate(sizes, initial=0))
+        memory = np.empty(ends[-1])
+        found = [torch.from_numpy(memory[start:end]) for start, end in pairwise(ends)]
+        self._kept += found
+        whole = torch.from_numpy(memory).data_ptr()  # which a part without numbers does not know
+        address = self._list(outputs, EXTREMA, whole)
         if inputs is not None:
             self._list(inputs, 0, address)
-        return found.split_with_sizes(sizes)
+        return found
 
     def take(self) -> int:
         """Computes them; how many units of outputs have a mean that is not finite."""

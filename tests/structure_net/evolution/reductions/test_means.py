@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from array import array
 
 import pytest
@@ -69,6 +70,14 @@ def test_units_whose_mean_is_not_finite_are_counted() -> None:
     assert means.take() == 4
 
 
+def test_layers_without_units_have_means_of_their_inputs() -> None:
+    sums, means = _sums(2, 3), Means()
+    found = means.add(Summed(_sums(6, 1)[:, :0], None, 2), Summed(sums, None, 2))
+    assert means.take() == 0
+    assert [len(one) for one in found] == [0] * 6 + [3] * 2
+    assert torch.equal(torch.stack([*found[6:]]), sums / 2)
+
+
 def test_a_kernel_divides_sums() -> None:
     one = torch.tensor([[6.0, 8.0], [1.0, -1.0], [4.0, 9.0]], dtype=torch.float64)
     found = torch.empty_like(one)
@@ -78,11 +87,15 @@ def test_a_kernel_divides_sums() -> None:
     assert found.tolist() == [[1.5, 2.0], [1.0, -1.0], [4.0, 9.0]]
 
 
-def test_what_is_kept_of_one_layer_keeps_no_other() -> None:
+def test_what_is_kept_of_one_layer_is_its_own() -> None:
     network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 500))
     seen = observe(network, [(torch.ones(2, 3), torch.zeros(2))])
+    first, last = seen.layers["0"], seen.layers["2"]
+    assert first.input_second_moment is not None
     # Six numbers of each unit, and two of each input.
-    assert seen.layers["0"].mean.untyped_storage().nbytes() == 8 * (6 * 4 + 2 * 3)
+    assert first.input_second_moment.data_ptr() - first.mean.data_ptr() == 8 * (6 * 4 + 3)
+    assert first.mean.untyped_storage().nbytes() == 8 * 4
+    assert pickle.loads(pickle.dumps(last)).mean.equal(last.mean)
 
 
 def test_a_layer_with_units_that_are_not_finite_is_named_with_their_number() -> None:
