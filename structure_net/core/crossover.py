@@ -106,7 +106,8 @@ def _checked(value: object, what: str) -> Crossover:
         if value == name:
             return name
     try:
-        density = float(value)  # type: ignore[arg-type]  # what cannot be a number raises
+        # True and False are numbers to Python, and no densities.
+        density = -1.0 if isinstance(value, bool) else float(value)  # type: ignore[arg-type]  # what cannot be a number raises
     except (TypeError, ValueError):
         density = -1.0
     if not 0 <= density <= 1:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from structure_net.core.index_kernels import merge_free, sort_places
+from structure_net.core.layer_arguments import check_origin
 from structure_net.core.sparsity import SparsePattern
 
 _PLACES_PER_ENTRY: Final = 32
@@ -24,9 +25,11 @@ def resolved_pattern(
     """``pattern``, or a random one of ``density`` (1 if None), where PyTorch makes new layers.
 
     Raises:
+        TypeError: One of the three is of another kind.
         ValueError: Both are given, ``density`` is not in (0, 1], ``pattern`` has another shape, or
             layers are made on the meta device, where nothing can be drawn.
     """
+    check_origin(density, pattern, generator)
     _refuse_meta()
     if pattern is None:
         density = 1.0 if density is None else density

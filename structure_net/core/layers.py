@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from torch.fx import Proxy
 from torch.nn import functional as F
 
+from structure_net.core.arguments import check_whole
 from structure_net.core.drawing import resolved_pattern
+from structure_net.core.layer_arguments import Sides, padding_of, pair_of
 from structure_net.core.products import sparse_linear
 from structure_net.core.sparse_convolution import sparse_conv2d
 from structure_net.core.sparsity import SparsePattern
@@ -39,7 +41,9 @@ class StandardSparseLayer(StoredLayer):
         ``(*, in_features)`` to ``(*, out_features)``.
 
     Raises:
-        ValueError: ``density`` is not in (0, 1], or ``pattern`` is given too or has another shape.
+        TypeError: An argument is of another kind.
+        ValueError: A size is below 1, ``density`` is not in (0, 1], or ``pattern`` is given too or
+            has another shape.
     """
 
     channel_dim = -1
@@ -54,8 +58,9 @@ class StandardSparseLayer(StoredLayer):
         bias: bool = True,
         generator: torch.Generator | None = None,
     ) -> None:
-        pattern = resolved_pattern((out_features, in_features), density, pattern, generator)
-        super().__init__(pattern, (), bias=bias)
+        check_whole(1, in_features=in_features, out_features=out_features)
+        shape = (int(out_features), int(in_features))
+        super().__init__(resolved_pattern(shape, density, pattern, generator), (), bias=bias)
         self.reset_parameters(generator)
 
     @property
@@ -100,7 +105,7 @@ class SparseConv2d(StoredLayer):
         out_channels: The number of output channels.
         kernel_size: The kernel's height and width, or one number for both.
         stride: The step between positions.
-        padding: Zeros added on each side.
+        padding: Zeros added on each side; ``"valid"``: none; ``"same"``: as many as keep the size.
         dilation: The step within the kernel.
         density: The fraction of connections that exist, in (0, 1]; 1 if neither this nor
             ``pattern`` is given.
@@ -113,8 +118,10 @@ class SparseConv2d(StoredLayer):
         ``(N, in_channels, H, W)`` to ``(N, out_channels, H', W')``, as `torch.nn.Conv2d` has it.
 
     Raises:
-        ValueError: ``density`` is not in (0, 1], ``pattern`` is given too or has another shape, or
-            ``granularity`` is neither of the two.
+        TypeError: An argument is of another kind.
+        ValueError: A number is out of range, ``density`` is not in (0, 1], ``pattern`` is given too
+            or has another shape, ``granularity`` is neither of the two, or ``padding`` is
+            ``"same"`` with strides or where one side would be padded more.
     """
 
     channel_dim = 1
@@ -123,11 +130,11 @@ class SparseConv2d(StoredLayer):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int | tuple[int, int],
+        kernel_size: Sides,
         *,
-        stride: int | tuple[int, int] = 1,
-        padding: int | tuple[int, int] = 0,
-        dilation: int | tuple[int, int] = 1,
+        stride: Sides = 1,
+        padding: Sides | Literal["same", "valid"] = 0,
+        dilation: Sides = 1,
         density: float | None = None,
         pattern: SparsePattern | None = None,
         granularity: Granularity = "kernel",
@@ -136,15 +143,18 @@ class SparseConv2d(StoredLayer):
     ) -> None:
         if granularity not in get_args(Granularity):
             raise ValueError(f"granularity must be 'kernel' or 'weight'; got {granularity!r}.")
-        kernel, single = _pair(kernel_size), granularity == "weight"
-        columns = in_channels * (math.prod(kernel) if single else 1)
-        pattern = resolved_pattern((out_channels, columns), density, pattern, generator)
+        check_whole(1, in_channels=in_channels, out_channels=out_channels)
+        kernel, single = pair_of(1, "kernel_size", kernel_size), granularity == "weight"
+        steps, apart = pair_of(1, "stride", stride), pair_of(1, "dilation", dilation)
+        around = padding_of(padding, kernel, steps, apart)
+        shape = (int(out_channels), int(in_channels) * (math.prod(kernel) if single else 1))
+        pattern = resolved_pattern(shape, density, pattern, generator)
         super().__init__(pattern, kernel, bias=bias, single=single)
         self.granularity: Granularity = granularity
         self.kernel_size = kernel
-        self.stride = _pair(stride)
-        self.padding = _pair(padding)
-        self.dilation = _pair(dilation)
+        self.stride = steps
+        self.padding = around
+        self.dilation = apart
         self.reset_parameters(generator)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -251,7 +261,3 @@ def linear_repr(layer: StoredLayer) -> str:
         f"in_features={layer.in_channels}, out_features={layer.out_channels}, "
         f"density={layer.density:.4g}, bias={layer.bias is not None}"
     )
-
-
-def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (value[0], value[1])

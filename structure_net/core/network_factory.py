@@ -210,6 +210,11 @@ def _density(density: float | None, sparsity: float | None) -> float:
 
 
 def _checked_widths(architecture: Sequence[int]) -> list[int]:
+    if not isinstance(architecture, Iterable):
+        raise TypeError(
+            "architecture must list the widths, such as [64, 32, 10], inputs first; "
+            f"got {architecture!r}."
+        )
     widths = list(architecture)
     if len(widths) < 2 or not all(_is_whole(width) for width in widths) or min(widths) < 1:
         raise ValueError(

@@ -38,6 +38,7 @@ class SparsePattern:
         shape: The numbers of output and of input units.
 
     Raises:
+        TypeError: Rows or columns are no tensor.
         ValueError: The pairs are out of range, repeated, or not sorted by row and then by column.
     """
 
@@ -47,6 +48,11 @@ class SparsePattern:
 
     def __post_init__(self) -> None:
         for name, index in (("rows", self.rows), ("columns", self.columns)):
+            if not isinstance(index, Tensor):
+                raise TypeError(
+                    f"{name} must be a vector of int64; got {index!r}. `SparsePattern.from_pairs` "
+                    "takes lists of pairs."
+                )
             if index.dtype != torch.int64 or index.dim() != 1:
                 raise ValueError(
                     f"{name} must be a vector of int64; got {index.dtype}, {tuple(index.shape)}."
@@ -66,7 +72,15 @@ class SparsePattern:
 
     @classmethod
     def from_mask(cls, mask: Tensor) -> Self:
-        """The pattern of the non-zero entries of ``mask``, shape ``(outputs, inputs)``."""
+        """The pattern of the non-zero entries of ``mask``, shape ``(outputs, inputs)``.
+
+        Raises:
+            ValueError: It is no matrix.
+        """
+        if mask.dim() != 2:
+            raise ValueError(
+                f"mask must have the shape (outputs, inputs); got {tuple(mask.shape)}."
+            )
         rows, columns = mask.nonzero(as_tuple=True)
         return cls(rows, columns, (mask.shape[0], mask.shape[1]))
 

@@ -198,8 +198,17 @@ class StoredLayer(SparseLayer):
 
         Args:
             values: In the pattern's order, shape ``(n, *kernel)``, or one number for all.
+
+        Raises:
+            ValueError: They have another shape.
         """
-        live = torch.as_tensor(values).to(self.weight).expand(self._count(), *self._kernel)
+        given, shape = torch.as_tensor(values).to(self.weight), (self._count(), *self._kernel)
+        try:
+            live = given.expand(shape)
+        except RuntimeError as error:
+            raise ValueError(
+                f"values must have the shape {shape}, or be one number; got {tuple(given.shape)}."
+            ) from error
         if self.storage == "live":
             self.weight.copy_(live)
         else:
