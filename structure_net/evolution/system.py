@@ -13,7 +13,8 @@ from torch.optim import Optimizer
 from structure_net.core.arguments import check_module, check_optimizer, check_whole, shown
 from structure_net.core.sections import section
 from structure_net.core.statistics import network_stats
-from structure_net.errors import TrainingDivergedError
+from structure_net.core.wrapping import wrapped
+from structure_net.errors import SurgeryError, TrainingDivergedError
 from structure_net.evolution.acceptance import Acceptance, Always
 from structure_net.evolution.analysis import Analysis
 from structure_net.evolution.batches import Batch, Loss
@@ -262,8 +263,11 @@ class ComposableEvolutionSystem:
         Raises:
             TypeError: An argument is of the wrong kind.
             ValueError: ``optimizer`` holds none of the model's parameters.
+            SurgeryError: A strategy is to edit the model, which is compiled, scripted or wrapped.
         """
         check_module(model)
+        if self._rules and (reason := wrapped(model)):
+            raise SurgeryError(reason)
         check_optimizer(optimizer, model)
         device = next((parameter.device for parameter in model.parameters()), "cpu")
         context = NetworkContext(

@@ -26,6 +26,7 @@ from structure_net.evolution import (
 )
 from structure_net.evolution.components import (
     ExtremaGrowthStrategy,
+    SparseEvolutionaryTraining,
     StandardExtremaAnalyzer,
     StandardNetworkTrainer,
 )
@@ -306,3 +307,10 @@ def test_observers_hear_of_steps_if_one_of_them_does(hears: bool) -> None:
     assert not hears_steps(None)
     both(Event(EventKind.STEP_FINISHED, 0))
     assert len(heard) == 1
+
+
+def test_a_compiled_model_is_refused_when_it_is_attached() -> None:
+    compiled: Any = torch.compile(model(), backend="eager")
+    system = ComposableEvolutionSystem([SparseEvolutionaryTraining()])
+    with pytest.raises(SurgeryError, match=r"is compiled; pass `model\._orig_mod`"):
+        system.attach(compiled)
