@@ -203,8 +203,9 @@ class GradientMask:
             ValueError: Weight and mask do not fit, as where another weight was set by hand.
         """
         if mask.shape != weight.shape[:2]:
+            shape = f"shape {tuple(mask.shape)} of the layer's mask"
             raise ValueError(
-                f"weight must have the shape {tuple(mask.shape)} of the layer's mask; got "
+                f"weight must have the {shape if mask.numel() else 'shape of its list'}; got "
                 f"{tuple(weight.shape)}. Write weights with fill(), connections by surgery."
             )
         # A trace is checked by another one without gradients, and used with and without them.

@@ -17,7 +17,7 @@ from structure_net.core.chaining import through
 from structure_net.core.changes import assign
 from structure_net.core.drawing import random_pattern
 from structure_net.core.keeping import all_or_nothing
-from structure_net.core.layers import StandardSparseLayer
+from structure_net.core.layers import StandardSparseLayer, traced_by_fx
 from structure_net.core.sparsity import SparseLayer, SparsePattern
 from structure_net.core.statistics import NetworkStats, network_stats
 from structure_net.core.storage import StoredLayer
@@ -112,7 +112,16 @@ class StandardNetwork(nn.Module):
         return chain
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Maps ``(N, *)`` to ``(N, outputs)``."""
+        """Maps ``(N, *)`` to ``(N, outputs)``.
+
+        Raises:
+            ValueError: The inputs have no axis of samples.
+        """
+        if not traced_by_fx(inputs) and inputs.dim() < 2:
+            raise ValueError(
+                f"inputs must have the shape (N, *); got {tuple(inputs.shape)}. One sample is "
+                "inputs[None]."
+            )
         return through(zip_longest(self.layers, self.activations), inputs.flatten(1))
 
     def load_state_dict(

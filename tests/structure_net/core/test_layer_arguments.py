@@ -114,3 +114,19 @@ def test_a_truth_is_no_density() -> None:
     with pytest.raises(ValueError, match="density in"):
         set_crossover(True)
     assert get_crossover() == before
+
+
+def test_a_network_takes_batches() -> None:
+    network = create_standard_network([6, 5, 3], density=0.5, seed=0)
+    with pytest.raises(
+        ValueError, match=r"shape \(N, \*\); got \(6,\)\. One sample is inputs\[None\]"
+    ):
+        network(torch.ones(6))
+
+
+def test_a_matrix_is_no_list_of_live_weights() -> None:
+    with crossover("live"):
+        layer = StandardSparseLayer(6, 4, density=0.5)
+    layer.weight = nn.Parameter(torch.ones(4, 6))
+    with pytest.raises(ValueError, match=r"shape of its list; got \(4, 6\)\. Write weights with"):
+        layer(torch.ones(1, 6))
