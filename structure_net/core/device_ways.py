@@ -38,9 +38,9 @@ VERSION: Final = 1
 
 _PRODUCTS: Final[dict[Way, Product]] = {"dense": dense_product, "rows": rows_product}
 _SMALL: Final = 2**16
-"""Matrices with fewer places cost a few microseconds; rows cannot be faster."""
+"""Places below which rows are not tried. A guess, as the next: no GPU has been measured."""
 _FULL: Final = 0.25
-"""Rows have not paid on any published GPU from a quarter of the connections on."""
+"""The share of connections from which on rows are not tried."""
 _WARM: Final = 3
 _TURNS: Final = 5
 _STEPS: Final = 4
