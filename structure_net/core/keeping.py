@@ -39,13 +39,22 @@ class Kept:
 class _Tensor:
     def __init__(self, tensor: Tensor) -> None:
         self._tensor, self._memory, self._gradient = tensor, tensor.data, tensor.grad
-        self._content = self._memory.clone()
+        self._content = _each_once(self._memory).clone()
 
     @torch.no_grad()
     def put_back(self) -> None:
-        self._memory.copy_(self._content)
+        _each_once(self._memory).copy_(self._content)
         self._tensor.data = self._memory
         self._tensor.grad = self._gradient
+
+
+def _each_once(tensor: Tensor) -> Tensor:
+    """A view without the repeats of `torch.Tensor.expand`, which torch does not write to."""
+    if tensor.layout is torch.strided:
+        for axis in range(tensor.dim()):
+            if tensor.stride(axis) == 0 and tensor.shape[axis] > 1:
+                tensor = tensor.narrow(axis, 0, 1)
+    return tensor
 
 
 @contextmanager

@@ -165,3 +165,15 @@ def test_what_is_kept_is_put_back_after_any_error() -> None:
         fail()
     assert own.weight is weight
     assert torch.equal(own.weight, before)
+
+
+def test_a_buffer_that_repeats_one_number_is_put_back_too() -> None:
+    own = StandardNetwork([6, 5, 3], density=0.5, seed=0)
+    own.register_buffer("repeated", torch.ones(1).expand(4), persistent=False)
+    before = {name: value.clone() for name, value in own.state_dict().items()}
+    with pytest.raises(RuntimeError, match=r"Unexpected key\(s\) in state_dict: \"other\""):
+        own.load_state_dict(
+            {**StandardNetwork([6, 5, 3], density=0.5, seed=1).state_dict(), "other": torch.ones(1)}
+        )
+    assert all(torch.equal(value, before[name]) for name, value in own.state_dict().items())
+    assert torch.equal(own.get_buffer("repeated"), torch.ones(4))
