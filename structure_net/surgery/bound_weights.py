@@ -16,15 +16,19 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from structure_net.core.sparsity import SparseLayer
+from structure_net.core.weights import weights_among
 from structure_net.errors import SurgeryError
 
 
-def refuse_bound(model: nn.Module, layers: Mapping[str, SparseLayer]) -> None:
+def refuse_bound(
+    model: nn.Module, layers: Mapping[str, SparseLayer], *, biases: bool = True
+) -> None:
     """Refuses to rearrange sparse layers whose weights are not theirs alone.
 
     Args:
         model: What they are part of.
         layers: The layers, by name.
+        biases: Whether biases may be rearranged, too, and so must not be shared.
 
     Raises:
         SurgeryError: A weight is parametrized or pruned by PyTorch's means, or another module has
@@ -37,7 +41,11 @@ def refuse_bound(model: nn.Module, layers: Mapping[str, SparseLayer]) -> None:
                     f"{name!r} cannot be rearranged: {reason}, which knows the places of its "
                     f"connections as they are. Call {way} first."
                 )
-    _refuse_shared(model, layers)
+    own = {
+        name: layer.parameters() if biases else weights_among(layer)
+        for name, layer in layers.items()
+    }
+    _refuse_shared(model, layers, {id(p): name for name, several in own.items() for p in several})
 
 
 def _computed(part: nn.Module) -> Iterator[tuple[str, str]]:
@@ -66,8 +74,10 @@ def _computed(part: nn.Module) -> Iterator[tuple[str, str]]:
             yield f"spectral_norm computes its {hook.name}", way
 
 
-def _refuse_shared(model: nn.Module, layers: Mapping[str, SparseLayer]) -> None:
-    own = {id(p): name for name, layer in layers.items() for p in layer.parameters()}
+def _refuse_shared(
+    model: nn.Module, layers: Mapping[str, SparseLayer], own: Mapping[int, str]
+) -> None:
+    """Refuses parameters that other modules have, too; ``own`` has the layer of each, by its id."""
     parts = {id(part): name for name, layer in layers.items() for part in layer.modules()}
     for path, module in model.named_modules():
         for last, parameter in module._parameters.items():

@@ -30,6 +30,7 @@ from structure_net.core.sparsification import (
 )
 from structure_net.core.sparsity import SparsePattern
 from structure_net.core.statistics import sparse_layers
+from structure_net.surgery.bound_weights import refuse_bound
 from structure_net.surgery.committing import Step, commit
 from structure_net.surgery.fast_paths import fast_paths, slow_paths
 from structure_net.surgery.operating import changing_steps, refuse_uneditable
@@ -127,11 +128,13 @@ def densify(
 
     Raises:
         ValueError: A layer is of another kind, or there is no sparse one.
-        SurgeryError: The model cannot be edited, or optimizer state cannot follow. Nothing was
-            changed.
+        SurgeryError: The model cannot be edited, a weight is computed from others or shared with
+            another layer, or optimizer state cannot follow. Nothing was changed.
     """
     refuse_uneditable(model)
-    made = [_made_dense(name, layer) for name, layer in _sparse(model, layers).items()]
+    chosen = _sparse(model, layers)
+    refuse_bound(model, chosen, biases=False)
+    made = [_made_dense(name, layer) for name, layer in chosen.items()]
     _carry_out(model, made, fast_paths(model, [one.layer for one in made]), optimizer)
     return model
 

@@ -14,7 +14,14 @@ from structure_net.core import StandardSparseLayer
 from structure_net.errors import SurgeryError
 from structure_net.evolution import ComposableEvolutionSystem
 from structure_net.evolution.components import ConnectionAnalyzer, RigL
-from structure_net.surgery import AddNeurons, RemoveConnections, edit, set_storage
+from structure_net.surgery import (
+    AddNeurons,
+    RemoveConnections,
+    densify,
+    edit,
+    set_storage,
+    sparsify,
+)
 from structure_net.surgery.bound_weights import refuse_bound
 from tests.laws.storages import STORAGES, Storage, crossover
 
@@ -124,3 +131,26 @@ def test_a_layer_in_two_places_and_a_list_of_weights_are_no_ties(storage: Storag
     refuse_bound(twice, {"0": one})
     edit(twice[:3], RemoveConnections("0", pairs[:1]), INPUTS)
     assert one.pattern.pairs == pairs[1:]
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_weights_that_are_masked_or_shared_are_not_made_dense(storage: Storage) -> None:
+    pruned = network(storage)
+    prune.l1_unstructured(pruned[2], "weight", amount=2)
+    for model in (pruned, _tied(storage)[0]):
+        kinds, before = [type(one) for one in model], model(INPUTS)
+        with pytest.raises(SurgeryError, match="cannot be rearranged"):
+            densify(model)
+        assert [type(one) for one in model] == kinds
+        assert torch.equal(model(INPUTS), before)
+
+
+def test_layers_that_share_a_bias_become_sparse_and_dense_again() -> None:
+    one, other = nn.Linear(6, 6), nn.Linear(6, 6)
+    other.bias = one.bias
+    model = nn.Sequential(one, other)
+    sparsify(model, 0.5)
+    before = model(INPUTS)
+    densify(model)
+    assert one.bias is other.bias
+    torch.testing.assert_close(model(INPUTS), before)
