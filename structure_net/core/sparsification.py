@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from structure_net.core.allocation import Allocation, connection_counts
 from structure_net.core.drawing import random_pattern
 from structure_net.core.largest import largest
+from structure_net.core.layer_arguments import padding_of
 from structure_net.core.layers import Granularity, SparseConv2d, StandardSparseLayer
 from structure_net.core.sparsity import SparseLayer, SparsePattern
 from structure_net.core.statistics import outermost_modules
@@ -182,14 +183,12 @@ def sparse_twin(
             *sizes, pattern=pattern, bias=bias, generator=generator
         )
     else:
-        padding = _padding(layer)
-        assert padding is not None
         twin = SparseConv2d(
             layer.in_channels,
             layer.out_channels,
             (layer.kernel_size[0], layer.kernel_size[1]),
             stride=(layer.stride[0], layer.stride[1]),
-            padding=padding,
+            padding=_padding(layer),
             dilation=(layer.dilation[0], layer.dilation[1]),
             pattern=pattern,
             granularity=granularity,
@@ -257,6 +256,9 @@ def _wanted(
     left: Mapping[str, str],
 ) -> set[str]:
     """The names, under which ``can`` has them, of the layers that are asked for."""
+    names = list(names)
+    if not names:
+        raise ValueError("layers is empty; name at least one, or leave it out for all that can be.")
     every = dict(model.named_modules(remove_duplicate=False))
     first = {id(module): name for name, module in can.items()}
     found = set()
@@ -315,6 +317,8 @@ def _changed(layer: nn.Linear | nn.Conv2d, holders: Counter[int]) -> str | None:
         )
     if weight is None or type(weight) is not nn.Parameter or not weight.is_floating_point():
         return f"its weight is a {type(weight).__name__}, no real parameter"
+    if not weight.numel():
+        return f"its weight of shape {tuple(weight.shape)} has no entries"
     if holders[id(weight)] > 1:
         return "its weight is tied to that of another module, which needs it dense"
     if hidden:
@@ -330,19 +334,20 @@ def _geometry(layer: nn.Linear | nn.Conv2d) -> str | None:
         return f"it has {layer.groups} groups, a sparse convolution one"
     if layer.padding_mode != "zeros":
         return f"it pads with {layer.padding_mode!r}, a sparse convolution with zeros"
-    if _padding(layer) is None:
+    try:
+        _padding(layer)
+    except ValueError:
         return "padding='same' pads its sides unevenly"
     return None
 
 
-def _padding(layer: nn.Conv2d) -> tuple[int, int] | None:
-    """The zeros on each side; None where the two sides of an axis differ."""
-    if isinstance(layer.padding, tuple):
-        return layer.padding[0], layer.padding[1]
-    if layer.padding == "valid":
-        return 0, 0
-    high, wide = (d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size, strict=True))
-    return None if high % 2 or wide % 2 else (high // 2, wide // 2)
+def _padding(layer: nn.Conv2d) -> tuple[int, int]:
+    """The zeros on each side; ValueError where the two sides of an axis differ."""
+    kernel, stride, dilation = (
+        (sides[0], sides[1]) for sides in (layer.kernel_size, layer.stride, layer.dilation)
+    )
+    padding: Any = layer.padding  # of a word, torch's types know but that it is one
+    return padding_of(padding, kernel, stride, dilation)
 
 
 def _plain(layer: nn.Linear | nn.Conv2d) -> nn.Module:
@@ -363,6 +368,8 @@ def _strengths(weight: Tensor, whole: bool) -> Tensor:
 def _strongest(strength: Tensor, count: int) -> SparsePattern:
     """The pattern of the ``count`` largest entries, of equals the first ones."""
     shape = (strength.shape[0], strength.shape[1])
+    if strength.is_meta:
+        raise ValueError("Weights on the meta device have no size; choose by='random'.")
     values = strength.flatten().cpu()
     exact = values if values.dtype in (torch.float32, torch.float64) else values.float()
     places = torch.from_numpy(largest(exact.numpy(), count))

@@ -294,6 +294,8 @@ def _sparse(
         raise TypeError(f"layers must be a list of names; got the one name {names!r}.")
     found = sparse_layers(model)
     chosen = dict(found) if names is None else {name: found[name] for name in _known(names, found)}
+    if found and not chosen:
+        raise ValueError("layers is empty; name at least one, or leave it out for all of them.")
     if not chosen:
         raise ValueError("The model has no sparse layer that could be made dense.")
     others = {name: type(layer).__name__ for name, layer in chosen.items()}

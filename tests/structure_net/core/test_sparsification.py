@@ -74,6 +74,12 @@ def shadowed() -> nn.Module:
     return nn.ModuleDict({"out": layer})
 
 
+def hollow() -> nn.Module:
+    layer = nn.Linear(4, 6)
+    layer.weight = nn.Parameter(torch.empty(0, 4))
+    return nn.ModuleDict({"out": layer})
+
+
 def with_out(layer: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
     return lambda: nn.ModuleDict({"out": layer()})
 
@@ -86,6 +92,7 @@ def with_out(layer: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
         (with_out(lambda: nn.Conv2d(4, 4, 3, groups=2)), "2 groups"),
         (with_out(lambda: nn.Conv2d(4, 4, 3, padding_mode="reflect")), "reflect"),
         (with_out(lambda: nn.Conv2d(4, 4, 2, padding="same")), "unevenly"),
+        (hollow, "no entries"),
         (with_out(lambda: nn.Conv1d(4, 4, 3)), "class Conv1d"),
         (with_out(lambda: parametrizations.weight_norm(nn.Linear(4, 4))), "parametrized"),
         (with_out(lambda: type("Mine", (nn.Linear,), {})(4, 4)), "Mine"),
@@ -99,6 +106,7 @@ def with_out(layer: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
         "groups",
         "reflect",
         "uneven",
+        "empty",
         "conv1d",
         "parametrized",
         "derived",
@@ -133,6 +141,7 @@ def test_wrong_arguments_are_refused_with_the_way_out() -> None:
         ({"granularity": "row"}, "granularity must be one of kernel, weight; got 'row'"),
         ({"allocation": "even"}, "allocation must be one of"),
         ({"layers": ["frist"]}, "no layer 'frist'. Did you mean 'first'"),
+        ({"layers": []}, "layers is empty"),
         ({"density": 0.0}, "density must be in"),
     ):
         given_: dict[str, Any] = {"density": 0.5, **arguments}
@@ -151,8 +160,17 @@ def test_wrong_arguments_are_refused_with_the_way_out() -> None:
     aware: Any = nn.Sequential(ExtremaAwareSparseLayer(4, 4), StandardSparseLayer(4, 4))
     with pytest.raises(ValueError, match="'0' is a ExtremaAwareSparseLayer"):
         densify(aware)
+    with pytest.raises(ValueError, match="layers is empty"):
+        densify(aware, layers=[])
     densify(aware, layers=["1"])
     assert type(aware[1]) is nn.Linear
+
+
+def test_the_sizes_of_weights_without_values_are_no_choice() -> None:
+    model = nn.Sequential(nn.Linear(4, 4, device="meta"))
+    with pytest.raises(ValueError, match=r"meta device.*by='random'"):
+        plan_sparsity(model, 0.5)
+    assert plan_sparsity(model, 0.5, by="random").connections == 8
 
 
 def test_only_the_layers_named_change_and_a_second_name_means_the_same() -> None:
