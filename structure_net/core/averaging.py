@@ -28,7 +28,7 @@ class AveragedNetwork:
     with :math:`t` the number of `update`s since the weight was born: connections and units that
     come begin with their value, those that go are forgotten, the others keep their average. Weights
     that an edit copies or splits take their averages along, as an optimizer's moments; where it
-    scales them, averages catch up from there.
+    scales them, averages catch up from there. Type and device are those of the network as it is.
 
     An average is kept as the state of an optimizer that moves nothing, so that whoever carries
     optimizers along, as `structure_net.surgery` does, carries it. Buffers are not averaged.
@@ -67,6 +67,8 @@ class AveragedNetwork:
         Raises:
             RuntimeError: A parameter was given another shape by other means than an edit.
         """
+        self._follow()
+        self._averages.adopt(self._model.parameters())
         self._averages.step()
         for layer in self._model.modules():
             if isinstance(layer, StoredLayer) and layer.storage == "masked":
@@ -93,7 +95,11 @@ class AveragedNetwork:
         return twin
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
-        """The averages, and how many updates each entry has seen, by the parameter's name."""
+        """The averages, and how many updates each entry has seen, by the parameter's name.
+
+        The tensors are those that updates go on to change, as in an optimizer's state: save them,
+        or copy them.
+        """
         return {name: dict(state) for name, state in self._known()}
 
     def load_state_dict(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
@@ -103,12 +109,19 @@ class AveragedNetwork:
             state: What `state_dict` gave.
 
         Raises:
-            ValueError: A name is unknown, or a shape is not that of the parameter.
+            ValueError: A name is unknown, a shape is not that of the parameter, or averages come
+                without their counts. Nothing was loaded.
         """
         self._follow()
         parameters = dict(self._model.named_parameters())
         for name, held in state.items():
-            shape = tuple(held["average"].shape)
+            shapes = {key: tuple(value.shape) for key, value in held.items()}
+            if set(held) != {"average", "seen"} or shapes["seen"] != shapes["average"]:
+                raise ValueError(
+                    f"The state of {name!r} must be 'average' and 'seen', of one shape; got"
+                    f" {shapes}. Load what state_dict gave."
+                )
+            shape = shapes["average"]
             if name not in parameters or shape != tuple(parameters[name].shape):
                 found = tuple(parameters[name].shape) if name in parameters else "none"
                 raise ValueError(
@@ -129,7 +142,7 @@ class AveragedNetwork:
         for name, parameter in self._model.named_parameters():
             state = self._averages.state.get(parameter)
             if state:
-                self._averages.check(parameter, state)
+                self._averages.fit(parameter, state)
                 yield name, state
 
     def _follow(self) -> None:
@@ -143,6 +156,11 @@ class _Averages(Optimizer):
     def __init__(self, parameters: Iterable[nn.Parameter], decay: float | None) -> None:
         super().__init__(parameters, {"decay": decay})
 
+    def adopt(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Begins averages of parameters that came by other means than an edit."""
+        known = {id(one) for group in self.param_groups for one in group["params"]}
+        self.param_groups[0]["params"] += [one for one in parameters if id(one) not in known]
+
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]  # no loss
         """Takes the parameters in."""
@@ -153,14 +171,14 @@ class _Averages(Optimizer):
                 if not state:
                     state["average"] = parameter.detach().clone()
                     state["seen"] = torch.zeros_like(parameter, dtype=torch.float32)
-                self.check(parameter, state)
+                self.fit(parameter, state)
                 self._take(parameter, state, group["decay"])
 
-    def check(self, parameter: Tensor, state: dict[str, Tensor]) -> None:
-        """Refuses averages of another shape.
+    def fit(self, parameter: Tensor, state: dict[str, Tensor]) -> None:
+        """Gives averages the type and the device of their parameter.
 
         Raises:
-            RuntimeError: They are.
+            RuntimeError: They are of another shape.
         """
         if state["average"].shape != parameter.shape:
             raise RuntimeError(
@@ -168,6 +186,8 @@ class _Averages(Optimizer):
                 f" {tuple(parameter.shape)}: the network was given other weights, and by no edit."
                 " Load the average's own state behind the network's, or begin a new average."
             )
+        state["average"] = state["average"].to(parameter)
+        state["seen"] = state["seen"].to(parameter.device)
 
     @staticmethod
     def _take(parameter: Tensor, state: dict[str, Tensor], decay: float | None) -> None:

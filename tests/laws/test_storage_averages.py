@@ -142,6 +142,40 @@ def test_a_state_goes_on_where_it_was_and_one_of_another_network_is_refused() ->
         average.update()
 
 
+def test_a_state_without_counts_is_refused_and_the_averages_stay() -> None:
+    model = network("live")
+    average = AveragedNetwork(model)
+    average.update()
+    kept = copy.deepcopy(average.state_dict())
+    lacking: Any = copy.deepcopy(kept)
+    del lacking["layers.1.bias"]["seen"]
+    other = copy.deepcopy(kept)
+    other["layers.1.bias"]["seen"] = torch.zeros(99)
+    for state in (lacking, other):
+        with pytest.raises(ValueError, match=r"'layers\.1\.bias' must be 'average' and 'seen'"):
+            average.load_state_dict(state)
+        assert list(average.state_dict()) == list(kept)
+
+
+def test_averages_follow_the_networks_type_and_layers_that_its_owner_exchanges() -> None:
+    model: Any = nn.Sequential(nn.Linear(3, 3, bias=False)).float()
+    average: Any = AveragedNetwork(model, decay=0.5)
+    average.update()
+    first = model[0].weight.detach().double()
+    model.double()
+    with torch.no_grad():
+        model[0].weight.add_(1.0)
+    assert average.network()[0].weight.dtype is torch.float64
+    average.update()
+    torch.testing.assert_close(average.network()[0].weight.detach(), first + 0.5)
+    model[0] = nn.Linear(3, 3, bias=False)
+    average.update()
+    with torch.no_grad():
+        model[0].weight.add_(1.0)
+    average.update()
+    torch.testing.assert_close(average.network()[0].weight, model[0].weight - 0.5)
+
+
 @pytest.mark.parametrize("storage", STORAGES)
 def test_an_average_by_position_refuses_a_network_whose_connections_moved(storage: Storage) -> None:
     model = network(storage)
