@@ -77,13 +77,18 @@ def operate(
     """
     refuse_uneditable(model)
     optimizers = optimizers_of(optimizer)
-    _refuse_strangers(model, optimizers)
+    refuse_strangers(model, optimizers)
     for one in optimizers:
         LOG.catch_up(one)
     return commit(_steps(model, moves, optimizers, seed))
 
 
-def _refuse_strangers(model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
+def refuse_strangers(model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
+    """Refuses optimizers of other models.
+
+    Raises:
+        SurgeryError: One holds parameters, but none of the model.
+    """
     own = {id(parameter) for parameter in model.parameters()}
     for one in optimizers:
         if held(one) and own and own.isdisjoint(held(one)):

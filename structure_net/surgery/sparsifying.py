@@ -33,7 +33,11 @@ from structure_net.core.statistics import sparse_layers
 from structure_net.surgery.bound_weights import refuse_bound
 from structure_net.surgery.committing import Step, commit
 from structure_net.surgery.fast_paths import fast_paths, slow_paths
-from structure_net.surgery.operating import changing_steps, refuse_uneditable
+from structure_net.surgery.operating import (
+    changing_steps,
+    refuse_strangers,
+    refuse_uneditable,
+)
 from structure_net.surgery.optimizers import LOG, optimizers_of
 
 _SPARSE = (StandardSparseLayer, SparseConv2d)
@@ -81,8 +85,8 @@ def sparsify(  # noqa: PLR0913 - independent choices, each with a default
     Raises:
         ValueError: An argument is out of range or unknown, a layer that is named cannot be sparse,
             or none can; the message says why.
-        SurgeryError: The model cannot be edited, or optimizer state cannot follow. Nothing was
-            changed.
+        SurgeryError: The model cannot be edited, optimizer state cannot follow, or an optimizer is
+            of another model. Nothing was changed.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
@@ -129,7 +133,8 @@ def densify(
     Raises:
         ValueError: A layer is of another kind, or there is no sparse one.
         SurgeryError: The model cannot be edited, a weight is computed from others or shared with
-            another layer, or optimizer state cannot follow. Nothing was changed.
+            another layer, optimizer state cannot follow, or an optimizer is of another model.
+            Nothing was changed.
     """
     refuse_uneditable(model)
     chosen = _sparse(model, layers)
@@ -215,6 +220,7 @@ def _carry_out(
     optimizer: Optimizer | Iterable[Optimizer] | None,
 ) -> None:
     optimizers = optimizers_of(optimizer)
+    refuse_strangers(model, optimizers)
     for held in optimizers:
         LOG.catch_up(held)
     steps = changing_steps(model, [one.weight for one in made], (), optimizers)

@@ -24,6 +24,7 @@ from structure_net.core import (
 from structure_net.core.storage import StoredLayer
 from structure_net.errors import SurgeryError
 from structure_net.surgery import densify, sparsify
+from structure_net.surgery.operating import refuse_strangers
 
 
 class Named(nn.Module):
@@ -151,6 +152,10 @@ def test_wrong_arguments_are_refused_with_the_way_out() -> None:
         sparsify(model, 0.5, layers="first")
     with pytest.raises(SurgeryError, match="run the model on a batch first"):
         sparsify(nn.Sequential(nn.LazyLinear(4)), 0.5)
+    stranger = torch.optim.Adam(nn.Linear(4, 4).parameters())
+    with pytest.raises(SurgeryError, match="Adam holds no parameter of the model"):
+        sparsify(model, 0.5, optimizer=stranger)
+    refuse_strangers(model, [torch.optim.Adam(model.parameters())])
     with pytest.raises(ValueError, match="no sparse layer that"):
         densify(model)
     with pytest.raises(ValueError, match="no sparse layer 'first'"):
