@@ -1,9 +1,8 @@
 """What PyTorch and Python do for the whole process while a model is exported, kept to the thread
 that exports it: others train, log and export meanwhile as ever.
 
-Two things cannot be kept to a thread. Python has one list of filters for warnings, so that those of
-other threads go unsaid meanwhile; they are not marked as said. And the tracer of PyTorch sees every
-module that is called, and calls it.
+One thing cannot be kept to a thread: the tracer of PyTorch sees every module that is called, and
+calls it.
 """
 
 from __future__ import annotations
@@ -28,8 +27,9 @@ from structure_net.core.undoing import Undoing, replaced
 def quiet(undo: Undoing) -> None:
     """Without the warnings, log entries and listings that an export writes for its developers,
     until ``undo`` undoes it."""
-    replaced(undo, vars(warnings), "filters", list(warnings.filters))
-    warnings.simplefilter("ignore")
+    unsaid = _Unsaid()
+    undo.later(unsaid.leave)
+    unsaid.enter()
     if sys.stderr is not None:
         replaced(undo, vars(sys), "stderr", _Stream(sys.stderr))
     unheard = _Unheard()
@@ -115,6 +115,35 @@ class _Stream:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._own if get_ident() == self._thread else self._stream, name)
+
+
+class _Unsaid:
+    """Stands in a filter for the pattern of a text, and matches all warnings of this thread.
+
+    Another thread that is within `warnings.catch_warnings` puts back the filters as it found them,
+    perhaps with this one: it matches nothing any more then.
+    """
+
+    def __init__(self) -> None:
+        self._thread: int | None = get_ident()
+
+    def match(self, text: str) -> bool:
+        """Whether a warning goes unsaid."""
+        del text
+        return get_ident() == self._thread
+
+    def enter(self) -> None:
+        """Goes before all other filters."""
+        filters: Any = warnings.filters
+        filters.insert(0, ("ignore", self, Warning, None, 0))
+        vars(warnings)["_filters_mutated"]()
+
+    def leave(self) -> None:
+        """Goes from the filters."""
+        self._thread = None
+        filters: Any = warnings.filters
+        filters[:] = [one for one in filters if one[1] is not self]
+        vars(warnings)["_filters_mutated"]()
 
 
 class _Unheard(logging.Filter):

@@ -8,7 +8,7 @@ import math
 import sys
 import warnings
 from collections.abc import Callable
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -173,3 +173,27 @@ def test_an_interrupt_before_or_after_an_export_leaves_model_and_process(trainin
     names = ("tracing", "aside", "tags", "recording", "parametrizations")
     files = tuple(f"graph/{name}.py" for name in names)
     assert left_alone(model, checked, (*files, "torch/overrides.py"), every=89) > 5
+
+
+def test_a_thread_that_puts_back_the_filters_of_meanwhile_silences_nobody() -> None:
+    quieted, kept, over = Event(), Event(), Event()
+
+    def other() -> None:
+        quieted.wait()
+        with warnings.catch_warnings():
+            kept.set()
+            over.wait()
+
+    thread, undo = Thread(target=other), Undoing()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        thread.start()
+        with undo, undo:
+            quiet(undo)
+            warnings.warn("unsaid", stacklevel=1)
+            quieted.set()
+            kept.wait()
+        over.set()
+        thread.join()
+        with pytest.raises(UserWarning, match="said again"):
+            warnings.warn("said again", stacklevel=1)
