@@ -219,40 +219,53 @@ def _take_two(values, rows, start, held, width, like):  # type: ignore[no-untype
 @Template
 def _take_six(values, rows, start, held, width, like):  # type: ignore[no-untyped-def]  # types of the caller
     """The same: all six."""
-    a, b = load(held, start, like), load(held, width + start, like)
-    c, d = load(held, 2 * width + start, like), load(held, 3 * width + start, like)
-    lows, highs = load(held, 4 * width + start, like), load(held, 5 * width + start, like)
+    six = _held(held, start, width, like)
     for row in range(rows[0], rows[1]):
-        some = load(values, row * rows[2] + start, like)
-        a, b = add(some, a), add_squares(some, b)
-        c, d = count_above(some, c), add_sizes(some, d)
-        lows, highs = smaller(some, lows), larger(some, highs)
-    store(held, start, a)
-    store(held, width + start, b)
-    store(held, 2 * width + start, c)
-    store(held, 3 * width + start, d)
-    store(held, 4 * width + start, lows)
-    store(held, 5 * width + start, highs)
+        six = _with(load(values, row * rows[2] + start, like), six)
+    _hold(held, start, width, six)
 
 
 @Template
 def _take_some(values, rows, place, held, width, like):  # type: ignore[no-untyped-def]  # types of the caller
     """The same of the first lanes of a column."""
     start, count = place
-    a, b = load(held, start, like), load(held, width + start, like)
-    c, d = load(held, 2 * width + start, like), load(held, 3 * width + start, like)
-    lows, highs = load(held, 4 * width + start, like), load(held, 5 * width + start, like)
+    six = _held(held, start, width, like)
     for row in range(rows[0], rows[1]):
-        some = load_some(values, row * rows[2] + start, like, count)
-        a, b = add(some, a), add_squares(some, b)
-        c, d = count_above(some, c), add_sizes(some, d)
-        lows, highs = smaller(some, lows), larger(some, highs)
-    store(held, start, a)
-    store(held, width + start, b)
-    store(held, 2 * width + start, c)
-    store(held, 3 * width + start, d)
-    store(held, 4 * width + start, lows)
-    store(held, 5 * width + start, highs)
+        six = _with(load_some(values, row * rows[2] + start, like, count), six)
+    _hold(held, start, width, six)
+
+
+@Template
+def _held(held, start, width, like):  # type: ignore[no-untyped-def]  # types of the caller
+    """What is held of the six numbers of a line of units."""
+    return (
+        load(held, start, like),
+        load(held, width + start, like),
+        load(held, 2 * width + start, like),
+        load(held, 3 * width + start, like),
+        load(held, 4 * width + start, like),
+        load(held, 5 * width + start, like),
+    )
+
+
+@Template
+def _with(some, six):  # type: ignore[no-untyped-def]  # types of the caller
+    """The six numbers with those of one more line."""
+    return (
+        add(some, six[0]),
+        add_squares(some, six[1]),
+        count_above(some, six[2]),
+        add_sizes(some, six[3]),
+        smaller(some, six[4]),
+        larger(some, six[5]),
+    )
+
+
+@Template
+def _hold(held, start, width, six):  # type: ignore[no-untyped-def]  # types of the caller
+    """Writes the six numbers of a line of units."""
+    for part in range(6):
+        store(held, part * width + start, six[part])
 
 
 @Template

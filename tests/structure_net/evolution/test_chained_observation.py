@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from typing import Any
 
@@ -22,6 +22,7 @@ from structure_net.evolution.reductions.reduction import Noted, Reduction
 from structure_net.evolution.reductions.values import Moments
 from structure_net.evolution.tracking import ActivationTracker
 from structure_net.evolution.unit_layers import is_own_leaf
+from tests.observations import compare
 
 NOTED = frozenset({Need.ACTIVATIONS, Need.PROBE_VALUES})
 NEEDS = frozenset({Need.ACTIVATIONS, Need.PROBE, Need.COACTIVATION})
@@ -83,21 +84,6 @@ def _seen(network: nn.Module) -> Observation:
     return observe(network, _data(), needs=NEEDS, probe_size=25)
 
 
-def _compare(found: Any, expected: Any) -> None:
-    """Fields of observations, one by one: equal, or to rounding in float64."""
-    if isinstance(expected, Tensor):
-        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
-    elif isinstance(expected, Mapping):
-        assert list(found) == list(expected)
-        for key, value in expected.items():
-            _compare(found[key], value)
-    elif hasattr(expected, "__dataclass_fields__"):
-        for name in expected.__dataclass_fields__:
-            _compare(getattr(found, name), getattr(expected, name))
-    else:
-        assert found == expected
-
-
 pytestmark = pytest.mark.usefixtures("live_storage")
 
 
@@ -128,7 +114,7 @@ def test_a_look_at_a_chain_is_a_look_at_its_layers(
     expected = _seen(network)
     assert chains == [length] * BATCHES
     assert all(hook.id in layer._forward_hooks for hook, layer in zip(hooks, layers, strict=True))
-    _compare(found, expected)
+    compare(found, expected, near=1e-12)
 
 
 @pytest.mark.parametrize(("kind", "noted"), [("standard", 5), ("wrapped", 4), ("rectified", 0)])
@@ -153,7 +139,7 @@ def test_what_is_noted_of_a_chain_is_what_its_layers_tell(
         layer.register_forward_hook(lambda *_: None)
     expected = observe(network, data, needs=needs, probe_size=30)
     assert len(runs) == noted
-    _compare(found, expected)
+    compare(found, expected, near=1e-12)
     assert found.probe is not None
     assert (found.probe.inputs is not None) == (Need.PROBE in needs)
 
@@ -167,7 +153,7 @@ def test_layers_may_run_in_inference_mode(rectified: bool) -> None:
 
     frozen, plain = (one(rectified=rectified).double() for one in (Frozen, Wrapped))
     plain.load_state_dict(frozen.state_dict())
-    _compare(_seen(frozen), _seen(plain))
+    compare(_seen(frozen), _seen(plain), near=1e-12)
 
 
 class Wayward(Bare):
@@ -187,7 +173,7 @@ def test_what_is_noted_does_not_depend_on_what_other_batches_do() -> None:
     network = Wayward().double()
     for layer in network.layers:
         layer.register_forward_hook(lambda *_: None)
-    _compare(found, observe(network, _data(), needs=NOTED, probe_size=25))
+    compare(found, observe(network, _data(), needs=NOTED, probe_size=25), near=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["single", "double"])
@@ -223,7 +209,7 @@ def test_a_layer_that_is_exchanged_during_a_look_is_looked_at_as_it_is() -> None
         layer.register_forward_hook(lambda *_: None)
     expected = observe(layered, data(layered), needs=NOTED, probe_size=25).layers
     for name in ("layers.0", "layers.2"):
-        _compare(found[name].mean, expected[name].mean)
+        compare(found[name].mean, expected[name].mean, near=1e-12)
 
 
 def test_what_no_chain_can_hold_is_looked_at_by_layers(chains: list[int]) -> None:

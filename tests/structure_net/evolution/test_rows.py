@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from structure_net.evolution import Need, Observation, observe
 from structure_net.evolution.reductions.passing import Pass
 from structure_net.evolution.rows import Row, row_of
 from structure_net.evolution.unit_layers import observed_layers
+from tests.observations import compare
 
 NOTED = frozenset({Need.ACTIVATIONS, Need.PROBE})
 BATCHES = (20, 13, 600, 20)
@@ -142,22 +143,6 @@ def _watched(network: nn.Module, data: Any, **options: Any) -> Observation:
         hook.remove()
 
 
-def _compare(found: Any, expected: Any) -> None:
-    """Fields of observations, one by one: bit for bit."""
-    if isinstance(expected, Tensor):
-        assert found.dtype == expected.dtype
-        assert torch.equal(found, expected)
-    elif isinstance(expected, Mapping):
-        assert list(found) == list(expected)
-        for key, value in expected.items():
-            _compare(found[key], value)
-    elif hasattr(expected, "__dataclass_fields__"):
-        for name in expected.__dataclass_fields__:
-            _compare(getattr(found, name), getattr(expected, name))
-    else:
-        assert found == expected
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["single", "double"])
 @pytest.mark.parametrize("kind", ROWS)
 def test_what_is_noted_of_a_row_is_what_its_layers_tell(
@@ -168,7 +153,7 @@ def test_what_is_noted_of_a_row_is_what_its_layers_tell(
     assert noted == list(BATCHES)
     expected = _watched(network, _data(dtype), needs=NOTED, probe_size=30)
     assert noted == list(BATCHES)
-    _compare(found, expected)
+    compare(found, expected)
     assert found.probe is not None
     assert found.probe.values.keys() == found.layers.keys()
 
@@ -187,7 +172,7 @@ def test_large_tensors_are_noted_one_by_one(
     assert set(taken) == {8}
     monkeypatch.setattr("structure_net.evolution.rows._NEAR", 0)
     taken.clear()
-    _compare(observe(network, _data(), needs=NOTED, probe_size=30), together)
+    compare(observe(network, _data(), needs=NOTED, probe_size=30), together)
     assert set(taken) == {1}
     assert noted == 2 * list(BATCHES)
 
@@ -199,7 +184,7 @@ def test_long_batches_are_noted_like_others(kind: str, noted: list[int]) -> None
     network = _made(kind)
     found = observe(network, data, needs=NOTED, probe_size=30)
     assert noted == counts
-    _compare(found, _watched(network, data, needs=NOTED, probe_size=30))
+    compare(found, _watched(network, data, needs=NOTED, probe_size=30))
 
 
 def test_no_hook_is_placed_as_long_as_batches_are_noted(noted: list[int]) -> None:
@@ -282,4 +267,4 @@ def test_a_row_is_left_as_it_was_in_training() -> None:
     before = {name: value.clone() for name, value in network.state_dict().items()}
     observe(network, _data())
     assert all(one.training for one in network.modules())
-    _compare(dict(network.state_dict()), before)
+    compare(dict(network.state_dict()), before)
