@@ -24,6 +24,7 @@ from structure_net.core.layers import Granularity, SparseConv2d, StandardSparseL
 from structure_net.core.sparsity import SparseLayer, SparsePattern
 from structure_net.core.statistics import outermost_modules
 from structure_net.core.switching import BUFFERS
+from structure_net.core.weights import kernel_norms
 
 Choice = Literal["magnitude", "random"]
 """Which connections stay: the largest, or any."""
@@ -361,8 +362,7 @@ def _strengths(weight: Tensor, whole: bool) -> Tensor:
     """How strong each connection is. Shape that of the pattern."""
     if weight.dim() == 2 or not whole:
         return weight.flatten(1).abs()
-    norms: Tensor = weight.flatten(2).norm(dim=2)
-    return norms
+    return kernel_norms(weight, 2)
 
 
 def _strongest(strength: Tensor, count: int) -> SparsePattern:

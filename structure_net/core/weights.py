@@ -54,6 +54,24 @@ def laid_out(module: nn.Module, values: Tensor) -> Tensor:
     return values
 
 
+def kernel_norms(values: Tensor, axes: int) -> Tensor:
+    """The norms by which kernels are ranked, in float32 at least.
+
+    In float16 and bfloat16 a norm would be rounded to three digits or two, by which unlike kernels
+    become equals.
+
+    Args:
+        values: Shape ``(..., *kernel)``.
+        axes: How many axes stand in front of the kernel's, which are one or more.
+
+    Returns:
+        The shape of ``values`` up to the kernel's axes; float64 of float64, else float32.
+    """
+    kind = torch.promote_types(values.dtype, torch.float32)
+    norms: Tensor = values.flatten(axes).norm(dim=axes, dtype=kind)
+    return norms
+
+
 def by_output(module: nn.Module, values: Tensor) -> Tensor:
     """Sums over the weights into each output unit, of values beside a layer's weight.
 

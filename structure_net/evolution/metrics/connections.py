@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from structure_net.core.sparsity import SparseLayer, SparsePattern
 from structure_net.core.statistics import outermost_modules
-from structure_net.core.weights import unit_weights
+from structure_net.core.weights import kernel_norms, unit_weights
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,4 +73,4 @@ def _connections(norms: Tensor, groups: int) -> LayerConnections:
 def _norms(weights: Tensor, units: int) -> Tensor:
     """The norm over all axes but the first ones, which count units."""
     values = weights.detach()
-    return values.flatten(units).norm(dim=units) if values.dim() > units else values
+    return kernel_norms(values, units) if values.dim() > units else values

@@ -10,12 +10,17 @@ from structure_net.core import (
     assign,
     create_standard_network,
     decay_groups,
+    plan_sparsity,
     sparse_layers,
 )
 from structure_net.core.crossover import Storage
 from structure_net.core.layers import Granularity
 from structure_net.core.storage import StoredLayer
-from structure_net.core.weights import unit_weights
+from structure_net.core.weights import kernel_norms, unit_weights
+from structure_net.evolution import NetworkContext
+from structure_net.evolution.components import SparseEvolutionaryTraining
+from structure_net.evolution.metrics import layer_connections
+from structure_net.surgery import MoveConnections
 
 
 def impulse_response(layer: nn.Module, inputs: int, size: int) -> Tensor:
@@ -118,3 +123,23 @@ def test_weights_that_are_computed_from_others_are_refused() -> None:
     nn.utils.parametrizations.weight_norm(layer)
     with pytest.raises(ValueError, match="'1' is no parameter"):
         decay_groups(nn.Sequential(nn.ReLU(), layer), 0.1)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_kernels_in_half_precision_are_ranked_by_what_their_norms_are(kind: torch.dtype) -> None:
+    values = torch.randn(16, 12, 3, 3, generator=torch.Generator().manual_seed(0)).to(kind)
+    exact = values.double().flatten(2).norm(dim=2)
+    assert torch.equal(kernel_norms(values, 2).flatten().argsort(), exact.flatten().argsort())
+    layer = nn.Conv2d(12, 16, 3)
+    layer.weight = nn.Parameter(values)
+    found = layer_connections(layer)[""].weights  # sums of 9 squares
+    torch.testing.assert_close(found.double(), exact, rtol=1e-6, atol=0.0)
+    kept = plan_sparsity(layer, 0.5).layers[0].pattern
+    assert torch.equal(kept.mask().flatten(), exact.flatten() >= exact.flatten().sort()[0][96])
+    sparse = SparseConv2d(12, 16, 3, pattern=kept).to(kind)
+    sparse.fill(values[kept.rows, kept.columns])
+    least = exact[kept.rows, kept.columns].argsort()[:29]  # .3 of 96
+    context = NetworkContext(nn.Sequential(sparse), [])
+    (move,) = SparseEvolutionaryTraining(0.3, by_sign=False).propose(context, {})
+    assert isinstance(move.edit, MoveConnections)
+    assert list(move.edit.removed) == [kept.pairs[place] for place in least.sort()[0]]

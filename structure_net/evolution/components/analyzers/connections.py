@@ -10,6 +10,7 @@ from torch import Tensor
 from structure_net.core.arguments import check_whole
 from structure_net.core.sparsity import SparseLayer, SparsePattern
 from structure_net.core.statistics import sparse_layers
+from structure_net.core.weights import kernel_norms
 from structure_net.evolution.components.analyzers.looking import observed
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.interfaces import Analyzer
@@ -132,8 +133,8 @@ def _matrix(gradient: Tensor, layer: SparseLayer) -> Tensor:
 
 
 def _magnitude(gradient: Tensor, dims: int) -> Tensor:
-    norms = gradient.flatten(dims).norm(dim=dims) if gradient.dim() > dims else gradient.abs()
-    return norms.cpu()
+    several = gradient.dim() > dims
+    return (kernel_norms(gradient, dims) if several else gradient.abs()).cpu()
 
 
 def _mean(magnitude: Tensor, pattern: SparsePattern) -> float:

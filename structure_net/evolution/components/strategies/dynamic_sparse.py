@@ -21,6 +21,7 @@ from structure_net.core.arguments import check_number, check_whole
 from structure_net.core.drawing import free_places
 from structure_net.core.sparsity import SparseLayer
 from structure_net.core.statistics import sparse_layers
+from structure_net.core.weights import kernel_norms
 from structure_net.errors import StructureNetError
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.editing import Proposal, derived_seed
@@ -131,7 +132,7 @@ class DynamicSparseTraining(EditingStrategy):
         shape = (layer.out_channels, len(layer.sources))
         places = layer.places.cpu()
         live = layer.live_weights.detach().cpu()
-        strength = live.flatten(1).norm(dim=1) if live.dim() > 1 else live
+        strength = kernel_norms(live, 1) if live.dim() > 1 else live
         chosen = self._weakest(strength, rate)[: len(places) - 1]
         # numpy's is many times as fast as torch's.
         stays = np.ones(len(places), dtype=np.bool_)
