@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from structure_net.errors import MissingAnalysisError, StructureNetError
+
+Providers = Callable[[str], Iterable[str]]
 
 
 class Lazy:
@@ -34,20 +36,32 @@ class Lazy:
 class Analysis(Mapping[str, Any]):
     """The flat merge of what analyzers returned.
 
-    ``analysis[key]`` of a missing key is a `MissingAnalysisError` that says who asked and what
-    there is; ``analysis.get(key, default)`` and ``key in analysis`` work as for a dict.
+    ``analysis[key]`` of a missing key is a `MissingAnalysisError` that says who asked, what there
+    is and which analyzer provides it; ``analysis.get(key, default)`` and ``key in analysis`` work
+    as for a dict.
     """
 
     def __init__(
-        self, values: Mapping[str, Any], sources: Mapping[str, str], reader: str = ""
+        self,
+        values: Mapping[str, Any],
+        sources: Mapping[str, str],
+        reader: str = "",
+        providers: Providers | None = None,
     ) -> None:
         self._values = values
         self._sources = sources
         self._reader = reader
+        self._providers = providers
 
     @classmethod
-    def merged(cls, found: Mapping[str, Mapping[str, Any]]) -> Analysis:
+    def merged(
+        cls, found: Mapping[str, Mapping[str, Any]], providers: Providers | None = None
+    ) -> Analysis:
         """The merge of what each analyzer found, by the analyzer's name.
+
+        Args:
+            found: What each analyzer returned.
+            providers: Names the analyzers that provide a key.
 
         Raises:
             StructureNetError: Two analyzers provide the same key.
@@ -62,11 +76,11 @@ class Analysis(Mapping[str, Any]):
                         " Rename one of them, or leave one analyzer out."
                     )
                 values[key], sources[key] = value, analyzer
-        return cls(values, sources)
+        return cls(values, sources, providers=providers)
 
     def read_by(self, reader: str) -> Analysis:
         """The same analysis, whose errors name ``reader``."""
-        return Analysis(self._values, self._sources, reader)
+        return Analysis(self._values, self._sources, reader, self._providers)
 
     @property
     def computed(self) -> tuple[str, ...]:
@@ -86,9 +100,12 @@ class Analysis(Mapping[str, Any]):
 
     def _missing(self, key: str) -> MissingAnalysisError:
         known = ", ".join(sorted(self._values)) or "nothing"
+        named = self._providers(key) if self._providers is not None else ()
+        way = " or ".join(f"system.add_component({name}())" for name in named)
         return MissingAnalysisError(
             f"{self._reader or 'The reader'} needs {key!r}, which no analyzer of this system"
-            f" provides (there is: {known}). Add an analyzer that does."
+            f" provides (there is: {known})."
+            f" {f'{way} adds one that does' if way else 'Add an analyzer that does'}."
         )
 
     def __getitem__(self, key: str) -> Any:

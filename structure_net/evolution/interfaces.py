@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from structure_net.evolution.acceptance import Acceptance
@@ -25,10 +25,12 @@ class Analyzer(Component):
     enough; the pass sees as many as the most demanding analyzer asks for. ``probe_size`` is how
     many samples of `Need.PROBE` it wants; the probe has as many as the most demanding one asks for,
     and ``probe.first(n)`` is a smaller one. ``candidates`` is the same for
-    `Need.CONNECTION_SAMPLES`, whose first ones are always the same.
+    `Need.CONNECTION_SAMPLES`, whose first ones are always the same. ``provides`` names the keys
+    that it reports, for whoever looks for an analyzer of a key.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset()
+    provides: ClassVar[frozenset[str]] = frozenset()
     max_batches: int = 10
     probe_size: int = 0
     candidates: int = 0
@@ -36,6 +38,20 @@ class Analyzer(Component):
     @abstractmethod
     def analyze(self, context: NetworkContext) -> Mapping[str, Any]:
         """What was found, by keys that no other analyzer uses; a value may be `Lazy`."""
+
+
+def providers(key: str) -> tuple[str, ...]:
+    """The names of the analyzers that provide a key, of all that are defined by now."""
+    return tuple(
+        kind.__name__ for kind in _derived(Analyzer) if key in vars(kind).get("provides", ())
+    )
+
+
+def _derived(kind: type) -> Iterator[type]:
+    direct: list[type] = kind.__subclasses__()
+    for one in direct:
+        yield one
+        yield from _derived(one)
 
 
 class GrowthStrategy(Component):

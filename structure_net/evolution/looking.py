@@ -11,7 +11,7 @@ from structure_net.core.sections import listening, section
 from structure_net.evolution.analysis import Analysis, Lazy
 from structure_net.evolution.batches import random_state_kept
 from structure_net.evolution.context import NetworkContext
-from structure_net.evolution.interfaces import Analyzer
+from structure_net.evolution.interfaces import Analyzer, providers
 from structure_net.evolution.observation import observe
 
 
@@ -38,7 +38,7 @@ def look(context: NetworkContext, analyzers: Sequence[Analyzer]) -> tuple[Networ
             found[label] = _checked(name, analyzer.analyze(context))
         if listening():
             found[label] = {key: _timed(name, value) for key, value in found[label].items()}
-    return context, Analysis.merged(found)
+    return context, Analysis.merged(found, providers)
 
 
 def _timed(analyzer: str, value: Any) -> Any:

@@ -86,6 +86,8 @@ def check_analyzer(
     _require(bool(first), "analyze must return at least one key")
     _require(all(isinstance(key, str) for key in first), "the keys must be strings")
     _require(all(key.startswith(prefix) for key in first), f"the keys must begin with {prefix!r}")
+    said = type(analyzer).provides
+    _require(not said or set(first) <= said, "provides must name every key that is reported")
     for key, value in first.items():
         _check_data(key, value)
     second = dict(system.analyze(context))

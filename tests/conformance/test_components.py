@@ -135,3 +135,10 @@ def test_what_a_folder_exports_stands_among_all_components(folder: ModuleType) -
         kind for kind in kinds if issubclass(kind, Component) and not inspect.isabstract(kind)
     ]
     assert {kind.__name__ for kind in concrete} <= set(BY_NAME)
+
+
+def test_every_analyzer_names_the_keys_that_it_provides() -> None:
+    silent = [
+        name for name, kind in BY_NAME.items() if issubclass(kind, Analyzer) and not kind.provides
+    ]
+    assert not silent

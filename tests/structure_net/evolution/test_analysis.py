@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import pytest
 
+from structure_net.core import create_standard_network
 from structure_net.errors import MissingAnalysisError, StructureNetError
-from structure_net.evolution import Analysis, Lazy
+from structure_net.evolution import Analysis, ComposableEvolutionSystem, Lazy, NetworkContext
+from structure_net.evolution.components import RigL
+from structure_net.evolution.interfaces import providers
 
 
 def test_a_lazy_value_is_computed_when_it_is_first_read_and_once() -> None:
@@ -32,6 +35,15 @@ def test_a_missing_metric_names_who_needs_it_and_what_there_is() -> None:
         analysis["y"]
     with pytest.raises(MissingAnalysisError, match="MyStrategy needs 'y'"):
         analysis.require(frozenset({"x", "y"}))
+
+
+def test_a_missing_metric_names_the_analyzer_that_provides_it() -> None:
+    context = NetworkContext(create_standard_network([4, 6, 2], density=0.5, seed=0), [])
+    way = r"RigL needs 'connection_gradient'.*add_component\(ConnectionAnalyzer\(\)\) adds one"
+    with pytest.raises(MissingAnalysisError, match=way):
+        ComposableEvolutionSystem([RigL()]).evolve_network(context, 1)
+    assert providers("extrema_dead") == ("StandardExtremaAnalyzer",)
+    assert providers("nothing of the kind") == ()
 
 
 def test_get_has_a_default_like_a_dict() -> None:

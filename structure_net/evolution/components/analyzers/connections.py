@@ -48,6 +48,7 @@ class ConnectionAnalyzer(Analyzer):
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.CONNECTION_GRADIENTS})
+    provides: ClassVar[frozenset[str]] = frozenset(ConnectionAnalysis.__annotations__)
 
     def __init__(self, max_batches: int = 10) -> None:
         if max_batches < 1:
@@ -102,6 +103,7 @@ class ConnectionCandidateAnalyzer(Analyzer):
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.CONNECTION_SAMPLES})
+    provides: ClassVar[frozenset[str]] = frozenset(CandidateAnalysis.__annotations__)
 
     def __init__(self, candidates: int = 10_000, max_batches: int = 10) -> None:
         check_whole(1, candidates=candidates, max_batches=max_batches)

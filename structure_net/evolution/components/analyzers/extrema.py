@@ -116,6 +116,7 @@ class StandardExtremaAnalyzer(Analyzer):
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.ACTIVATIONS, Need.PROBE_VALUES})
+    provides: ClassVar[frozenset[str]] = frozenset(ExtremaAnalysis.__annotations__)
     probe_size = 256
 
     def __init__(

@@ -134,6 +134,7 @@ class GradientAnalyzer(Analyzer):
     needs: ClassVar[frozenset[Need]] = frozenset(
         {Need.PARAMETER_GRADIENTS, Need.SAMPLE_GRADIENTS, Need.EXPANSION}
     )
+    provides: ClassVar[frozenset[str]] = frozenset(GradientAnalysis.__annotations__)
 
     def __init__(
         self, max_batches: int = 10, *, newborn_for: int = 1, damping: float = DAMPING

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypedDict, TypeVar
+from typing import Any, ClassVar, Final, TypedDict, TypeVar
 
 import torch
 from torch import Tensor
@@ -132,6 +132,8 @@ class GraphAnalyzer(Analyzer):
     Raises:
         ValueError: An argument is out of range.
     """
+
+    provides: ClassVar[frozenset[str]] = frozenset(GraphAnalysis.__annotations__)
 
     def __init__(self, null_samples: int = 10, *, max_work: float = 1e10) -> None:
         if null_samples < 2:

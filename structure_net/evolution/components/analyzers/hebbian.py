@@ -90,6 +90,7 @@ class HebbianAnalyzer(Analyzer):
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.ACTIVATIONS, Need.COACTIVATION, Need.PROBE})
+    provides: ClassVar[frozenset[str]] = frozenset(HebbianAnalysis.__annotations__)
 
     def __init__(
         self,

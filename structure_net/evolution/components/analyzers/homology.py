@@ -104,6 +104,7 @@ class HomologicalAnalyzer(Analyzer):
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.PROBE})
+    provides: ClassVar[frozenset[str]] = frozenset(HomologyAnalysis.__annotations__)
 
     def __init__(
         self,

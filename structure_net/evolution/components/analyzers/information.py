@@ -110,6 +110,7 @@ class SimpleInformationFlowAnalyzer(Analyzer):
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.ACTIVATIONS, Need.PROBE})
+    provides: ClassVar[frozenset[str]] = frozenset(InformationAnalysis.__annotations__)
 
     def __init__(self, max_batches: int = 10, probe_size: int = 512, *, noise: float = 0.4) -> None:
         if max_batches < 1:

@@ -81,6 +81,7 @@ class LayerPerformanceAnalyzer(Analyzer):
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.ACTIVATIONS, Need.GRADIENTS, Need.PROBE})
+    provides: ClassVar[frozenset[str]] = frozenset(PerformanceAnalysis.__annotations__)
 
     def __init__(
         self,

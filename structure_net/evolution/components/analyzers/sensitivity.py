@@ -84,6 +84,7 @@ class SensitivityAnalyzer(Analyzer):
     needs: ClassVar[frozenset[Need]] = frozenset(
         {Need.GRADIENTS, Need.PARAMETER_GRADIENTS, Need.PROBE}
     )
+    provides: ClassVar[frozenset[str]] = frozenset(SensitivityAnalysis.__annotations__)
 
     def __init__(
         self,

@@ -53,6 +53,7 @@ class ShortcutAnalyzer(Analyzer):
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.PROBE})
+    provides: ClassVar[frozenset[str]] = frozenset(ShortcutAnalysis.__annotations__)
 
     def __init__(self, max_batches: int = 10, probe_size: int = 512) -> None:
         for name, value in (("max_batches", max_batches), ("probe_size", probe_size)):

@@ -39,6 +39,7 @@ class SplitAnalyzer(Analyzer):
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.ACTIVATIONS, Need.GRADIENTS})
+    provides: ClassVar[frozenset[str]] = frozenset(SplitAnalysis.__annotations__)
 
     def __init__(self, max_batches: int = 10) -> None:
         if max_batches < 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, TypedDict, TypeVar
+from typing import Any, ClassVar, Final, TypedDict, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -72,6 +72,8 @@ class StatsAnalysis(TypedDict):
 
 class NetworkStatsAnalyzer(Analyzer):
     """Counts what a network consists of; looks at one example, at no data."""
+
+    provides: ClassVar[frozenset[str]] = frozenset(StatsAnalysis.__annotations__)
 
     def analyze(self, context: NetworkContext) -> StatsAnalysis:
         """See `StatsAnalysis`."""

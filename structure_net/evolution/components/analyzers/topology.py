@@ -122,6 +122,7 @@ class TopologicalAnalyzer(Analyzer):
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.PROBE_VALUES})
+    provides: ClassVar[frozenset[str]] = frozenset(TopologyAnalysis.__annotations__)
 
     def __init__(
         self,

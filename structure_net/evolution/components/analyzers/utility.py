@@ -53,6 +53,7 @@ class UtilityAnalyzer(Analyzer):
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.ACTIVATIONS})
+    provides: ClassVar[frozenset[str]] = frozenset(UtilityAnalysis.__annotations__)
 
     def __init__(self, max_batches: int = 10) -> None:
         if max_batches < 1:
