@@ -10,6 +10,7 @@ from torch import Tensor
 
 from structure_net.errors import StructureNetError
 from structure_net.evolution.metrics.layered_graph import LayeredGraph
+from structure_net.evolution.metrics.links import Links, larger, summed
 from structure_net.evolution.metrics.provenance import STATISTIC, Trail, single
 
 
@@ -20,22 +21,22 @@ class LinkRecords:
     sizes: dict[str, int] = field(default_factory=dict)
     inputs: dict[str, tuple[int, ...]] = field(default_factory=dict)
     tables: set[str] = field(default_factory=set)
-    edges: dict[tuple[str, str], tuple[Tensor, Tensor]] = field(default_factory=dict)
-    pending: list[tuple[str, str, dict[int, Tensor], Tensor, Tensor]] = field(default_factory=list)
+    edges: dict[tuple[str, str], Links] = field(default_factory=dict)
+    pending: list[tuple[str, str, dict[int, Tensor], Links]] = field(default_factory=list)
     finals: dict[str, Tensor] = field(default_factory=dict)
     unlinked: dict[str, str] = field(default_factory=dict)
 
-    def link(self, reader: str, trail: Trail, axis: int, squares: Tensor, live: Tensor) -> None:
+    def link(self, reader: str, trail: Trail, axis: int, links: Links) -> None:
         """The layer ``reader`` reads what ``trail`` describes along ``axis``."""
         found: dict[str, dict[int, list[Tensor]]] = {}
         for (source, number), labels in trail.labels.items():
             for label in labels:
                 others = [dim for dim in range(label.dim()) if dim != axis % label.dim()]
                 if (one := single(label, others)) is not None:
-                    positions = one.flatten().expand(squares.shape[1])
+                    positions = one.flatten().expand(links.shape[1])
                     found.setdefault(source, {}).setdefault(number, []).append(positions)
         for source, axes in found.items():
-            self._join(source, reader, axes, squares, live)
+            self._join(source, reader, axes, links)
         numbered_only = dict.fromkeys(source for source, _ in trail.labels if source not in found)
         for source in numbered_only:
             self.leave(source, reader, "it reads positions, each of them for all units")
@@ -58,16 +59,11 @@ class LinkRecords:
         self.unlinked.setdefault(f"{source} -> {reader}", reason)
 
     def _join(
-        self,
-        source: str,
-        reader: str,
-        axes: Mapping[int, list[Tensor]],
-        squares: Tensor,
-        live: Tensor,
+        self, source: str, reader: str, axes: Mapping[int, list[Tensor]], links: Links
     ) -> None:
         if source in self.inputs:
             one = {number: vectors[0] for number, vectors in axes.items()}
-            self.pending.append((source, reader, one, squares, live))
+            self.pending.append((source, reader, one, links))
             return
         order = list(self.sizes)
         if order.index(source) >= order.index(reader):
@@ -75,15 +71,12 @@ class LinkRecords:
                 source, reader, "it runs again behind itself, and a layered graph has no loop"
             )
             return
-        made = [_gathered(vector, self.sizes[source], squares, live) for vector in axes[0]]
-        total = torch.stack([part for part, _ in made]).sum(0)
-        self._add(source, reader, total, torch.stack([there for _, there in made]).any(0))
+        made = [links.gathered(vector, self.sizes[source]) for vector in axes[0]]
+        self._add(source, reader, summed(made))
 
-    def _add(self, source: str, reader: str, squares: Tensor, live: Tensor) -> None:
-        known = self.edges.get((source, reader))
-        if known is not None:  # the layer ran more than once
-            squares, live = torch.maximum(squares, known[0]), live | known[1]
-        self.edges[source, reader] = squares, live
+    def _add(self, source: str, reader: str, links: Links) -> None:
+        known = self.edges.get((source, reader))  # of a layer that ran before
+        self.edges[source, reader] = links if known is None else larger(links, known)
 
     def graph(self) -> LayeredGraph:
         """The graph.
@@ -98,8 +91,8 @@ class LinkRecords:
                 f"{f' ({left})' if left else ''}."
             )
         units = self._settled_inputs()
-        for (_, reader), (squares, _) in self.edges.items():
-            if not bool(squares.isfinite().all()):
+        for (_, reader), links in self.edges.items():
+            if not links.finite:
                 raise StructureNetError(
                     f"The weights of layer {reader!r} are not finite, so that its connections have"
                     " no strength. Go back to weights from before the training diverged."
@@ -142,12 +135,12 @@ class LinkRecords:
             units[name] = 1
             for axis in axes:
                 units[name] *= shape[axis]
-            for _, reader, vectors, squares, live in reads:
+            for _, reader, vectors, links in reads:
                 unit = torch.zeros_like(vectors[axes[0]])
                 for axis in axes:
                     unit = unit * shape[axis] + vectors[axis]
                     unit[vectors[axis] < 0] = -(2**40)
-                self._add(name, reader, *_gathered(unit, units[name], squares, live))
+                self._add(name, reader, links.gathered(unit, units[name]))
         return units
 
 
@@ -155,26 +148,14 @@ def _starts(sizes: list[int]) -> list[int]:
     return torch.tensor([0, *sizes]).cumsum(0).tolist()
 
 
-def _gathered(units: Tensor, size: int, squares: Tensor, live: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights between positions and outputs, as weights between units and outputs."""
-    if len(units) == size and torch.equal(units, torch.arange(size)):
-        return squares.T, live.T
-    chosen = units >= 0
-    where = units[chosen]
-    total = torch.zeros(size, len(squares), dtype=torch.float64)
-    total.index_add_(0, where, squares.T[chosen])
-    count = torch.zeros(size, len(squares)).index_add_(0, where, live.T[chosen].float())
-    return total, count > 0
-
-
 def _edges(
-    edges: Mapping[tuple[str, str], tuple[Tensor, Tensor]], starts: Mapping[str, int]
+    edges: Mapping[tuple[str, str], Links], starts: Mapping[str, int]
 ) -> tuple[Tensor, Tensor, Tensor]:
     none = torch.empty(0, dtype=torch.int64)
     tails, heads, weights = [none], [none], [none.double()]
-    for (source, reader), (squares, live) in edges.items():
-        rows, columns = live.nonzero(as_tuple=True)
-        tails.append(rows + starts[source])
-        heads.append(columns + starts[reader])
-        weights.append(squares[rows, columns].sqrt())
+    for (source, reader), links in edges.items():
+        pairs = links.pairs()
+        tails.append(pairs.columns + starts[source])
+        heads.append(pairs.rows + starts[reader])
+        weights.append(pairs.squares.sqrt())
     return torch.cat(tails), torch.cat(heads), torch.cat(weights)

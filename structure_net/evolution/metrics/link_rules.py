@@ -14,6 +14,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from structure_net.evolution.metrics.links import Links, MatrixLinks
 from structure_net.evolution.metrics.provenance import (
     NOTHING,
     STATISTIC,
@@ -33,7 +34,7 @@ class Reading:
         weights: The names of the parameters and buffers that the matrix is computed from.
         trail: Of what the layer reads.
         axis: The axis of its input that the matrix contracts.
-        squares: The squared weights, summed over a kernel. Shape ``(outputs, positions)``.
+        links: The squared weights, summed over a kernel.
         shape: The shape of the output.
         output_axis: Where its units lie.
     """
@@ -41,7 +42,7 @@ class Reading:
     weights: tuple[str, ...]
     trail: Trail
     axis: int
-    squares: Tensor
+    links: Links
     shape: tuple[int, ...]
     output_axis: int
 
@@ -322,10 +323,10 @@ def _times(call: Call, left: Tensor, right: Tensor) -> Trail:
         return joined([(along, call.dims), (across, call.dims)], call.dims)
     shape = tuple(call.output.shape)
     if ours.live and right.dim() > 1 and (matrix := _one(right)) is not None:
-        return call.read(Reading(theirs.weights, ours, -1, _squares(matrix.T), shape, -1))
+        return call.read(Reading(theirs.weights, ours, -1, _links(matrix.T), shape, -1))
     if theirs.live and left.dim() > 1 and (matrix := _one(left)) is not None:
         axis = -2 if right.dim() > 1 else -1
-        return call.read(Reading(ours.weights, theirs, axis, _squares(matrix), shape, axis))
+        return call.read(Reading(ours.weights, theirs, axis, _links(matrix), shape, axis))
     return call.together().blurred("a product with a matrix for each sample or head")
 
 
@@ -334,6 +335,10 @@ def _one(matrix: Tensor) -> Tensor | None:
     if matrix.dim() == 2:
         return matrix
     return matrix[0] if matrix.shape[0] == 1 or matrix.stride(0) == 0 else None
+
+
+def _links(matrix: Tensor) -> Links:
+    return MatrixLinks.of(_squares(matrix))
 
 
 def _squares(matrix: Tensor) -> Tensor:
@@ -346,7 +351,7 @@ def _linear(call: Call) -> Trail:
     if theirs.live:
         return call.together().blurred("a product of activations")
     shape = tuple(call.output.shape)
-    return call.read(Reading(theirs.weights, ours, -1, _squares(weight), shape, -1))
+    return call.read(Reading(theirs.weights, ours, -1, _links(weight), shape, -1))
 
 
 def _convolution(call: Call) -> Trail:
@@ -357,9 +362,9 @@ def _convolution(call: Call) -> Trail:
         return call.together().blurred("a convolution with a kernel that depends on the data")
     norms = _squares(weight).flatten(2).sum(2)
     parts = [part.T if transposed else part for part in norms.chunk(groups)]
-    squares = torch.block_diag(*parts)
+    links = MatrixLinks.of(torch.block_diag(*parts))
     trail, shape = call.trail_of(inputs), tuple(call.output.shape)
-    return call.read(Reading(theirs.weights, trail, 1, squares, shape, 1))
+    return call.read(Reading(theirs.weights, trail, 1, links, shape, 1))
 
 
 def _embedding(call: Call) -> Trail:

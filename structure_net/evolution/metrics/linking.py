@@ -36,6 +36,7 @@ from structure_net.errors import StructureNetError
 from structure_net.evolution.metrics.layered_graph import LayeredGraph
 from structure_net.evolution.metrics.link_records import LinkRecords
 from structure_net.evolution.metrics.link_rules import Call, Reading, move, rule_for
+from structure_net.evolution.metrics.links import Links, MatrixLinks, links_of
 from structure_net.evolution.metrics.provenance import (
     Trail,
     blurred,
@@ -213,13 +214,11 @@ class _Tracker(TorchDispatchMode):
         name = self._layer(reading.weights)
         if name is None:
             return reading.trail.blurred("a product with a matrix that is no parameter")
-        size = len(reading.squares)
-        live = reading.squares > 0
-        return self._linked(name, size, reading, live)
+        return self._linked(name, reading)
 
-    def _linked(self, name: str, size: int, reading: Reading, live: Tensor) -> Trail:
-        self.records.sizes.setdefault(name, size)
-        self.records.link(name, reading.trail, reading.axis, reading.squares, live)
+    def _linked(self, name: str, reading: Reading) -> Trail:
+        self.records.sizes.setdefault(name, reading.links.shape[0])
+        self.records.link(name, reading.trail, reading.axis, reading.links)
         axis = reading.output_axis % len(reading.shape)
         return numbered(name, reading.shape, axis)
 
@@ -259,14 +258,14 @@ class _Tracker(TorchDispatchMode):
     def _leave(self, name: str) -> Callable[..., None]:
         def after(layer: nn.Module, args: Any, output: Any) -> None:
             if self._inside == 1:
-                squares, live, axis = _matrix(layer)
+                links, axis = _links(layer)
                 if isinstance(layer, nn.RNNBase):
                     reason = "it feeds itself from step to step, and a layered graph has no loop"
                     self.records.leave(name, name, reason)
                 for tensor in tensors_in(output):
                     shape = tuple(tensor.shape)
-                    reading = Reading((), self._entered, axis, squares, shape, axis)
-                    self._put(tensor, self._linked(name, len(squares), reading, live))
+                    reading = Reading((), self._entered, axis, links, shape, axis)
+                    self._put(tensor, self._linked(name, reading))
                 self._running.pop()
             self._inside -= 1
 
@@ -334,19 +333,16 @@ def _plain_recurrent(module: nn.Module) -> bool:
     )
 
 
-def _matrix(layer: nn.Module) -> tuple[Tensor, Tensor, int]:
-    """The squared weights of a layer that is not looked into, which exist, and its axis of units.
+def _links(layer: nn.Module) -> tuple[Links, int]:
+    """The squared weights of a layer that is not looked into, and its axis of units.
 
     Gates of a recurrent unit are taken together.
     """
     if isinstance(layer, SparseLayer):
-        weight = layer.dense_weight().detach().to("cpu", torch.float64)
-        squares = weight.square().reshape(*weight.shape[:2], -1).sum(2)
-        return squares, layer.unit_pattern.mask().cpu(), layer.channel_dim
+        return links_of(layer), layer.channel_dim
     assert isinstance(layer, nn.RNNBase)
     weight = layer.get_parameter("weight_ih_l0").detach().to("cpu", torch.float64)
-    squares = weight.square().unflatten(0, (-1, layer.hidden_size)).sum(0)
-    return squares, squares > 0, -1
+    return MatrixLinks.of(weight.square().unflatten(0, (-1, layer.hidden_size)).sum(0)), -1
 
 
 def _no_rule(call: Call) -> str:
