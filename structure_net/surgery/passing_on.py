@@ -109,15 +109,34 @@ def _amounts(
         bias = getattr(module, move.bias, None)
         if bias is None:
             continue
-        weight = (
-            module.dense_weight()
-            if isinstance(module, SparseLayer)
-            else getattr(module, move.weight)
-        )
-        means = torch.tensor(move.means, dtype=torch.float64, device=weight.device)
-        read = weight.detach()[:, list(move.inputs)].to(torch.float64)
-        amount = (read.flatten(2).sum(2) if read.dim() > 2 else read) @ means
+        means = torch.tensor(move.means, dtype=torch.float64, device=bias.device)
+        if isinstance(module, SparseLayer):
+            amount = _given(module, move.inputs, means)
+        else:
+            read = getattr(module, move.weight).detach()[:, list(move.inputs)].to(torch.float64)
+            amount = (read.flatten(2).sum(2) if read.dim() > 2 else read) @ means
         yield (f"{move.module}.{move.bias}".lstrip("."), bias), amount
+
+
+def _given(layer: SparseLayer, inputs: Sequence[int], means: Tensor) -> Tensor:
+    """What constant inputs give to each output, at a cost that follows the live connections.
+
+    Args:
+        layer: Of which kernels are summed.
+        inputs: Input units.
+        means: Their values. Shape ``(len(inputs),)``, float64.
+
+    Returns:
+        Shape ``(outputs,)``, float64.
+    """
+    pattern = layer.pattern
+    units = layer.sources.to(means.device)[pattern.columns.to(means.device)]
+    values = means.new_zeros(layer.in_channels)
+    values.index_add_(0, torch.tensor(inputs, device=means.device, dtype=torch.int64), means)
+    weights = layer.live_weights.detach().to(means.device, torch.float64)
+    each = weights.flatten(1).sum(1) if weights.dim() > 1 else weights
+    rows = pattern.rows.to(means.device)
+    return means.new_zeros(layer.out_channels).index_add_(0, rows, each * values[units])
 
 
 def _shifted(change: TensorChange | None, name: str, bias: Tensor, amount: Tensor) -> TensorChange:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from structure_net.core import SparseConv2d, StandardSparseLayer
+from structure_net.core.changes import assign
 from structure_net.errors import SurgeryError
 from structure_net.graph import trace
 from structure_net.surgery import (
@@ -68,6 +69,14 @@ def models() -> dict[str, tuple[nn.Sequential, Tensor]]:
             nn.Sequential(SparseConv2d(2, 5, 3, density=0.8), nn.ReLU(), SparseConv2d(5, 3, 3)),
             images,
         ),
+        "sparse single weights": (
+            nn.Sequential(
+                SparseConv2d(2, 5, 3, density=0.8),
+                nn.ReLU(),
+                SparseConv2d(5, 3, 3, density=0.3, granularity="weight"),
+            ),
+            images,
+        ),
         "weight norm": (
             nn.Sequential(
                 nn.Linear(4, 5),
@@ -93,13 +102,25 @@ def test_the_function_stays_where_the_units_are_at_their_means(name: str) -> Non
     torch.testing.assert_close(model(inputs), before, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", ["sparse", "sparse convolutions"])
+@pytest.mark.usefixtures("either_storage")
+@pytest.mark.parametrize("name", ["sparse", "sparse convolutions", "sparse single weights"])
 def test_sparse_readers_hand_over_what_their_connections_give(name: str) -> None:
     model, inputs = models()[name]
     weight, bias = model[2].dense_weight().detach(), model[2].bias.detach().clone()
     apply(model, ResetNeurons("0", (1, 3), (0.5, 2.0)), inputs[:2])
     given = (0.5 * weight[:, 1] + 2.0 * weight[:, 3]).reshape(3, -1).sum(1)
     torch.testing.assert_close(model[2].bias.detach(), bias + given, rtol=0, atol=EXACT)
+
+
+@pytest.mark.usefixtures("either_storage")
+def test_a_sparse_reader_without_connections_is_given_nothing() -> None:
+    model, inputs = models()["sparse convolutions"]
+    assign(model[2], model[2].reindexed(1, [-1] * 5, new="empty"))
+    model[2].settle()
+    assert not len(model[2].pattern)
+    bias = model[2].bias.detach().clone()
+    apply(model, ResetNeurons("0", (1, 3), (0.5, 2.0)), inputs[:2], verify=False)
+    assert torch.equal(model[2].bias, bias)
 
 
 def test_the_mean_of_a_linear_readers_output_stays() -> None:
