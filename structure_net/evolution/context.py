@@ -25,6 +25,7 @@ from structure_net.evolution.events import Event
 from structure_net.evolution.history import TrainingHistory
 from structure_net.evolution.memory import AnalysisMemory, Reads
 from structure_net.evolution.observation import Observation
+from structure_net.surgery.bound_weights import refuse_graphs
 from structure_net.surgery.journal import Journal
 from structure_net.surgery.optimizers import LOG
 
@@ -127,7 +128,12 @@ class NetworkContext:
         parameters. An optimizer that was not handed to the edits so far follows them first, as it
         would at its next step. Loaders are shared. Hooks stay behind, and of the memory what is
         cached.
+
+        Raises:
+            StructureNetError: A module keeps a tensor with its graph, as under
+                `torch.nn.utils.prune`, which cannot be copied.
         """
+        refuse_graphs(self.network)
         if self.optimizer is not None:
             LOG.catch_up(self.optimizer)
         network, optimizer = deepcopy((self.network, self.optimizer))

@@ -49,10 +49,18 @@ def leaf_changes(
         if isinstance(move, LeafMove):
             by_layer[move.layer].append(move)
     layers = {name: sparse_layer(model, name) for name in by_layer}
-    refuse_bound(model, layers)
+    for biases in (True, False):
+        chosen = {n: one for n, one in layers.items() if _moves_bias(by_layer[n]) is biases}
+        if chosen:
+            refuse_bound(model, chosen, biases=biases)
     for name, several in by_layer.items():
         changes = _changes(layers[name], several, draws(seed, name))
         yield name, [change.within(name) for change in changes]
+
+
+def _moves_bias(moves: Sequence[LeafMove]) -> bool:
+    """Whether outputs come, go or change places; connections and inputs leave a bias alone."""
+    return any(isinstance(move, MoveLeaf) and move.dim == 0 for move in moves)
 
 
 def _changes(

@@ -30,7 +30,7 @@ from structure_net.core.sparsification import (
 )
 from structure_net.core.sparsity import SparsePattern
 from structure_net.core.statistics import sparse_layers
-from structure_net.surgery.bound_weights import refuse_bound
+from structure_net.surgery.bound_weights import refuse_computed, refuse_shared
 from structure_net.surgery.committing import Step, commit
 from structure_net.surgery.fast_paths import fast_paths, slow_paths
 from structure_net.surgery.operating import (
@@ -138,7 +138,7 @@ def densify(
     """
     refuse_uneditable(model)
     chosen = _sparse(model, layers)
-    refuse_bound(model, chosen, biases=False)
+    refuse_shared(model, chosen, biases=False)
     made = [_made_dense(name, layer) for name, layer in chosen.items()]
     _carry_out(model, made, fast_paths(model, [one.layer for one in made]), optimizer)
     return model
@@ -300,6 +300,7 @@ def _sparse(
         raise TypeError(f"layers must be a list of names; got the one name {names!r}.")
     found = sparse_layers(model)
     chosen = dict(found) if names is None else {name: found[name] for name in _known(names, found)}
+    refuse_computed(chosen)
     if found and not chosen:
         raise ValueError("layers is empty; name at least one, or leave it out for all of them.")
     if not chosen:

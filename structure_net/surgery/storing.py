@@ -90,7 +90,7 @@ def switch(
     settled = {
         name: layers[name] for name, storage in wanted.items() if layers[name].storage != storage
     }
-    refuse_bound(model, settled)
+    refuse_bound(model, settled, biases=False)
     for one in optimizers:
         LOG.catch_up(one)
     changes = [

@@ -11,11 +11,13 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
 from structure_net.core import StandardSparseLayer
-from structure_net.errors import SurgeryError
-from structure_net.evolution import ComposableEvolutionSystem
+from structure_net.errors import StructureNetError, SurgeryError
+from structure_net.evolution import ComposableEvolutionSystem, NetworkContext
 from structure_net.evolution.components import ConnectionAnalyzer, RigL
 from structure_net.surgery import (
+    AddConnections,
     AddNeurons,
+    MoveConnections,
     RemoveConnections,
     densify,
     edit,
@@ -50,7 +52,8 @@ BINDINGS: dict[str, tuple[Callable[[Any], Any], str, Callable[[Any], Any]]] = {
     "spectral norm": (parametrizations.spectral_norm, "parametrized by SpectralNorm", _free),
     "pruned": (
         lambda layer: prune.l1_unstructured(layer, "weight", amount=2),
-        r"prune masks its weight \(L1Unstructured\).*prune.remove\(layer, \"weight\"\)",
+        r"prune masks its weight \(L1Unstructured\)\. The weight is computed anew for each forward "
+        r"pass, from tensors that no edit rearranges\. Call .*prune.remove\(layer, \"weight\"\)",
         lambda layer: prune.remove(layer, "weight"),
     ),
     "spectral norm by a hook": (
@@ -135,9 +138,11 @@ def test_a_layer_in_two_places_and_a_list_of_weights_are_no_ties(storage: Storag
 
 @pytest.mark.parametrize("storage", STORAGES)
 def test_weights_that_are_masked_or_shared_are_not_made_dense(storage: Storage) -> None:
-    pruned = network(storage)
+    pruned, normed, shifted = (network(storage) for _ in range(3))
     prune.l1_unstructured(pruned[2], "weight", amount=2)
-    for model in (pruned, _tied(storage)[0]):
+    parametrizations.weight_norm(normed[2])
+    parametrize.register_parametrization(shifted[0], "bias", nn.Identity())
+    for model in (pruned, normed, shifted, _tied(storage)[0]):
         kinds, before = [type(one) for one in model], model(INPUTS)
         with pytest.raises(SurgeryError, match="cannot be rearranged"):
             densify(model)
@@ -154,3 +159,46 @@ def test_layers_that_share_a_bias_become_sparse_and_dense_again() -> None:
     densify(model)
     assert one.bias is other.bias
     torch.testing.assert_close(model(INPUTS), before)
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("bound", ["shared", "computed"])
+def test_connections_move_whoever_else_has_the_bias(storage: Storage, bound: str) -> None:
+    model = network(storage)
+    first, reader = model[0], nn.Linear(3, 5)
+    assert isinstance(first, StandardSparseLayer)
+    if bound == "shared":
+        assert first.bias is not None
+        reader.bias = first.bias
+        model.append(reader)
+    else:
+        parametrize.register_parametrization(first, "bias", nn.Identity())
+    (free,) = (~first.pattern.mask()).nonzero()[:1].tolist()
+    pairs = first.pattern.pairs
+    come, bias = ((free[0], free[1]),), first.bias
+    assert bias is not None
+    before = bias.clone()
+    edit(model, MoveConnections("0", pairs[:1], come, 1.0), INPUTS)
+    edit(model, AddConnections("0", pairs[:1]), INPUTS)
+    edit(model, RemoveConnections("0", come), INPUTS)
+    assert first.pattern.pairs == pairs
+    set_storage(model, STORAGES[storage == "live"])
+    assert first.bias is not None
+    assert torch.equal(first.bias, before)
+    with pytest.raises(SurgeryError, match=r"'0' cannot be rearranged: its (parameter|bias) is"):
+        edit(model, AddNeurons("0", 1), INPUTS)
+
+
+def test_a_model_whose_weights_have_a_graph_is_not_copied() -> None:
+    data = [(INPUTS, torch.tensor([0, 1, 2, 0]))]
+    system = ComposableEvolutionSystem([])
+    pruned = nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 3))
+    prune.l1_unstructured(pruned[1], "weight", amount=2)
+    message = r"since '1' keeps .* 'weight': .*prune masks its weight .*prune\.remove\(layer, \"wei"
+    with pytest.raises(StructureNetError, match=message):
+        system.evolve_network(NetworkContext(pruned, data), 1)
+    prune.remove(pruned[1], "weight")
+    system.evolve_network(NetworkContext(pruned, data), 1)
+    pruned[0].seen = pruned[0](INPUTS)
+    with pytest.raises(StructureNetError, match=r"since '0' keeps .* 'seen': .*tensor\.detach\(\)"):
+        system.evolve_network(NetworkContext(pruned, data), 1)
