@@ -6,15 +6,15 @@ import copy
 from collections.abc import Iterable, Iterator, Mapping
 from functools import wraps
 from itertools import zip_longest
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
-from structure_net.core.carrying import CARRIES
 from structure_net.core.masking import spread
+from structure_net.core.once import Once
 from structure_net.core.storage import StoredLayer
 
 
@@ -146,7 +146,6 @@ class AveragedNetwork:
                 yield name, state
 
     def _follow(self) -> None:
-        CARRIES.follow(self._averages)
         self._averages.state_dict()  # whoever carries optimizers along does so before it is read
 
 
@@ -208,11 +207,17 @@ def guard_averages() -> None:
     connections, it would take the mean of weights of different connections, and say nothing. From
     the first edit of a process on, it looks before.
     """
-    if not hasattr(AveragedModel.update_parameters, "guarded"):
-        # Replaced on purpose: PyTorch asks nobody before it takes a mean.
-        AveragedModel.update_parameters = _guarded(  # type: ignore[method-assign]  # meant
-            AveragedModel.update_parameters
-        )
+    _GUARDED()
+
+
+def _guard() -> None:
+    # Replaced on purpose: PyTorch asks nobody before it takes a mean.
+    AveragedModel.update_parameters = _guarded(  # type: ignore[method-assign]  # meant
+        AveragedModel.update_parameters
+    )
+
+
+_GUARDED: Final = Once(_guard)
 
 
 def _guarded(update: Any) -> Any:
@@ -227,7 +232,6 @@ def _guarded(update: Any) -> Any:
             )
         update(average, model)
 
-    update_parameters.guarded = True  # type: ignore[attr-defined]  # read above
     return update_parameters
 
 

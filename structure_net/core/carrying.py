@@ -1,79 +1,75 @@
-"""Optimizers of a weight that got another form beside all edits of surgery, as when connections on
-trial are accepted: what they remember of it follows before their next step.
+"""Optimizers of a weight that gets another form beside all edits of surgery, as when connections on
+trial are accepted: what they remember of it follows at once.
 
-Without that, an optimizer would keep moments of another length than its parameter, past whose end
-the fused optimizers of PyTorch write. Until the first such change of a process nothing listens to
-any step.
+Otherwise an optimizer would keep moments of another length than its parameter, past whose end the
+fused optimizers of PyTorch write. Behind a change every state is that of the parameters as they
+are, so that copies, checkpoints and optimizers that come later need not know of it.
 """
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.optimizer import register_optimizer_step_pre_hook
-from torch.utils.weak import WeakIdKeyDictionary
+from torch.optim import LBFGS, Optimizer
+
+from structure_net.core.changes import TensorChange
+from structure_net.core.holders import HOLDERS
+from structure_net.core.moments import carried_state, refusal
+from structure_net.errors import SurgeryError
 
 
 @dataclass(frozen=True, slots=True)
-class _Carried:
-    """One change of a parameter: its place among all, the shape before, and how state follows."""
+class Carried:
+    """What an optimizer is to remember of a parameter."""
 
-    number: int
-    shape: torch.Size
-    carry: Callable[[Tensor], Tensor]
+    optimizer: Optimizer
+    parameter: nn.Parameter
+    state: dict[str, Any]
 
-
-class Carries:
-    """The parameters that changed, how, and how far each optimizer has followed. Holds them
-    weakly."""
-
-    def __init__(self) -> None:
-        self._changes = WeakIdKeyDictionary()
-        self._followed: weakref.WeakKeyDictionary[Optimizer, int] = weakref.WeakKeyDictionary()
-        self._last = 0
-        self._listening = False
-
-    def note(self, parameter: nn.Parameter, carry: Callable[[Tensor], Tensor]) -> None:
-        """Has every optimizer of ``parameter`` follow its change.
-
-        To be called before the parameter is written.
-
-        Args:
-            parameter: As it is before the change.
-            carry: Takes a tensor of its shape to the new one; see `TensorChange.carry`.
-        """
-        if not self._listening:
-            register_optimizer_step_pre_hook(lambda optimizer, *_: self.follow(optimizer))
-            self._listening = True
-        self._last += 1
-        change = _Carried(self._last, parameter.shape, carry)
-        self._changes[parameter] = (*self._changes.get(parameter, ()), change)
-
-    @torch.no_grad()
-    def follow(self, optimizer: Optimizer) -> None:
-        """Carries what an optimizer remembers to the parameters as they are."""
-        since = self._followed.get(optimizer, 0)
-        if since == self._last:
-            return
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                state: dict[str, Any] = optimizer.state.get(parameter, {})
-                for change in self._changes.get(parameter, ()):
-                    if change.number > since:
-                        _carry(state, change)
-        self._followed[optimizer] = self._last
+    def write(self) -> None:
+        """Has it remember that."""
+        self.optimizer.state[self.parameter] = self.state
 
 
-def _carry(state: dict[str, Any], change: _Carried) -> None:
-    for name, value in state.items():
-        if isinstance(value, Tensor) and value.shape == change.shape:
-            state[name] = change.carry(value)
+def carried(
+    parameters: Mapping[str, nn.Parameter], changes: Iterable[TensorChange]
+) -> tuple[Carried, ...]:
+    """What all optimizers of some parameters are to remember behind changes of these.
+
+    Writes nothing, but that optimizers first follow what they have yet to follow (edits of
+    `structure_net.surgery`). To be called before the parameters are written.
+
+    Args:
+        parameters: By name.
+        changes: Of these parameters; those of other tensors are passed over.
+
+    Raises:
+        SurgeryError: A state cannot follow.
+    """
+    follow = {id(parameters[c.tensor]): c.carry for c in changes if c.tensor in parameters}
+    changed = [one for one in parameters.values() if id(one) in follow]
+    with torch.no_grad():
+        return tuple(
+            _carried(optimizer, parameter, follow[id(parameter)])
+            for optimizer in HOLDERS.of(changed)
+            for parameter in changed
+            if optimizer.state.get(parameter) or _flat(optimizer)
+        )
 
 
-CARRIES: Final = Carries()
+def _carried(
+    optimizer: Optimizer, parameter: nn.Parameter, carry: Callable[[Tensor], Tensor]
+) -> Carried:
+    if _flat(optimizer):
+        raise SurgeryError(refusal(optimizer, "flat history of all parameters together"))
+    state = carried_state(optimizer, optimizer.state[parameter], parameter.shape, carry)
+    return Carried(optimizer, parameter, state)
+
+
+def _flat(optimizer: Optimizer) -> bool:
+    """Whether one history of all its parameters has begun."""
+    return isinstance(optimizer, LBFGS) and bool(optimizer.state)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from structure_net.core.carrying import CARRIES
+from structure_net.core.carrying import carried
 from structure_net.core.changes import TensorChange, assign
 from structure_net.core.columns import columns_of, merge_indices
 from structure_net.core.sparsity import (
@@ -113,23 +113,31 @@ class TemporaryPatchLayer(SparseLayer):
     def accept(self) -> SparseLayer:
         """Merges the trial connections into the layer below, in place.
 
-        Optimizers of the layer below go on; the moments of the connections that it gains begin at
-        zero, as those of any new connection.
+        All optimizers of the layer below go on; the moments of the connections that it gains begin
+        at zero, as those of any new connection.
 
         Returns:
             The layer below, to be put in this one's place. This one has no trial connections any
             more, and computes the same.
+
+        Raises:
+            SurgeryError: An optimizer's state cannot follow, as that of `torch.optim.LBFGS`, or
+                inference mode is on. Nothing was changed.
         """
+        if torch.is_inference_mode_enabled():
+            raise SurgeryError(
+                "Tensors made under torch.inference_mode() cannot be trained; accept connections"
+                " outside of it, or use torch.no_grad()."
+            )
         trial = self.patch.pattern
         if len(trial):
             values = self.patch.live_weights.detach()
             changes = self.base.connected(torch.stack((trial.rows, trial.columns), 1), values)
-            weights = dict(self.base.named_parameters())
-            for change in changes:
-                if change.tensor in weights:
-                    CARRIES.note(weights[change.tensor], change.carry)
+            states = carried(dict(self.base.named_parameters()), changes)
             assign(self.base, changes)
             self.base.settle()
+            for state in states:
+                state.write()
         return self.remove()
 
     def remove(self) -> SparseLayer:

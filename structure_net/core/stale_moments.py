@@ -19,6 +19,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils.weak import WeakIdKeyDictionary
 
 from structure_net.core.masking import spread
+from structure_net.core.once import Once
 
 
 class MaskedLayer(Protocol):
@@ -37,18 +38,19 @@ class StaleMoments:
     def __init__(self) -> None:
         self._layers = WeakIdKeyDictionary()
         self._told: weakref.WeakKeyDictionary[Optimizer, set[int]] = weakref.WeakKeyDictionary()
-        self._listening = False
+        self._listen = Once(self._begin)
 
     def note(self, layer: MaskedLayer) -> None:
         """Lets every optimizer of the layer's weight forget, at its next step, what is off the
         pattern then.
         """
         self._layers[layer.weight] = weakref.ref(layer)
-        for told in self._told.values():
+        for told in list(self._told.values()):
             told.discard(id(layer.weight))
-        if not self._listening:
-            register_optimizer_step_pre_hook(lambda optimizer, *_: self._forget(optimizer))
-            self._listening = True
+        self._listen()
+
+    def _begin(self) -> None:
+        register_optimizer_step_pre_hook(lambda optimizer, *_: self._forget(optimizer))
 
     @torch.no_grad()
     def _forget(self, optimizer: Optimizer) -> None:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from structure_net.core.moments import fits, held
 from structure_net.errors import CheckpointError, JournalError, TraceError
 from structure_net.evolution.history import TrainingHistory
 from structure_net.integrations.birth import Birth
@@ -27,7 +28,6 @@ from structure_net.integrations.optimizers import remember_names
 from structure_net.surgery.entries import OPAQUE, EditEntry, Entry
 from structure_net.surgery.examples import example_state, restored_example
 from structure_net.surgery.journal import Journal
-from structure_net.surgery.moments import fits, held
 from structure_net.surgery.optimizers import LOG
 from structure_net.surgery.replaying import replay
 

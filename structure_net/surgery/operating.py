@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from structure_net.core.changes import TensorChange
+from structure_net.core.moments import carried_state, held
 from structure_net.core.sparsity import SparseLayer
 from structure_net.core.wrapping import wrapped
 from structure_net.errors import SurgeryError
@@ -31,7 +32,7 @@ from structure_net.surgery.committing import (
 from structure_net.surgery.graft_steps import built_grafts, gate_steps, graft_steps
 from structure_net.surgery.grafts import resolved
 from structure_net.surgery.leaf_moves import LeafMove, leaf_changes, sparse_layer
-from structure_net.surgery.moments import Follow, ReplaceState, carried_state, held
+from structure_net.surgery.moments import Follow, ReplaceState
 from structure_net.surgery.moves import (
     AddGraft,
     KeepSpectrum,

@@ -4,21 +4,20 @@ or not.
 An optimizer that was not handed over is brought up to date just before its next step, or before its
 state is read (`state_dict`) or replaced (`load_state_dict`). It takes newborn parameters into the
 group of their neighbour and drops removed ones. For that, the first edit of a process looks for the
-optimizers that there are, and from then on notes those that are made (it wraps
-``Optimizer.__init__`` and registers a hook on all steps). An edit is news to the optimizers that
-hold one of its parameters at that time, and to no others: one that is made afterwards is as its
-maker wants it. `structure_net.core.AveragedNetwork` is such an optimizer. Other weight averages
+optimizers that there are, and from then on notes those that are made and copied
+(`structure_net.core.holders`). An edit is news to the optimizers that hold one of its parameters at
+that time, and to no others: one that is made afterwards is as its maker wants it.
+`structure_net.core.AveragedNetwork` is such an optimizer. Other weight averages
 (`torch.optim.swa_utils.AveragedModel`) are copies of the model, and refuse to go on behind an edit
 of the model alone: apply the same edit, with the same seed, to the average, or begin a new one.
 """
 
 from __future__ import annotations
 
-import gc
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import wraps
+from threading import RLock
 from typing import Any, Final
 
 import torch
@@ -27,18 +26,11 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from structure_net.core.averaging import guard_averages
-from structure_net.core.carrying import CARRIES
+from structure_net.core.holders import HOLDERS
+from structure_net.core.moments import carried_state, fits, held, refusal
+from structure_net.core.once import Once
 from structure_net.errors import SurgeryError
-from structure_net.surgery.moments import (
-    Follow,
-    JoinGroup,
-    LeaveGroup,
-    ReplaceState,
-    carried_state,
-    fits,
-    held,
-    refusal,
-)
+from structure_net.surgery.moments import Follow, JoinGroup, LeaveGroup, ReplaceState
 from structure_net.surgery.wrappers import WRAPPERS
 
 
@@ -110,32 +102,43 @@ class Log:
             weakref.WeakKeyDictionary()
         )
         self._last = 0
-        self._listening = False
+        self._lock = RLock()
+        self._listen = Once(self._begin)
         self._told: set[Callable[[Optimizer], None]] = set()
 
     def add(self, record: Record, handed: Sequence[Optimizer]) -> None:
         """Writes an edit down; the optimizers in ``handed`` followed it already."""
         self._listen()
-        self._last += 1
-        record.number = self._last
-        WRAPPERS.note(record.number, record.touched())
-        for optimizer, follower in list(self._followers.items()):
+        with self._lock:
+            self._last += 1
+            record.number = self._last
+            followers = list(self._followers.items())
+            WRAPPERS.note(record.number, record.touched())
+        for optimizer, follower in followers:
             if not any(optimizer is one for one in handed) and record.concerns(optimizer):
                 follower.missed.append(record)
                 self._watch_state(optimizer, follower)
 
-    def _listen(self) -> None:
-        if not self._listening:
-            register_optimizer_step_pre_hook(lambda optimizer, *_: self.catch_up(optimizer))
-            _on_every_optimizer(self._notice)
-            guard_averages()
-            self._listening = True
+    def _begin(self) -> None:
+        guard_averages()
+        HOLDERS.tell(self._notice, copied=self._notice_copy)
+        HOLDERS.ask_before(self.catch_up)
+        register_optimizer_step_pre_hook(lambda optimizer, *_: self.catch_up(optimizer))
 
     def _notice(self, optimizer: Optimizer) -> None:
         if owner(optimizer) is optimizer:
-            self._followers.setdefault(optimizer, Follower(self._last))
-            for made in self._told:
+            self._follower(optimizer)
+            for made in tuple(self._told):
                 made(optimizer)
+
+    def _notice_copy(self, optimizer: Optimizer) -> None:
+        if owner(optimizer) is optimizer:
+            self._follower(optimizer, checked=False)
+
+    def _follower(self, optimizer: Optimizer, *, checked: bool = True) -> Follower:
+        """What an optimizer has yet to follow: nothing, where it is new."""
+        with self._lock:
+            return self._followers.setdefault(optimizer, Follower(self._last, checked=checked))
 
     def tell(self, made: Callable[[Optimizer], None]) -> None:
         """Calls ``made`` with every optimizer that is made from now on; equal ones once."""
@@ -157,17 +160,16 @@ class Log:
     def holders(self, parameters: Iterable[Tensor]) -> tuple[Optimizer, ...]:
         """The optimizers that hold any of ``parameters``, handed over or not, up to date."""
         self._listen()
-        wanted = {id(parameter) for parameter in parameters}
-        found = [one for one in list(self._followers) if not held(one).isdisjoint(wanted)]
-        for optimizer in found:
-            self.catch_up(optimizer)
-        return tuple(found)
+        return HOLDERS.of(parameters)
 
     def withdraw(self, record: Record) -> None:
         """Strikes an edit that was undone."""
         WRAPPERS.withdraw(record.number, record.touched())
-        for follower in self._followers.values():
-            follower.missed = [missed for missed in follower.missed if missed is not record]
+        with self._lock:
+            followers = list(self._followers.values())
+        for follower in followers:
+            if record in follower.missed:
+                follower.missed.remove(record)
 
     def catch_up(self, optimizer: Optimizer) -> None:
         """Lets an optimizer follow every edit since it last did.
@@ -176,17 +178,15 @@ class Log:
             SurgeryError: Its state cannot follow, or belongs to a parameter whose edit it cannot
                 know.
         """
-        CARRIES.follow(optimizer)
         follower = self._followers.get(optimizer)
         if follower is None:  # unpickled or copied
-            follower = Follower(self._last, checked=False)
+            follower = self._follower(optimizer, checked=False)
         while follower.missed:
             self._follow(optimizer, follower.missed[0])
             del follower.missed[0]
         if not follower.checked:
             _check_fitting(optimizer)
             follower.checked = True
-        self._followers[optimizer] = follower
 
     def _follow(self, optimizer: Optimizer, record: Record) -> None:
         refuse_flat(optimizer, record)
@@ -209,29 +209,12 @@ class Log:
 
     def _taken(self, new: Tensor, number: int) -> bool:
         """Whether an optimizer that was made after the edit holds the new parameter."""
+        with self._lock:
+            followers = list(self._followers.items())
         return any(
             follower.since >= number and id(new) in held(optimizer)
-            for optimizer, follower in self._followers.items()
+            for optimizer, follower in followers
         )
-
-
-def _on_every_optimizer(notice: Callable[[Optimizer], None]) -> None:
-    """Calls ``notice`` with every optimizer that there is, and with every one once it was made."""
-    kinds = {Optimizer}
-    while more := {kind for known in kinds for kind in known.__subclasses__()} - kinds:
-        kinds |= more
-    for one in gc.get_objects():
-        if type(one) in kinds:
-            notice(one)
-    original = Optimizer.__init__
-
-    @wraps(original)
-    def noticed(optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
-        original(optimizer, *args, **kwargs)
-        notice(optimizer)
-
-    # Replaced on purpose: there is no hook for the making of an optimizer.
-    Optimizer.__init__ = noticed  # type: ignore[method-assign, assignment]  # meant
 
 
 def _followed(optimizer: Optimizer, parameter: Tensor, follow: Follow) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.weak import WeakIdKeyDictionary
 
+from structure_net.core.once import Once
 from structure_net.errors import SurgeryError
 
 
@@ -28,12 +29,11 @@ class Wrappers:
             weakref.WeakKeyDictionary()
         )
         self._last = 0
-        self._listening = False
+        self._listen = Once(self._begin)
 
     def note(self, number: int, touched: Iterable[Tensor]) -> None:
         """Notes an edit: its number among all, and the parameters that it changed."""
-        if not self._listening:
-            self._listen()
+        self._listen()
         self._last = number
         for parameter in touched:
             self._edits[parameter] = self._edits.get(parameter, frozenset()) | {number}
@@ -59,7 +59,7 @@ class Wrappers:
                     " seeds."
                 )
 
-    def _listen(self) -> None:
+    def _begin(self) -> None:
         """Replaces two methods on purpose: a wrapper has no hooks of this kind."""
         made: Callable[..., None] = DistributedDataParallel.__init__
         run: Callable[..., Any] = DistributedDataParallel.forward
@@ -76,7 +76,6 @@ class Wrappers:
 
         kind: Any = DistributedDataParallel
         kind.__init__, kind.forward = noticed, checked
-        self._listening = True
 
 
 WRAPPERS: Final = Wrappers()
