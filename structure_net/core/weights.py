@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -36,6 +37,64 @@ def unit_weights(module: nn.Module) -> Tensor | None:
         parts = [part.transpose(0, 1) for part in whole.chunk(module.groups)]
         return _ungrouped(torch.cat(parts), module.groups)
     return None
+
+
+def weight_blocks(module: nn.Module, entries: int) -> Iterator[Tensor] | None:
+    """`unit_weights`, some output units at a time.
+
+    Args:
+        module: A layer.
+        entries: At most so many entries at a time, but at least those of one unit.
+
+    Returns:
+        Blocks of shape ``(units, inputs, ...)``, in order; of a sparse layer each is made when it
+        is asked for. None where `unit_weights` is None.
+    """
+    if not isinstance(module, SparseLayer):
+        weights = unit_weights(module)
+        if weights is None:
+            return None
+        blocks: tuple[Tensor, ...] = weights.split(max(1, entries // max(1, weights[:1].numel())))
+        return iter(blocks)
+    return _sparse_blocks(module, entries)
+
+
+def _sparse_blocks(layer: SparseLayer, entries: int) -> Iterator[Tensor]:
+    pattern, weights = layer.pattern, layer.live_weights.detach()
+    (outputs, columns), kernel = pattern.shape, weights.shape[1:]
+    size = max(1, entries // (columns * kernel.numel()))
+    for start in range(0, outputs, size):
+        units = min(size, outputs - start)
+        first, last = torch.searchsorted(
+            pattern.rows, pattern.rows.new_tensor([start, start + units])
+        ).tolist()
+        block = weights.new_zeros(units, columns, *kernel)
+        block[pattern.rows[first:last] - start, pattern.columns[first:last]] = weights[first:last]
+        yield block if kernel else block.view(units, layer.in_channels, -1).squeeze(2)
+
+
+def output_sums(layer: SparseLayer, values: Tensor) -> Tensor:
+    """Sums over the live connections into each output unit.
+
+    Args:
+        layer: With ``n`` connections.
+        values: One for each, or a kernel of them, in the order of the pattern: shape ``(n, ...)``.
+
+    Returns:
+        Shape ``(outputs,)``.
+    """
+    return _sums(layer.pattern.rows, values, layer.out_channels)
+
+
+def input_sums(layer: SparseLayer, values: Tensor) -> Tensor:
+    """The same out of each input unit. Shape ``(inputs,)``."""
+    columns = layer.pattern.columns
+    return _sums(layer.sources.to(columns.device)[columns], values, layer.in_channels)
+
+
+def _sums(units: Tensor, values: Tensor, size: int) -> Tensor:
+    each = values.flatten(1).sum(1) if values.dim() > 1 else values
+    return each.new_zeros(size).index_add(0, units.to(each.device), each)
 
 
 def laid_out(module: nn.Module, values: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from structure_net.core.changes import TensorChange
 from structure_net.core.sparsity import SparseLayer
+from structure_net.core.weights import output_sums
 from structure_net.errors import SurgeryError
 from structure_net.graph.channels import Axis, ChannelGroup, Role
 from structure_net.surgery.edits import ResetNeurons
@@ -129,14 +130,12 @@ def _given(layer: SparseLayer, inputs: Sequence[int], means: Tensor) -> Tensor:
     Returns:
         Shape ``(outputs,)``, float64.
     """
-    pattern = layer.pattern
-    units = layer.sources.to(means.device)[pattern.columns.to(means.device)]
     values = means.new_zeros(layer.in_channels)
     values.index_add_(0, torch.tensor(inputs, device=means.device, dtype=torch.int64), means)
-    weights = layer.live_weights.detach().to(means.device, torch.float64)
+    columns = layer.pattern.columns
+    weights = layer.live_weights.detach().to(torch.float64)
     each = weights.flatten(1).sum(1) if weights.dim() > 1 else weights
-    rows = pattern.rows.to(means.device)
-    return means.new_zeros(layer.out_channels).index_add_(0, rows, each * values[units])
+    return output_sums(layer, each * values[layer.sources.to(columns.device)[columns]])
 
 
 def _shifted(change: TensorChange | None, name: str, bias: Tensor, amount: Tensor) -> TensorChange:

@@ -11,13 +11,20 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
 
+from structure_net.core.largest import largest
+from structure_net.core.sparsity import SparsePattern
 from structure_net.evolution.metrics.ranks import checked_samples
 from structure_net.evolution.metrics.validity import Unavailable
+
+_AT_ONCE: Final = 2**21
+"""So many pairs of units are compared at a time."""
 
 
 def correlation(first: Tensor, second: Tensor | None = None) -> Tensor:
@@ -36,10 +43,19 @@ def correlation(first: Tensor, second: Tensor | None = None) -> Tensor:
     """
     one = _standardised(first)
     other = one if second is None else _standardised(second)
+    _check_samples(one, other)
+    return _correlation(one, other)
+
+
+def _check_samples(one: Tensor, other: Tensor) -> None:
     if len(one) != len(other):
         raise ValueError(
             f"Both layers must be seen on the same samples; got {len(one)} and {len(other)}."
         )
+
+
+def _correlation(one: Tensor, other: Tensor) -> Tensor:
+    """Of standardised samples."""
     return (one.T @ other / len(one)).clamp(-1, 1)
 
 
@@ -159,13 +175,53 @@ def unconnected_pairs(
     if count < 0:
         raise ValueError(f"count must be 0 or more; got {count}.")
     strength = correlations.detach().abs().nan_to_num(0.0)
-    strength = torch.where(connected, 0.0, strength)
-    order = torch.argsort(strength.flatten(), descending=True, stable=True)[:count]
-    found = strength.flatten()[order]
-    chosen = order[(found > 0) & (found >= least)]
+    flat = torch.where(connected, 0.0, strength).flatten().cpu()
+    chosen = torch.from_numpy(largest(flat.double().numpy(), min(count, len(flat))))
+    chosen = chosen[(flat[chosen] > 0) & (flat[chosen] >= least)]
+    chosen = chosen[torch.argsort(flat[chosen], descending=True, stable=True)]
     rows, columns = chosen // strength.size(1), chosen % strength.size(1)
-    values = correlations[rows, columns].tolist()
+    values = correlations.cpu()[rows, columns].tolist()
     return tuple(zip(rows.tolist(), columns.tolist(), values, strict=True))
+
+
+def unconnected_units(
+    reader: Tensor, layer: Tensor, pattern: SparsePattern, *, count: int, least: float = 0.0
+) -> tuple[tuple[int, int, float], ...]:
+    """`unconnected_pairs` of two layers, without a matrix of all their pairs.
+
+    Correlations of some of the reader's units at a time are compared, and what may be among the
+    strongest is kept of each.
+
+    Args:
+        reader: What the reader's units did, shape ``(N, D)``.
+        layer: What the units that it reads did, shape ``(N, C)``.
+        pattern: Which connections exist, of shape ``(D, C)``.
+        count: See `unconnected_pairs`.
+        least: See there.
+
+    Raises:
+        ValueError: The shapes do not fit or ``count`` is negative.
+    """
+    one, other = _standardised(reader), _standardised(layer)
+    _check_samples(one, other)
+    if pattern.shape != (one.size(1), other.size(1)):
+        raise ValueError(
+            "pattern must have as many rows as the reader has units, and as many columns as there"
+            f" are units to read; got {pattern.shape} for {one.size(1)} and {other.size(1)}."
+        )
+    size, found = max(1, _AT_ONCE // other.size(1)), []
+    places, rows, columns = range(0, one.size(1), size), pattern.rows.cpu(), pattern.columns.cpu()
+    for start in places:
+        correlations = _correlation(one[:, start : start + size], other)
+        ends = torch.tensor([start, start + len(correlations)])
+        first, last = torch.searchsorted(rows, ends).tolist()
+        connected = torch.zeros(correlations.shape, dtype=torch.bool)
+        connected[rows[first:last] - start, columns[first:last]] = True
+        part = unconnected_pairs(
+            correlations, connected.to(correlations.device), count=count, least=least
+        )
+        found += [(row + start, column, value) for row, column, value in part]
+    return tuple(sorted(found, key=lambda pair: -abs(pair[2]))[:count])
 
 
 def oja_step(weights: Tensor, inputs: Tensor, rate: float) -> Tensor:
@@ -219,22 +275,47 @@ def oja_statistics(weights: Tensor, covariance: Tensor) -> OjaStatistics | Unava
     Raises:
         ValueError: The shapes do not fit.
     """
-    w, sigma = weights.detach().double(), covariance.detach().double()
-    if w.dim() != 2 or sigma.shape != (w.size(1), w.size(1)):
-        raise ValueError(
-            "weights must have shape (D, C) and covariance (C, C); got"
-            f" {tuple(w.shape)} and {tuple(sigma.shape)}."
-        )
-    values, vectors = torch.linalg.eigh(sigma)
-    largest = values[-1]
-    if not bool(largest > 0):
-        return Unavailable("the layer's inputs do not vary")
-    unit = w / w.norm(dim=1, keepdim=True)
+    return oja_by_blocks([weights], covariance)
+
+
+def oja_by_blocks(blocks: Iterable[Tensor], covariance: Tensor) -> OjaStatistics | Unavailable:
+    """`oja_statistics` of units that come some at a time.
+
+    Args:
+        blocks: Weights, shape ``(d, C)`` each; at least one.
+        covariance: See there.
+
+    Returns:
+        See there.
+
+    Raises:
+        ValueError: The shapes do not fit.
+    """
+    sigma = covariance.detach().double()
+    principal: tuple[Tensor, Tensor] | None = None
+    found = []
+    for weights in blocks:
+        w = weights.detach().double()
+        if w.dim() != 2 or sigma.shape != (w.size(1), w.size(1)):
+            raise ValueError(
+                "weights must have shape (D, C) and covariance (C, C); got"
+                f" {tuple(w.shape)} and {tuple(sigma.shape)}."
+            )
+        if principal is None:
+            values, vectors = torch.linalg.eigh(sigma)
+            principal = values[-1], vectors[:, -1]
+        if not bool(principal[0] > 0):
+            return Unavailable("the layer's inputs do not vary")
+        found.append(_oja(w, sigma, *principal))
+    return OjaStatistics(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+
+
+def _oja(weights: Tensor, sigma: Tensor, most: Tensor, along: Tensor) -> tuple[Tensor, ...]:
+    unit = weights / weights.norm(dim=1, keepdim=True)
     moved = unit @ sigma
     variance = (moved * unit).sum(1)
     drift = (moved - variance.unsqueeze(1) * unit).norm(dim=1)
-    alignment = (unit @ vectors[:, -1]).abs()
-    return OjaStatistics(variance / largest, alignment, drift / largest)
+    return variance / most, (unit @ along).abs(), drift / most
 
 
 def _standardised(samples: Tensor) -> Tensor:

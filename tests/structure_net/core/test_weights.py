@@ -16,7 +16,13 @@ from structure_net.core import (
 from structure_net.core.crossover import Storage
 from structure_net.core.layers import Granularity
 from structure_net.core.storage import StoredLayer
-from structure_net.core.weights import kernel_norms, unit_weights
+from structure_net.core.weights import (
+    input_sums,
+    kernel_norms,
+    output_sums,
+    unit_weights,
+    weight_blocks,
+)
 from structure_net.evolution import NetworkContext
 from structure_net.evolution.components import SparseEvolutionaryTraining
 from structure_net.evolution.metrics import layer_connections
@@ -143,3 +149,37 @@ def test_kernels_in_half_precision_are_ranked_by_what_their_norms_are(kind: torc
     (move,) = SparseEvolutionaryTraining(0.3, by_sign=False).propose(context, {})
     assert isinstance(move.edit, MoveConnections)
     assert list(move.edit.removed) == [kept.pairs[place] for place in least.sort()[0]]
+
+
+@pytest.mark.usefixtures("either_storage")
+@pytest.mark.parametrize("granularity", ["kernel", "weight"])
+def test_blocks_and_sums_of_a_sparse_layer_are_those_of_its_matrix(
+    granularity: Granularity,
+) -> None:
+    torch.manual_seed(0)
+    layers = (
+        StandardSparseLayer(6, 7, density=0.3),
+        SparseConv2d(3, 7, 3, density=0.4, granularity=granularity),
+    )
+    for layer in layers:
+        layer.double()
+        weights = unit_weights(layer)
+        assert weights is not None
+        for entries in (1, 2 * weights[0].numel(), 10**6):
+            blocks = weight_blocks(layer, entries)
+            assert blocks is not None
+            parts = list(blocks)
+            assert len(parts) == {1: 7, 10**6: 1}.get(entries, 4)
+            assert torch.equal(torch.cat(parts).flatten(1), weights.flatten(1))
+        for sums, axis in ((output_sums, 0), (input_sums, 1)):
+            expected = weights.transpose(0, axis).flatten(1).sum(1)
+            found = sums(layer, layer.live_weights.detach())
+            torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+def test_blocks_of_other_layers_are_parts_of_their_weights() -> None:
+    layer = nn.Linear(4, 5)
+    blocks = weight_blocks(layer, 8)
+    assert blocks is not None
+    assert [tuple(one.shape) for one in blocks] == [(2, 4), (2, 4), (1, 4)]
+    assert weight_blocks(nn.ReLU(), 8) is None

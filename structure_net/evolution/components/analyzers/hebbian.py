@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, TypedDict
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Final, TypedDict
 
 import torch
 from torch import Tensor, nn
 
 from structure_net.core.sparsity import SparseLayer
-from structure_net.core.weights import unit_weights
+from structure_net.core.weights import input_sums, output_sums, unit_weights, weight_blocks
 from structure_net.evolution.components.analyzers.looking import hidden, observed, probed
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.interfaces import Analyzer
@@ -25,26 +25,35 @@ from structure_net.evolution.metrics.hebbian import (
     RedundantPair,
     correlation,
     correlation_of_covariance,
-    oja_statistics,
+    oja_by_blocks,
     redundant_pairs,
-    unconnected_pairs,
+    unconnected_units,
 )
 from structure_net.evolution.metrics.validity import Unavailable
 from structure_net.evolution.observation import LayerObservation, Need
+from structure_net.evolution.reductions.coactivation import MOST_UNITS
 from structure_net.evolution.reductions.inputs import MOST_INPUTS, InputCovariances
 from structure_net.evolution.reductions.passing import Pass
 from structure_net.evolution.reductions.probing import Probe
 
 MISSING_COVARIANCE = Unavailable("the layer has too many units for a matrix of their covariances")
+TOO_MANY_PAIRS = Unavailable(
+    f"there are more than {MOST_UNITS} * {MOST_UNITS} pairs of units; those worth connecting are in"
+    " hebbian_unconnected"
+)
+
+_AT_ONCE: Final = 2**21
+"""So many entries of a sparse layer's matrix exist at a time."""
 
 
 class HebbianAnalysis(TypedDict):
     """What `HebbianAnalyzer` reports, by layer in order of execution.
 
     ``hebbian_correlation``: of a layer's units with each other over all values of the batches seen,
-    shape ``(C, C)``; NaN for a unit that does not vary. ``hebbian_reader_correlation``: by layer
-    and reader, of the reader's units with the layer's, over the samples of the probe, shape
-    ``(C of the reader, C)``.
+    shape ``(C, C)``; NaN for a unit that does not vary; of layers of at most 4096 units.
+    ``hebbian_reader_correlation``: by layer and reader, of the reader's units with the layer's,
+    over the samples of the probe, shape ``(C of the reader, C)``, float64; of up to ``4096 * 4096``
+    pairs, and only when it is read. Nothing else here holds a number for each pair of units.
 
     ``hebbian_redundant``: of the hidden layers, pairs of units of which one could stand for both,
     for `MergeNeurons`.
@@ -62,7 +71,7 @@ class HebbianAnalysis(TypedDict):
     """
 
     hebbian_correlation: Mapping[str, Tensor | Unavailable]
-    hebbian_reader_correlation: Mapping[str, Mapping[str, Tensor]]
+    hebbian_reader_correlation: Mapping[str, Mapping[str, Tensor | Unavailable]]
     hebbian_redundant: Mapping[str, tuple[RedundantPair, ...] | Unavailable]
     hebbian_unconnected: Mapping[str, tuple[tuple[int, int, float], ...]]
     hebbian_oja: Mapping[str, OjaStatistics | Unavailable]
@@ -132,16 +141,15 @@ class HebbianAnalyzer(Analyzer):
             for name, units in activity.items()
             if not isinstance(units, Unavailable)
         }
-        between = context.lazy(lambda: _between(layers, probe))
         return {
             "hebbian_correlation": context.lazy(
                 lambda: {name: _within(seen) for name, seen in layers.items()}
             ),
-            "hebbian_reader_correlation": between,
+            "hebbian_reader_correlation": context.lazy(lambda: _between(layers, probe)),
             "hebbian_redundant": context.lazy(
                 lambda: {name: self._redundant(layers[name]) for name in hidden(layers)}
             ),
-            "hebbian_unconnected": context.lazy(lambda: self._unconnected(modules, between.get())),
+            "hebbian_unconnected": context.lazy(lambda: self._unconnected(modules, layers, probe)),
             "hebbian_oja": context.lazy(lambda: self._oja(context, probe, modules)),
             "hebbian_activity": activity,
             "hebbian_importance": {
@@ -158,19 +166,22 @@ class HebbianAnalyzer(Analyzer):
         return redundant_pairs(seen.covariance, seen.mean, threshold=self.redundancy)
 
     def _unconnected(
-        self, modules: Mapping[str, nn.Module], between: Mapping[str, Mapping[str, Tensor]]
+        self, modules: Mapping[str, nn.Module], layers: Mapping[str, LayerObservation], probe: Probe
     ) -> dict[str, tuple[tuple[int, int, float], ...]]:
-        found = {}
-        for readers in between.values():
-            for reader, correlations in readers.items():
-                module = modules[reader]
-                if not isinstance(module, SparseLayer) or module.pattern.density == 1:
-                    continue
-                connected = _connected(module)
-                if connected.shape == correlations.shape:
-                    found[reader] = unconnected_pairs(
-                        correlations, connected, count=self.pairs, least=self.association
-                    )
+        found, values = {}, probe.values
+        for name, reader in _pairs(layers, values):
+            module = modules[reader]
+            if not isinstance(module, SparseLayer) or module.density == 1:
+                continue
+            pattern = module.pattern
+            if pattern.shape == (values[reader].size(1), values[name].size(1)):
+                found[reader] = unconnected_units(
+                    values[reader],
+                    values[name],
+                    pattern,
+                    count=self.pairs,
+                    least=self.association,
+                )
         return found
 
     def _oja(
@@ -211,54 +222,69 @@ def _within(seen: LayerObservation) -> Tensor | Unavailable:
     return correlation_of_covariance(seen.covariance)
 
 
-def _between(layers: Mapping[str, LayerObservation], probe: Probe) -> dict[str, dict[str, Tensor]]:
+def _pairs(
+    layers: Mapping[str, LayerObservation], values: Mapping[str, Tensor]
+) -> Iterator[tuple[str, str]]:
+    """Each layer with each of its readers, where the probe has values of both."""
+    for name, seen in layers.items():
+        if name in values:
+            yield from ((name, reader) for reader in seen.readers if reader in values)
+
+
+def _between(
+    layers: Mapping[str, LayerObservation], probe: Probe
+) -> dict[str, dict[str, Tensor | Unavailable]]:
     values = probe.values
-    return {
-        name: {
-            reader: correlation(values[reader], values[name])
-            for reader in seen.readers
-            if reader in values
-        }
-        for name, seen in layers.items()
-        if name in values
-    }
-
-
-def _connected(layer: SparseLayer) -> Tensor:
-    pattern = layer.pattern
-    mask = torch.zeros(pattern.shape, dtype=torch.bool)
-    mask[pattern.rows.cpu(), pattern.columns.cpu()] = True
-    return mask
+    found: dict[str, dict[str, Tensor | Unavailable]] = {n: {} for n in layers if n in values}
+    for name, reader in _pairs(layers, values):
+        entries = values[reader].size(1) * values[name].size(1)
+        found[name][reader] = (
+            correlation(values[reader], values[name])
+            if entries <= MOST_UNITS**2
+            else TOO_MANY_PAIRS
+        )
+    return found
 
 
 def _looking(module: nn.Module, covariance: Tensor | None) -> OjaStatistics | Unavailable:
-    weights = unit_weights(module)
-    if weights is None or covariance is None:
+    blocks = None if covariance is None else weight_blocks(module, _AT_ONCE)
+    if blocks is None or covariance is None:
         return Unavailable(
             "Oja's rule is followed for linear layers and ungrouped convolutions of up to two"
             f" dimensions that read up to {MOST_INPUTS} values; this is {type(module).__name__}"
         )
-    return oja_statistics(weights.flatten(1).cpu(), covariance)
+    return oja_by_blocks((block.flatten(1).cpu() for block in blocks), covariance)
 
 
 def _activity(module: nn.Module) -> Tensor | Unavailable:
+    bias = _bias(module)
+    if isinstance(module, SparseLayer):
+        total = output_sums(module, module.live_weights.detach().double().abs())
+        return relative((total if bias is None else total + bias.double().abs()).cpu())
     weights = unit_weights(module)
-    if weights is None:
-        return _no_matrix(module)
-    return relative(weight_activity(weights, _bias(module)).cpu())
+    return _no_matrix(module) if weights is None else relative(weight_activity(weights, bias).cpu())
 
 
 def _importance(
     layer: str, seen: LayerObservation, modules: Mapping[str, nn.Module]
 ) -> Tensor | Unavailable:
-    """By all readers together, one below the other."""
+    """By all readers together."""
     if not seen.readers:
         return Unavailable("no layer reads these units one by one")
-    parts = [unit_weights(modules[reader]) for reader in seen.readers]
-    outgoing = [part.movedim(1, -1).flatten(0, -2) for part in parts if part is not None]
-    if len(outgoing) < len(parts) or any(part.size(1) != seen.units for part in outgoing):
+    norms = [_reading(modules[reader]) for reader in seen.readers]
+    known = [norm for norm in norms if norm is not None and len(norm) == seen.units]
+    if len(known) < len(norms):
         return Unavailable("a layer that reads these units has no one matrix of weights for them")
-    return relative(outgoing_importance(torch.cat(outgoing), _bias(modules[layer])).cpu())
+    total, bias = torch.stack(known).norm(dim=0), _bias(modules[layer])
+    return relative((total if bias is None else total + bias.double().abs()).cpu())
+
+
+def _reading(module: nn.Module) -> Tensor | None:
+    """The norm of the weights that read each input unit. Shape ``(inputs,)``, float64."""
+    if isinstance(module, SparseLayer):
+        return input_sums(module, module.live_weights.detach().double().square()).sqrt()
+    weights = unit_weights(module)
+    return None if weights is None else outgoing_importance(weights)
 
 
 def _no_matrix(module: nn.Module) -> Unavailable:

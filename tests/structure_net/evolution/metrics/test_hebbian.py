@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from structure_net.core import SparsePattern
 from structure_net.evolution.metrics import (
     OjaStatistics,
     RedundantPair,
@@ -16,6 +17,8 @@ from structure_net.evolution.metrics import (
     redundant_pairs,
     unconnected_pairs,
 )
+from structure_net.evolution.metrics import hebbian as tested
+from structure_net.evolution.metrics.hebbian import oja_by_blocks, unconnected_units
 from structure_net.surgery import AddConnections, MergeNeurons
 from structure_net.surgery import edit as edited
 
@@ -182,3 +185,45 @@ def test_what_has_no_direction_says_so() -> None:
     assert silent.variance.isnan().all()
     with pytest.raises(ValueError, match="covariance"):
         oja_statistics(torch.ones(2, 3), torch.eye(2))
+
+
+@pytest.mark.parametrize("at_once", [1, 35, 10**6])
+@pytest.mark.parametrize("count", [0, 3, 12, 500])
+def test_pairs_found_block_by_block_are_those_of_the_whole_matrix(
+    monkeypatch: pytest.MonkeyPatch, at_once: int, count: int
+) -> None:
+    monkeypatch.setattr(tested, "_AT_ONCE", at_once)
+    layer = drawn(40, 17)
+    layer[:, 3] = 1.0  # a unit that does not vary
+    layer[:, 9] = layer[:, 2]  # copies correlate alike
+    reader = layer[:, :11].tanh() + 0.2 * drawn(40, 11, seed=1)
+    reader[:, 7] = reader[:, 4]
+    mask = drawn(11, 17, seed=2) > 0.5
+    pattern = SparsePattern.from_mask(mask)
+    found = unconnected_units(reader, layer, pattern, count=count, least=0.1)
+    expected = unconnected_pairs(correlation(reader, layer), mask, count=count, least=0.1)
+    # A block's product may be summed in another order than that of the whole.
+    assert [pair[2] for pair in found] == pytest.approx([p[2] for p in expected], abs=1e-12)
+    assert {pair[:2] for pair in found} == {pair[:2] for pair in expected}
+    if at_once > 1000:
+        assert found == expected
+
+
+def test_samples_and_patterns_that_do_not_fit_are_refused() -> None:
+    pattern = SparsePattern.full((2, 3))
+    with pytest.raises(ValueError, match="the same samples"):
+        unconnected_units(drawn(5, 2), drawn(6, 3), pattern, count=1)
+    with pytest.raises(ValueError, match=r"as many rows .* got \(2, 3\) for 3 and 2"):
+        unconnected_units(drawn(5, 3), drawn(5, 2), pattern, count=1)
+
+
+def test_statistics_of_blocks_are_those_of_all_units() -> None:
+    weights, x = drawn(7, 4), drawn(60, 4, seed=1) * torch.tensor([3.0, 1.0, 1.0, 0.5])
+    covariance = x.T.cov(correction=0)
+    whole, found = oja_statistics(weights, covariance), oja_by_blocks(weights.split(3), covariance)
+    assert isinstance(whole, OjaStatistics)
+    assert isinstance(found, OjaStatistics)
+    for field in ("variance", "alignment", "drift"):
+        got, want = getattr(found, field), getattr(whole, field)
+        torch.testing.assert_close(got, want, rtol=0, atol=1e-12)
+    assert isinstance(oja_by_blocks(weights.split(3), torch.zeros(4, 4)), Unavailable)

@@ -11,6 +11,7 @@ from structure_net.core import SparsePattern, StandardSparseLayer
 from structure_net.core.weights import unit_weights
 from structure_net.evolution import ComposableEvolutionSystem, NetworkContext, observe
 from structure_net.evolution.components import HebbianAnalyzer
+from structure_net.evolution.components.analyzers import hebbian as tested
 from structure_net.evolution.memory import AnalysisMemory
 from structure_net.evolution.metrics import (
     OjaStatistics,
@@ -172,6 +173,51 @@ def test_the_trace_is_the_mean_over_the_window_of_iterations(context: NetworkCon
     for now in (1, 2, 3):
         assert traces[now] == pytest.approx((activity[now - 1] + activity[now]) / 2)
     assert len(memory.notes("HebbianAnalyzer")) == 2
+
+
+def twins() -> tuple[nn.Sequential, nn.Sequential]:
+    """Sparse layers, and the same weights in layers that are matrices."""
+    generator = torch.Generator().manual_seed(3)
+    sparse = [
+        StandardSparseLayer(i, o, density=0.3, generator=generator) for i, o in ((9, 12), (12, 7))
+    ]
+    dense = [nn.Linear(one.in_channels, one.out_channels) for one in sparse]
+    with torch.no_grad():
+        for one, other in zip(dense, sparse, strict=True):
+            one.weight.copy_(other.dense_weight())
+            one.bias.copy_(other.get_parameter("bias"))
+    first, second = (
+        nn.Sequential(a, nn.Tanh(), b, nn.Tanh(), nn.Linear(7, 2)).double()
+        for a, b in (sparse, dense)
+    )
+    second[4].load_state_dict(first[4].state_dict())
+    return first, second
+
+
+@pytest.mark.usefixtures("either_storage")
+def test_a_sparse_layer_is_described_as_the_matrix_that_it_stands_for() -> None:
+    found, expected = (analyzed(one, drawn(200, 9).double()) for one in twins())
+    for layer in ("0", "2", "4"):
+        for key in ("hebbian_activity", "hebbian_importance", "hebbian_correlation"):
+            got, want = found[key][layer], expected[key][layer]
+            if layer == "4" and key == "hebbian_importance":
+                assert isinstance(got, Unavailable)
+            else:
+                torch.testing.assert_close(got, want, rtol=0, atol=1e-10)
+        for field in ("variance", "alignment", "drift"):
+            got, want = (getattr(one["hebbian_oja"][layer], field) for one in (found, expected))
+            torch.testing.assert_close(got, want, rtol=0, atol=1e-10, equal_nan=True)
+    assert found["hebbian_ranking"] == pytest.approx(expected["hebbian_ranking"], abs=1e-10)
+
+
+def test_correlations_of_too_many_pairs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tested, "MOST_UNITS", 8)
+    found = analyzed(network(), drawn(200, 6))
+    between = found["hebbian_reader_correlation"]
+    assert isinstance(between["0"]["2"], Unavailable)
+    assert "hebbian_unconnected" in between["0"]["2"].reason
+    assert isinstance(between["2"]["4"], Tensor)
+    assert found["hebbian_unconnected"]["2"]
 
 
 @pytest.mark.parametrize(
