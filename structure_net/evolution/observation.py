@@ -60,7 +60,7 @@ class Need(Enum):
     """The same, where only what units end up with is read."""
 
     COACTIVATION = "coactivation"
-    """Covariances of the units of a layer, and with the units of the layers that read them."""
+    """Covariances of the units of a layer."""
 
     PARAMETER_GRADIENTS = "parameter_gradients"
     """Moments over batches of each parameter's gradient; costs a backward pass a batch."""
@@ -117,8 +117,6 @@ class LayerObservation:
         fisher: The mean of the square of the same. Shape ``(C,)``.
         covariance: Of the units, over all values, divided by ``n``. Shape ``(C, C)``; None where
             not asked for, or beyond 4096 units.
-        reader_covariance: By reader: covariances of its units with this layer's, over samples, each
-            unit averaged over its positions. Shape ``(C of the reader, C)``.
         readers: Layers whose inputs are this layer's units, one by one.
     """
 
@@ -140,7 +138,6 @@ class LayerObservation:
     taylor: Tensor | None = None
     fisher: Tensor | None = None
     covariance: Tensor | None = None
-    reader_covariance: Mapping[str, Tensor] = field(default_factory=dict)
     readers: tuple[str, ...] = ()
 
     @property
