@@ -1,35 +1,78 @@
 """The fast path for inference of torch's encoder layers, which reads the weights of their linear
-layers without calling them: off where these are sparse, on again where they are dense.
+layers without calling them: off where these are sparse, as it was before where they are dense.
 """
 
 from __future__ import annotations
 
-import copy
-import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from torch import nn
-from torch.nn import functional as F
 
 from structure_net.core.sparsity import SparseLayer
-from structure_net.surgery.committing import SetValue, Step
+from structure_net.surgery.committing import Step
+from structure_net.surgery.grafts import Grafted
+
+# What forward asks for first, and nothing else but the constructor of a stack reads.
+_LAYER: Final = "activation_relu_or_gelu"
+_STACK: Final = "use_nested_tensor"
+_NOTE: Final = "_before_sparsity"
+_NOTHING: Final = object()
 
 
 def slow_paths(model: nn.Module, layers: Iterable[nn.Module]) -> list[Step]:
     """What turns the fast path off in the encoder layers that any of ``layers`` is part of."""
     encoders = _encoders(model, layers)
-    # What forward asks for first, and nothing else but the constructor of a stack reads.
-    steps: list[Step] = [SetValue(one, "activation_relu_or_gelu", 0) for one in encoders]
-    return steps + [SetValue(one, "use_nested_tensor", False) for one in _stacks(model, encoders)]
+    return [
+        *(_off(one, _LAYER, 0) for one in encoders),
+        *(_off(one, _STACK, False) for one in _stacks(model, encoders)),
+    ]
 
 
 def fast_paths(model: nn.Module, layers: Sequence[nn.Module]) -> list[Step]:
-    """What turns it on again where, once ``layers`` are dense, no sparse one is left."""
-    ready = [one for one in _encoders(model, layers) if _dense(one, layers)]
-    noted = {id(one): _activation(one) for one in ready}
-    steps: list[Step] = [SetValue(one, "activation_relu_or_gelu", noted[id(one)]) for one in ready]
-    stacks = [one for one in _stacks(model, ready) if all(_dense(x, layers) for x in one.layers)]
-    return steps + [SetValue(one, "use_nested_tensor", _nests(one)) for one in stacks]
+    """What makes it as it was where, once ``layers`` are dense, nothing is left that it would pass
+    by.
+    """
+    ready = [one for one in _encoders(model, layers) if _plain(one, layers)]
+    stacks = [one for one in _stacks(model, ready) if all(_plain(x, layers) for x in one.layers)]
+    kept = [(one, _LAYER) for one in ready] + [(one, _STACK) for one in stacks]
+    return [
+        _SetOwn(one, {name: vars(one)[_NOTE], _NOTE: _NOTHING})
+        for one, name in kept
+        if _NOTE in vars(one)
+    ]
+
+
+def _off(module: nn.Module, name: str, value: int) -> Step:
+    """Sets what is asked for first, and notes once what it was."""
+    noted = vars(module).get(_NOTE, getattr(module, name))
+    return _SetOwn(module, {name: value, _NOTE: noted})
+
+
+@dataclass(slots=True)
+class _SetOwn:
+    """Sets attributes of a module, or takes them away where their value is `_NOTHING`."""
+
+    module: nn.Module
+    values: Mapping[str, Any]
+    _before: Mapping[str, Any] = field(default_factory=dict, init=False)
+
+    def apply(self) -> None:
+        own = vars(self.module)
+        self._before = {name: own.get(name, _NOTHING) for name in self.values}
+        self._write(self.values)
+
+    def revert(self) -> None:
+        self._write(self._before)
+
+    def _write(self, values: Mapping[str, Any]) -> None:
+        own = vars(self.module)
+        for name, value in values.items():
+            if value is _NOTHING:
+                own.pop(name, None)
+            else:
+                own[name] = value
 
 
 def _encoders(model: nn.Module, layers: Iterable[nn.Module]) -> list[nn.TransformerEncoderLayer]:
@@ -54,26 +97,9 @@ def _stacks(model: nn.Module, encoders: Iterable[nn.Module]) -> list[nn.Transfor
     ]
 
 
-def _dense(encoder: nn.Module, layers: Iterable[nn.Module]) -> bool:
-    """Whether no layer but ``layers`` is sparse."""
+def _plain(encoder: nn.Module, layers: Iterable[nn.Module]) -> bool:
+    """Whether no layer but ``layers`` is sparse, and none has a graft."""
     turned = {id(one) for one in layers}
-    sparse = {id(one) for one in encoder.modules() if isinstance(one, SparseLayer)}
-    return sparse <= turned
-
-
-def _activation(layer: nn.TransformerEncoderLayer) -> int:
-    """What the constructor of an encoder layer notes of its activation."""
-    if layer.activation is F.relu or isinstance(layer.activation, nn.ReLU):
-        return 1
-    return 2 if layer.activation is F.gelu or isinstance(layer.activation, nn.GELU) else 0
-
-
-def _nests(stack: nn.TransformerEncoder) -> bool:
-    """What the constructor of a stack notes of its first layer, asked of itself."""
-    first = copy.copy(stack.layers[0])
-    if isinstance(first, nn.TransformerEncoderLayer):
-        first.activation_relu_or_gelu = _activation(first)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        asked = nn.TransformerEncoder(first, 0, enable_nested_tensor=stack.enable_nested_tensor)
-    return bool(asked.use_nested_tensor)
+    parts = list(encoder.modules())
+    sparse = {id(one) for one in parts if isinstance(one, SparseLayer)}
+    return sparse <= turned and not any(isinstance(one, Grafted) for one in parts)

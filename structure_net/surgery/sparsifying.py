@@ -118,8 +118,9 @@ def densify(
     """Makes the sparse layers of a model dense, in place: zeros where no connection was.
 
     `StandardSparseLayer` becomes `torch.nn.Linear`, `SparseConv2d` `torch.nn.Conv2d`, and the fast
-    path of a `torch.nn.TransformerEncoderLayer` is as its constructor sets it. Outputs are the
-    same up to rounding. Training goes on with all weights, the zeros too.
+    path of a `torch.nn.TransformerEncoderLayer` is as it was before `sparsify`, unless the layer
+    was grafted on meanwhile. Outputs are the same up to rounding. Training goes on with all
+    weights, the zeros too.
 
     Args:
         model: Any module.

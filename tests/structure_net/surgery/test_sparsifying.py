@@ -193,27 +193,6 @@ def test_moments_of_weights_that_stay_go_on_and_new_ones_begin_at_zero(
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-def test_encoder_layers_work_where_torch_would_take_its_fast_path(storage: Storage) -> None:
-    block = seeded(lambda: nn.TransformerEncoderLayer(8, 2, 32, batch_first=True))
-    model = nn.TransformerEncoder(block, 2).double().eval()
-    x = torch.randn(3, 5, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    padded = torch.zeros(3, 5, dtype=torch.bool)
-    padded[1, 3:] = True
-    # With gradients torch calls the layers itself.
-    expected, whole = model(x, src_key_padding_mask=padded), model(x)
-    with crossover(storage), torch.no_grad():
-        sparsify(model, 1.0)
-        found = model(x, src_key_padding_mask=padded)
-        torch.testing.assert_close(found, expected, **EXACT)
-        torch.testing.assert_close(model(x), whole, **EXACT)
-        densify(model, layers=["layers.0.linear1"])
-        assert [one.activation_relu_or_gelu for one in model.layers] == [0, 0]
-        densify(model)
-    assert [one.activation_relu_or_gelu for one in model.layers] == [1, 1]
-    assert model.use_nested_tensor
-
-
-@pytest.mark.parametrize("storage", STORAGES)
 def test_a_sparse_model_is_copied_pickled_saved_and_loaded(
     storage: Storage, tmp_path: Path
 ) -> None:
