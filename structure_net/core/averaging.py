@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from functools import wraps
+from hashlib import sha256
 from itertools import zip_longest
 from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
+from torch.utils.weak import WeakIdKeyDictionary
 
 from structure_net.core.masking import spread
 from structure_net.core.once import Once
+from structure_net.core.stale_moments import STALE_MOMENTS
 from structure_net.core.storage import StoredLayer
+
+_DIGEST: Final = "connections"
+"""Under which a state holds the digest of a sparse layer's connections."""
 
 
 class AveragedNetwork:
@@ -28,7 +35,8 @@ class AveragedNetwork:
     with :math:`t` the number of `update`s since the weight was born: connections and units that
     come begin with their value, those that go are forgotten, the others keep their average. Weights
     that an edit copies or splits take their averages along, as an optimizer's moments; where it
-    scales them, averages catch up from there. Type and device are those of the network as it is.
+    scales them, averages catch up from there. The device is that of the network as it is, and so is
+    the type, but averages of half precision, which small steps would never move, are of single.
 
     An average is kept as the state of an optimizer that moves nothing, so that whoever carries
     optimizers along, as `structure_net.surgery` does, carries it. Buffers are not averaged.
@@ -61,11 +69,18 @@ class AveragedNetwork:
         self._model = model
         self._averages = _Averages(model.parameters(), decay)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles are made of: averages of the network as it is."""
+        self._follow()
+        return vars(self)
+
+    @torch.inference_mode(False)
     def update(self) -> None:
         """Takes the weights as they are into the averages; to be called behind each step.
 
         Raises:
-            RuntimeError: A parameter was given another shape by other means than an edit.
+            RuntimeError: A parameter was given another shape, or other connections, by other means
+                than an edit.
         """
         self._follow()
         self._averages.adopt(self._model.parameters())
@@ -77,6 +92,7 @@ class AveragedNetwork:
                     # A connection that comes later begins then.
                     state["seen"].mul_(spread(layer.mask, layer.weight))
 
+    @torch.inference_mode(False)
     def network(self) -> nn.Module:
         """A copy of the network with the averages for weights: as it is now, edits included.
 
@@ -98,9 +114,10 @@ class AveragedNetwork:
         """The averages, and how many updates each entry has seen, by the parameter's name.
 
         The tensors are those that updates go on to change, as in an optimizer's state: save them,
-        or copy them.
+        or copy them. Weights of a sparse layer come with a digest of their connections.
         """
-        return {name: dict(state) for name, state in self._known()}
+        digests = self._digests()
+        return {name: {**state, **digests.get(name, {})} for name, state in self._known()}
 
     def load_state_dict(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Goes on from averages of a network of this architecture and these connections.
@@ -109,32 +126,24 @@ class AveragedNetwork:
             state: What `state_dict` gave.
 
         Raises:
-            ValueError: A name is unknown, a shape is not that of the parameter, or averages come
-                without their counts. Nothing was loaded.
+            ValueError: A name is unknown, a shape is not that of the parameter, the connections are
+                not those of the layer, or averages come without their counts. Nothing was loaded.
         """
         self._follow()
-        parameters = dict(self._model.named_parameters())
+        parameters, digests = dict(self._model.named_parameters()), self._digests(state)
         for name, held in state.items():
-            shapes = {key: tuple(value.shape) for key, value in held.items()}
-            if set(held) != {"average", "seen"} or shapes["seen"] != shapes["average"]:
+            _refuse_misfit(name, held, parameters.get(name))
+            if _DIGEST in held and not _same_digest(held, digests.get(name, {})):
                 raise ValueError(
-                    f"The state of {name!r} must be 'average' and 'seen', of one shape; got"
-                    f" {shapes}. Load what state_dict gave."
+                    f"The state holds an average of {name!r} of other connections than the network"
+                    " has. Load the network that was saved beside it first."
                 )
-            shape = shapes["average"]
-            if name not in parameters or shape != tuple(parameters[name].shape):
-                found = tuple(parameters[name].shape) if name in parameters else "none"
-                raise ValueError(
-                    f"The state holds an average of {name!r} of shape {shape}; the network has"
-                    f" {found}. Load the network that was saved beside it first."
-                )
+        loaded: dict[Tensor, dict[str, Tensor]] = {
+            parameters[name]: _copied(parameters[name], held) for name, held in state.items()
+        }
         self._averages.state.clear()
-        for name, held in state.items():
-            parameter = parameters[name]
-            self._averages.state[parameter] = {
-                "average": held["average"].detach().to(parameter, copy=True),
-                "seen": held["seen"].detach().to(parameter.device, copy=True),
-            }
+        self._averages.state.update(loaded)
+        self._averages.know(loaded)
 
     def _known(self) -> Iterator[tuple[str, dict[str, Tensor]]]:
         """The state of every parameter that has one, after all edits."""
@@ -145,6 +154,15 @@ class AveragedNetwork:
                 self._averages.fit(parameter, state)
                 yield name, state
 
+    def _digests(self, names: Container[str] | None = None) -> dict[str, dict[str, Tensor]]:
+        """A digest of the connections of each sparse layer, by its weight's name."""
+        layers = {id(m.weight): m for m in self._model.modules() if isinstance(m, StoredLayer)}
+        return {
+            name: {_DIGEST: _digest(layers[id(weight)])}
+            for name, weight in self._model.named_parameters()
+            if id(weight) in layers and not weight.is_meta and (names is None or name in names)
+        }
+
     def _follow(self) -> None:
         self._averages.state_dict()  # whoever carries optimizers along does so before it is read
 
@@ -154,11 +172,40 @@ class _Averages(Optimizer):
 
     def __init__(self, parameters: Iterable[nn.Parameter], decay: float | None) -> None:
         super().__init__(parameters, {"decay": decay})
+        self._moves = WeakIdKeyDictionary()
+
+    def __getstate__(self) -> dict[str, Any]:
+        fitting = [(one, self._known(one)) for one in self.state]
+        return {**super().__getstate__(), "fitting": fitting}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        fitting = state.pop("fitting", None)
+        super().__setstate__(state)
+        if fitting is None:
+            return
+        self._moves = WeakIdKeyDictionary()
+        for one, known in fitting:
+            self._moves[one] = STALE_MOMENTS.moves(one) - (not known)
+
+    def know(self, parameters: Iterable[Tensor]) -> None:
+        """Takes the connections of ``parameters`` for those of their averages."""
+        for one in parameters:
+            self._moves[one] = STALE_MOMENTS.moves(one)
 
     def adopt(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Begins averages of parameters that came by other means than an edit."""
+        """Begins averages of parameters that came by other means than an edit, and forgets those
+        that went.
+        """
+        present = {id(one): one for one in parameters}
+        for group in self.param_groups:
+            gone = [one for one in group["params"] if id(one) not in present]
+            if gone:
+                group["params"] = [one for one in group["params"] if id(one) in present]
+            for one in gone:
+                self.state.pop(one, None)
         known = {id(one) for group in self.param_groups for one in group["params"]}
-        self.param_groups[0]["params"] += [one for one in parameters if id(one) not in known]
+        new = [one for key, one in present.items() if key not in known]
+        self.param_groups[0]["params"] += new
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]  # no loss
@@ -168,8 +215,9 @@ class _Averages(Optimizer):
             for parameter in group["params"]:
                 state = self.state[parameter]
                 if not state:
-                    state["average"] = parameter.detach().clone()
+                    state["average"] = parameter.detach().to(_kind(parameter), copy=True)
                     state["seen"] = torch.zeros_like(parameter, dtype=torch.float32)
+                    self.know([parameter])
                 self.fit(parameter, state)
                 self._take(parameter, state, group["decay"])
 
@@ -177,7 +225,7 @@ class _Averages(Optimizer):
         """Gives averages the type and the device of their parameter.
 
         Raises:
-            RuntimeError: They are of another shape.
+            RuntimeError: They are of another shape, or of other connections.
         """
         if state["average"].shape != parameter.shape:
             raise RuntimeError(
@@ -185,19 +233,78 @@ class _Averages(Optimizer):
                 f" {tuple(parameter.shape)}: the network was given other weights, and by no edit."
                 " Load the average's own state behind the network's, or begin a new average."
             )
-        state["average"] = state["average"].to(parameter)
+        if not self._known(parameter):
+            raise RuntimeError(
+                f"The average of {parameter.shape[0]} weights is of other connections than the"
+                " network has: it loaded a state since. Load the average's own state behind the"
+                " network's, or begin a new average."
+            )
+        state["average"] = state["average"].to(parameter.device, _kind(parameter))
         state["seen"] = state["seen"].to(parameter.device)
+
+    def _known(self, parameter: Tensor) -> bool:
+        """Whether the average is of the connections that the parameter has."""
+        moves: int = self._moves.get(parameter, 0)
+        return moves == STALE_MOMENTS.moves(parameter)
 
     @staticmethod
     def _take(parameter: Tensor, state: dict[str, Tensor], decay: float | None) -> None:
         average, seen = state["average"], state["seen"]
+        if not (average.is_floating_point() or average.is_complex()):
+            average.copy_(parameter)  # whole numbers have no mean
+            seen += 1
+            return
         real = average.real.dtype if average.is_complex() else average.dtype
         if decay is None:
             rate = (seen + 1).to(real).reciprocal()
         else:
             rate = torch.where(seen == 0, 1.0, 1 - decay).to(real)
-        average.copy_(torch.lerp(average, parameter.detach(), rate.to(average.dtype)))
+        value = parameter.detach().to(average.dtype)
+        average.copy_(torch.lerp(average, value, rate.to(average.dtype)))
         seen += 1
+
+
+def _kind(parameter: Tensor) -> torch.dtype:
+    """The type of a parameter's average."""
+    if parameter.is_floating_point() or parameter.is_complex():
+        return torch.promote_types(parameter.dtype, torch.float32)
+    return parameter.dtype
+
+
+def _copied(parameter: Tensor, held: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state that was saved, as one for a parameter."""
+    average, seen = held["average"].detach(), held["seen"].detach()
+    return {
+        "average": average.to(parameter.device, _kind(parameter), copy=True),
+        "seen": seen.to(parameter.device, torch.float32, copy=True),
+    }
+
+
+def _refuse_misfit(name: str, held: Mapping[str, Tensor], parameter: Tensor | None) -> None:
+    shapes = {key: tuple(value.shape) for key, value in held.items() if key != _DIGEST}
+    if set(shapes) != {"average", "seen"} or shapes["seen"] != shapes["average"]:
+        raise ValueError(
+            f"The state of {name!r} must be 'average' and 'seen', of one shape; got"
+            f" {shapes}. Load what state_dict gave."
+        )
+    found = None if parameter is None else tuple(parameter.shape)
+    if shapes["average"] != found:
+        raise ValueError(
+            f"The state holds an average of {name!r} of shape {shapes['average']}; the network has"
+            f" {found or 'none'}. Load the network that was saved beside it first."
+        )
+
+
+def _digest(layer: StoredLayer) -> Tensor:
+    """SHA-256 of a layer's connections, the same in either storage. Shape ``(32,)``, bytes."""
+    pattern = layer.pattern
+    places = (*pattern.shape, pattern.rows, pattern.columns)
+    told = b"".join(np.asarray(torch.as_tensor(one).cpu(), dtype="<i8").tobytes() for one in places)
+    return torch.tensor(list(sha256(told).digest()), dtype=torch.uint8)
+
+
+def _same_digest(held: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> bool:
+    return _DIGEST in own and torch.equal(held[_DIGEST].cpu(), own[_DIGEST])
 
 
 def guard_averages() -> None:

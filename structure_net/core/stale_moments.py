@@ -37,6 +37,7 @@ class StaleMoments:
 
     def __init__(self) -> None:
         self._layers = WeakIdKeyDictionary()
+        self._moves = WeakIdKeyDictionary()
         self._told: weakref.WeakKeyDictionary[Optimizer, set[int]] = weakref.WeakKeyDictionary()
         self._listen = Once(self._begin)
 
@@ -45,9 +46,16 @@ class StaleMoments:
         pattern then.
         """
         self._layers[layer.weight] = weakref.ref(layer)
+        if not layer.mask.numel():
+            self._moves[layer.weight] = self.moves(layer.weight) + 1
         for told in list(self._told.values()):
             told.discard(id(layer.weight))
         self._listen()
+
+    def moves(self, weight: Tensor) -> int:
+        """How often a list of live weights got other connections from a state that was loaded."""
+        count: int = self._moves.get(weight, 0)
+        return count
 
     def _begin(self) -> None:
         register_optimizer_step_pre_hook(lambda optimizer, *_: self._forget(optimizer))

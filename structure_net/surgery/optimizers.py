@@ -188,6 +188,8 @@ class Log:
             _check_fitting(optimizer)
             follower.checked = True
 
+    @torch.inference_mode(False)
+    @torch.no_grad()
     def _follow(self, optimizer: Optimizer, record: Record) -> None:
         refuse_flat(optimizer, record)
         steps: list[ReplaceState | JoinGroup | LeaveGroup] = [

@@ -1,5 +1,6 @@
 """Which optimizers follow an edit that they were not handed to, and which do not."""
 
+import copy
 import gc
 
 import pytest
@@ -137,6 +138,29 @@ def test_state_is_read_as_that_of_the_parameters_as_they_are() -> None:
     undo.undo()
     assert optimizer.state_dict()["state"][0]["exp_avg"].shape == (6, 4)
     train(model, optimizer)
+
+
+def test_state_that_is_read_in_inference_mode_can_be_trained_on() -> None:
+    model = build()
+    optimizer = torch.optim.Adam(model.parameters())
+    train(model, optimizer)
+    apply(model, AddNeurons("0", 2), X)
+    with torch.inference_mode():
+        optimizer.state_dict()
+    train(model, optimizer)
+
+
+def test_a_copy_follows_edits_from_before_its_first_step() -> None:
+    model = build()
+    optimizer = torch.optim.Adam(model.parameters())
+    train(model, optimizer)
+    twin, its = copy.deepcopy((model, optimizer))
+    for one in (model, twin):
+        apply(one, AddNeurons("0", 2), X)
+    train(model, optimizer)
+    train(twin, its)
+    for a, b in zip(model.parameters(), twin.parameters(), strict=True):
+        assert torch.equal(a, b)
 
 
 def test_edits_that_were_followed_are_undone_one_by_one() -> None:
