@@ -17,14 +17,16 @@ from structure_net.evolution.reductions.sample_gradients import (
     SampleGradientNorms,
     SampleGradients,
 )
+from structure_net.surgery import set_storage
+from tests.laws.storages import STORAGES, Storage
 
 
 class Twice(nn.Module):
     """A layer that is called two times."""
 
-    def __init__(self) -> None:
+    def __init__(self, shared: nn.Module) -> None:
         super().__init__()
-        self.shared = nn.Linear(5, 5)
+        self.shared = shared
         self.head = nn.Linear(5, 3)
 
     def forward(self, inputs: Tensor) -> Any:
@@ -34,10 +36,9 @@ class Twice(nn.Module):
 class Tokens(nn.Module):
     """Layers on several positions."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: nn.Module, second: nn.Module) -> None:
         super().__init__()
-        self.first = nn.Linear(5, 4)
-        self.second = nn.Linear(4, 3, bias=False)
+        self.first, self.second = first, second
 
     def forward(self, inputs: Tensor) -> Any:
         return self.second(torch.tanh(self.first(inputs))).mean(1)
@@ -63,7 +64,14 @@ CASES = {
         ),
         (5,),
     ),
-    "tokens": (Tokens(), (6, 5)),
+    "tokens": (Tokens(nn.Linear(5, 4), nn.Linear(4, 3, bias=False)), (6, 5)),
+    "sparse tokens": (
+        Tokens(
+            StandardSparseLayer(5, 4, density=0.4, generator=_drawn()),
+            StandardSparseLayer(4, 3, density=0.5, bias=False, generator=_drawn()),
+        ),
+        (6, 5),
+    ),
     "convolution": (_convolutional(nn.Conv2d(2, 4, 3, stride=2, padding=1), 4), (2, 7, 6)),
     "groups": (_convolutional(nn.Conv2d(4, 4, 3, groups=2), 4), (4, 7, 6)),
     "sparse convolution": (
@@ -83,7 +91,11 @@ CASES = {
         ),
         (2, 2, 3),
     ),
-    "called twice": (Twice(), (5,)),
+    "called twice": (Twice(nn.Linear(5, 5)), (5,)),
+    "sparse called twice": (
+        Twice(StandardSparseLayer(5, 5, density=0.4, generator=_drawn())),
+        (5,),
+    ),
 }
 
 
@@ -109,10 +121,11 @@ def _measured(
     return reduction.result(passing.readers)
 
 
+@pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("name", CASES)
-def test_norms_and_cosines_are_those_of_the_single_gradients(name: str) -> None:
+def test_norms_and_cosines_are_those_of_the_single_gradients(name: str, storage: Storage) -> None:
     network, shape = CASES[name]
-    network = network.double()
+    set_storage(network.double(), storage)
     inputs = torch.randn(11, *shape, generator=_drawn(), dtype=torch.float64)
     targets = torch.randint(3, (11,), generator=_drawn())
     found = _measured(network, [(inputs[:8], targets[:8]), (inputs[8:], targets[8:])])
