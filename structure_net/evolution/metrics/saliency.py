@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from structure_net.core.running import call
 from structure_net.core.statistics import sparse_layers
 from structure_net.core.storage import StoredLayer
-from structure_net.core.weights import laid_out
 
 
 def cubic_target(now: float, final: float, *, last: float, progress: float) -> float:
@@ -64,9 +63,8 @@ def synflow_scores(network: nn.Module, example: Any) -> dict[str, Tensor]:
             floating-point. One sample is taken of each.
 
     Returns:
-        By sparse layer: shape ``(outputs, inputs)``, float64, 0 where there is no connection, and
-        in a layer that the network does not run, through which nothing flows; the entries of a
-        kernel are summed.
+        By sparse layer: shape ``(n,)``, float64, in the order of its pattern; the entries of a
+        kernel are summed. 0 in a layer that the network does not run, through which nothing flows.
 
     Raises:
         ValueError: An input is not floating-point, so that it cannot be 1, or a weight is computed
@@ -90,7 +88,7 @@ def synflow_scores(network: nn.Module, example: Any) -> dict[str, Tensor]:
             _total(output), list(weights.values()), allow_unused=True, materialize_grads=True
         )
     return {
-        name: _by_connection(laid_out(layers[name], weight.detach() * flow)).cpu()
+        name: _by_connection(layers[name], weight.detach() * flow).cpu()
         for (name, weight), flow in zip(weights.items(), flows, strict=True)
     }
 
@@ -104,8 +102,9 @@ def _check_own(weights: Mapping[str, Tensor]) -> None:
             )
 
 
-def _by_connection(scores: Tensor) -> Tensor:
-    return scores.flatten(2).sum(2) if scores.dim() > 2 else scores
+def _by_connection(layer: StoredLayer, scores: Tensor) -> Tensor:
+    live = scores if layer.storage == "live" else scores[layer.mask]
+    return live.flatten(1).sum(1) if live.dim() > 1 else live
 
 
 def synflow_order(
@@ -123,7 +122,8 @@ def synflow_order(
         rounds: ``n``.
 
     Returns:
-        By sparse layer: the larger, the later it goes; shape ``(outputs, inputs)``, float64.
+        By sparse layer: the larger, the later it goes; shape ``(n,)``, float64, in the order of its
+        pattern.
 
     Raises:
         ValueError: An argument is out of range, or see `synflow_scores`.
@@ -133,29 +133,30 @@ def synflow_order(
     if rounds < 1:
         raise ValueError(f"rounds must be 1 or more; got {rounds}.")
     twin = deepcopy(network).double()
-    masks = {name: layer.pattern.mask() for name, layer in masked_layers(twin).items()}
-    order = {name: torch.zeros(mask.shape, dtype=torch.float64) for name, mask in masks.items()}
-    total = sum(int(mask.sum()) for mask in masks.values())
+    alive = {
+        name: torch.ones(len(layer.pattern), dtype=torch.bool)
+        for name, layer in masked_layers(twin).items()
+    }
+    order = {name: torch.zeros(len(live), dtype=torch.float64) for name, live in alive.items()}
+    total = sum(map(len, alive.values()))
     for round_ in range(1, rounds + 1):
         scores = synflow_scores(twin, example)
-        largest = max(float(score.max()) for score in scores.values()) or 1.0
+        largest = max((float(one.max()) for one in scores.values() if len(one)), default=0.0) or 1.0
         left = max(1, round(total * keep ** (round_ / rounds)))
-        values = torch.cat([scores[name][masks[name].cpu()] for name in masks])
+        values = torch.cat([scores[name][live] for name, live in alive.items()])
         bound = values.sort(descending=True).values[min(left, len(values)) - 1]
-        for name, mask in masks.items():
-            live = mask.cpu()
+        for name, live in alive.items():
             order[name][live] = round_ + scores[name][live] / (2 * largest)
-            masks[name] = (live & (scores[name] >= bound)).to(mask.device)
-        _silence(twin, masks)
+            alive[name] = live & (scores[name] >= bound)
+        _silence(twin, alive)
     return order
 
 
-def _silence(network: nn.Module, masks: Mapping[str, Tensor]) -> None:
+def _silence(network: nn.Module, alive: Mapping[str, Tensor]) -> None:
     with torch.no_grad():
         for name, layer in masked_layers(network).items():
-            pattern, live = layer.pattern, layer.live_weights
-            gone = ~masks[name][pattern.rows, pattern.columns]
-            layer.fill(live.index_fill(0, gone.nonzero().flatten(), 0.0))
+            gone = (~alive[name]).nonzero().flatten().to(layer.weight.device)
+            layer.fill(layer.live_weights.index_fill(0, gone, 0.0))
 
 
 def _ones(example: Any) -> Any:
