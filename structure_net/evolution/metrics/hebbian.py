@@ -11,7 +11,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -45,6 +45,28 @@ def correlation(first: Tensor, second: Tensor | None = None) -> Tensor:
     other = one if second is None else _standardised(second)
     _check_samples(one, other)
     return _correlation(one, other)
+
+
+def correlation_blocks(first: Tensor, second: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """`correlation`, some units of the first layer at a time.
+
+    Args:
+        first: Shape ``(N, C)``.
+        second: Shape ``(N, D)``.
+
+    Returns:
+        The first unit of each block, and its correlations: shape ``(units, D)``, about two million
+        at most.
+
+    Raises:
+        ValueError: See `correlation`.
+    """
+    one = _standardised(first)
+    other = one if second is first else _standardised(second)
+    _check_samples(one, other)
+    size = max(1, _AT_ONCE // max(1, other.size(1)))
+    for start in range(0, one.size(1), size):
+        yield start, _correlation(one[:, start : start + size], other)
 
 
 def _check_samples(one: Tensor, other: Tensor) -> None:
@@ -202,24 +224,19 @@ def unconnected_units(
     Raises:
         ValueError: The shapes do not fit or ``count`` is negative.
     """
-    one, other = _standardised(reader), _standardised(layer)
-    _check_samples(one, other)
-    if pattern.shape != (one.size(1), other.size(1)):
+    if pattern.shape != (reader.size(1), layer.size(1)):
         raise ValueError(
             "pattern must have as many rows as the reader has units, and as many columns as there"
-            f" are units to read; got {pattern.shape} for {one.size(1)} and {other.size(1)}."
+            f" are units to read; got {pattern.shape} for {reader.size(1)} and {layer.size(1)}."
         )
-    size, found = max(1, _AT_ONCE // other.size(1)), []
-    places, rows, columns = range(0, one.size(1), size), pattern.rows.cpu(), pattern.columns.cpu()
-    for start in places:
-        correlations = _correlation(one[:, start : start + size], other)
+    rows, columns, found = pattern.rows.cpu(), pattern.columns.cpu(), []
+    for start, correlations in correlation_blocks(reader, layer):
         ends = torch.tensor([start, start + len(correlations)])
         first, last = torch.searchsorted(rows, ends).tolist()
         connected = torch.zeros(correlations.shape, dtype=torch.bool)
         connected[rows[first:last] - start, columns[first:last]] = True
-        part = unconnected_pairs(
-            correlations, connected.to(correlations.device), count=count, least=least
-        )
+        connected = connected.to(correlations.device)
+        part = unconnected_pairs(correlations, connected, count=count, least=least)
         found += [(row + start, column, value) for row, column, value in part]
     return tuple(sorted(found, key=lambda pair: -abs(pair[2]))[:count])
 

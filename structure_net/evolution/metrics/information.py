@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from structure_net.evolution.metrics.ranks import checked_samples, spectrum_of_covariance
+from structure_net.evolution.metrics.ranks import checked_samples, spectrum, spectrum_of_covariance
 from structure_net.evolution.metrics.validity import Unavailable
 
 MEMORY = 2**22
@@ -227,7 +227,7 @@ def noisy_information(
             f" {math.log2(n):.2f} bits), so that the estimate is their number; take more samples"
             " or more noise"
         )
-    gaussian = gaussian_channel(t.T.cov(correction=0).reshape(t.size(1), -1), 1.0)
+    gaussian = _channel(spectrum(t).square())
     return NoisyInformation(max(0.0, bits), max(0.0, upper), gaussian, noise, n)
 
 
@@ -240,7 +240,11 @@ def gaussian_channel(covariance: Tensor, noise: float) -> float:
         covariance: :math:`\Sigma` of the signal, shape ``(C, C)``.
         noise: ``s``, the standard deviation of the noise on each unit.
     """
-    ratios = spectrum_of_covariance(covariance).square() / noise**2
+    return _channel(spectrum_of_covariance(covariance).square() / noise**2)
+
+
+def _channel(ratios: Tensor) -> float:
+    """Of the ratios of signal and noise along the principal axes."""
     return float(ratios.log1p().sum()) / (2 * math.log(2))
 
 

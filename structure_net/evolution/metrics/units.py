@@ -14,7 +14,7 @@ from typing import Final
 
 from torch import Tensor
 
-from structure_net.evolution.metrics.hebbian import correlation
+from structure_net.evolution.metrics.hebbian import correlation_blocks
 from structure_net.evolution.metrics.validity import Unavailable
 
 DORMANT_SCORE: Final = 0.025
@@ -160,12 +160,13 @@ def cloned_units(
     values = samples.detach().double()
     square = (values - values.mean(0)).square()
     carriers = square.sum(0).square() / square.square().sum(0)
-    alike = correlation(values).abs() > threshold
-    alike &= (carriers >= _LEAST_CARRIERS).unsqueeze(0)
     found: dict[int, int] = {}
-    for original, clone in alike.triu(1).nonzero().tolist():
-        if original not in found:
-            found.setdefault(clone, original)
+    for start, correlations in correlation_blocks(values, values):
+        alike = correlations.abs() > threshold
+        alike &= (carriers >= _LEAST_CARRIERS).unsqueeze(0)
+        for original, clone in alike.triu(start + 1).nonzero().tolist():
+            if original + start not in found:
+                found.setdefault(clone, original + start)
     return tuple(sorted((original, clone) for clone, original in found.items()))
 
 
