@@ -70,13 +70,20 @@ def take_in_rows(
         zero: See `unit_kernels`, as for ``wide``.
         wide: The zero of float64.
         tensors: The addresses of values and sums; and of memory to write on, `scratch` bytes.
-        shape: See `unit_kernels.sum_block`, as for ``block``.
+        shape: See `unit_kernels.sum_block`, as for ``block``; nothing is rectified.
         block: Of the units.
     """
     values, sums = numbers(tensors[0], zero), numbers(tensors[1], wide)
     units, wanted = shape[1], shape[3]
     found, held = numbers(tensors[2], wide), numbers(tensors[2] + 48 * units, zero)
-    sum_block(values, found, held, shape, block, zero, wide)
+    place = (shape[0], units, shape[2], wanted, 0)
+    sum_block(values, found, held, place, block, zero, wide)
+    take_sums(found, sums, units, wanted, block)
+
+
+@Template
+def take_sums(found, sums, units, wanted, block):  # type: ignore[no-untyped-def]  # types of the caller
+    """Takes what was found of a block's units into the sums that stand there."""
     for part in range(min(wanted, 4)):
         for unit in range(part * units + block[0], part * units + block[1]):
             sums[unit] += found[unit]

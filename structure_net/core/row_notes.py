@@ -1,130 +1,212 @@
-"""Tensors that come batch after batch, a row for each sample, of which somebody wants notes.
+"""Activations that come batch after batch, of which somebody wants notes.
 
 Sums of each unit and the rows that a sample takes are written where they stay by one compiled call
-for several tensors at once, on as many threads as pay.
+for each activation (`row_kernels`), while it lies in the cache of the processor that computed it,
+on as many threads as pay. The ReLU behind a layer is part of that call.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Sequence
+from itertools import accumulate
+from math import prod
 from typing import Final, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from structure_net.core.note_kernels import scratch
-from structure_net.core.noting import Notes, Picked
+from structure_net.core import row_kernels
+from structure_net.core.noting import Picked
 from structure_net.core.simd import LINE
 from structure_net.core.sparse_compute import address_of
-from structure_net.core.sparse_passes import ZEROS, Pass
-from structure_net.core.unit_kernels import LONGEST, add_sums
-from structure_net.core.unit_sums import unit_sums
+from structure_net.core.sparse_passes import SHARED_WORK, ZEROS
+from structure_net.core.teams import in_team
+from structure_net.core.unit_kernels import LONGEST
 
-_READ: Final = 1
-"""Columns of a table (`pass_kernels`): where values are, where rows are, from where on all that
-says which, and how far rows of values lie apart."""
-_ROWS: Final = 3
-_STEP: Final = 12
+_HELP: Final = {
+    torch.float32: row_kernels.help_with_singles,
+    torch.float64: row_kernels.help_with_doubles,
+}
+_BLOCKS: Final = 4
+"""Blocks for each thread."""
+_CLAIMED: Final = 12
+"""Columns of a table: how many blocks are claimed, and from where on all that says what is
+copied."""
+_PICKED: Final = 13
 
 
 class Wanted(NamedTuple):
-    """What is noted of one tensor.
+    """What is noted of one activation.
 
     Args:
         units: How many it has.
-        ends: Whether all `unit_sums.SUMS` are wanted, and rows; else the first two sums alone.
+        ends: Whether all `unit_sums.SUMS` are wanted; else the first two sums alone.
+        rows: Whether the samples that are picked are copied.
     """
 
     units: int
     ends: bool
+    rows: bool
 
 
-class RowNotes(Notes):
-    """What is noted of several tensors, over all batches.
+class Told(NamedTuple):
+    """What was noted of one activation.
+
+    Args:
+        first: `unit_sums.SUMS` of the first batch; of what is no end the first two alone are told.
+            Shape ``(6, units)``, float64.
+        others: The same of all batches behind it, if there are any.
+        values: How many of each unit were summed.
+    """
+
+    first: Tensor
+    others: Tensor | None
+    values: int
+
+
+class _Table:
+    """How an activation is noted that lies like this.
+
+    Args:
+        values: It.
+        wanted: Of it.
+        addresses: Of its sums, and of `row_kernels.room` for it.
+
+    Attributes:
+        numbers: See `row_kernels.COLUMNS`.
+        address: Where they are.
+        key: The shape, strides and type of what is noted.
+        count: How many values each unit has.
+        threads: How many are at work.
+    """
+
+    def __init__(self, values: Tensor, wanted: Wanted, addresses: tuple[int, int]) -> None:
+        self.key = values.shape, values.stride(), values.dtype
+        kind, runs, length, steps = _layout(values)
+        self.count, parts = runs * length, 6 if wanted.ends else 2
+        threads, work = torch.get_num_threads(), values.numel() * parts
+        self.threads = threads if work >= SHARED_WORK else 1
+        shape = wanted.units, runs, length, *steps
+        blocks = _BLOCKS * self.threads
+        self.numbers = array("q", (0, *addresses, *shape, parts, 0, kind, blocks, *[0] * 7))
+        self.address: int = self.numbers.buffer_info()[0]
+
+
+class RowNotes:
+    """What is noted of several activations, over all batches.
 
     Args:
         wanted: Of each.
     """
 
     def __init__(self, wanted: Sequence[Wanted]) -> None:
-        super().__init__([one.units for one in wanted])
         self._wanted = tuple(wanted)
-        most = scratch(max(one.units for one in wanted))
-        self._room = torch.empty(len(wanted), most, dtype=torch.uint8)
-        self._passes: dict[tuple[object, ...], Pass] = {}
+        ends = list(accumulate((6 * one.units for one in wanted), initial=0))
+        self._starts = ends[:-1]
+        self._sums = np.zeros((2, ends[-1]))
+        for start, (units, _, _) in zip(self._starts, wanted, strict=True):
+            self._sums[:, start + 4 * units : start + 5 * units] = np.inf
+            self._sums[:, start + 5 * units : start + 6 * units] = -np.inf
+        self._room = np.empty(row_kernels.room(max(one.units for one in wanted)), np.uint8)
+        self._address: int = self._sums.ctypes.data
+        self._tables: list[_Table | None] = [None] * len(self._wanted)
+        self._counts = [0] * len(self._wanted)
+        self._batches = 0
 
-    def take(self, first: int, values: Sequence[Tensor], picked: Picked | None) -> None:
-        """Takes in what a batch holds of some of the tensors.
+    def take(
+        self, number: int, values: Tensor, rows: Tensor | None, picked: Picked | None, *, gate: bool
+    ) -> Tensor:
+        """Takes in what a batch holds of one of the activations.
 
         Args:
-            first: The number of the first of them.
-            values: They and those that follow, plain ones on the processor, of a type that kernels
-                know, and of at least one row. Shape ``(batch, units)``.
-            picked: The rows to copy, if any, with ``rows`` of all tensors that are ends.
+            number: Which one.
+            values: A plain tensor on the processor, of a type that kernels know, and of at least
+                one sample. Shape ``(batch, units, *positions)``. What is of other units is left
+                out: whoever takes it will refuse it.
+            rows: Where the samples that are picked are copied to. Shape ``(places, units)``.
+            picked: Which these are, if any.
+            gate: Whether a ReLU comes first, which may write to ``values``.
+
+        Returns:
+            ``values``, behind the ReLU if there is one, as torch's gives them bit for bit.
 
         Raises:
             RuntimeError: The memory of a tensor was freed.
         """
-        longest = LONGEST * LINE // values[0].element_size()
-        if values[0].shape[0] > longest and any(map(_in_runs, values)):
-            self._take_long(first, values, picked)
+        table = self._tables[number]
+        if table is None or table.key != (values.shape, values.stride(), values.dtype):
+            if values.shape[1] != self._wanted[number].units:
+                return values.relu() if gate else values
+            if not _lies(values):
+                values = values.relu() if gate else values
+                self.take(number, values.contiguous(), rows, picked, gate=False)
+                return values
+            table = self._tables[number] = self._table(number, values)
+        numbers = table.numbers
+        numbers[0], numbers[9] = address_of(values), gate
+        if rows is not None and picked is not None:
+            some = picked.which.shape[0], picked.which.data_ptr(), picked.places.data_ptr()
+            units, places = rows.stride(1), rows.stride(0)
+            numbers[_PICKED:] = array("q", (*some, rows.data_ptr(), units, places))
+        else:
+            numbers[_PICKED] = 0
+        self._counts[number] += table.count
+        _note(table, values.dtype)
+        return values
+
+    def rest(self) -> None:
+        """A batch is over: sums of the first stay apart."""
+        self._batches += 1
+        if self._batches == 1:
+            for table in self._tables:
+                if table is not None:
+                    table.numbers[1] += self._sums.strides[0]
+
+    def told(self) -> list[Told]:
+        """What was noted of each activation, of at least one batch."""
+        found = []
+        for start, (units, _, _), count in zip(
+            self._starts, self._wanted, self._counts, strict=True
+        ):
+            one, other = self._sums[:, start : start + 6 * units].reshape(2, 6, units)
+            others = torch.from_numpy(other) if self._batches > 1 else None
+            found.append(Told(torch.from_numpy(one), others, count))
+        return found
+
+    def _table(self, number: int, values: Tensor) -> _Table:
+        rest = self._sums.strides[0] if self._batches else 0
+        addresses = self._address + 8 * self._starts[number] + rest, self._room.ctypes.data
+        return _Table(values, self._wanted[number], addresses)
+
+
+def _note(table: _Table, kind: torch.dtype) -> None:
+    """Notes what a table says."""
+    if table.threads > 1:
+        table.numbers[_CLAIMED] = 0
+        if in_team(_HELP[kind], table.address, table.threads):
             return
-        values = [one if _in_runs(one) or _in_rows(one) else one.contiguous() for one in values]
-        way = self._pass(first, values).again()
-        for place, (one, to) in enumerate(zip(values, self._places(first, picked), strict=False)):
-            way.place(place, _READ, (address_of(one),))
-            if not _in_runs(one):
-                way.place(place, _STEP, (one.stride(0),))
-            if to is not None and picked is not None:
-                some = picked.which.data_ptr(), picked.places.data_ptr(), picked.which.shape[0]
-                way.place(place, _ROWS, (to.data_ptr(), *some, *reversed(to.stride())))
-                way.keep(to)
-        way.keep(*values, *(() if picked is None else picked[:2]))
-        way.run(values[0].dtype)
-
-    def _take_long(self, first: int, values: Sequence[Tensor], picked: Picked | None) -> None:
-        """`take` of runs that are longer than a kernel takes in."""
-        places = self._places(first, picked)
-        for one, mine, to in zip(values, self.sums[first:], places, strict=False):
-            sums = unit_sums(one)
-            assert sums is not None
-            add_sums(ZEROS[torch.float64], (sums.data_ptr(), mine.data_ptr()), one.shape[1])
-            if to is not None and picked is not None:
-                to.index_copy_(0, picked.places, one.index_select(0, picked.which))
-
-    def _places(self, first: int, picked: Picked | None) -> Iterator[Tensor | None]:
-        """Where rows of each tensor are copied to, from the first one on."""
-        wanted = self._wanted
-        if picked is None or not picked.which.shape[0]:
-            return (None for _ in wanted[first:])
-        rows = iter(picked.rows[sum(one.ends for one in wanted[:first]) :])
-        return (next(rows) if one.ends else None for one in wanted[first:])
-
-    def _pass(self, first: int, values: Sequence[Tensor]) -> Pass:
-        """The operations, without the addresses that change."""
-        runs = tuple(map(_in_runs, values))
-        key = first, runs, values[0].shape[0]
-        if key not in self._passes:
-            way = Pass(values[0].shape[0])
-            for place, in_runs in enumerate(runs, first):
-                units, ends = self._wanted[place]
-                sums, parts = self.sums[place].data_ptr(), 6 if ends else 2
-                if in_runs:
-                    way.note((0, sums), units, parts, behind=False)
-                else:
-                    tensors = 0, sums, self._room[place].data_ptr()
-                    way.note_rows(tensors, units, parts, behind=False)
-            way.keep(*self.sums, self._room)
-            self._passes[key] = way
-        return self._passes[key]
+    row_kernels.note(ZEROS[kind], table.address)
 
 
-def _in_runs(values: Tensor) -> bool:
-    """Whether the values of a unit lie together, and units without gaps."""
-    rows, units = values.stride()
-    return rows == 1 and (units == values.shape[0] or values.shape[1] == 1)
+def _layout(values: Tensor) -> tuple[int, int, int, tuple[int, int]]:
+    """How values lie; how many runs there are, and values of a unit in each; and how far runs lie
+    apart, and units."""
+    batch, units, *positions = values.shape
+    length = prod(positions)
+    if length > 1:
+        return row_kernels.RUNS, batch, length, (units * length, length)
+    run, step = (units, 1) if positions else values.stride()
+    if run == 1:
+        step = batch if units == 1 else step
+        near = step == batch <= LONGEST * LINE // values.element_size()
+        return row_kernels.TOGETHER if near else row_kernels.RUNS, 1, batch, (0, step)
+    return row_kernels.ROWS, batch, 1, (run, 1)
 
 
-def _in_rows(values: Tensor) -> bool:
-    """Whether the units of a row lie together, of which there are several."""
-    return values.stride(1) == 1 and values.shape[1] > 1
+def _lies(values: Tensor) -> bool:
+    """Whether kernels read values that lie like this."""
+    if values.dim() > 2:
+        return values.is_contiguous()
+    return values.stride(1) == 1 or values.stride(0) == 1

@@ -238,6 +238,13 @@ def opened(builder: Any, kinds: Any, values: Any) -> Any:
     return builder.select(builder.fcmp_ordered("<=", values[1], none), none, values[0])
 
 
+@instruction(lambda block: block)
+def rectified(builder: Any, kinds: Any, values: Any) -> Any:
+    """``rectified(block)``: 0 where a lane is below 0; -0 and NaN stay, as in torch's ReLU."""
+    none = _ir().Constant(values[0].type, [0.0] * kinds[0].count)
+    return builder.select(builder.fcmp_ordered("<", values[0], none), none, values[0])
+
+
 @instruction(lambda first, second: block_of(first.scalar, 1))
 def line_dot(builder: Any, kinds: Any, values: Any) -> Any:
     """``line_dot(first, second)``: the sum over the lines of two blocks' products: a line."""

@@ -31,10 +31,12 @@ from structure_net.core.simd import (
     load,
     load_some,
     numbers,
+    rectified,
     smaller,
     smallest,
     splat1,
     store,
+    store_some,
     total,
 )
 
@@ -118,7 +120,7 @@ def sum_rows(zero: Any, wide: float, tensors: Addresses, shape: Addresses) -> No
         numbers(tensors[1], wide),
         numbers(tensors[2], zero),
     )
-    place = (shape[0], shape[1], shape[2], 6)
+    place = (shape[0], shape[1], shape[2], 6, 0)
     sum_block(values, found, held, place, (0, shape[1]), zero, wide)
 
 
@@ -150,16 +152,19 @@ def sum_block(values, found, held, shape, block, zero, wide):  # type: ignore[no
         values: What is summed.
         found: Shape ``(6, units)``, float64. Written.
         held: Room for 6 rows of whole lines for all units, in the type of the values. Written.
-        shape: The numbers of rows and of units, neither 0; how far rows lie apart; and how many of
-            the six numbers are wanted: 2, the sum and the sum of squares, or 6.
+        shape: The numbers of rows and of units, neither 0; how far rows lie apart; how many of the
+            six numbers are wanted: 2, the sum and the sum of squares, or 6; and 1 where values are
+            rectified before all else, and written.
         block: The first unit, the first of a line, and the one behind the last.
         zero: A zero of the type of the values.
         wide: The zero of float64.
     """
-    rows, units, step, wanted = shape
+    rows, units, step, wanted, gate = shape
     line, widths = lanes(zero), (units, (units + lanes(zero) - 1) // lanes(zero) * lanes(zero))
     for start in range(block[0], block[1], line):
         some = _read_line(values, start, min(line, block[1] - start), line, splat1(zero))
+        if gate == 1:
+            some = rectified(some)
         store(held, 4 * widths[1] + start, some)
         store(held, 5 * widths[1] + start, some)
     _clear(found, wide, units, (0, wanted), block)
@@ -168,7 +173,7 @@ def sum_block(values, found, held, shape, block, zero, wide):  # type: ignore[no
             for start in range(block[0], block[1], line):
                 store(held, part * widths[1] + start, splat1(zero))
         for top in range(first, min(first + LONGEST, rows), _ROWS):
-            place = (top, min(top + _ROWS, first + LONGEST, rows), step, wanted)
+            place = (top, min(top + _ROWS, first + LONGEST, rows), step, wanted, gate)
             _take_rows(values, place, block, held, widths[1], zero)
         _add_up(found, held, widths, (0, min(wanted, 4)), block)
     _add_up(found, held, widths, (4, wanted), block)
@@ -195,6 +200,9 @@ def _take_rows(values, rows, block, held, width, zero):  # type: ignore[no-untyp
     """Takes some rows of a block into what is held of its units."""
     line, like, whole = lanes(zero), splat1(zero), block[1] - (block[1] - block[0]) % lanes(zero)
     place = (rows[0], rows[1], rows[2])
+    if rows[4] == 1:
+        for row in range(rows[0], rows[1]):
+            rectify(values, row * rows[2] + block[0], row * rows[2] + block[1], zero)
     if rows[3] == 2:
         for start in range(block[0], whole, line):
             _take_two(values, place, start, held, width, like)
@@ -233,6 +241,17 @@ def _take_some(values, rows, place, held, width, like):  # type: ignore[no-untyp
     for row in range(rows[0], rows[1]):
         six = _with(load_some(values, row * rows[2] + start, like, count), six)
     _hold(held, start, width, six)
+
+
+@Template
+def rectify(values, at, end, zero):  # type: ignore[no-untyped-def]  # types of the caller
+    """Writes what a ReLU gives of values that lie together: the first, and the one behind."""
+    line, like = lanes(zero), splat1(zero)
+    while at + line <= end:
+        store(values, at, rectified(load(values, at, like)))
+        at += line
+    if at < end:
+        store_some(values, at, rectified(load_some(values, at, like, end - at)), end - at)
 
 
 @Template

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final, Protocol, Self
@@ -78,6 +78,22 @@ class KnownChain:
         return tuple(None if after is None else RELU for _, after in self.stages)
 
 
+class Take(Protocol):
+    """Takes what stands between modules."""
+
+    def __call__(self, number: int, values: Tensor, *, gate: bool) -> Tensor:
+        """Notes ``values``, of which nobody else knows where ``gate``.
+
+        Args:
+            number: Which of the tensors that are noted.
+            values: It, or what a ReLU makes it of.
+            gate: Whether a ReLU comes first.
+
+        Returns:
+            What was noted.
+        """
+
+
 class Straight(Protocol):
     """Layers in a row, whose calls are known before they run (`structure_net.evolution.rows`)."""
 
@@ -87,9 +103,8 @@ class Straight(Protocol):
     def chain(self, inputs: Tensor) -> Chain | None:
         """The layers as one chain, if they can run as one."""
 
-    def run(self, inputs: Tensor, take: Callable[[int, Sequence[Tensor]], None]) -> Tensor:
-        """What the layers give; ``take`` is given what is ``wanted`` in order, some at a time, and
-        the number of the first of them."""
+    def run(self, inputs: Tensor, take: Take) -> Tensor:
+        """What the layers give; ``take`` is given what is ``wanted``, in order."""
 
 
 class Listener(Protocol):

@@ -2,15 +2,15 @@
 
 Where all modules are torch's own or ours, and of kinds that are known here, they say by themselves
 which layers there are, behind which activation their units end up, and who reads these. So nothing
-has to be watched: each module runs as it would, and what is noted of some of the tensors between
-them is computed of several at once, while they are in the processor's cache.
+has to be watched: each module runs as it would, but for the ReLU behind a layer, which runs by the
+call that notes what it gives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from torch import Tensor, nn
 
@@ -19,19 +19,27 @@ from structure_net.core.layers import StandardSparseLayer
 from structure_net.core.network_factory import StandardNetwork
 from structure_net.core.noting import Chain
 from structure_net.core.row_notes import Wanted
-from structure_net.evolution.calls import Call, KnownChain
+from structure_net.evolution.calls import Call, KnownChain, Take
+from structure_net.evolution.unit_layers import unit_axis
 
-_LAYERS: Final = frozenset((nn.Linear, StandardSparseLayer))
-_BETWEEN: Final = frozenset((nn.ReLU, nn.BatchNorm1d, nn.Dropout, nn.Identity))
-"""What works unit by unit. In evaluation mode ReLU alone may write to what it takes, and leaves
-what another ReLU gave as it is."""
-_BEFORE: Final = _BETWEEN | {nn.Flatten}
-
-_NEAR: Final = 1 << 20
-"""Bytes that are noted at once: about what the nearer caches hold."""
-
-Take = Callable[[int, Sequence[Tensor]], None]
-"""Is given values in order, and the number of the first of them."""
+_LINEAR: Final = frozenset((nn.Linear, StandardSparseLayer))
+_CONVOLUTIONS: Final = frozenset((nn.Conv1d, nn.Conv2d, nn.Conv3d))
+_LAYERS: Final = _LINEAR | _CONVOLUTIONS
+_BETWEEN: Final[frozenset[type[nn.Module]]] = frozenset(
+    (
+        *(nn.ReLU, nn.Identity, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d),
+        *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d),
+    )
+)
+"""What works number by number, or unit by unit. In evaluation mode ReLU alone may write to what it
+takes."""
+_POOLING: Final[frozenset[type[nn.Module]]] = frozenset(
+    (
+        *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
+        *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
+    )
+)
+"""What leaves units what they are where they have positions."""
 
 
 class Row:
@@ -45,7 +53,7 @@ class Row:
     Attributes:
         known: Its layers; what they read and end up with are numbers of what is ``wanted``.
         wanted: What is noted of the tensors between modules, in order.
-        readers: By layer: the layer behind it.
+        readers: By layer: the layers behind it that read its units one by one.
     """
 
     def __init__(
@@ -56,98 +64,147 @@ class Row:
     ) -> None:
         self._all = (*containers, *modules)
         first = next(at for at, module in enumerate(modules) if module in names)
-        self._before, self._modules = modules[:first], modules[first:]
-        places = _Places(self._modules)
-        noted = sorted({*places.reads, *places.ends})
+        self._before, behind = modules[:first], modules[first:]
+        stages = _stages(behind)
+        reads, ends = [one.at for one in stages], [one.end for one in stages]
+        noted = sorted({*reads, *ends})
         numbers = {place: number for number, place in enumerate(noted)}
-        self._noted = [place in numbers for place in range(1, 1 + len(self._modules))]
+        self._steps = _steps(behind, stages, numbers)
         self.known = KnownChain(
-            tuple(places.stages),
-            tuple(
-                Call(names[layer], layer, -1, number, size=places.widths[end], done=True)
-                for number, ((layer, _), end) in enumerate(
-                    zip(places.stages, places.ends, strict=True)
-                )
-            ),
-            tuple(numbers[place] for place in places.reads),
-            tuple(numbers[place] for place in places.ends),
+            tuple((one.layer, one.activation) for one in stages),
+            tuple(_call(names[one.layer], number, one) for number, one in enumerate(stages)),
+            tuple(numbers[place] for place in reads),
+            tuple(numbers[place] for place in ends),
         )
-        self.wanted: Sequence[Wanted] = [
-            Wanted(places.widths[place], place in places.ends) for place in noted
-        ]
-        stages = self.known.stages
-        listed = [module for stage in stages for module in stage if module is not None]
-        self._chains = listed == list(self._modules) and all(
-            type(layer) is StandardSparseLayer for layer, _ in stages
-        )
-        calls = self.known.calls
+        self.wanted: Sequence[Wanted] = _wanted(stages, noted)
         self.readers = {
-            call.layer: () if after is None else (after.layer,)
-            for call, after in zip_longest(calls, calls[1:])
+            names[one.layer]: () if after is None or one.flat else (names[after.layer],)
+            for one, after in zip_longest(stages, stages[1:])
         }
+        self._dimensions = 2 if stages[0].axis == -1 else 1 - stages[0].axis
+        listed = [module for stage in self.known.stages for module in stage if module is not None]
+        self._chains = listed == list(behind) and all(
+            type(one.layer) is StandardSparseLayer for one in stages
+        )
 
     def begin(self, inputs: object) -> Tensor | None:
         """What the first layer takes; None where the row cannot be noted.
 
         It cannot where somebody else looks at a module, or at operations, and where the layer does
-        not take rows of numbers on the processor.
+        not take numbers on the processor that lie as they do in general.
         """
         if not isinstance(inputs, Tensor) or not all(map(is_quiet, self._all)):
             return None
         hidden = inputs
         for module in self._before:
             hidden = module.forward(hidden)
-        return hidden if is_plain(hidden) and hidden.shape[1] == self.wanted[0].units else None
+        flat = hidden
+        if hidden.dim() > 2:
+            if not hidden.is_contiguous():
+                return None
+            flat = hidden.flatten(1)
+        fits = is_plain(flat) and hidden.dim() == self._dimensions and not hidden.is_neg()
+        return hidden if fits and hidden.shape[1] == self.wanted[0].units else None
 
     def chain(self, inputs: Tensor) -> Chain | None:
         """The layers as one chain; None where they cannot run as one, or more stands between."""
         return chain_of(self.known.stages, inputs) if self._chains else None
 
     def run(self, inputs: Tensor, take: Take) -> Tensor:
-        """What the last module gives; ``take`` is given what is wanted, soon."""
-        waiting, first, size = [inputs], 0, inputs.nbytes
-        hidden = inputs
-        for module, noted in zip(self._modules, self._noted, strict=True):
-            if waiting and size >= _NEAR:
-                take(first, waiting)
-                waiting, first, size = [], first + len(waiting), 0
-            hidden = module.forward(hidden)
-            if noted:
-                waiting.append(hidden)
-                size += hidden.nbytes
-        if waiting:
-            take(first, waiting)
+        """What the last module gives; ``take`` is given what is ``wanted``, each before the next
+        module runs.
+
+        Args:
+            inputs: Of the first layer.
+            take: See `Straight.run`.
+        """
+        hidden = take(0, inputs, gate=False)
+        for module, number, gate in self._steps:
+            if not gate:
+                hidden = module.forward(hidden)
+            if number >= 0:
+                hidden = take(number, hidden, gate=gate)
         return hidden
 
 
-class _Places:
-    """Where layers read and end up, in modules of which the first is a layer.
+class _Step(NamedTuple):
+    """One module, the number of what is noted behind it (-1 if nothing is), and whether it is a
+    ReLU that runs as that is noted."""
+
+    module: nn.Module
+    number: int
+    gate: bool
+
+
+class _Stage:
+    """A layer in a row of modules.
+
+    Args:
+        layer: It.
+        at: The number of modules in front of it.
 
     Attributes:
-        stages: Each layer, and the activation behind it.
-        reads: In front of how many modules each layer is.
-        ends: Behind how many modules its units end up.
-        widths: Of the inputs, and behind each module.
+        activation: The ReLU that its units end up behind, if any.
+        end: Behind how many modules they do.
+        flat: Whether units are no more told apart in front of the next layer.
+        axis: Of its units, negative.
     """
 
-    def __init__(self, modules: Iterable[nn.Module]) -> None:
-        self.stages: list[tuple[nn.Module, nn.Module | None]] = []
-        self.reads: list[int] = []
-        self.ends: list[int] = []
-        self.widths: list[int] = []
-        for place, module in enumerate(modules):
-            if isinstance(module, nn.Linear | StandardSparseLayer):
-                self.widths = self.widths or [module.in_features]
-                self.stages.append((module, None))
-                self.reads.append(place)
-                self.ends.append(place + 1)
-                self.widths.append(module.out_features)
-                continue
-            self.widths.append(self.widths[-1])
-            layer, activation = self.stages[-1]
-            if activation is None and isinstance(module, nn.ReLU):
-                self.stages[-1] = layer, module
-                self.ends[-1] = place + 1
+    def __init__(self, layer: nn.Module, at: int) -> None:
+        self.layer = layer
+        self.at = at
+        self.activation: nn.Module | None = None
+        self.end = at + 1
+        self.flat = False
+        axis = unit_axis(layer)
+        assert axis is not None
+        self.axis = axis
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        """How many units it reads, and has."""
+        one: Any = self.layer
+        if self.axis == -1:
+            return one.in_features, one.out_features
+        return one.in_channels, one.out_channels
+
+
+def _stages(modules: Iterable[nn.Module]) -> list[_Stage]:
+    """The layers among modules of which the first is one."""
+    found: list[_Stage] = []
+    for place, module in enumerate(modules):
+        kind = type(module)
+        if kind in _LAYERS:
+            found.append(_Stage(module, place))
+        elif kind is nn.Flatten:
+            found[-1].flat = True
+        elif kind is nn.ReLU and found[-1].activation is None and not found[-1].flat:
+            found[-1].activation, found[-1].end = module, place + 1
+    return found
+
+
+def _steps(
+    modules: Sequence[nn.Module], stages: Sequence[_Stage], numbers: Mapping[int, int]
+) -> list[_Step]:
+    """What runs, in order, and what is noted of it."""
+    gates = {one.end for one in stages if one.activation is not None}
+    return [
+        _Step(module, numbers.get(place, -1), place in gates)
+        for place, module in enumerate(modules, 1)
+    ]
+
+
+def _wanted(stages: Sequence[_Stage], noted: Sequence[int]) -> list[Wanted]:
+    """What is noted at each place."""
+    found = {one.at: Wanted(one.widths[0], ends=False, rows=False) for one in stages}
+    for one in stages:
+        found[one.end] = Wanted(one.widths[1], ends=True, rows=one.axis == -1)
+    return [found[place] for place in noted]
+
+
+def _call(name: str, number: int, stage: _Stage) -> Call:
+    """The call of a layer."""
+    return Call(name, stage.layer, stage.axis, number, size=stage.widths[1], done=True)
 
 
 def row_of(network: nn.Module, layers: Mapping[str, tuple[nn.Module, nn.Module]]) -> Row | None:
@@ -159,15 +216,48 @@ def row_of(network: nn.Module, layers: Mapping[str, tuple[nn.Module, nn.Module]]
     """
     containers: list[nn.Module] = []
     modules = [*_unrolled(network, containers)]
-    kinds = [type(module) for module in modules]
-    found = [module for module in modules if type(module) in _LAYERS]
     names = {layer: name for name, (layer, _) in layers.items()}
+    found = [module for module in modules if type(module) in _LAYERS]
     if not found or len(set(found)) < len(found) or set(found) != names.keys():
         return None
-    first = modules.index(found[0])
-    if not (_BEFORE.issuperset(kinds[:first]) and (_LAYERS | _BETWEEN).issuperset(kinds[first:])):
-        return None
-    return Row(containers, modules, names)
+    return Row(containers, modules, names) if _known(modules) else None
+
+
+def _known(modules: Iterable[nn.Module]) -> bool:
+    """Whether modules, some of which are layers, stand in an order that is known here."""
+    shape = "any"
+    for module in modules:
+        shapes = _SHAPES.get((type(module), shape)) if _is_usual(module) else None
+        if shapes is None:
+            return False
+        shape = shapes
+    return True
+
+
+def _is_usual(module: nn.Module) -> bool:
+    """Whether a module of a kind that is known here does what most of its kind do."""
+    one: Any = module
+    if type(module) in _CONVOLUTIONS:
+        # What it gives lies like its weight.
+        return bool(one.weight.is_contiguous())
+    if type(module) is nn.Flatten:
+        return bool(one.start_dim == 1 and one.end_dim == -1)
+    return not getattr(module, "return_indices", False)
+
+
+def _shapes() -> dict[tuple[type[nn.Module], str], str]:
+    """What stands behind a module of each kind, by what stands in front of it: "rows" of units, or
+    units with "positions"; or "any" inputs, in front of the first layer."""
+    found: dict[tuple[type[nn.Module], str], str] = {}
+    for kind in _BETWEEN:
+        found |= {(kind, shape): shape for shape in ("any", "rows", "positions")}
+    for kind in _POOLING:
+        found |= {(kind, shape): shape for shape in ("any", "positions")}
+    for kind in _LINEAR:
+        found |= {(kind, shape): "rows" for shape in ("any", "rows")}
+    for kind in _CONVOLUTIONS:
+        found |= {(kind, shape): "positions" for shape in ("any", "positions")}
+    return found | {(nn.Flatten, "any"): "any", (nn.Flatten, "positions"): "rows"}
 
 
 def _unrolled(module: nn.Module, containers: list[nn.Module]) -> Iterable[nn.Module]:
@@ -185,3 +275,6 @@ def _unrolled(module: nn.Module, containers: list[nn.Module]) -> Iterable[nn.Mod
             yield from _unrolled(one, containers)
     else:
         yield module
+
+
+_SHAPES: Final = _shapes()

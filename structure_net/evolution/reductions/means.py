@@ -13,16 +13,17 @@ from torch import Tensor
 
 from structure_net.evolution.reductions.mean_kernels import ROW, divide_sums
 
-EXTREMA: Final = 2
-"""Rows of `unit_sums.SUMS` behind those that are summed."""
+_OUTPUTS: Final = 6
+"""Rows of `unit_sums.SUMS`; and behind those that are summed; and of inputs."""
+_EXTREMA: Final = 2
+_INPUTS: Final = 2
 
 
 class Summed(NamedTuple):
     """What was summed up of the values of some units.
 
     Args:
-        one: Sums, and the least and the largest values behind them if any. Shape ``(rows, units)``,
-            on any device.
+        one: The first two or all of their `unit_sums.SUMS`. Shape ``(rows, units)``, on any device.
         other: The same of other values, if there are more.
         values: How many values of each unit were summed.
     """
@@ -47,22 +48,24 @@ class Means:
         """The means of one layer's units, then of its inputs.
 
         Args:
-            outputs: Sums with extrema.
-            inputs: Sums without any.
+            outputs: All sums.
+            inputs: Sums of which the first two are read.
 
         Returns:
-            For each row of either: shape ``(units,)``, float64.
+            Of all sums of outputs, then of both of inputs: shape ``(units,)``, float64.
         """
-        sizes = _sizes(outputs) if inputs is None else _sizes(outputs) + _sizes(inputs)
+        sizes = [outputs.one.shape[1]] * _OUTPUTS
+        if inputs is not None:
+            sizes += [inputs.one.shape[1]] * _INPUTS
         # Torch takes longer to give memory out, and to part it.
         ends = list(accumulate(sizes, initial=0))
         memory = np.empty(ends[-1])
         found = [torch.from_numpy(memory[start:end]) for start, end in pairwise(ends)]
         self._kept += found
         whole = torch.from_numpy(memory).data_ptr()  # which a part without numbers does not know
-        address = self._list(outputs, EXTREMA, whole)
+        self._list(outputs, _OUTPUTS - _EXTREMA, _EXTREMA, whole)
         if inputs is not None:
-            self._list(inputs, 0, address)
+            self._list(inputs, _INPUTS, 0, whole + 8 * ends[_OUTPUTS])
         return found
 
     def take(self) -> int:
@@ -72,13 +75,12 @@ class Means:
         self._kept.clear()
         return broken
 
-    def _list(self, summed: Summed, extrema: int, write: int) -> int:
-        """Lists what is to be written to an address; where what follows is."""
-        rows, units = summed.one.shape
+    def _list(self, summed: Summed, sums: int, extrema: int, write: int) -> None:
+        """Lists what is to be written to an address."""
         one = self._read(summed.one)
         other = 0 if summed.other is None else self._read(summed.other)
-        self._table.extend((one, other, units, rows - extrema, extrema, summed.values, write))
-        return write + 8 * rows * units
+        units = summed.one.shape[1]
+        self._table.extend((one, other, units, sums, extrema, summed.values, write))
 
     def _read(self, sums: Tensor) -> int:
         """Where sums lie, on the processor in float64."""
@@ -86,8 +88,3 @@ class Means:
             sums = sums.to("cpu", torch.float64).contiguous()
         self._kept.append(sums)
         return sums.data_ptr()
-
-
-def _sizes(summed: Summed) -> list[int]:
-    rows, units = summed.one.shape
-    return [units] * rows

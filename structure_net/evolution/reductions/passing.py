@@ -10,18 +10,18 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from structure_net.core.noting import Chain, ChainNotes, Notes, Picked
+from structure_net.core.noting import Chain, ChainNotes, Picked
 from structure_net.core.row_notes import RowNotes
 from structure_net.core.running import evaluate, uncompile
 from structure_net.core.undoing import Undoing
 from structure_net.evolution.activations import Activation
 from structure_net.evolution.batches import EMPTY_BATCH, Batch, Loss, batch_length, forward, loss_of
-from structure_net.evolution.calls import Call, KnownChain, Straight
+from structure_net.evolution.calls import Call, KnownChain, Straight, Take
+from structure_net.evolution.reductions.means import Summed
 from structure_net.evolution.reductions.reduction import Noted, Reduction, With
 from structure_net.evolution.reductions.values import (
     BatchSeen,
     Gradients,
-    Moments,
     Samples,
     Values,
     by_direction,
@@ -48,8 +48,12 @@ class Pass:
         self._input_readers = _told(reductions, "input")
         self._output_readers = _told(reductions, "output")
         self._unit_readers = _told(reductions, "units")
+        self._note_readers = _told(reductions, "noted")
+        self._samplers = _told(reductions, "sample")
         self._notes_all = all(one.notes for one in self._reductions)
-        self._notes: dict[int, tuple[KnownChain, ChainNotes | RowNotes]] = {}
+        self._notes: dict[int, tuple[KnownChain, ChainNotes]] = {}
+        self._firsts: dict[int, tuple[int, list[Tensor]]] = {}
+        self._row: tuple[KnownChain, RowNotes] | None = None
         self._differentiated = False
         self._edges: dict[With, dict[int, tuple[GradientEdge, torch.Size]]] = {}
         self._now = Samples(0)
@@ -84,8 +88,7 @@ class Pass:
                         reduction.batch(seen)
                 self.batches += 1
                 self.samples += self._now.number
-        for known, notes in self._notes.values():
-            self._tell_notes(known, notes)
+        self._tell_notes()
 
     @property
     def chains(self) -> bool:
@@ -105,13 +108,14 @@ class Pass:
             return None
         first = known.calls[0].number
         before, notes = self._notes.get(first) or (known, ChainNotes(chain.links))
-        if before is not known or not isinstance(notes, ChainNotes) or not notes.fits(chain):
+        if before is not known or not notes.fits(chain):
             return None
         if not self._ready(known, chain.inputs):
             return None
         self._notes[first] = known, notes
         output = notes.run(chain, self._picked(known, chain.inputs))
-        self._tell_first(known, notes)
+        if not self.batches:  # sums of the first stay apart
+            self._firsts[first] = notes.told()
         return output
 
     def note_row(self, row: Straight, inputs: Tensor) -> Tensor | None:
@@ -122,16 +126,38 @@ class Pass:
         number, second = self._now
         if not self._notes_all or second or number != inputs.shape[0] or not number:
             return None
-        before, notes = self._notes.get(0) or (known, RowNotes(row.wanted))
-        if before is not known or not isinstance(notes, RowNotes):
+        before, notes = self._row or (known, RowNotes(row.wanted))
+        if before is not known or not self._ready(known, inputs):
             return None
-        if not self._ready(known, inputs):
-            return None
-        self._notes[0] = known, notes
-        output = row.run(inputs, partial(notes.take, picked=self._picked(known, inputs)))
-        notes.count += number
-        self._tell_first(known, notes)
+        self._row = known, notes
+        output = row.run(inputs, self._taken(row, notes, self._picked(known, inputs)))
+        notes.rest()
         return output
+
+    def _taken(self, row: Straight, notes: RowNotes, picked: Picked | None) -> Take:
+        """Notes what stands between modules, and what samplers want of it."""
+        rows: list[Tensor | None] = [None] * len(row.wanted)
+        if picked is not None and picked.which.shape[0]:
+            copied = [number for number, one in enumerate(row.wanted) if one.rows]
+            for number, room in zip(copied, picked.rows, strict=True):
+                rows[number] = room
+
+        def take(number: int, values: Tensor, *, gate: bool) -> Tensor:
+            return notes.take(number, values, rows[number], picked, gate=gate)
+
+        calls = zip(row.known.ends, row.known.calls, row.known.activations, strict=True)
+        sampled = {end: (call, after) for end, call, after in calls if not row.wanted[end].rows}
+        if not (self._samplers and sampled):
+            return take
+
+        def take_and_sample(number: int, values: Tensor, *, gate: bool) -> Tensor:
+            values = take(number, values, gate=gate)
+            if number in sampled:
+                call, activation = sampled[number]
+                self._tell(self._samplers, Values(call, values, self._now, activation=activation))
+            return values
+
+        return take_and_sample
 
     def _ready(self, known: KnownChain, inputs: Tensor) -> bool:
         return all(reduction.ready(known.calls, inputs.dtype) for reduction in self._reductions)
@@ -141,22 +167,32 @@ class Pass:
         found = [one.pick(known.calls, inputs.shape[0], inputs.dtype) for one in self._reductions]
         return next(filter(None, found), None)
 
-    def _tell_first(self, known: KnownChain, notes: Notes) -> None:
-        """Tells what was noted of the first batch: sums of it stay apart."""
-        if not self.batches:
-            self._tell_notes(known, notes)
+    def _tell_notes(self) -> None:
+        """Tells reductions what was noted, over all batches."""
+        for number, (known, notes) in self._notes.items():
+            count, sums = notes.told()
+            first = self._firsts.get(number)
+            if first is None:
+                parts = [Summed(one, None, count) for one in sums]
+            elif not count:
+                parts = [Summed(one, None, first[0]) for one in first[1]]
+            else:
+                pairs = zip(first[1], sums, strict=True)
+                parts = [Summed(one, other, first[0] + count) for one, other in pairs]
+            if count or first is not None:
+                self._tell_of(known, parts)
+        if self._row is not None:
+            known, row_notes = self._row
+            self._tell_of(known, [Summed(*one) for one in row_notes.told()])
 
-    def _tell_notes(self, known: KnownChain, notes: Notes) -> None:
-        """Tells reductions what was noted of a chain, over all batches since they were told."""
-        count, sums = notes.told()
-        if not count:
-            return
+    def _tell_of(self, known: KnownChain, parts: Sequence[Summed]) -> None:
+        """Tells reductions what was summed up of the tensors between layers."""
         for call, activation, read, end in zip(
             known.calls, known.activations, known.reads, known.ends, strict=True
         ):
-            noted = Noted(Moments(count, sums[read][:2]), sums[end], activation)
-            for reduction in self._reductions:
-                reduction.noted(call, noted)
+            noted = Noted(parts[read], parts[end], activation)
+            for tell in self._note_readers:
+                tell(call, noted)
 
     def wrote(self, call: Call, output: Tensor) -> None:
         """See `Listener.wrote`."""

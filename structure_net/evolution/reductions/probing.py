@@ -143,11 +143,17 @@ class Reservoir(Reduction):
             self._moves = self._draw(samples)
         rows = []
         for call in calls:
+            if call.axis != -1:
+                continue
             if call.layer not in self._layers:
                 self._layers[call.layer] = _Layer(self._size)
             like = torch.empty(0, call.size, dtype=kind)
             rows.append(self._layers[call.layer].room(like, self._moves))
         return Picked(self._moves.rows, self._moves.places, rows)
+
+    def sample(self, values: Values) -> None:
+        """See `Reduction.sample`."""
+        self.units(values)
 
     def batch(self, seen: BatchSeen) -> None:
         """See `Reduction.batch`."""

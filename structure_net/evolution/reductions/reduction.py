@@ -9,12 +9,12 @@ from enum import Enum
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
 
 from structure_net.core.noting import Picked
 from structure_net.evolution.activations import Activation
 from structure_net.evolution.calls import Call
-from structure_net.evolution.reductions.values import BatchSeen, Gradients, Moments, Values
+from structure_net.evolution.reductions.means import Summed
+from structure_net.evolution.reductions.values import BatchSeen, Gradients, Values
 
 
 class With(Enum):
@@ -35,13 +35,13 @@ class Noted:
     """What was summed up of one call over many batches.
 
     Args:
-        read: Of what it took.
-        sums: The `unit_sums.SUMS` of what its units ended up with. Shape ``(6, C)``.
+        read: Of what it took: the first two of the `unit_sums.SUMS`.
+        sums: Of what its units ended up with: all of them.
         activation: What these stand behind.
     """
 
-    read: Moments
-    sums: Tensor
+    read: Summed
+    sums: Summed
     activation: Activation | None
 
 
@@ -55,7 +55,8 @@ class Reduction(ABC):
 
     Where all reductions of a pass have ``notes``, layers that run as a chain, or in a row, do not
     tell them of each batch. What batches hold is summed on the way and told by `noted`, behind the
-    last, and apart of the first; and each batch `pick`s the samples that are wanted.
+    last; and each batch `pick`s the samples that are wanted. Of layers whose units have positions
+    these are not copied on the way: `sample` is told of their values.
     """
 
     differentiates: ClassVar[frozenset[With]] = frozenset()
@@ -77,7 +78,11 @@ class Reduction(ABC):
     def pick(  # noqa: B027 - the same
         self, calls: Sequence[Call], samples: int, kind: torch.dtype
     ) -> Picked | None:
-        """The samples of a batch that are kept of each of ``calls``, if any, once it is ready."""
+        """The samples of a batch that are kept of each of ``calls`` whose units have no positions,
+        if any, once it is ready."""
+
+    def sample(self, values: Values) -> None:  # noqa: B027 - the same
+        """The units of a call, which have positions, end up with ``values``, as noted."""
 
     def noted(self, call: Call, found: Noted) -> None:  # noqa: B027 - the same
         """What was noted of ``call``."""

@@ -44,6 +44,7 @@ class UnitSums(Reduction):
     def __init__(self) -> None:
         self._outputs: dict[str, _Sums] = {}
         self._inputs: dict[str, RunningSums] = {}
+        self._noted: dict[str, Noted] = {}
 
     def units(self, values: Values) -> None:
         """See `Reduction.units`."""
@@ -61,10 +62,14 @@ class UnitSums(Reduction):
 
     def noted(self, call: Call, found: Noted) -> None:
         """See `Reduction.noted`."""
-        if call.layer not in self._outputs:
-            self._inputs[call.layer], self._outputs[call.layer] = RunningSums(), _Sums()
-        self._inputs[call.layer].take(found.read)
-        self._outputs[call.layer].take(found.activation, found.sums, found.read.count)
+        layer = call.layer
+        if layer not in self._noted and layer not in self._outputs:
+            self._noted[layer] = found
+            return
+        for one in (found, self._noted.pop(layer, None)):
+            if one is not None:
+                self._inputs.setdefault(layer, RunningSums()).take(one.read)
+                self._outputs.setdefault(layer, _Sums()).take(one)
 
     def result(self, readers: Mapping[str, tuple[str, ...]]) -> dict[str, UnitStatistics]:
         """By layer, in order of first execution.
@@ -74,7 +79,9 @@ class UnitSums(Reduction):
         """
         means = Means()
         found = {
-            layer: self._outputs[layer].statistics(self._inputs.get(layer), means)
+            layer: _statistics(self._noted[layer], means)
+            if layer in self._noted
+            else self._outputs[layer].statistics(self._inputs.get(layer), means)
             for layer in readers
         }
         if means.take():
@@ -103,13 +110,17 @@ class RunningSums:
         else:
             self._total += moments.sums
 
-    def take(self, moments: Moments) -> None:
-        """`add` of sums that nobody writes to any more: they are not copied."""
-        self.count += moments.count
-        if self._first is None:
-            self._first = moments.sums
-        else:
-            self._total = moments.sums if self._total is None else self._total + moments.sums
+    def take(self, summed: Summed) -> None:
+        """Takes in sums of several tensors."""
+        self.count += summed.values
+        for part in (summed.one, summed.other):
+            if part is None:
+                continue
+            sums = precise(part[:2])
+            if self._first is None:
+                self._first = sums.clone()
+            else:
+                self._total = sums.clone() if self._total is None else self._total + sums
 
     def summed(self) -> Summed:
         """The sums, of at least one tensor."""
@@ -133,11 +144,13 @@ class _Sums:
         self._slope: Tensor | None = None
         self._total = TotalSums()
 
-    def take(self, activation: Activation | None, sums: Tensor, count: int) -> None:
-        """Takes sums of values in, behind an activation."""
-        self._activation = activation
-        self._total.add(sums)
-        self._count += count
+    def take(self, found: Noted) -> None:
+        """Takes in what was noted of several tensors."""
+        self._activation = found.activation
+        self._count += found.sums.values
+        for part in (found.sums.one, found.sums.other):
+            if part is not None:
+                self._total.add(part)
 
     def add(self, values: Values) -> None:
         """Takes one tensor in."""
@@ -146,7 +159,9 @@ class _Sums:
             sums = _by_torch(values)
             values.know(sums)
         count = values.moments().count
-        self.take(values.activation, sums, count)
+        self._activation = values.activation
+        self._total.add(sums)
+        self._count += count
         sloped = has_slope(values.activation)
         if sloped and (slope := total_slope(values)) is not None:
             self._slope = precise(slope) if self._slope is None else self._slope + slope
@@ -155,25 +170,42 @@ class _Sums:
     def statistics(self, inputs: RunningSums | None, means: Means) -> UnitStatistics:
         """All tensors' statistics, and those of the layer's inputs, once ``means`` are taken."""
         parts = Summed(*self._total.parts(), self._count)
-        found = means.add(parts, None if inputs is None else inputs.summed())
-        mean, squares, above, sizes, least, most = found[:6]
-        read = (None, None) if inputs is None else found[6:]
         slope = None
         if has_slope(self._activation) and self._slope is not None and self._sloped == self._count:
             slope = final(self._slope / self._count)
-        return {
-            "activation": self._activation.name if self._activation else None,
-            "count": self._count,
-            "minimum": least,
-            "maximum": most,
-            "mean": mean,
-            "mean_absolute": sizes,
-            "second_moment": squares,
-            "firing_rate": above,
-            "slope": slope,
-            "input_mean": read[0],
-            "input_second_moment": read[1],
-        }
+        read = None if inputs is None else inputs.summed()
+        return _named(self._activation, parts, read, means, slope)
+
+
+def _statistics(noted: Noted, means: Means) -> UnitStatistics:
+    """The statistics of a layer that was noted only."""
+    return _named(noted.activation, noted.sums, noted.read, means, None)
+
+
+def _named(
+    activation: Activation | None,
+    parts: Summed,
+    inputs: Summed | None,
+    means: Means,
+    slope: Tensor | None,
+) -> UnitStatistics:
+    """Statistics under their names, once ``means`` are taken."""
+    found = means.add(parts, inputs)
+    mean, squares, above, sizes, least, most = found[:6]
+    read = (None, None) if inputs is None else found[6:]
+    return {
+        "activation": activation.name if activation else None,
+        "count": parts.values,
+        "minimum": least,
+        "maximum": most,
+        "mean": mean,
+        "mean_absolute": sizes,
+        "second_moment": squares,
+        "firing_rate": above,
+        "slope": slope,
+        "input_mean": read[0],
+        "input_second_moment": read[1],
+    }
 
 
 def _not_finite(layers: Mapping[str, UnitStatistics]) -> str:

@@ -18,8 +18,9 @@ from structure_net.core.sparse_chains import chained_and_summed
 from structure_net.core.undoing import Undoing
 from structure_net.evolution import Need, Observation, observe
 from structure_net.evolution.calls import RELU, Call, KnownChain
+from structure_net.evolution.reductions.means import Summed
 from structure_net.evolution.reductions.reduction import Noted, Reduction
-from structure_net.evolution.reductions.values import Moments
+from structure_net.evolution.reductions.values import Samples, Values
 from structure_net.evolution.tracking import ActivationTracker
 from structure_net.evolution.unit_layers import is_own_leaf
 from tests.observations import compare
@@ -337,7 +338,8 @@ def test_nothing_is_noted_where_nobody_says_so() -> None:
     assert not silent.notes
     assert silent.ready((call,), torch.float32)
     assert silent.pick((call,), 4, torch.float32) is None
-    silent.noted(call, Noted(Moments(4, values), torch.zeros(6, 3), RELU))
+    silent.noted(call, Noted(Summed(values, None, 4), Summed(torch.zeros(6, 3), None, 4), RELU))
+    silent.sample(Values(call, values, Samples(2)))
 
 
 def test_who_looks_on_has_what_a_chain_asks_for() -> None:
