@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from structure_net.core import assign, create_standard_network
+from structure_net.core import create_standard_network
 from structure_net.evolution import Analyzer, ComposableEvolutionSystem, NetworkContext
 from structure_net.evolution.components import analyzers
 from structure_net.evolution.metrics import Unavailable
+from tests.laws.storages import crossover
 
 Batches = list[tuple[Any, Tensor]]
 
@@ -78,10 +79,12 @@ def constant() -> nn.Module:
 
 
 def broken() -> nn.Module:
-    model = create_standard_network([8, 12, 12, 3], density=0.5, seed=0)
+    with crossover("masked"):  # whose mask can be written
+        model = create_standard_network([8, 12, 12, 3], density=0.5, seed=0)
     layer = model.layers[1]
-    assign(layer, layer.disconnected(layer.pattern.pairs))
-    layer.settle()
+    with torch.no_grad():
+        layer.mask.zero_()
+        layer.weight.zero_()
     assert not layer.connections
     return model
 
