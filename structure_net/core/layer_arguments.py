@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
+from torch import nn
 
 from structure_net.core.arguments import check_number, check_whole, shown
 from structure_net.core.sparsity import SparsePattern
@@ -34,6 +35,20 @@ def pair_of(least: int, name: str, value: Sides) -> tuple[int, int]:
     check_whole(least, **{f"Each of {name}": value[0]})
     check_whole(least, **{f"Each of {name}": value[1]})
     return int(value[0]), int(value[1])
+
+
+def check_weight(name: str, parameter: nn.Parameter | None) -> None:
+    """Checks a parameter that a sparse layer is given.
+
+    Raises:
+        TypeError: It is the weight, and None.
+    """
+    if name == "weight" and parameter is None:
+        raise TypeError(
+            "The weight of a sparse layer cannot be None: it tells how the layer is stored. For a "
+            "layer that adds its bias alone, zero the weight (torch.nn.init.zeros_(layer.weight)) "
+            "and freeze it (layer.weight.requires_grad_(False))."
+        )
 
 
 def padding_of(

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from structure_net.core.arguments import check_whole
 from structure_net.core.drawing import resolved_pattern
-from structure_net.core.layer_arguments import Sides, padding_of, pair_of
+from structure_net.core.layer_arguments import Sides, check_weight, padding_of, pair_of
 from structure_net.core.products import sparse_linear
 from structure_net.core.sparse_convolution import sparse_conv2d
 from structure_net.core.sparsity import SparsePattern
@@ -72,6 +72,11 @@ class StandardSparseLayer(StoredLayer):
     def out_features(self) -> int:
         """The number of output units."""
         return self.out_channels
+
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """As every module's; the weight cannot be None."""
+        check_weight(name, param)
+        super().register_parameter(name, param)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Maps ``(*, in_features)`` to ``(*, out_features)``."""
@@ -156,6 +161,11 @@ class SparseConv2d(StoredLayer):
         self.padding = around
         self.dilation = apart
         self.reset_parameters(generator)
+
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """As every module's; the weight cannot be None."""
+        check_weight(name, param)
+        super().register_parameter(name, param)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Maps ``(N, in_channels, H, W)`` to ``(N, out_channels, H', W')``."""

@@ -317,7 +317,8 @@ def _changed(layer: nn.Linear | nn.Conv2d, holders: Counter[int]) -> str | None:
             "make them; take these off first"
         )
     if weight is None or type(weight) is not nn.Parameter or not weight.is_floating_point():
-        return f"its weight is a {type(weight).__name__}, no real parameter"
+        kind = "None" if weight is None else f"a {type(weight).__name__}"
+        return f"its weight is {kind}, no real parameter"
     if not weight.numel():
         return f"its weight of shape {tuple(weight.shape)} has no entries"
     if holders[id(weight)] > 1:

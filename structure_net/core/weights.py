@@ -26,10 +26,13 @@ def unit_weights(module: nn.Module) -> Tensor | None:
     Returns:
         Shape ``(outputs, inputs, ...)`` with the kernel's axes last, 0 where there is no connection
         (in a sparse layer, and between the groups of a grouped convolution). None for what is no
-        linear, sparse or convolutional layer, and has no one matrix from inputs to outputs.
+        linear, sparse or convolutional layer, or has no weight, or no one matrix from inputs to
+        outputs.
     """
     if isinstance(module, SparseLayer):
         return module.dense_weight().detach()
+    if getattr(module, "weight", None) is None:
+        return None
     if isinstance(module, _PLAIN):
         return _ungrouped(module.weight.detach(), getattr(module, "groups", 1))
     if isinstance(module, _TRANSPOSED):

@@ -10,10 +10,12 @@ from structure_net.core import (
     assign,
     create_standard_network,
     decay_groups,
+    network_stats,
     plan_sparsity,
     sparse_layers,
 )
 from structure_net.core.crossover import Storage
+from structure_net.core.layer_arguments import check_weight
 from structure_net.core.layers import Granularity
 from structure_net.core.storage import StoredLayer
 from structure_net.core.weights import (
@@ -23,10 +25,11 @@ from structure_net.core.weights import (
     unit_weights,
     weight_blocks,
 )
-from structure_net.evolution import NetworkContext
-from structure_net.evolution.components import SparseEvolutionaryTraining
+from structure_net.errors import SurgeryError
+from structure_net.evolution import ComposableEvolutionSystem, NetworkContext
+from structure_net.evolution.components import NetworkStatsAnalyzer, SparseEvolutionaryTraining
 from structure_net.evolution.metrics import layer_connections
-from structure_net.surgery import MoveConnections
+from structure_net.surgery import AddNeurons, MoveConnections, edit
 
 
 def impulse_response(layer: nn.Module, inputs: int, size: int) -> Tensor:
@@ -183,3 +186,28 @@ def test_blocks_of_other_layers_are_parts_of_their_weights() -> None:
     assert blocks is not None
     assert [tuple(one.shape) for one in blocks] == [(2, 4), (2, 4), (1, 4)]
     assert weight_blocks(nn.ReLU(), 8) is None
+
+
+def test_a_layer_whose_weight_is_none_is_passed_over_and_said_to_be() -> None:
+    model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
+    odd = model[1].odd = nn.Linear(3, 3)
+    odd.weight = None  # type: ignore[assignment]  # as torch lets it
+    assert unit_weights(odd) is None
+    assert plan_sparsity(model, 0.5).left["1.odd"] == "its weight is None, no real parameter"
+    context = NetworkContext(model, [(torch.randn(8, 4), torch.arange(8) % 3)])
+    found = ComposableEvolutionSystem([NetworkStatsAnalyzer()]).analyze(context)
+    assert set(found["network_spectra"]) == {"0", "2"}
+    assert network_stats(model)["total_connections"] == 42
+    with pytest.raises(SurgeryError, match=r"'1\.odd'"):
+        edit(model, AddNeurons("1.odd", 1), torch.randn(2, 4))
+
+
+@pytest.mark.parametrize("layer", [StandardSparseLayer(4, 3), SparseConv2d(4, 3, 3)], ids=str)
+def test_the_weight_of_a_sparse_layer_cannot_be_none(layer: StoredLayer) -> None:
+    before = layer.weight
+    with pytest.raises(TypeError, match=r"weight of a sparse layer cannot be None.*zeros_"):
+        layer.weight = None  # type: ignore[assignment]
+    assert layer.weight is before
+    layer.bias = None
+    assert layer.bias is None
+    check_weight("bias", None)

@@ -24,7 +24,12 @@ from structure_net.surgery import (
     set_storage,
     sparsify,
 )
-from structure_net.surgery.bound_weights import refuse_bound
+from structure_net.surgery.bound_weights import (
+    refuse_bound,
+    refuse_computed,
+    refuse_graphs,
+    refuse_shared,
+)
 from tests.laws.storages import STORAGES, Storage, crossover
 
 INPUTS = torch.linspace(-1, 1, 24).view(4, 6)
@@ -132,6 +137,8 @@ def test_a_layer_in_two_places_and_a_list_of_weights_are_no_ties(storage: Storag
     twice.watched_too = nn.ParameterList([one.weight])
     pairs = one.pattern.pairs
     refuse_bound(twice, {"0": one})
+    refuse_shared(twice, {"0": one})
+    refuse_computed({"0": one})
     edit(twice[:3], RemoveConnections("0", pairs[:1]), INPUTS)
     assert one.pattern.pairs == pairs[1:]
 
@@ -199,6 +206,8 @@ def test_a_model_whose_weights_have_a_graph_is_not_copied() -> None:
         system.evolve_network(NetworkContext(pruned, data), 1)
     prune.remove(pruned[1], "weight")
     system.evolve_network(NetworkContext(pruned, data), 1)
+    pruned[0].seen = pruned[0](INPUTS).detach()
+    refuse_graphs(pruned)
     pruned[0].seen = pruned[0](INPUTS)
     with pytest.raises(StructureNetError, match=r"since '0' keeps .* 'seen': .*tensor\.detach\(\)"):
         system.evolve_network(NetworkContext(pruned, data), 1)
