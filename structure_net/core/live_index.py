@@ -96,8 +96,8 @@ class LiveIndex:
     def from_rows(cls, offsets: Tensor, columns: Tensor, shape: tuple[int, int]) -> Self:
         """The index with these ``offsets`` and ``columns``, which imply all else."""
         order = torch.argsort(columns, stable=True)
-        rows = _rows(offsets, len(columns))[order]
-        tensors = offsets, columns, _offsets(columns, shape[1]), rows.int(), order.int()
+        rows = _rows(offsets, len(columns), torch.int32)[order]
+        tensors = offsets, columns, _offsets(columns, shape[1]), rows, order.int()
         made = cls.unchecked(tensors, shape)
         made._check_form()
         made._check_content()
@@ -225,7 +225,7 @@ def _offsets(units: Tensor, count: int) -> Tensor:
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)]).int()
 
 
-def _rows(offsets: Tensor, count: int) -> Tensor:
-    """The row of each of ``count`` weights in row order. Shape ``(n,)``, int64."""
-    rows = torch.arange(len(offsets) - 1, device=offsets.device)
+def _rows(offsets: Tensor, count: int, kind: torch.dtype = torch.int64) -> Tensor:
+    """The row of each of ``count`` weights in row order. Shape ``(n,)``."""
+    rows = torch.arange(len(offsets) - 1, dtype=kind, device=offsets.device)
     return rows.repeat_interleave(offsets.diff(), output_size=count)

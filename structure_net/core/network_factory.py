@@ -133,7 +133,7 @@ class StandardNetwork(nn.Module):
         that stays, and each layer is loaded whole or not at all.
         """
         led = bool(self._load_state_dict_pre_hooks)
-        with nullcontext() if led else all_or_nothing(self):
+        with nullcontext() if led else all_or_nothing(self, state_dict, assign=assign):
             return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     def get_network_stats(self) -> NetworkStats:

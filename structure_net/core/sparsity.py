@@ -173,7 +173,7 @@ class SparseLayer(nn.Module, ABC):
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
         """As every module's; where it raises, the layer is as it was, bit for bit."""
-        with all_or_nothing(self):
+        with all_or_nothing(self, state_dict, assign=assign):
             return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     @property

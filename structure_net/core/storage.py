@@ -21,7 +21,7 @@ from structure_net.core.changes import TensorChange
 from structure_net.core.columns import born_of, columns_of, followed, merge_indices
 from structure_net.core.crossover import Storage, storage_for
 from structure_net.core.drawing import normal_noise
-from structure_net.core.keeping import all_or_nothing
+from structure_net.core.keeping import all_or_nothing, by_name
 from structure_net.core.live import KnownIndex, Live
 from structure_net.core.live_index import NAMES, LiveIndex
 from structure_net.core.masking import GradientMask, Masked, zero_off
@@ -368,14 +368,15 @@ class StoredLayer(SparseLayer):
         for name in self._unused():
             destination.pop(f"{prefix}{name}", None)
 
+    @by_name
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
         """Takes over the storage and the connections of what is loaded, where it fits; else the
         layer stays as it is.
         """
         saved = {name: state.get(f"{prefix}{name}") for name in ("weight", *BUFFERS)}
-        missing, errors = rest[2], rest[4]
+        missing, errors, assign = rest[2], rest[4], rest[0].get("assign_to_params_buffers", False)
         known, moves = len(errors), not same_places(self, saved)
-        with all_or_nothing(self) as kept:
+        with all_or_nothing(self, state, prefix=prefix, assign=assign) as put_back:
             try:
                 make_room(self, saved, self._shape, self._kernel)
                 super()._load_from_state_dict(state, prefix, *rest)
@@ -389,7 +390,7 @@ class StoredLayer(SparseLayer):
             unused = {f"{prefix}{name}" for name in self._unused()}
             missing[:] = [name for name in missing if name not in unused]
             if len(errors) > known:
-                kept.put_back()
+                put_back()
             elif moves:
                 STALE_MOMENTS.note(self)
 
