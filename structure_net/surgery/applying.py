@@ -38,10 +38,7 @@ from structure_net.surgery.moves import (
     Move,
     SetGate,
 )
-from structure_net.surgery.operating import (
-    operate,
-    refuse_uneditable,
-)
+from structure_net.surgery.operating import perform, refuse_uneditable
 from structure_net.surgery.optimizers import optimizers_of
 from structure_net.surgery.planning import plan, planned_width
 from structure_net.surgery.sites import sites
@@ -157,7 +154,7 @@ class _Asked:
                 done = planned.edit if part is self.change else done
                 changes += described(self.model, planned.moves, self.seed)
                 with uninterrupted():
-                    step = operate(self.model, planned.moves, self.optimizers, seed=self.seed)
+                    step = perform(self.model, planned.moves, self.optimizers, seed=self.seed)
                     rollback.callback(step.undo)
                 claims += step.claims
                 self._refine(planned)

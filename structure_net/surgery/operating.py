@@ -53,7 +53,6 @@ from structure_net.surgery.weight_norms import regained
 from structure_net.surgery.wording import UserNames
 
 
-@torch.no_grad()
 def operate(
     model: nn.Module,
     moves: Sequence[Move],
@@ -77,7 +76,14 @@ def operate(
             changed.
     """
     refuse_uneditable(model)
-    optimizers = optimizers_of(optimizer)
+    return perform(model, moves, optimizers_of(optimizer), seed=seed)
+
+
+@torch.no_grad()
+def perform(
+    model: nn.Module, moves: Sequence[Move], optimizers: Sequence[Optimizer], *, seed: int = 0
+) -> Undo:
+    """`operate`, on a model that `refuse_uneditable` let through before."""
     refuse_strangers(model, optimizers)
     for one in optimizers:
         LOG.catch_up(one)

@@ -1,6 +1,7 @@
 """`operate` on a hand-written channel group, so that nothing here depends on tracing."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from structure_net.graph.channels import (
     Role,
 )
 from structure_net.surgery import Reindex, operate
+from structure_net.surgery.operating import perform
 from structure_net.surgery.widths import double, grow, merge, rearrange, reset, split
 
 OPTIMIZERS = {
@@ -90,6 +92,23 @@ def test_growth_preserves_the_function_and_attributes_stay_true() -> None:
     torch.testing.assert_close(model(x), before, rtol=0, atol=1e-12)
     assert (model[0].out_features, model[2].in_features) == (9, 9)
     assert model[0].weight.shape == (9, 4)
+
+
+def test_a_model_that_was_let_through_is_not_asked_again() -> None:
+    class Asked(nn.Sequential):
+        times = 0
+
+        def named_buffers(self, *args: Any, **kwargs: Any) -> Any:
+            self.times += 1
+            return super().named_buffers(*args, **kwargs)
+
+    done = []
+    for way in (operate, perform):
+        model = Asked(*build())
+        way(model, grow(hidden(), 3), ())
+        done.append((model.times, *model.parameters()))
+    assert done[0][0] == done[1][0] + 1
+    assert all(map(torch.equal, done[0][1:], done[1][1:]))
 
 
 def test_split_and_double_preserve_the_function() -> None:
