@@ -6,14 +6,23 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from structure_net.errors import SurgeryError
 from structure_net.evolution import NetworkContext, Proposal
 from structure_net.evolution.batches import joined
 from structure_net.evolution.editing import carried_out, carry_out, probe_of
 from structure_net.evolution.memory import AnalysisMemory
-from structure_net.surgery import AddNeurons, CopyUnits, GradMax, RandomOutgoing, SplitNeurons
+from structure_net.surgery import (
+    AddNeurons,
+    CopyUnits,
+    GradMax,
+    MoveConnections,
+    RandomOutgoing,
+    SplitNeurons,
+)
+from tests.laws.storages import STORAGES, Storage
+from tests.laws.storages import network as sparse_network
 
 INPUTS = torch.randn(10, 6, generator=torch.Generator().manual_seed(0))
 TARGETS = torch.arange(10) % 3
@@ -86,3 +95,34 @@ def test_all_or_nothing() -> None:
         carried_out(start, wanted, component="test")
     assert start.network.get_parameter("0.weight").shape == (4, 6)
     assert not start.journal.edits
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_moves_are_taken_back_with_what_the_optimizer_knew_when_a_later_one_is_refused(
+    storage: Storage,
+) -> None:
+    network = sparse_network(storage)
+    optimizer = torch.optim.Adam(network.parameters())
+    network(torch.randn(5, 12, dtype=torch.float64)).square().sum().backward()
+    optimizer.step()
+    start = NetworkContext(network, [], optimizer=optimizer)
+    moves = []
+    for number in (0, 1):
+        pattern = network.layers[number].pattern
+        (free,) = (~pattern.mask()).nonzero()[:1].tolist()
+        moves.append(MoveConnections(f"layers.{number}", pattern.pairs[:1], (tuple(free),), 1.0))
+
+    def everything() -> list[Tensor]:
+        states = optimizer.state.values()
+        values = [value for state in states for value in state.values()]
+        return [one.clone() for one in (*network.state_dict().values(), *values)]
+
+    before = everything()
+    back = MoveConnections("layers.0", moves[0].added, moves[0].removed)
+    refused = MoveConnections("layers.0", moves[0].removed, moves[0].added)
+    with pytest.raises(SurgeryError):
+        carried_out(start, list(map(Proposal, (*moves, refused))), component="test")
+    assert not start.journal.edits
+    assert all(map(torch.equal, everything(), before))
+    carried_out(start, list(map(Proposal, (*moves, back))), component="test")
+    assert [entry.edit for entry in start.journal.edits] == [*moves, back]
