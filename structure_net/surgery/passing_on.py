@@ -13,11 +13,11 @@ from structure_net.core.changes import TensorChange
 from structure_net.core.sparsity import SparseLayer
 from structure_net.core.weights import output_sums
 from structure_net.errors import SurgeryError
+from structure_net.graph.belonging import entries_of
 from structure_net.graph.channels import Axis, ChannelGroup, Role
 from structure_net.surgery.edits import ResetNeurons
 from structure_net.surgery.grafts import resolved
 from structure_net.surgery.moves import Move, PassOn
-from structure_net.surgery.reindex import NEW
 
 _PARAMETRIZED = ".parametrizations.weight.original"
 
@@ -63,9 +63,8 @@ def _reader(axis: Axis, group: ChannelGroup, means: Sequence[tuple[float, int]])
         )
     inputs: list[int] = []
     amounts: list[float] = []
-    for mean, unit in means:
-        one = tuple(NEW if place == unit else place for place in range(group.units))
-        found = [place for place, origin in enumerate(axis.lift(one)) if origin == NEW]
+    entries = entries_of(axis, group.units, [unit for _, unit in means])
+    for (mean, _), found in zip(means, entries, strict=True):
         inputs += found
         amounts += [mean] * len(found)
     return PassOn(owner, weight, bias, tuple(inputs), tuple(amounts))

@@ -17,6 +17,7 @@ from structure_net.core.statistics import sparse_layers
 from structure_net.core.weights import by_output
 from structure_net.errors import StructureNetError, SurgeryError
 from structure_net.evolution.components.strategies.budgets import costs_of
+from structure_net.graph.belonging import entries_of
 from structure_net.graph.channels import Axis, ChannelGroup, Role
 from structure_net.surgery import apply
 from structure_net.surgery.edits import Edit, RemoveConnections, RemoveHeads, RemoveNeurons
@@ -225,8 +226,8 @@ def unit_scores(
             layer, _, own = name.rpartition(".")
             leaf = network.get_submodule(layer) if axis.leaf and own == "weight" else nn.Identity()
             flat = by_output(leaf, whole if axis.leaf else whole.movedim(axis.dim, 0))
-            for unit, entries in enumerate(entries_of(axis, group.units)):
-                total[unit] += flat[list(entries)].sum()
+            for unit, entries in enumerate(entries_of(axis, group.units, range(group.units))):
+                total[unit] += flat[entries].sum()
     return total
 
 
@@ -236,16 +237,6 @@ def _parameters(network: nn.Module, axis: Axis) -> Iterator[str]:
     else:
         own = network.get_submodule(axis.tensor).named_parameters(axis.tensor, recurse=False)
         yield from (name for name, _ in own)
-
-
-def entries_of(axis: Axis, units: int) -> list[tuple[int, ...]]:
-    """The entries of each unit along an axis: those that a map without it lacks."""
-    every = axis.lift(range(units))
-    found = []
-    for unit in range(units):
-        without = set(axis.lift([other for other in range(units) if other != unit]))
-        found.append(tuple(entry for entry in every if entry not in without))
-    return found
 
 
 def least_units(
