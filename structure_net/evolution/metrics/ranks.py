@@ -7,10 +7,16 @@ grow with the number of samples, so compare them at one sample size only.
 
 from __future__ import annotations
 
+from typing import Any, Final
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from structure_net.evolution.metrics.validity import Unavailable
+
+_MOST_SIDE: Final = 2048
+"""Up to which side of a matrix all of its singular values are computed."""
 
 CONSTANT = "all singular values are 0: the values do not vary, so that they have no directions"
 
@@ -54,6 +60,34 @@ def spectrum_of_covariance(covariance: Tensor) -> Tensor:
     """
     values: Tensor = torch.linalg.eigvalsh(covariance.detach().double())
     return values.flip(0).clamp_min(0).sqrt()
+
+
+def largest_singular_values(matrix: Any, count: int) -> Tensor:
+    """The largest singular values of a sparse matrix.
+
+    Of a matrix with a side of up to 2048, as `spectrum`: from the eigenvalues of the product that
+    has this side. Of larger ones by Lanczos iterations to machine precision, each of which costs as
+    much as there are entries.
+
+    Args:
+        matrix: A ``csr_array`` of scipy, float64, finite.
+        count: How many, 1 or more; fewer where the matrix has fewer.
+
+    Returns:
+        Shape ``(count,)``, float64, descending.
+    """
+    from scipy.sparse.linalg import svds
+
+    side = min(matrix.shape)
+    count = min(count, side)
+    if not matrix.nnz or not abs(matrix).max() > 0:
+        return torch.zeros(count, dtype=torch.float64)
+    if side <= _MOST_SIDE:
+        product = matrix @ matrix.T if side == matrix.shape[0] else matrix.T @ matrix
+        return spectrum_of_covariance(torch.from_numpy(product.toarray()))[:count]
+    start = np.random.default_rng(0).standard_normal(side)
+    values = svds(matrix, count, v0=start, tol=0, return_singular_vectors=False)
+    return torch.from_numpy(np.sort(values)[::-1].copy())
 
 
 def effective_rank(singular_values: Tensor) -> float | Unavailable:

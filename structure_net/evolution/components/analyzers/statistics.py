@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from structure_net.core.flops import Flops, count_flops
 from structure_net.core.reachability import reachable
+from structure_net.core.sparsity import SparseLayer
 from structure_net.core.statistics import LayerStats, Spread, network_stats, outermost_modules
 from structure_net.core.weights import unit_weights
 from structure_net.evolution.analysis import Lazy
@@ -19,12 +20,13 @@ from structure_net.evolution.components.analyzers.looking import linked
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.interfaces import Analyzer
 from structure_net.evolution.metrics.layered_graph import LayeredGraph
-from structure_net.evolution.metrics.ranks import spectrum, stable_rank
+from structure_net.evolution.metrics.ranks import largest_singular_values, spectrum, stable_rank
 from structure_net.evolution.metrics.validity import Unavailable
 
 T = TypeVar("T")
 
 _TOP: Final = 5
+_NOT_FINITE: Final = Unavailable("weights are NaN or infinite")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +53,8 @@ class StatsAnalysis(TypedDict):
     ``network_fan_in``, ``network_fan_out``: by layer, live weights per output and per input unit.
 
     Computed when first read: ``network_flops``: operations of a forward pass per sample, see
-    `Flops`. ``network_spectra``: by layer with one weight matrix. ``network_dead_paths``: by
+    `Flops`. ``network_spectra``: by layer with one weight matrix, which is made of no sparse layer
+    that stores its live weights. ``network_dead_paths``: by
     linear, convolutional or sparse layer, the units on no live path from an input to an output.
     ``network_ranking``: hidden layers, the one to widen first: the mean width of the layers in
     front of it and behind it over its own width; `Unavailable` where the layers cannot be linked.
@@ -107,19 +110,41 @@ class NetworkStatsAnalyzer(Analyzer):
     def _spectra(self, context: NetworkContext) -> dict[str, WeightSpectrum | Unavailable]:
         found = {}
         for name, module in outermost_modules(context.network):
-            weights = unit_weights(module)
-            if weights is not None and weights.numel():
+            if isinstance(module, SparseLayer) and getattr(module, "storage", "live") == "live":
+                compute = partial(_sparse_spectrum, module)
+            elif (weights := unit_weights(module)) is not None and weights.numel():
                 compute = partial(_spectrum, weights)
-                found[name] = context.recall(self, name, compute, name="spectrum")
+            else:
+                continue
+            found[name] = context.recall(self, name, compute, name="spectrum")
         return found
 
 
 def _spectrum(weights: Tensor) -> WeightSpectrum | Unavailable:
     matrix = weights.flatten(1)
     if not bool(matrix.isfinite().all()):
-        return Unavailable("weights are NaN or infinite")
+        return _NOT_FINITE
     sigma = spectrum(matrix, centred=False).cpu() * len(matrix) ** 0.5
     return WeightSpectrum(sigma[:_TOP], float(sigma.square().sum().sqrt()), stable_rank(sigma))
+
+
+def _sparse_spectrum(layer: SparseLayer) -> WeightSpectrum | Unavailable:
+    """The same from live weights: of a product of the smaller side, or of its largest parts."""
+    from scipy.sparse import csr_array
+
+    pattern, live = layer.pattern, layer.live_weights.detach().cpu()
+    live = live.flatten(1) if live.dim() > 1 else live[:, None]
+    if not bool(live.isfinite().all()):
+        return _NOT_FINITE
+    size = live.shape[1]
+    columns = pattern.columns.cpu()[:, None] * size + torch.arange(size)
+    rows = pattern.rows.cpu()[:, None].expand_as(columns)
+    shape = pattern.shape[0], pattern.shape[1] * size
+    places = rows.flatten().numpy(), columns.flatten().numpy()
+    matrix = csr_array((live.double().flatten().numpy(), places), shape=shape)
+    sigma, norm = largest_singular_values(matrix, _TOP), float(live.double().norm())
+    rank = (norm / float(sigma[0])) ** 2 if float(sigma[0]) > 0 else stable_rank(sigma)
+    return WeightSpectrum(sigma, norm, rank)
 
 
 def _dead_paths(network: nn.Module, example: Any) -> dict[str, tuple[int, ...]]:

@@ -16,6 +16,8 @@ from structure_net.evolution.metrics import (
     spectrum_of_covariance,
     stable_rank,
 )
+from structure_net.evolution.metrics import ranks as tested
+from structure_net.evolution.metrics.ranks import largest_singular_values
 
 
 def test_the_identity_has_every_rank_eight() -> None:
@@ -126,3 +128,21 @@ def test_samples_and_shares_that_are_none_are_refused() -> None:
         spectrum(torch.full((2, 2), float("inf")))
     with pytest.raises(ValueError, match="share"):
         cumulative_rank(torch.ones(2), 0.0)
+
+
+@pytest.mark.parametrize("shape", [(40, 25), (25, 40)])
+def test_the_largest_singular_values_are_the_same_in_both_ways(
+    monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int]
+) -> None:
+    from scipy.sparse import csr_array
+
+    generator = torch.Generator().manual_seed(0)
+    dense = torch.randn(shape, generator=generator, dtype=torch.float64)
+    dense[torch.rand(shape, generator=generator) < 0.8] = 0.0
+    expected = torch.linalg.svdvals(dense)[:5]
+    for side in (2048, 10):
+        monkeypatch.setattr(tested, "_MOST_SIDE", side)
+        found = largest_singular_values(csr_array(dense.numpy()), 5)
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=0)
+        none = largest_singular_values(csr_array((30, 20)), 4)
+        assert none.tolist() == [0.0] * 4

@@ -5,12 +5,15 @@ import torch
 from torch import nn
 
 from structure_net.core import (
+    SparseConv2d,
     StandardSparseLayer,
     assign,
     create_standard_network,
     network_stats,
 )
 from structure_net.core.flops import count_flops
+from structure_net.core.layers import Granularity
+from structure_net.core.storage import StoredLayer
 from structure_net.evolution import ComposableEvolutionSystem, NetworkContext
 from structure_net.evolution.analysis import Analysis
 from structure_net.evolution.components import NetworkStatsAnalyzer
@@ -57,6 +60,39 @@ def test_spectra_are_the_singular_values_of_outputs_by_inputs_and_kernel() -> No
         assert spectrum.norm == pytest.approx(float(weight.detach().norm()), rel=1e-12)
         expected = float(sigma.square().sum() / sigma[0].square())
         assert spectrum.stable_rank == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.usefixtures("either_storage")
+@pytest.mark.parametrize("granularity", ["kernel", "weight"])
+def test_spectra_of_sparse_layers_are_those_of_their_matrices(granularity: Granularity) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        SparseConv2d(3, 8, 3, density=0.5, granularity=granularity),
+        nn.Flatten(),
+        StandardSparseLayer(8, 7, density=0.4),
+    ).double()
+    found = analysed(model, torch.randn(2, 3, 3, 3, dtype=torch.float64))["network_spectra"]
+    for name in ("0", "2"):
+        layer = model.get_submodule(name)
+        assert isinstance(layer, StoredLayer)
+        sigma = torch.linalg.svdvals(layer.dense_weight().detach().flatten(1))
+        torch.testing.assert_close(found[name].top[:3], sigma[:3], rtol=1e-10, atol=0)
+        assert found[name].norm == pytest.approx(float(sigma.norm()), rel=1e-10)
+        expected = float(sigma.square().sum() / sigma[0].square())
+        assert found[name].stable_rank == pytest.approx(expected, rel=1e-10)
+        layer.fill(torch.nan)
+    again = analysed(model, torch.randn(2, 3, 3, 3, dtype=torch.float64))["network_spectra"]
+    assert all(isinstance(one, Unavailable) for one in again.values())
+
+
+@pytest.mark.usefixtures("either_storage")
+def test_weights_of_zero_have_no_stable_rank_in_a_sparse_layer() -> None:
+    layer = StandardSparseLayer(3, 2, density=0.5)
+    layer.fill(0.0)
+    (spectrum,) = analysed(nn.Sequential(layer), torch.randn(2, 3))["network_spectra"].values()
+    assert spectrum.norm == 0.0
+    assert spectrum.top.tolist() == [0.0, 0.0]
+    assert isinstance(spectrum.stable_rank, Unavailable)
 
 
 def test_weights_of_zero_have_no_stable_rank() -> None:
