@@ -9,16 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
 from structure_net.core.running import call, evaluate, preserve
+from structure_net.core.sparsity import SparseLayer
 from structure_net.core.undoing import Undoing, hooked, set_gradients
 from structure_net.core.weights import unit_weights
 from structure_net.evolution.metrics.layered_graph import Block, LayeredGraph
 from structure_net.evolution.metrics.validity import Unavailable
+
+MOST_ENTRIES: Final = 2**24
+"""Sparse layers whose matrix would have more entries are in no chain."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +62,8 @@ def layer_chains(model: nn.Module, graph: LayeredGraph) -> tuple[LayerChain, ...
 
     Returns:
         In the order of their first layers. A layer that reads several layers, or whose weights from
-        unit to unit are not in its weight alone, is in none.
+        unit to unit are not in its weight alone, is in none, and neither is a sparse one whose
+        matrix, which is what a chain holds, would have more than ``4096 * 4096`` entries.
     """
     into: dict[int, list[Block]] = {}
     read: dict[int, list[Block]] = {}
@@ -95,14 +100,18 @@ def whole_chain(model: nn.Module, graph: LayeredGraph) -> LayerChain | Unavailab
     chains = layer_chains(model, graph)
     if len(chains) == 1 and len(chains[0].layers) == len(graph.layers) - 1 and not graph.unlinked:
         return chains[0]
-    return Unavailable("the layers do not follow each other in one line")
+    return Unavailable(
+        "the layers do not follow each other in one line, or a sparse one is too large for a matrix"
+    )
 
 
 def _weights(model: nn.Module, graph: LayeredGraph, block: Block) -> Tensor | None:
     """The weights behind a block with positions last; None where they cannot be told."""
     modules: Mapping[str, nn.Module] = dict(model.named_modules())
     module = modules.get(graph.layers[block.target])
-    weights = None if module is None else unit_weights(module)
+    if module is None or _too_large(module):
+        return None
+    weights = unit_weights(module)
     if weights is None or len(weights) != block.shape[1] or weights.shape[1] % block.shape[0]:
         return None
     if weights.shape[1] != block.shape[0]:
@@ -113,6 +122,15 @@ def _weights(model: nn.Module, graph: LayeredGraph, block: Block) -> Tensor | No
     if not torch.allclose(norms.T, block.matrix(block.weights), rtol=1e-5, atol=1e-12):
         return None
     return weights
+
+
+def _too_large(module: nn.Module) -> bool:
+    """Whether the matrix of a sparse layer has no place in memory."""
+    if not isinstance(module, SparseLayer):
+        return False
+    # A row of columns for single weights stands for the kernel's positions.
+    slots = module.live_weights[:1].numel() if module.connections else 1
+    return module.out_channels * len(module.sources) * slots > MOST_ENTRIES
 
 
 def chain_jacobians(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from structure_net.core import create_standard_network
+from structure_net.core import StandardSparseLayer, create_standard_network
 from structure_net.evolution.metrics import (
     LayerChain,
     Unavailable,
@@ -15,6 +15,7 @@ from structure_net.evolution.metrics import (
     layered_graph_of,
     whole_chain,
 )
+from structure_net.evolution.metrics import chains as tested
 
 
 @pytest.fixture(autouse=True)
@@ -148,3 +149,18 @@ def test_a_layer_that_is_called_twice_has_none() -> None:
 def test_a_chain_without_layers_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one layer"):
         chain_jacobians(plain(), [], torch.randn(2, 7))
+
+
+@pytest.mark.usefixtures("either_storage")
+def test_a_sparse_layer_too_large_for_a_matrix_is_in_no_chain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    layers = (nn.Linear(4, 8), StandardSparseLayer(8, 5, density=0.5), nn.Linear(5, 2))
+    model = nn.Sequential(*layers)
+    graph = layered_graph_of(model, torch.randn(2, 4))
+    assert [chain.layers for chain in layer_chains(model, graph)] == [("0", "1", "2")]
+    monkeypatch.setattr(tested, "MOST_ENTRIES", 39)
+    assert [chain.layers for chain in layer_chains(model, graph)] == [("0",), ("2",)]
+    found = whole_chain(model, graph)
+    assert isinstance(found, Unavailable)
+    assert "too large" in found.reason
