@@ -14,12 +14,16 @@ from torch import Tensor
 
 from structure_net.core.sparsity import SparseLayer
 from structure_net.core.windows import windows
+from structure_net.errors import StructureNetError
 from structure_net.evolution.reductions.layer_gradients import LayerCall, LayerCalls
 from structure_net.evolution.reductions.reduction import Reduction, With
 from structure_net.evolution.reductions.values import BatchSeen, Gradients, Values
 
 MOMENTUM: Final = 0.9
 """How much of the smoothed gradient stays from batch to batch."""
+
+MOST_PLACES: Final = 2**28
+"""Layers with more places are refused: each tensor here would have more than a gibibyte."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,8 +55,13 @@ class ConnectionGradients(Reduction):
         self._samples = 0
 
     def input(self, values: Values) -> None:
-        """See `Reduction.input`."""
+        """See `Reduction.input`.
+
+        Raises:
+            StructureNetError: A layer has more than `MOST_PLACES`.
+        """
         if isinstance(values.module, SparseLayer):
+            _check_places(values.layer, values.module)
             self._calls.input(values)
 
     def output(self, values: Values) -> None:
@@ -63,9 +72,9 @@ class ConnectionGradients(Reduction):
         """See `Reduction.gradients`."""
         for call in self._calls.matched(found):
             gradient = _of_weight(call)
-            self._now[call.layer] = (
-                self._now[call.layer] + gradient if call.layer in self._now else gradient
-            )
+            known = self._now.setdefault(call.layer, gradient)
+            if known is not gradient:
+                known += gradient
 
     def batch(self, seen: BatchSeen) -> None:
         """See `Reduction.batch`."""
@@ -73,21 +82,37 @@ class ConnectionGradients(Reduction):
         self._calls.clear()
         self._batches += 1
         self._samples += seen.samples
+        # In place: a copy of a gradient of all places may be the largest tensor of a program.
         for layer, total in now.items():
             if layer not in self._sums:
                 self._sums[layer] = (total.new_zeros(total.shape), total.new_zeros(total.shape))
             whole, smooth = self._sums[layer]
             whole += total
-            smooth.lerp_(total / max(seen.samples, 1), 1 - MOMENTUM)
+            smooth.lerp_(total.div_(max(seen.samples, 1)), 1 - MOMENTUM)
 
     def result(self, readers: Mapping[str, tuple[str, ...]]) -> dict[str, ConnectionGradient]:
-        """By layer; sparse layers whose values do not belong to samples are not there."""
+        """By layer; sparse layers whose values do not belong to samples are not there.
+
+        The sums become the result, so that there is one.
+        """
         del readers
         weight = 1 - MOMENTUM**self._batches
+        sums, self._sums = self._sums, {}
         return {
-            layer: ConnectionGradient(whole / max(self._samples, 1), smooth / weight)
-            for layer, (whole, smooth) in self._sums.items()
+            layer: ConnectionGradient(whole.div_(max(self._samples, 1)), smooth.div_(weight))
+            for layer, (whole, smooth) in sums.items()
         }
+
+
+def _check_places(name: str, layer: SparseLayer) -> None:
+    places = layer.out_channels * len(layer.sources)
+    if places > MOST_PLACES:
+        raise StructureNetError(
+            f"The gradient at all places of layer {name!r} would have {places:,} entries, and at"
+            f" most {MOST_PLACES:,} are computed. Compare some of them: ConnectionCandidateAnalyzer"
+            " with RigL(candidates=...); or let connections come at random:"
+            " SparseEvolutionaryTraining."
+        )
 
 
 def _of_weight(call: LayerCall) -> Tensor:

@@ -8,9 +8,10 @@ from typing import ClassVar, TypedDict
 from torch import Tensor
 
 from structure_net.core.arguments import check_whole
-from structure_net.core.sparsity import SparseLayer, SparsePattern
+from structure_net.core.sparsity import SparseLayer
 from structure_net.core.statistics import sparse_layers
 from structure_net.core.weights import kernel_norms
+from structure_net.evolution.analysis import Lazy
 from structure_net.evolution.components.analyzers.looking import observed
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.interfaces import Analyzer
@@ -20,8 +21,8 @@ from structure_net.evolution.observation import Need
 class ConnectionAnalysis(TypedDict):
     """What `ConnectionAnalyzer` reports, by sparse layer.
 
-    The shape of the layer's pattern, on the CPU; the norm over each kernel of a convolution whose
-    connections are whole kernels.
+    The shape of the layer's pattern, on the CPU, each computed when first read; the norm over each
+    kernel of a convolution whose connections are whole kernels.
 
     ``connection_gradient``: the magnitude of the mean gradient. ``connection_momentum``: of the
     gradient smoothed over the batches, the last ones counting most (`ConnectionGradient`).
@@ -30,15 +31,18 @@ class ConnectionAnalysis(TypedDict):
     live connections (sparse momentum's measure); a layer without any is left out.
     """
 
-    connection_gradient: Mapping[str, Tensor]
-    connection_momentum: Mapping[str, Tensor]
+    connection_gradient: Mapping[str, Tensor] | Lazy
+    connection_momentum: Mapping[str, Tensor] | Lazy
     connection_ranking: Mapping[str, float]
 
 
 class ConnectionAnalyzer(Analyzer):
     """Takes the gradient of every possible connection of the sparse layers, over a few batches.
 
-    Training does not have it: it masks the gradient of what is absent.
+    Training does not have it: it masks the gradient of what is absent. It costs what dense layers
+    would: a product as large, and at its peak four numbers for each place of the layers, 4 GiB for
+    16384 x 16384; a layer of more than ``2 ** 28`` places is refused. `ConnectionCandidateAnalyzer`
+    costs what its candidates do.
 
     Args:
         max_batches: How many batches are looked at.
@@ -63,16 +67,19 @@ class ConnectionAnalyzer(Analyzer):
         """
         found = observed(context, self).connections
         layers = sparse_layers(context.network)
-        momentum = {name: _matrix(one.momentum, layers[name]) for name, one in found.items()}
+        single = {name: _is_single(layers[name]) for name in found}
         means = {
-            name: _mean(magnitude, layers[name].pattern)
-            for name, magnitude in momentum.items()
+            name: float(_magnitude(_at(one.momentum, layers[name]), 1).mean())
+            for name, one in found.items()
             if layers[name].connections
         }
-        gradient = {name: _matrix(one.mean, layers[name]) for name, one in found.items()}
         return {
-            "connection_gradient": gradient,
-            "connection_momentum": momentum,
+            "connection_gradient": context.lazy(
+                lambda: {n: _matrix(one.mean, single=single[n]) for n, one in found.items()}
+            ),
+            "connection_momentum": context.lazy(
+                lambda: {n: _matrix(one.momentum, single=single[n]) for n, one in found.items()}
+            ),
             "connection_ranking": dict(sorted(means.items(), key=lambda item: -item[1])),
         }
 
@@ -128,17 +135,22 @@ class ConnectionCandidateAnalyzer(Analyzer):
         }
 
 
-def _matrix(gradient: Tensor, layer: SparseLayer) -> Tensor:
+def _is_single(layer: SparseLayer) -> bool:
+    """Whether single weights of kernels are connections."""
+    return len(layer.sources) > layer.in_channels
+
+
+def _matrix(gradient: Tensor, *, single: bool) -> Tensor:
     """By connection: of kernels the norm, of single weights each. The shape of the pattern."""
-    single = len(layer.sources) > layer.in_channels
     return _magnitude(gradient.flatten(1) if single else gradient, 2)
+
+
+def _at(gradient: Tensor, layer: SparseLayer) -> Tensor:
+    """The gradient of the live connections. Shape ``(n, *kernel)``."""
+    pattern, every = layer.pattern, gradient.flatten(1) if _is_single(layer) else gradient
+    return every[pattern.rows.to(every.device), pattern.columns.to(every.device)]
 
 
 def _magnitude(gradient: Tensor, dims: int) -> Tensor:
     several = gradient.dim() > dims
     return (kernel_norms(gradient, dims) if several else gradient.abs()).cpu()
-
-
-def _mean(magnitude: Tensor, pattern: SparsePattern) -> float:
-    """Over the live connections."""
-    return float(magnitude[pattern.rows.cpu(), pattern.columns.cpu()].mean())

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from structure_net.core import SparseConv2d, SparseLayer, StandardSparseLayer
+from structure_net.errors import StructureNetError
+from structure_net.evolution.reductions import connection_gradients as tested
 from structure_net.evolution.reductions.connection_gradients import (
     MOMENTUM,
     ConnectionGradient,
@@ -90,3 +93,14 @@ def test_dense_layers_are_left_out() -> None:
     network = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), StandardSparseLayer(3, 2, density=0.5))
     assert isinstance(network[2], SparseLayer)
     assert set(_found(network, [(torch.ones(2, 3), torch.zeros(2).long())])) == {"2"}
+
+
+def test_more_places_than_have_a_gradient_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tested, "MOST_PLACES", 100)
+    draw = torch.Generator().manual_seed(0)
+    network = _network(draw)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    with pytest.raises(StructureNetError, match=r"layer '3' would have 108 entries.*RigL\(cand"):
+        _found(network, _batches(draw, (4,)))
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+    assert not any(module._forward_pre_hooks for module in network.modules())
