@@ -48,6 +48,8 @@ class Record:
         gone: Removed parameters.
         number: Its place among all edits.
         restores: Where to note what takes back an optimizer's following; gone with the undo.
+        states: What followed already, by whichever of the optimizers that share it (Lookahead
+            around another one).
     """
 
     follows: list[tuple[Tensor, Follow]] = field(default_factory=list)
@@ -55,6 +57,7 @@ class Record:
     gone: list[Tensor] = field(default_factory=list)
     number: int = 0
     restores: weakref.ref[Restores] | None = None
+    states: list[object] = field(default_factory=list)
 
     def touched(self) -> tuple[Tensor, ...]:
         """The parameters from before that the edit changed, removed or extended."""
@@ -109,6 +112,7 @@ class Log:
     def add(self, record: Record, handed: Sequence[Optimizer]) -> None:
         """Writes an edit down; the optimizers in ``handed`` followed it already."""
         self._listen()
+        record.states += [one.state for one in handed]
         with self._lock:
             self._last += 1
             record.number = self._last
@@ -152,7 +156,7 @@ class Log:
             self.catch_up(one)
             follower.checked = False
 
-        if not follower.watched:
+        if not follower.watched and hasattr(optimizer, "_optimizer_state_dict_pre_hooks"):
             optimizer.register_state_dict_pre_hook(self.catch_up)
             optimizer.register_load_state_dict_pre_hook(loaded)
             follower.watched = True
@@ -192,11 +196,13 @@ class Log:
     @torch.no_grad()
     def _follow(self, optimizer: Optimizer, record: Record) -> None:
         refuse_flat(optimizer, record)
+        done = any(optimizer.state is one for one in record.states)
         steps: list[ReplaceState | JoinGroup | LeaveGroup] = [
             ReplaceState(optimizer, parameter, _followed(optimizer, parameter, follow))
             for parameter, follow in record.follows
-            if optimizer.state.get(parameter)
+            if optimizer.state.get(parameter) and not done
         ]
+        record.states.append(optimizer.state)
         steps += [
             JoinGroup(optimizer, new, near)
             for new, near in record.born

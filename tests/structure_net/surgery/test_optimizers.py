@@ -163,6 +163,40 @@ def test_a_copy_follows_edits_from_before_its_first_step() -> None:
         assert torch.equal(a, b)
 
 
+class Around(torch.optim.Optimizer):
+    """Shares groups and state with another optimizer, as Lookahead does."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        super().__init__(optimizer.param_groups[0]["params"], {})
+        self.within, self.state = optimizer, optimizer.state
+        self.param_groups = optimizer.param_groups
+        del self._optimizer_state_dict_pre_hooks  # some never call the constructor above
+
+    def step(self, closure: object = None) -> None:  # type: ignore[override]  # no loss
+        """Steps the other one."""
+        del closure
+        self.within.step()
+
+
+@pytest.mark.parametrize("handed", ["none", "inner", "outer"])
+def test_state_that_two_optimizers_share_follows_once(handed: str) -> None:
+    model, twin = build(), build()
+    LOG.holders(())  # from now on, optimizers are noted
+    alone, inner = (torch.optim.Adam(one.parameters()) for one in (twin, model))
+    outer = Around(inner)
+    train(model, outer)
+    train(twin, alone)
+    for change in (AddNeurons("0", 2), InsertLayer("0"), RemoveNeurons("0", (1,))):
+        told = {"none": None, "inner": inner, "outer": outer}[handed]
+        apply(model, change, X, optimizer=told)
+        apply(twin, change, X, optimizer=alone)
+        train(model, outer)
+        train(twin, alone)
+    assert len(inner.param_groups[0]["params"]) == len(list(model.parameters()))
+    for a, b in zip(model.parameters(), twin.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
 def test_edits_that_were_followed_are_undone_one_by_one() -> None:
     model = build()
     optimizer = torch.optim.Adam(model.parameters())
