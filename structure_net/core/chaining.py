@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Protocol
+from functools import partial
+from operator import itemgetter
+from typing import Final, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +15,11 @@ from torch.nn.modules.module import _has_any_global_hook
 
 from structure_net.core.capturing import capturing
 from structure_net.core.layers import StandardSparseLayer
+from structure_net.core.live import identity_of
+from structure_net.core.live_index import NAMES
 from structure_net.core.noting import Chain
 from structure_net.core.products import plain_now
-from structure_net.core.sparse_chains import Link, chained, chained_and_summed
+from structure_net.core.sparse_chains import Link, Links, chained, chained_and_summed
 from structure_net.core.sparse_passes import ZEROS
 
 _PLAIN = (Tensor, nn.Parameter)
@@ -78,7 +82,104 @@ def look_away(onlooker: Onlooker) -> None:
         _ONLOOKER.set(None)
 
 
-def through(stages: Iterable[Stage], inputs: Tensor) -> Tensor:
+class KnownChains:
+    """The chains of a network as they were last, whose passes serve again.
+
+    A network that is one chain is recognised by its modules and the memory of its tensors, in a
+    fraction of the time that it takes to look at each layer. Copies and pickles begin anew.
+    """
+
+    def __init__(self) -> None:
+        self._links: dict[int, Links] = {}
+        self._whole: _Whole | None = None
+
+    def __reduce__(self) -> tuple[type[KnownChains], tuple[()]]:
+        return KnownChains, ()
+
+    def links(self, chain: int, links: Sequence[Link]) -> Links:
+        """The links of a chain.
+
+        Args:
+            chain: Which it is among those that the network runs.
+            links: What it is made of.
+        """
+        known = self._links.get(chain)
+        if known == (*links,):
+            return known
+        for later in [one for one in self._links if one > chain]:
+            self._links.pop(later, None)
+        self._links[chain] = made = Links(links)
+        return made
+
+    def whole(self, stages: list[Stage], inputs: Tensor) -> Chain | None:
+        """All stages as one chain, where they were that last and nothing but numbers changed."""
+        whole = self._whole
+        return None if whole is None else whole.again(stages, inputs)
+
+    def note(self, stages: list[Stage], chain: Chain) -> None:
+        """All stages were one chain."""
+        self._whole = _Whole(stages, chain)
+
+
+class _Whole:
+    """A network that was one chain.
+
+    Args:
+        stages: All that it is made of.
+        chain: What it was.
+    """
+
+    def __init__(self, stages: list[Stage], chain: Chain) -> None:
+        self._stages, self._links = stages, chain.links
+        self._modules = [(one, type(one)) for stage in stages for one in stage if one is not None]
+        self._layers = [layer for layer, _ in stages]
+        self._places = identity_of([one for layer in self._layers for one in _index_of(layer)])
+        self._sizes = [*map(_size, chain.parameters)]
+
+    def again(self, stages: list[Stage], inputs: Tensor) -> Chain | None:
+        """The chain, if it is still that; see `KnownChains.whole`."""
+        if stages != self._stages or not is_plain(inputs):
+            return None
+        for module, kind in self._modules:
+            if type(module) is not kind or not is_quiet(module):
+                return None
+        places: list[Tensor] = []
+        parameters: list[Tensor | None] = []
+        for layer in self._layers:
+            places += _index_of(layer)
+            parameters += _parameters_of(layer)
+        if self._places is None or identity_of(places) != self._places:
+            return None
+        if [*map(_size, parameters)] != self._sizes or inputs.shape[1] != self._links.widths[0]:
+            return None
+        if not all(
+            one is None or (one.dim() == 1 and _fits(one, inputs.dtype)) for one in parameters
+        ):
+            return None
+        return Chain(inputs, parameters, self._links)
+
+
+def _index_of(layer: nn.Module) -> tuple[Tensor, ...]:
+    """The tensors of a live layer's index."""
+    found: tuple[Tensor, ...] = _NAMED(layer._buffers)
+    return found
+
+
+def _parameters_of(layer: nn.Module) -> tuple[Tensor | None, Tensor | None]:
+    """A layer's weight and bias."""
+    held = layer._parameters
+    bias = held.get("bias")
+    return held.get("weight"), layer.bias if bias is None else bias  # type: ignore[return-value]
+
+
+def _size(tensor: Tensor | None) -> int:
+    return -1 if tensor is None else tensor.numel()
+
+
+_NAMED: Final = itemgetter(*NAMES)
+
+
+def through(stages: Iterable[Stage], inputs: Tensor, known: KnownChains | None = None) -> Tensor:
     """``inputs`` through modules in turn; runs of sparse layers in live storage as one chain each.
 
     A layer is part of a chain where its weights are plain ones on the processor and it has no hook
@@ -88,14 +189,19 @@ def through(stages: Iterable[Stage], inputs: Tensor) -> Tensor:
     Args:
         stages: Pairs of a layer and the activation behind it, or None.
         inputs: Shape ``(batch, in)``.
+        known: Of earlier calls with about the same stages.
 
     Returns:
         What the last module gives.
     """
+    known = KnownChains() if known is None else known
+    stages = [*stages]
     onlooker = None if capturing() else _ONLOOKER.get()
     if onlooker is not None and (torch.is_grad_enabled() or not onlooker.pause()):
         onlooker = None
-    run = _Run(inputs, onlooker)
+    if onlooker is None and (chain := known.whole(stages, inputs)) is not None:
+        return chained(*chain)
+    run, number = _Run(inputs, onlooker, partial(known.links, 0)), 0
     for layer, activation in stages:
         if run.takes(layer, activation):
             continue
@@ -107,7 +213,10 @@ def through(stages: Iterable[Stage], inputs: Tensor) -> Tensor:
             hidden = activation(hidden)
         if onlooker is not None:
             onlooker.pause()
-        run = _Run(hidden, onlooker)
+        number += 1
+        run = _Run(hidden, onlooker, partial(known.links, number))
+    if not number and stages:
+        known.note(stages, run.chain())
     hidden = run.end()
     if onlooker is not None:
         onlooker.resume()
@@ -116,7 +225,7 @@ def through(stages: Iterable[Stage], inputs: Tensor) -> Tensor:
 
 def chain_of(stages: Sequence[Stage], inputs: Tensor) -> Chain | None:
     """Modules in turn as one chain, as `through` would run them; None where they are not one."""
-    run = _Run(inputs, None)
+    run = _Run(inputs, None, Links)
     if stages and all(run.takes(layer, activation) for layer, activation in stages):
         return run.chain()
     return None
@@ -154,10 +263,17 @@ class _Run:
     Args:
         inputs: Of the first of them.
         onlooker: Who is told of it.
+        known: Makes them links, or knows these.
     """
 
-    def __init__(self, inputs: Tensor, onlooker: Onlooker | None) -> None:
+    def __init__(
+        self,
+        inputs: Tensor,
+        onlooker: Onlooker | None,
+        known: Callable[[Sequence[Link]], Links],
+    ) -> None:
         self._inputs = inputs
+        self._known = known
         self._onlooker = onlooker
         # Of no sample there are no sums.
         self._open = is_plain(inputs) and (onlooker is None or len(inputs) > 0)
@@ -174,10 +290,7 @@ class _Run:
             type(activation) is not nn.ReLU or not self._quiet(activation)
         ):
             return False
-        held = layer._parameters
-        weight, bias = held.get("weight"), held.get("bias")
-        if bias is None:
-            bias = layer.bias
+        weight, bias = _parameters_of(layer)
         if weight is None or weight.dim() != 1 or not _fits(weight, self._inputs.dtype):
             return False
         index = layer.index
@@ -208,7 +321,7 @@ class _Run:
 
     def chain(self) -> Chain:
         """What was taken in."""
-        return Chain(self._inputs, self._parameters, tuple(self._links))
+        return Chain(self._inputs, self._parameters, self._known(self._links))
 
     def _quiet(self, module: nn.Module) -> bool:
         """Whether calling ``module`` is nothing but its class's forward, whoever looks."""

@@ -302,7 +302,7 @@ class KnownIndex:
         """Notes an index that is right as it is, and whose tensors the layer may get."""
         # Aliases: what stands behind the tensors themselves is exchanged when they are handed over.
         index = index.alias()
-        key = _identity(index.tensors)
+        key = identity_of(index.tensors)
         self._expected = None if key is None else (key, index)
 
     def of(self, tensors: Sequence[Tensor]) -> LiveIndex:
@@ -311,7 +311,7 @@ class KnownIndex:
         Args:
             tensors: Offsets, columns, column offsets, rows and order.
         """
-        key, made = _identity(tensors), self._made
+        key, made = identity_of(tensors), self._made
         if key is not None and made is not None and made[0] == key:
             return made[1]
         if key is not None and self._expected is not None and self._expected[0] == key:
@@ -325,7 +325,7 @@ class KnownIndex:
         return index
 
 
-def _identity(tensors: Sequence[Tensor]) -> list[int] | None:
+def identity_of(tensors: Sequence[Tensor]) -> list[int] | None:
     """What changes with the memory or the content of tensors; None where they have no memory."""
     if capturing() or any(kind is not Tensor for kind in map(type, tensors)):
         return None

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from structure_net.core.activations import activation_gain, make_activation
 from structure_net.core.allocation import Allocation, connection_counts
-from structure_net.core.chaining import through
+from structure_net.core.chaining import KnownChains, through
 from structure_net.core.changes import assign
 from structure_net.core.drawing import random_pattern
 from structure_net.core.keeping import all_or_nothing
@@ -67,6 +67,7 @@ class StandardNetwork(nn.Module):
         self.activations = nn.ModuleList(make_activation(activation) for _ in shapes[1:])
         _draw(self.layers, activation, generator)
         _agree(self.layers)
+        self._known_chains = KnownChains()
         self._recipe: dict[str, Any] = {
             "architecture": widths,
             "density": density,
@@ -122,7 +123,8 @@ class StandardNetwork(nn.Module):
                 f"inputs must have the shape (N, *); got {tuple(inputs.shape)}. One sample is "
                 "inputs[None]."
             )
-        return through(zip_longest(self.layers, self.activations), inputs.flatten(1))
+        stages = zip_longest(self.layers, self.activations)
+        return through(stages, inputs.flatten(1), self._known_chains)
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False

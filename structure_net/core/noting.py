@@ -18,7 +18,7 @@ from torch import Tensor
 
 from structure_net.core.note_kernels import scratch
 from structure_net.core.simd import LINE
-from structure_net.core.sparse_chains import Link
+from structure_net.core.sparse_chains import Links
 from structure_net.core.sparse_compute import (
     address_of,
     lies_features_first,
@@ -39,7 +39,7 @@ class Chain(NamedTuple):
 
     inputs: Tensor
     parameters: Sequence[Tensor | None]
-    links: tuple[Link, ...]
+    links: Links
 
 
 class Picked(NamedTuple):
@@ -93,7 +93,7 @@ class ChainNotes(Notes):
     ReLU.
     """
 
-    def __init__(self, links: tuple[Link, ...]) -> None:
+    def __init__(self, links: Links) -> None:
         super().__init__([links[0].places.shape[1], *(link.places.shape[0] for link in links)])
         self._known: tuple[object, ...] = ()
         self._held = torch.empty(0)

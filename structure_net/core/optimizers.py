@@ -2,7 +2,7 @@
 
 A sparse network has few weights, so that PyTorch's own step is mostly Python: these optimizers
 check the tensors, write their addresses into one table and hand it to a compiled loop
-(`adam_kernels`). They are PyTorch's own in all else: constructor, groups, state, hooks, schedulers.
+(`adam_steps`). They are PyTorch's own in all else: constructor, groups, state, hooks, schedulers.
 """
 
 from __future__ import annotations
@@ -10,114 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final, overload
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import increment_version
 from torch.optim.adam import adam as torch_adam
 
-from structure_net.core import adam_kernels
+from structure_net.core.adam_steps import StepBefore, Together, is_plain, settings_of
 from structure_net.core.capturing import capturing
 from structure_net.core.stepping import watched, with_hooks
-from structure_net.core.threads import even_bounds, run_blocks
-
-_KINDS: Final = {torch.float32: 0, torch.float64: 1}
-_PLAIN: Final = (nn.Parameter, Tensor)
-_ALONE: Final = 2**20
-"""Up to so many numbers, one thread moves them before others have begun."""
-
-
-def _step_on_threads(table: Any, settings: Any, threads: int, held: list[Tensor]) -> None:
-    """A step whose numbers are moved in parts; each as with one thread, bit for bit.
-
-    Args:
-        table: Of the parameters.
-        settings: Of their groups.
-        threads: How many share the work.
-        held: Whose memory the table names: threads may outlast an interrupt of the caller.
-    """
-    rates = np.empty((len(table), adam_kernels.RATES))
-    adam_kernels.count_steps(table, settings, rates)
-    parts, rates = adam_kernels.cut(table, rates)
-    bounds = even_bounds(np.concatenate([[0], parts[:, 5].cumsum()]), threads)
-
-    def block(first: int, last: int, held: list[Tensor] = held) -> None:
-        adam_kernels.move(parts[first:last], rates[first:last])
-
-    run_blocks(block, bounds)
-
-
-class _Together:
-    """The parameters that take one compiled step together."""
-
-    def __init__(self) -> None:
-        self._table: list[int] = []
-        self._settings: list[tuple[float, ...]] = []
-        self._moved: list[Tensor] = []
-        self._held: list[Tensor] = []
-
-    def takes(self, parameter: Tensor, gradient: Tensor, state: dict[str, Tensor]) -> bool:
-        """Enters a parameter with its state, if the compiled loop can walk through all of them."""
-        first, second, count = state["exp_avg"], state["exp_avg_sq"], state["step"]
-        kind, size = parameter.dtype, parameter.numel()
-        if not gradient.is_contiguous():
-            gradient = gradient.contiguous()
-        for tensor in (parameter, gradient, first, second):
-            if (
-                tensor.dtype is not kind
-                or tensor.numel() != size
-                or not tensor.is_contiguous()
-                or not tensor.is_cpu
-            ):
-                return False
-        if not count.is_cpu:
-            # Of a state from another device, where PyTorch's `load_state_dict` leaves it.
-            state["step"] = count = count.cpu()
-        if count.dtype not in _KINDS:
-            return False
-        self._table += (
-            parameter.data_ptr(),
-            gradient.data_ptr(),
-            first.data_ptr(),
-            second.data_ptr(),
-            count.data_ptr(),
-            size,
-            _KINDS[kind],
-            _KINDS[count.dtype],
-            len(self._settings),
-        )
-        self._moved.append(parameter)
-        self._held += (parameter, gradient, first, second, count)
-        return True
-
-    def close(self, group: dict[str, Any]) -> None:
-        """Ends the parameters of one group."""
-        first, second = group["betas"]
-        self._settings.append(
-            (
-                float(group["lr"]),
-                float(first),
-                float(second),
-                group["eps"],
-                group["weight_decay"],
-                group["decoupled_weight_decay"],
-                group["maximize"],
-            )
-        )
-
-    def step(self) -> None:
-        """Moves them all."""
-        if not self._moved:
-            return
-        table = np.array(self._table, dtype=np.int64).reshape(-1, adam_kernels.COLUMNS)
-        settings = np.array(self._settings, dtype=np.float64)
-        threads = torch.get_num_threads()
-        if threads > 1 and table[:, 5].sum() > _ALONE:
-            _step_on_threads(table, settings, threads, self._held)
-        else:
-            adam_kernels.step(table, settings)
-        # So that a backward pass through what was computed before the step is still refused.
-        increment_version(self._moved)
 
 
 class Adam(torch.optim.Adam):
@@ -140,6 +39,9 @@ class Adam(torch.optim.Adam):
     References:
         Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015.
     """
+
+    # Not among what is copied and pickled.
+    _before: StepBefore | None = None
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forgets the gradients of all parameters.
@@ -178,24 +80,30 @@ class Adam(torch.optim.Adam):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        together = _Together()
+        groups, before = self.param_groups, self._before
         scaled = getattr(self, "grad_scale", None) is not None or hasattr(self, "found_inf")
-        for group in self.param_groups:
-            if scaled or not _compiles(group):
-                self._step_as_torch(group, group["params"])
-            elif others := self._enter(group, together):
+        compiles = [not scaled and _compiles(group) for group in groups]
+        if before is not None and all(compiles) and before.step(groups, self.state):
+            return loss
+        together, left = Together(), 0
+        for group, compiled in zip(groups, compiles, strict=True):
+            others = self._enter(group, together) if compiled else group["params"]
+            together.close()
+            if others:
                 self._step_as_torch(group, others)
-        together.step()
+            left += len(others)
+        before = together.step([*map(settings_of, groups)])
+        self._before = None if left else before
         return loss
 
-    def _enter(self, group: dict[str, Any], together: _Together) -> list[Tensor]:
+    def _enter(self, group: dict[str, Any], together: Together) -> list[Tensor]:
         """Enters a group's parameters for the compiled step; returns those that it cannot take."""
         others = []
         for parameter in group["params"]:
             gradient = parameter.grad
             if gradient is None:
                 continue
-            if not (_plain(parameter) and _plain(gradient)):
+            if not (is_plain(parameter) and is_plain(gradient)):
                 others.append(parameter)
                 continue
             state = self.state[parameter]
@@ -203,7 +111,6 @@ class Adam(torch.optim.Adam):
                 self._gathered(group, [parameter])
             if not together.takes(parameter, gradient, state):
                 others.append(parameter)
-        together.close(group)
         return others
 
     def _step_as_torch(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
@@ -266,25 +173,16 @@ _OPTIONS: Final[tuple[str, ...]] = (
 )
 
 
-def _plain(tensor: Tensor) -> bool:
-    """Whether a tensor's memory holds numbers that the compiled loop knows, as they are."""
-    return (
-        tensor.dtype in _KINDS
-        and type(tensor) in _PLAIN
-        and tensor.layout is torch.strided
-        and not tensor.is_neg()
-    )
-
-
 def _all_fused(parameters: list[Tensor], *others: list[Tensor]) -> bool:
     """Whether PyTorch's fused step is right for these, whose step counts lie on the CPU.
 
-    It walks through the memory of all tensors alike, whatever their strides say.
+    It walks through the memory of all tensors alike, whatever their strides say, and takes none
+    that is negated.
     """
     return all(
         one[0].is_cpu
         and one[0].is_floating_point()
-        and all(tensor.stride() == one[0].stride() for tensor in one)
+        and all(tensor.stride() == one[0].stride() and not tensor.is_neg() for tensor in one)
         for one in zip(parameters, *others, strict=True)
     )
 

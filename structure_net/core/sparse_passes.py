@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import copy
 from functools import cache, partial
 from typing import Any, Final, NamedTuple
@@ -41,6 +41,10 @@ _ROWS: Final = 32
 """Rows in a block, at most: what is written stays in the nearest cache for what follows."""
 _BLOCKS: Final = 16
 """Blocks for each thread, at most."""
+_SLOTS: Final = -(2**62)
+"""The first of the slots; no address is below 0."""
+_REACH: Final = 2**40
+"""Bytes that an address may lie behind a slot."""
 _REST: Final = 2e-5
 """Seconds that a thread sleeps while it waits for the last blocks of others."""
 
@@ -218,30 +222,12 @@ class Pass:
         Args:
             dtype: Of all numbers.
         """
-        if not self._length:
-            return
-        threads = torch.get_num_threads() if self._work >= SHARED_WORK else 1
-        self._counts = array("q", bytes(8 * pass_kernels.LINE * self._length * (1 + threads)))
-        places = self._table.buffer_info()[0], self._counts.buffer_info()[0]
-        self._call = array("q", (*places, self._length, threads, self._batch, 0))
-        call = self._call.buffer_info()[0]
-        zero = ZEROS[dtype]
-        if threads == 1 or in_team(_HELP[dtype], call, threads) or self._work < THREADED_WORK:
-            # Of what a team did nothing is left, unless it was smaller than was asked.
-            _finish(partial(pass_kernels.work, zero, call))
-            return
-        task = partial(pass_kernels.work, zero, call)
-        try:
-            invite([partial(self._help, task, thread) for thread in range(1, threads)])
-            _finish(task)
-        except BaseException:
-            # An interrupt: whoever gets it finds no tensor that is still written.
-            _finish(task)
-            raise
+        if self._length:
+            Plan(self._table, self._work, self._batch, self._kept).run((), dtype)
 
-    def _help(self, task: Callable[[int], bool], thread: int) -> bool:
-        """Does a share of the work, and holds what the pass keeps meanwhile."""
-        return task(thread)
+    def planned(self) -> Plan:
+        """The operations as they are now; addresses may be `slot`s, or some bytes behind one."""
+        return Plan(self._table, self._work, self._batch, self._kept, _slots_in(self._table))
 
     def _add(
         self, row: tuple[int, ...], index: LiveIndex, lines: int, how: tuple[bool, bool, bool, int]
@@ -265,6 +251,80 @@ class Pass:
         return max(1, min(max(rows // _ROWS, products // _BLOCK), rows, self._most))
 
 
+class Plan:
+    """Operations that are done again and again, each time with other tensors; see `Pass.planned`.
+
+    Args:
+        table: Of `pass_kernels`.
+        work: Products of a weight and a sample.
+        batch: The number of samples.
+        kept: What lives as long as any thread works at it.
+        slots: Places in the table, each with the number of its slot and the bytes behind it.
+    """
+
+    def __init__(
+        self,
+        table: array[int],
+        work: int,
+        batch: int,
+        kept: Sequence[object],
+        slots: Sequence[tuple[int, int, int]] = (),
+    ) -> None:
+        length = len(table) // pass_kernels.COLUMNS
+        self._threads = torch.get_num_threads() if work >= SHARED_WORK else 1
+        self._work, self._kept = work, kept
+        counts = pass_kernels.LINE * length * (1 + self._threads)
+        self._begin = 8 * (pass_kernels.LINE + counts)
+        # The call, a count of each operation and of each share of it, the operations.
+        self._memory = array("q", bytes(self._begin))
+        self._memory[2:5] = array("q", (length, self._threads, batch))
+        self._memory += table
+        first = len(self._memory) - len(table)
+        self._open = [(first + place, number, behind) for place, number, behind in slots]
+
+    def run(self, addresses: Sequence[int], dtype: torch.dtype, kept: object = None) -> None:
+        """Does all operations.
+
+        Args:
+            addresses: Of the tensors that stand in the slots, and fit the operations; 0 where there
+                is no bias.
+            dtype: Of all numbers.
+            kept: Lives as long as any thread works at it, too.
+        """
+        memory = self._memory[:]
+        call = memory.buffer_info()[0]
+        memory[0], memory[1] = call + self._begin, call + 8 * pass_kernels.LINE
+        for place, slot, offset in self._open:
+            memory[place] = addresses[slot] + offset
+        zero, threads = ZEROS[dtype], self._threads
+        if threads == 1 or in_team(_HELP[dtype], call, threads) or self._work < THREADED_WORK:
+            # Of what a team did nothing is left, unless it was smaller than was asked.
+            _finish(zero, call)
+            return
+        held = self._kept, memory, kept
+        try:
+            invite([partial(_help, zero, call, thread, held) for thread in range(1, threads)])
+            _finish(zero, call)
+        except BaseException:
+            # An interrupt: whoever gets it finds no tensor that is still written.
+            _finish(zero, call)
+            raise
+
+
+def slot(number: int) -> int:
+    """What stands for the address of a tensor in a `Plan`, and may be counted on from."""
+    return _SLOTS + number * _REACH
+
+
+def _slots_in(table: array[int]) -> list[tuple[int, int, int]]:
+    """Where slots stand in a table, which they are, and how many bytes behind them."""
+    return [
+        (place, *divmod(number - _SLOTS, _REACH))
+        for place, number in enumerate(table)
+        if number < -1
+    ]
+
+
 def freed() -> str:
     """What to say of a tensor without memory."""
     return (
@@ -273,10 +333,16 @@ def freed() -> str:
     )
 
 
-def _finish(task: Callable[[int], bool]) -> None:
+def _finish(zero: Any, call: int) -> None:
     """Works, and waits for others, until all is done."""
-    while not task(0):
+    while not pass_kernels.work(zero, call, 0):
         time.sleep(_REST)  # asked again, not told: an interrupt can swallow what tells
+
+
+def _help(zero: Any, call: int, thread: int, held: object) -> bool:
+    """Does a share of the work, and holds what it needs meanwhile."""
+    del held
+    return pass_kernels.work(zero, call, thread)
 
 
 @cache

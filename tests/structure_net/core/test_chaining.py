@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from structure_net.core import create_standard_network, sparse_passes, teams
 from structure_net.core.chaining import Stage, chain_of, is_plain, is_quiet, through
 from structure_net.core.network_factory import StandardNetwork
-from structure_net.core.sparse_chains import Link, chained
+from structure_net.core.sparse_chains import Link, Links, chained
 from tests.chains import WIDTHS, derived, network, one_by_one, random, same
 
 KINDS = [torch.float32, torch.float64]
@@ -107,7 +107,7 @@ def test_other_modules_run_by_themselves_between_chains() -> None:
 @pytest.mark.parametrize("order", ["first", "second", "batched"])
 def test_chains_can_be_differentiated_again_and_again(order: str) -> None:
     model, inputs = network(), random(4, 40).requires_grad_()
-    links = tuple(
+    links = Links(
         Link(layer.index, place < 2)  # type: ignore[arg-type]
         for place, layer in enumerate(model.layers)
     )

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from structure_net.core import create_standard_network, sparse_passes
 from structure_net.core.noting import Chain, ChainNotes, Picked
-from structure_net.core.sparse_chains import Link, chained
+from structure_net.core.sparse_chains import Link, Links, chained
 from structure_net.core.unit_sums import unit_sums
 
 WIDTHS = (40, 33, 20, 7)
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("live_storage")
 def _chain(inputs: Tensor, seed: int = 0) -> Chain:
     model = create_standard_network(list(WIDTHS), density=0.3, seed=seed).to(inputs.dtype)
     layers = list(model.layers)
-    links = tuple(Link(one.index, place < 2) for place, one in enumerate(layers))  # type: ignore[arg-type]  # sparse layers
+    links = Links(Link(one.index, place < 2) for place, one in enumerate(layers))  # type: ignore[arg-type]  # sparse layers
     return Chain(inputs, [p for one in layers for p in (one.weight, one.bias)], links)  # type: ignore[misc]  # the same
 
 
@@ -33,7 +33,7 @@ def _values(chain: Chain) -> list[Tensor]:
     found = [chain.inputs]
     for place in range(len(chain.links)):
         part = chain.parameters[: 2 * place + 2]
-        found.append(chained(chain.inputs, part, chain.links[: place + 1]))
+        found.append(chained(chain.inputs, part, Links(chain.links[: place + 1])))
     return found
 
 
@@ -119,4 +119,4 @@ def test_what_notes_cannot_hold_does_not_fit() -> None:
     assert not notes.fits(chain._replace(inputs=_random(0, 40)))
     assert not notes.fits(chain._replace(inputs=_random(9, 80)[:, ::2]))
     assert not notes.fits(chain._replace(inputs=_random(256 * 8 + 1, 40)))
-    assert not notes.fits(Chain(_random(9, 33), chain.parameters[2:], chain.links[1:]))
+    assert not notes.fits(Chain(_random(9, 33), chain.parameters[2:], Links(chain.links[1:])))

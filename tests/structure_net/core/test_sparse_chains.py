@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from structure_net.core import StandardSparseLayer
-from structure_net.core.sparse_chains import Link, chained
+from structure_net.core.sparse_chains import Link, Links, chained
 from tests.chains import derived, network, one_by_one, random, same
 
 KINDS = [torch.float32, torch.float64]
@@ -46,7 +46,7 @@ def test_each_link_has_its_relu_or_none_both_ways(first: bool, second: bool, las
     model, inputs = network(), random(37, 40).requires_grad_()
     rectified = (first, second, last)
     layers = [layer for layer in model.layers if isinstance(layer, StandardSparseLayer)]
-    links = tuple(Link(one.index, relu) for one, relu in zip(layers, rectified, strict=True))
+    links = Links(Link(one.index, relu) for one, relu in zip(layers, rectified, strict=True))
 
     def one_by_one(x: Tensor) -> Tensor:
         for layer, relu in zip(layers, rectified, strict=True):

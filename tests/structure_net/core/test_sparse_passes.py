@@ -16,7 +16,7 @@ from structure_net.core.pass_kernels import work
 from structure_net.core.products import plain_now
 from structure_net.core.shared_counts import count_up, counted, pause
 from structure_net.core.sparse_compute import lies_features_first, strides_of
-from structure_net.core.sparse_passes import ZEROS, Pass
+from structure_net.core.sparse_passes import ZEROS, Pass, slot
 from structure_net.core.sparsity import SparsePattern
 
 MASK = torch.rand(60, 90, generator=torch.Generator().manual_seed(0)) < 0.2
@@ -114,6 +114,27 @@ def test_whoever_waits_for_a_thread_at_work_is_told_so() -> None:
     assert not work(ZEROS[torch.float64], call.ctypes.data, 0)
     counts[0, 0, 0] = 1  # and done
     assert work(ZEROS[torch.float64], call.ctypes.data, 0)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_plan_serves_for_other_tensors(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sparse_passes, "SHARED_WORK", 0)
+    monkeypatch.setattr(sparse_passes, "THREADED_WORK", 0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    way, step = Pass(BATCH), 8 * BATCH
+    # The inputs lie behind ten others; the second product has no bias.
+    first = (slot(0) + 10 * step, slot(1), slot(2), slot(3))
+    way.multiply((*first[:2], slot(4), slot(5)), INDEX)
+    way.multiply(first, INDEX, after=way.multiply(first, INDEX))
+    plan = way.planned()
+    dense = torch.zeros(60, 90).double()
+    for seed in range(3):
+        x, v, b = random(100, BATCH, seed=seed), random(len(INDEX), seed=seed), random(60)
+        y, z = random(60, BATCH), random(60, BATCH)
+        plan.run([*(one.data_ptr() for one in (x, v, b, y)), 0, z.data_ptr()], torch.float64)
+        dense[MASK] = v
+        torch.testing.assert_close(z, dense @ x[10:], rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(y, z + b[:, None], rtol=1e-10, atol=1e-10)
 
 
 def test_a_pass_of_nothing_is_nothing() -> None:

@@ -1,0 +1,159 @@
+"""A step that goes by the one before sees whatever has changed in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from structure_net.core.adam_steps import StepBefore, Together, is_plain, settings_of
+from structure_net.core.optimizers import Adam
+
+Change = Callable[[Optimizer, list[nn.Parameter]], object]
+
+
+def parameters() -> list[nn.Parameter]:
+    draw = torch.Generator().manual_seed(0)
+    shapes = [(17,), (9, 5), (5,)]
+    return [nn.Parameter(torch.randn(s, generator=draw, dtype=torch.float64)) for s in shapes]
+
+
+def one_step(optimizer: Optimizer, held: list[nn.Parameter]) -> None:
+    optimizer.zero_grad()
+    torch.stack([(p**2 + (p - 1).sin()).sum() / 2 for p in held]).sum().backward()
+    optimizer.step()
+
+
+def training(kind: type[torch.optim.Adam]) -> tuple[Optimizer, list[nn.Parameter]]:
+    held = parameters()
+    groups: list[dict[str, Any]] = [{"params": held[:2]}, {"params": held[2:], "lr": 0.02}]
+    optimizer = kind(groups, lr=0.01, weight_decay=0.1)
+    for _ in range(3):
+        one_step(optimizer, held)
+    return optimizer, held
+
+
+def new_rate(optimizer: Optimizer, held: list[nn.Parameter]) -> None:
+    optimizer.param_groups[1]["lr"] = 0.1
+
+
+def new_memory(optimizer: Optimizer, held: list[nn.Parameter]) -> None:
+    held[0].data = held[0].data.clone()
+
+
+def other_strides(optimizer: Optimizer, held: list[nn.Parameter]) -> None:
+    held[1].data = held[1].data.t().contiguous().t()
+
+
+def other_moments(optimizer: Optimizer, held: list[nn.Parameter]) -> None:
+    optimizer.state[held[0]]["exp_avg"] = torch.ones(17).double()
+
+
+def moments_of_another(optimizer: Optimizer, held: list[nn.Parameter]) -> None:
+    optimizer.state[held[2]] = {k: v.clone() for k, v in optimizer.state[held[2]].items()}
+
+
+def nothing_known(optimizer: Optimizer, held: list[nn.Parameter]) -> None:
+    optimizer.state.clear()
+
+
+def loaded(optimizer: Optimizer, held: list[nn.Parameter]) -> None:
+    optimizer.load_state_dict(optimizer.state_dict())
+
+
+def frozen(optimizer: Optimizer, held: list[nn.Parameter]) -> None:
+    held[1].requires_grad_(False)
+
+
+def another_parameter(optimizer: Optimizer, held: list[nn.Parameter]) -> None:
+    held.append(nn.Parameter(torch.ones(4).double()))
+    optimizer.add_param_group({"params": held[-1:]})
+
+
+def another_group(optimizer: Optimizer, held: list[nn.Parameter]) -> None:
+    first, second = optimizer.param_groups
+    second["params"].insert(0, first["params"].pop())
+
+
+def through_torch(optimizer: Optimizer, held: list[nn.Parameter]) -> None:
+    optimizer.param_groups[0]["foreach"] = True
+
+
+CHANGES: list[Change] = [
+    new_rate,
+    new_memory,
+    other_strides,
+    other_moments,
+    moments_of_another,
+    nothing_known,
+    loaded,
+    frozen,
+    another_parameter,
+    another_group,
+    through_torch,
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_changes_between_steps_is_followed(change: Change) -> None:
+    ends = []
+    for kind in (Adam, torch.optim.Adam):
+        optimizer, held = training(kind)
+        change(optimizer, held)
+        for _ in range(3):
+            one_step(optimizer, held)
+        ends.append([p.detach() for p in held])
+    for one, other in zip(*ends, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+
+
+def transposed(gradient: Tensor) -> Tensor:
+    return gradient.t().contiguous().t()
+
+
+@pytest.mark.parametrize("given", [transposed, torch._neg_view])
+def test_gradients_are_read_as_they_are(given: Callable[[Tensor], Tensor]) -> None:
+    ends = []
+    for kind in (Adam, torch.optim.Adam):
+        optimizer, held = training(kind)
+        for _ in range(2):
+            held[1].grad = given(torch.arange(45).double().view(9, 5))
+            optimizer.step()
+        ends.append(held[1].detach())
+    torch.testing.assert_close(ends[0], ends[1], rtol=0, atol=1e-12)
+
+
+def test_steps_in_a_row_look_at_their_tensors_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    optimizer, held = training(Adam)
+    seen: list[Any] = []
+    monkeypatch.setattr(Together, "takes", lambda *given: seen.append(given))
+    one_step(optimizer, held)
+    assert not seen
+
+
+def test_no_step_before_serves_where_nothing_moved() -> None:
+    assert Together().step([]) is None
+    optimizer, held = training(Adam)
+    table, groups = torch.zeros(0, 9).numpy(), optimizer.param_groups
+    assert not StepBefore(table, [0, 0], []).step(groups, optimizer.state)
+    optimizer.zero_grad()
+    before = [p.detach().clone() for p in held]
+    optimizer.step()
+    assert all(map(torch.equal, before, held))
+
+
+def test_a_group_gives_its_numbers_in_order() -> None:
+    group = Adam(parameters(), lr=0.1, betas=(0.2, 0.3), eps=0.4, weight_decay=0.5).param_groups[0]
+    assert settings_of(group) == (0.1, 0.2, 0.3, 0.4, 0.5, False, False)
+
+
+def test_plain_numbers_are_those_that_memory_shows() -> None:
+    plain = torch.ones(3)
+    assert is_plain(plain)
+    assert is_plain(nn.Parameter(plain))
+    others = plain.half(), torch._neg_view(plain), plain.to_sparse(), nn.Buffer(plain).int()
+    assert not any(map(is_plain, others))
