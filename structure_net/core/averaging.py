@@ -175,8 +175,8 @@ class _Averages(Optimizer):
         self._moves = WeakIdKeyDictionary()
 
     def __getstate__(self) -> dict[str, Any]:
-        fitting = [(one, self._known(one)) for one in self.state]
-        return {**super().__getstate__(), "fitting": fitting}
+        state = super().__getstate__()
+        return {**state, "fitting": [(one, self._known(one)) for one in self.state]}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         fitting = state.pop("fitting", None)

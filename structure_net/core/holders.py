@@ -1,8 +1,8 @@
 """The optimizers of a process, and which of them hold a parameter.
 
 PyTorch keeps no list of them. The first question looks for those that there are; from then on those
-that are made, copied or unpickled are noted: it wraps ``Optimizer.__init__`` and
-``Optimizer.__setstate__``.
+that are made, copied or unpickled are noted: it wraps ``Optimizer.__init__``, ``__getstate__`` and
+``__setstate__``.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Holders:
             made(optimizer)
 
     def ask_before(self, catch_up: Notice) -> None:
-        """Has `of` call ``catch_up`` with what it found, before it gives that out."""
+        """Calls ``catch_up`` with each optimizer that `of` gives out, or that is copied, before."""
         self._before.append(catch_up)
 
     def of(self, parameters: Iterable[Tensor]) -> tuple[Optimizer, ...]:
@@ -59,12 +59,16 @@ class Holders:
             known = list(self._known)
         found = tuple(one for one in known if _whole(one) and not held(one).isdisjoint(wanted))
         for optimizer in found:
-            for catch_up in self._before:
-                catch_up(optimizer)
+            self._catch_up(optimizer)
         return found
+
+    def _catch_up(self, optimizer: Optimizer) -> None:
+        for catch_up in tuple(self._before):
+            catch_up(optimizer)
 
     def _begin(self) -> None:
         made, restored = Optimizer.__init__, Optimizer.__setstate__
+        given: Callable[[Optimizer], dict[str, Any]] = Optimizer.__getstate__
 
         @wraps(made)
         def noticed(optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
@@ -76,7 +80,13 @@ class Holders:
             restored(optimizer, state)
             self._add(optimizer, copied=True)
 
-        # Replaced on purpose: there is no hook for the making of an optimizer.
+        @wraps(given)
+        def caught_up(optimizer: Optimizer) -> dict[str, Any]:
+            self._catch_up(optimizer)
+            return given(optimizer)
+
+        # Replaced on purpose: there are no hooks for the making and the copying of an optimizer.
+        Optimizer.__getstate__ = caught_up  # type: ignore[method-assign, assignment]  # meant
         Optimizer.__init__ = noticed  # type: ignore[method-assign, assignment]  # meant
         Optimizer.__setstate__ = noticed_again  # type: ignore[method-assign, assignment]  # meant
         kinds = {Optimizer}

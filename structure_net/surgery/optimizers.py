@@ -2,11 +2,11 @@
 or not.
 
 An optimizer that was not handed over is brought up to date just before its next step, or before its
-state is read (`state_dict`) or replaced (`load_state_dict`). It takes newborn parameters into the
-group of their neighbour and drops removed ones. For that, the first edit of a process looks for the
-optimizers that there are, and from then on notes those that are made and copied
-(`structure_net.core.holders`). An edit is news to the optimizers that hold one of its parameters at
-that time, and to no others: one that is made afterwards is as its maker wants it.
+state is read (`state_dict`) or replaced (`load_state_dict`), or it is copied or pickled. It takes
+newborn parameters into the group of their neighbour and drops removed ones. For that, the first
+edit of a process looks for the optimizers that there are, and from then on notes those that are
+made and copied (`structure_net.core.holders`). An edit is news to the optimizers that hold one of
+its parameters at that time, and to no others: one that is made afterwards is as its maker wants it.
 `structure_net.core.AveragedNetwork` is such an optimizer. Other weight averages
 (`torch.optim.swa_utils.AveragedModel`) are copies of the model, and refuse to go on behind an edit
 of the model alone: apply the same edit, with the same seed, to the average, or begin a new one.
@@ -244,9 +244,9 @@ def _check_fitting(optimizer: Optimizer) -> None:
 def _stale(optimizer: Optimizer, parameter: Tensor) -> str:
     return (
         f"{type(optimizer).__name__} remembers tensors of another shape than its parameter of "
-        f"shape {tuple(parameter.shape)}, and the edit between them is not known here: it was "
-        "copied or saved between an edit and its next step. Hand the optimizer to the edit, or "
-        "copy it after a step."
+        f"shape {tuple(parameter.shape)}, and the edit between them is not known here: its state "
+        "was saved before it, perhaps in another process. Hand the optimizer to the edit, or load "
+        "a state that was saved behind it."
     )
 
 

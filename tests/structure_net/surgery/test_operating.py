@@ -283,13 +283,15 @@ def test_a_copied_model_with_its_optimizer_goes_on() -> None:
     )
 
 
-def test_an_optimizer_copied_between_an_edit_and_its_step_is_refused_clearly() -> None:
+def test_a_copied_optimizer_whose_state_is_of_before_an_edit_is_refused_clearly() -> None:
     model = build()
     optimizer = torch.optim.Adam(model.parameters())
     train(model, optimizer)
+    saved = copy.deepcopy(optimizer.state_dict())
     operate(model, grow(hidden(), 3))
     copied, stale = copy.deepcopy((model, optimizer))
-    with pytest.raises(SurgeryError, match="copied or saved between"):
+    stale.load_state_dict(saved)
+    with pytest.raises(SurgeryError, match="saved before it"):
         train(copied, stale)
 
 

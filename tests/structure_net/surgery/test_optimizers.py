@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import pickle
 
 import pytest
 import torch
@@ -148,6 +149,26 @@ def test_state_that_is_read_in_inference_mode_can_be_trained_on() -> None:
     with torch.inference_mode():
         optimizer.state_dict()
     train(model, optimizer)
+
+
+@pytest.mark.parametrize("how", ["copied", "pickled", "copied first"])
+def test_a_copy_of_an_optimizer_that_has_an_edit_to_follow_goes_on_as_it_does(how: str) -> None:
+    model = build()
+    optimizer = torch.optim.Adam(model.parameters(), amsgrad=True)
+    train(model, optimizer)
+    apply(model, AddNeurons("0", 2), X)
+    if how == "pickled":
+        twin, its = pickle.loads(pickle.dumps((model, optimizer)))
+    elif how == "copied":
+        twin, its = copy.deepcopy((model, optimizer))
+    else:
+        its, twin = copy.deepcopy((optimizer, model))
+    for one, own in ((model, optimizer), (twin, its)):
+        train(one, own)
+        apply(one, InsertLayer("0"), X)
+        train(one, own)
+    for a, b in zip(model.parameters(), twin.parameters(), strict=True):
+        assert torch.equal(a, b)
 
 
 def test_a_copy_follows_edits_from_before_its_first_step() -> None:
