@@ -136,7 +136,7 @@ def plan_sparsity(  # noqa: PLR0913 - independent choices, each with a default
 
     Raises:
         ValueError: An argument is out of range or unknown, a layer that is named cannot be sparse,
-            or none can.
+            or none can, or magnitudes are not a number.
 
     References:
         Mocanu et al., "Scalable training of artificial neural networks with adaptive sparse
@@ -265,7 +265,7 @@ def _wanted(
     found = set()
     for name in names:
         if name not in every:
-            near = get_close_matches(name, [*can, *left], 1)
+            near = get_close_matches(str(name), [*can, *left], 1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise ValueError(f"The model has no layer {name!r}.{hint}")
         if id(every[name]) not in first:
@@ -373,5 +373,11 @@ def _strongest(strength: Tensor, count: int) -> SparsePattern:
         raise ValueError("Weights on the meta device have no size; choose by='random'.")
     values = strength.flatten().cpu()
     exact = values if values.dtype in (torch.float32, torch.float64) else values.float()
+    if unknown := int(exact.isnan().sum()):
+        raise ValueError(
+            f"{unknown} of the {exact.numel()} magnitudes in a layer of shape {shape} are not a"
+            " number, so that none are the largest. Mend the weights, choose by='random', or name"
+            " the other layers."
+        )
     places = torch.from_numpy(largest(exact.numpy(), count))
     return SparsePattern(places // shape[1], places % shape[1], shape)

@@ -178,6 +178,22 @@ def test_the_sizes_of_weights_without_values_are_no_choice() -> None:
     assert plan_sparsity(model, 0.5, by="random").connections == 8
 
 
+def test_magnitudes_that_are_not_a_number_are_refused_and_nothing_is_chosen() -> None:
+    model: Any = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
+    with torch.no_grad():
+        model[0].weight[1, 2] = torch.nan
+    with pytest.raises(ValueError, match=r"1 of the 12 magnitudes .* \(3, 4\) are not a number"):
+        plan_sparsity(model, 0.5)
+    assert plan_sparsity(model, 0.5, layers=["1"]).layers[0].name == "1"
+    assert plan_sparsity(model, 0.5, by="random").connections == 9
+
+
+def test_a_layer_that_is_named_by_its_number_is_named_in_the_refusal() -> None:
+    names: Any = [0]
+    with pytest.raises(ValueError, match=r"no layer 0\. Did you mean '0'\?"):
+        plan_sparsity(nn.Sequential(nn.Linear(4, 3)), 0.5, layers=names)
+
+
 def test_only_the_layers_named_change_and_a_second_name_means_the_same() -> None:
     model = Named()
     plan = plan_sparsity(model, 0.5, layers=["alias"])
