@@ -1,7 +1,7 @@
 """The steps of Adam for all parameters at once, on tables of raw addresses.
 
-A row of a table is one parameter, or a part of one; `optimizers` fills it from tensors that it has
-checked. The loops know no tensor.
+A row of a table is one parameter; `adam_steps` fills it from tensors that it has checked. The loops
+know no tensor.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import Any, Final
 import numpy as np
 
 from structure_net.core.compiling import Template, compiled
-from structure_net.core.simd import numbers
+from structure_net.core.shared_counts import count_up
+from structure_net.core.simd import longs, numbers
 
 COLUMNS: Final = 9
 """Of a table: the addresses of weights, gradients, first moments, second moments and step count;
@@ -27,18 +28,25 @@ RATES: Final = 8
 the factor of the root, epsilon, decay in the gradient, the factor of the weights, the sign of the
 gradient."""
 
-PART: Final = 2**16
-"""How many numbers a thread moves at a time."""
+CALL: Final = 4
+"""Numbers of a call of `move`: the addresses of a table and of its rates, the number of rows, and
+how many parts have been claimed, 0 before the first thread begins."""
+
+PART: Final = 2**13
+"""How many numbers a thread moves at a time, some microseconds."""
+
+_DOUBLE: Final = np.float64(0)
 
 _Table = np.ndarray[Any, np.dtype[np.int64]]
 _Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @Template
-def _move(row: Any, count: int, rates: Any, like: Any) -> None:
-    """Moves ``count`` weights that stand at the addresses of ``row``."""
-    weights, gradients = numbers(row[0], like), numbers(row[1], like)
-    first, second = numbers(row[2], like), numbers(row[3], like)
+def _move(row: Any, start: int, rates: Any, like: Any) -> None:
+    """Moves the weights of ``row`` from ``start`` to the end of that part."""
+    behind, count = start * 4 * (1 + row[6]), min(PART, row[5] - start)
+    weights, gradients = numbers(row[0] + behind, like), numbers(row[1] + behind, like)
+    first, second = numbers(row[2] + behind, like), numbers(row[3] + behind, like)
     kind = type(like)
     part, kept, size, root = kind(rates[0]), kind(rates[1]), kind(rates[2]), kind(rates[3])
     epsilon, decay, factor, sign = kind(rates[4]), kind(rates[5]), kind(rates[6]), kind(rates[7])
@@ -87,24 +95,38 @@ def count_steps(table: _Table, settings: _Numbers, rates: _Numbers) -> None:
         rates[k, 7] = -1.0 if maximised == 1 else 1.0
 
 
-@compiled("void(int64[:, ::1], float64[:, ::1])")
-def move(table: _Table, rates: _Numbers) -> None:
-    """Moves moments and weights of every row; see `optimizers.Adam` for the formula.
+@Template
+def _part(row: Any, start: int, rates: Any) -> None:
+    """Moves one part of a row, of which ``start`` is the first number."""
+    if row[6] == 1:
+        _move(row, start, rates, np.float64(0))
+    else:
+        _move(row, start, rates, np.float32(0))
+
+
+@compiled("void(int64)", for_c=True)
+def move(call: int) -> None:
+    """Moves moments and weights of what is left of a table, beside other threads that do the same.
+
+    See `optimizers.Adam` for the formula. Parts do not depend on who moves them.
 
     Args:
-        table: Shape ``(rows, COLUMNS)``. No two rows share a number.
-        rates: What `count_steps` wrote. Shape ``(rows, RATES)``.
+        call: Where its numbers stand: see `CALL`. No two rows of the table share a number.
     """
-    for k in range(len(table)):
-        if table[k, 6] == 1:
-            _move(table[k], table[k, 5], rates[k], np.float64(0))
-        else:
-            _move(table[k], table[k, 5], rates[k], np.float32(0))
+    these = longs(call)
+    claimed, first = count_up(call + 24, 1), 0
+    for k in range(these[2]):
+        row, rates = longs(these[0] + 8 * COLUMNS * k), numbers(these[1] + 8 * RATES * k, _DOUBLE)
+        parts = (row[5] + PART - 1) // PART
+        while claimed < first + parts:
+            _part(row, (claimed - first) * PART, rates)
+            claimed = count_up(call + 24, 1)
+        first += parts
 
 
 @compiled("void(int64[:, ::1], float64[:, ::1])")
 def step(table: _Table, settings: _Numbers) -> None:
-    """Both in one call: `count_steps`, then `move`.
+    """Counts and moves in one call, in one thread.
 
     Args:
         table: Shape ``(rows, COLUMNS)``. No two rows share a number or a step count.
@@ -112,23 +134,6 @@ def step(table: _Table, settings: _Numbers) -> None:
     """
     rates = np.empty((len(table), RATES))
     count_steps(table, settings, rates)
-    move(table, rates)
-
-
-def cut(table: _Table, rates: _Numbers) -> tuple[_Table, _Numbers]:
-    """The same rows in parts of at most `PART` numbers, for `move` on several threads.
-
-    Args:
-        table: Shape ``(rows, COLUMNS)``.
-        rates: Shape ``(rows, RATES)``.
-
-    Returns:
-        Table and rates of the parts, in order.
-    """
-    counts = -(-table[:, 5] // PART)
-    of = np.repeat(np.arange(len(table)), counts)
-    starts = (np.arange(len(of)) - (np.cumsum(counts) - counts)[of]) * PART
-    parts = table[of]
-    parts[:, :4] += (starts * np.where(parts[:, 6] == 1, 8, 4))[:, None]
-    parts[:, 5] = np.minimum(parts[:, 5] - starts, PART)
-    return parts, rates[of]
+    for k in range(len(table)):
+        for start in range(0, table[k, 5], PART):
+            _part(table[k], start, rates[k])

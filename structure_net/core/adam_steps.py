@@ -16,14 +16,17 @@ from torch import Tensor, nn
 from torch.autograd.graph import increment_version
 
 from structure_net.core import adam_kernels
-from structure_net.core.threads import even_bounds, run_blocks
+from structure_net.core.teams import in_team
+from structure_net.core.threads import run_blocks
 
 _KINDS: Final = {torch.float32: 0, torch.float64: 1}
 _PLAIN: Final = frozenset((nn.Parameter, Tensor))
 _MOMENTS: Final = ("exp_avg", "exp_avg_sq", "step")
 _KIND: Final = attrgetter("layout", "dtype", "is_cpu")
-_ALONE: Final = 2**20
-"""Up to so many numbers, one thread moves them before others have begun."""
+_SHARED: Final = 2**15
+"""Numbers, some tens of microseconds, below which PyTorch's threads gain nothing."""
+_THREADED: Final = 2**20
+"""The same of threads of our own, which have to be woken."""
 
 
 class Together:
@@ -167,32 +170,34 @@ def _step(table: Any, settings: list[tuple[float, ...]], moved: list[Tensor], he
     """
     numbers = np.array(settings, dtype=np.float64)
     threads = torch.get_num_threads()
-    if threads > 1 and table[:, 5].sum() > _ALONE:
-        _step_on_threads(table, numbers, threads, (moved, held))
-    else:
+    if threads == 1 or (count := int(table[:, 5].sum())) < _SHARED:
         adam_kernels.step(table, numbers)
+    else:
+        _step_on_threads(table, numbers, threads if count > _THREADED else 1, (moved, held))
     # So that a backward pass through what was computed before the step is still refused.
     increment_version(moved)
 
 
 def _step_on_threads(table: Any, settings: Any, threads: int, held: object) -> None:
-    """A step whose numbers are moved in parts; each as with one thread, bit for bit.
+    """A step whose numbers are moved in parts, by PyTorch's threads where these are at work.
 
     Args:
         table: Of the parameters.
         settings: Of their groups.
-        threads: How many share the work.
+        threads: How many share the work otherwise.
         held: Whose memory the table names: threads may outlast an interrupt of the caller.
     """
     rates = np.empty((len(table), adam_kernels.RATES))
     adam_kernels.count_steps(table, settings, rates)
-    parts, rates = adam_kernels.cut(table, rates)
-    bounds = even_bounds(np.concatenate([[0], parts[:, 5].cumsum()]), threads)
+    call = np.array([table.ctypes.data, rates.ctypes.data, len(table), 0], dtype=np.int64)
+    place: int = call.ctypes.data
+    if in_team(adam_kernels.move, place, torch.get_num_threads()):
+        return
 
-    def block(first: int, last: int, held: object = held) -> None:
-        adam_kernels.move(parts[first:last], rates[first:last])
+    def block(first: int, last: int, held: object = (held, table, rates, call)) -> None:
+        adam_kernels.move(place)
 
-    run_blocks(block, bounds)
+    run_blocks(block, range(threads + 1))
 
 
 def is_plain(tensor: Tensor) -> bool:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from structure_net.core import adam_kernels, adam_steps, teams
 from structure_net.core.adam_steps import StepBefore, Together, is_plain, settings_of
-from structure_net.core.optimizers import Adam
+from structure_net.core.optimizers import Adam, AdamW
 
 Change = Callable[[Optimizer, list[nn.Parameter]], object]
 
@@ -133,6 +134,72 @@ def test_steps_in_a_row_look_at_their_tensors_once(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(Together, "takes", lambda *given: seen.append(given))
     one_step(optimizer, held)
     assert not seen
+
+
+@pytest.mark.parametrize("whose", ["one thread", "torch's", "ours"])
+def test_threads_move_large_parameters_as_one_does(
+    whose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    ends, threads = [], torch.get_num_threads()
+    monkeypatch.setattr(teams, "_AGAIN", 1)
+    if whose == "ours":
+        monkeypatch.setattr(adam_steps, "in_team", lambda *given: asked.append(given))
+    for used in (1, 3):
+        torch.set_num_threads(1 if whose == "one thread" else used)
+        try:
+            held = parameters()
+            held += [nn.Parameter(torch.linspace(-1, 1, 600_000 + i)) for i in range(2)]
+            held += [nn.Parameter(torch.linspace(-1, 1, 70_001, dtype=torch.float64))]
+            optimizer = AdamW(held, lr=0.01)
+            for _ in range(3):
+                for p in held:
+                    p.grad = p.detach().sin()
+                optimizer.step()
+        finally:
+            torch.set_num_threads(threads)
+        ends.append([p.detach() for p in held])
+    assert len(asked) == (3 if whose == "ours" else 0)
+    assert all(map(torch.equal, *ends))
+    wanted = [*parameters(), nn.Parameter(torch.linspace(-1, 1, 600_000))]
+    theirs = torch.optim.AdamW(wanted, lr=0.01)
+    for _ in range(3):
+        for p in wanted:
+            p.grad = p.detach().sin()
+        theirs.step()
+    for one, other in zip(ends[1], wanted, strict=False):
+        torch.testing.assert_close(one, other.detach(), rtol=0, atol=1e-6)
+
+
+def test_threads_share_the_parts_of_a_table() -> None:
+    """Whoever comes to a call finds what is left of it: at last nothing."""
+    size = adam_kernels.PART + 5
+    held = torch.linspace(0, 1, size, dtype=torch.float64).repeat(4, 1)
+    count, before = torch.zeros((), dtype=torch.float64), held.clone()
+    places = [row.data_ptr() for row in held]
+    table = torch.tensor([[*places, count.data_ptr(), size, 1, 1, 0]]).numpy()
+    settings = torch.tensor([[0.01, 0.9, 0.999, 1e-8, 0.0, 0.0, 0.0]]).double().numpy()
+    rates = torch.zeros(1, adam_kernels.RATES, dtype=torch.float64).numpy()
+    adam_kernels.count_steps(table, settings, rates)
+    assert adam_kernels.COLUMNS == 9
+    assert settings.shape[1] == adam_kernels.SETTINGS
+    call = torch.tensor([table.ctypes.data, rates.ctypes.data, 1, 1])
+    assert len(call) == adam_kernels.CALL
+    adam_kernels.move(call.data_ptr())  # somebody has claimed the first part
+    assert torch.equal(held[:, :-5], before[:, :-5])
+    assert not torch.equal(held[2:, -5:], before[2:, -5:])
+    assert call[3] == 3
+    moved = held.clone()
+    adam_kernels.move(call.data_ptr())
+    assert torch.equal(held, moved)
+    call[3] = 0
+    held[:, -5:] = before[:, -5:]
+    adam_kernels.move(call.data_ptr())
+    count.zero_()
+    table[0, :4] = [row.data_ptr() for row in before]
+    adam_kernels.step(table, settings)
+    assert torch.equal(held, before)
+    assert count == 1
 
 
 def test_no_step_before_serves_where_nothing_moved() -> None:

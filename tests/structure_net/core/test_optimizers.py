@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from structure_net.core import adam_kernels
 from structure_net.core.optimizers import Adam, AdamW, adam_for
 from structure_net.surgery import AddNeurons, edit, load_checkpoint, save_checkpoint
 
@@ -293,46 +292,6 @@ def test_the_fastest_adam_is_ours_on_the_cpu_and_fused_elsewhere() -> None:
     elsewhere = [nn.Parameter(torch.zeros(3, device="meta"))]
     assert type(adam_for(elsewhere, 0.01)) is torch.optim.Adam
     assert adam_for(held, 0.3).param_groups[0]["lr"] == 0.3
-
-
-def test_a_table_in_parts_moves_as_the_whole() -> None:
-    """Counting and moving apart, with the rows cut: what threads share."""
-    whole, cut = (torch.linspace(0, 1, 100, dtype=torch.float64).repeat(4, 1) for _ in range(2))
-    counts = [torch.zeros((), dtype=torch.float64) for _ in range(2)]
-    settings = torch.tensor([[0.01, 0.9, 0.999, 1e-8, 0.0, 0.0, 0.0]]).double().numpy()
-
-    def table(held: Tensor, count: Tensor, start: int, stop: int) -> Any:
-        places = [row[start:].data_ptr() for row in held]
-        return torch.tensor([[*places, count.data_ptr(), stop - start, 1, 1, 0]]).numpy()
-
-    rates = torch.zeros(1, adam_kernels.RATES, dtype=torch.float64).numpy()
-    adam_kernels.step(table(whole, counts[0], 0, 100), settings)
-    adam_kernels.count_steps(table(cut, counts[1], 0, 100), settings, rates)
-    for start, stop in ((0, 37), (37, 100)):
-        adam_kernels.move(table(cut, counts[1], start, stop), rates)
-    assert adam_kernels.COLUMNS == 9
-    assert settings.shape[1] == adam_kernels.SETTINGS
-    assert torch.equal(whole, cut)
-    assert counts[0] == counts[1] == 1
-
-
-def test_two_threads_move_large_parameters_as_one_does() -> None:
-    ends, threads = [], torch.get_num_threads()
-    for used in (1, 2):
-        torch.set_num_threads(used)
-        try:
-            held = parameters(torch.float32)
-            held += [nn.Parameter(torch.linspace(-1, 1, 600_000 + i)) for i in range(2)]
-            held += [nn.Parameter(torch.linspace(-1, 1, 70_001, dtype=torch.float64))]
-            optimizer = AdamW(held, lr=0.01)
-            for _ in range(3):
-                for p in held:
-                    p.grad = p.detach().sin()
-                optimizer.step()
-        finally:
-            torch.set_num_threads(threads)
-        ends.append([p.detach() for p in held])
-    assert_near(*ends, bound=0)
 
 
 @pytest.mark.parametrize("first", ["ours", "theirs"])
