@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import pairwise, zip_longest
+from math import prod
 from numbers import Integral, Real
 from typing import Any, Final, Literal, Self, get_args
 
@@ -116,15 +117,29 @@ class StandardNetwork(nn.Module):
         """Maps ``(N, *)`` to ``(N, outputs)``.
 
         Raises:
-            ValueError: The inputs have no axis of samples.
+            ValueError: The inputs have no axis of samples, or another number of entries a sample.
         """
-        if not traced_by_fx(inputs) and inputs.dim() < 2:
+        if not traced_by_fx(inputs) and inputs.dim() != 2:
+            self._check_flat(inputs)
+        stages = zip_longest(self.layers, self.activations)
+        return through(stages, inputs.flatten(1), self._known_chains)
+
+    def _check_flat(self, inputs: Tensor) -> None:
+        """Refuses what flattening makes another shape of than the first layer takes."""
+        if inputs.dim() < 2:
             raise ValueError(
                 f"inputs must have the shape (N, *); got {tuple(inputs.shape)}. One sample is "
                 "inputs[None]."
             )
-        stages = zip_longest(self.layers, self.activations)
-        return through(stages, inputs.flatten(1), self._known_chains)
+        shape, flat = tuple(inputs.shape), prod(inputs.shape[1:])
+        for width, _ in _widths(self.layers[0])[:1]:
+            if flat != width:
+                way = " Samples on several axes are inputs.flatten(0, -2)."
+                raise ValueError(
+                    f"inputs must have the shape (N, *) with {width} entries a sample; got "
+                    f"{shape}, flattened to {(shape[0], flat)}."
+                    f"{way if shape[-1] == width else ''}"
+                )
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False

@@ -17,6 +17,7 @@ from structure_net.core import (
     assign,
     create_standard_network,
 )
+from structure_net.core.crossover import Storage, get_crossover, set_crossover
 
 
 def test_the_seed_s_call_makes_a_network_with_one_percent_of_its_connections() -> None:
@@ -179,3 +180,19 @@ def test_words_of_the_wrong_kind_are_refused_whatever_the_depth() -> None:
             create_standard_network([64, 10], **{word: "x"})  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"activation must be one of .* got 'foo'"):
         create_standard_network([64, 10], activation="foo")
+
+
+@pytest.mark.parametrize("storage", ["live", "masked"])
+def test_inputs_that_do_not_fit_are_named_as_they_were_given(storage: Storage) -> None:
+    before = get_crossover()
+    set_crossover(storage)
+    network = create_standard_network([64, 8, 2], density=0.5, seed=0)
+    set_crossover(before)
+    with pytest.raises(
+        ValueError, match=r"got \(2, 3, 64\), flattened to \(2, 192\)\. .* inputs\.flatten\(0, -2\)"
+    ):
+        network(torch.randn(2, 3, 64))
+    with pytest.raises(ValueError, match=r"64 entries a sample; got \(2, 5, 5\), .* \(2, 25\)\.$"):
+        network(torch.randn(2, 5, 5))
+    assert network(torch.randn(2, 8, 8)).shape == (2, 2)
+    assert network(torch.randn(0, 4, 16)).shape == (0, 2)
