@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from copy import copy
 from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
+from structure_net.core.arguments import shown
 from structure_net.core.running import call
 from structure_net.core.sections import listening, section
 
@@ -101,6 +104,38 @@ def batches(
         with travel("transfer"):
             moved = to_device(batch[0], device), to_device(batch[1], device)
         yield moved
+
+
+def aside(loader: Iterable[Batch]) -> Iterable[Batch]:
+    """The loader for a look in the middle of a loop that may be iterating it: same batches.
+
+    A `torch.utils.data.DataLoader` with ``persistent_workers`` has one iterator, which whoever
+    iterates it anew sets back to its start: the loop that had it would never end. So a look reads
+    through a copy, with the same data set, sampler, workers (of its own, which end with it) and
+    generator.
+
+    Raises:
+        ValueError: The loader, or the data set that it reads in this process, is an iterator: what
+            a look takes would be missing from the loop.
+    """
+    if not isinstance(loader, DataLoader):
+        _refuse_spent("The data_loader", loader)
+        return loader
+    if not loader.num_workers:
+        _refuse_spent("The data_loader's dataset", loader.dataset)
+    if not loader.persistent_workers and loader._iterator is None:
+        return loader
+    mine: DataLoader[Any] = copy(loader)
+    vars(mine).update(persistent_workers=False, _iterator=None)  # setting one of them is refused
+    return mine
+
+
+def _refuse_spent(what: str, source: object) -> None:
+    if isinstance(source, Iterator):
+        raise ValueError(  # noqa: TRY004 - as of a loader that gives nothing more
+            f"{what} is an iterator, and a look would take batches away from who iterates it;"
+            f" got {shown(source)}. {ITERABLE_AGAIN}"
+        )
 
 
 def _stay(name: str) -> AbstractContextManager[object]:

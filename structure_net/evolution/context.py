@@ -17,6 +17,7 @@ from structure_net.evolution.batches import (
     ITERABLE_AGAIN,
     Batch,
     Loss,
+    aside,
     batches,
     example_of,
     random_state_kept,
@@ -168,23 +169,32 @@ class NetworkContext:
         return Lazy(compute) if self.memory is None else self.memory.lazy(compute)
 
     def train_batches(
-        self, limit: int | None = None, *, epoch: int | None = None
+        self, limit: int | None = None, *, epoch: int | None = None, training: bool = False
     ) -> Iterator[Batch]:
         """Training batches on the device, in the order of ``epoch`` where the loader has orders.
 
         Args:
             limit: At most so many; all if None.
             epoch: The epoch, counted from 0; the one that comes next if None.
+            training: Whether it is the loop that trains who asks. It iterates the loader itself,
+                whose ``persistent_workers`` persist; whoever else asks leaves that loop's place in
+                the loader alone, as `aside` says.
+
+        Raises:
+            ValueError: The loader is an iterator, and it is not to train.
         """
         # To ask a Protocol takes longer than all the rest.
         set_epoch = getattr(self.data_loader, "set_epoch", None)
         if set_epoch is not None:
             set_epoch(len(self.history) if epoch is None else epoch)
-        return batches(self.data_loader, self.device, limit)
+        loader = self.data_loader if training else aside(self.data_loader)
+        return batches(loader, self.device, limit)
 
     def held_out_batches(self, limit: int | None = None) -> Iterator[Batch]:
         """Validation batches on the device; none without a validation loader."""
-        return batches(self.validation_loader or (), self.device, limit)
+        loader = self.validation_loader or ()
+        shared = loader is self.data_loader
+        return batches(aside(loader) if shared else loader, self.device, limit)
 
     def with_example(self) -> Self:
         """This context with an `example`, taken from the loader where there is none.

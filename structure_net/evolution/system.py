@@ -256,7 +256,8 @@ class ComposableEvolutionSystem:
             optimizer: Follows at once; one that is not given follows at its next step, and until
                 then its ``state_dict()`` has the shapes from before the edit.
             example: Inputs to trace the model with; taken from ``data_loader`` if None.
-            data_loader: What analyzers look at; needed where one looks at activations.
+            data_loader: What analyzers look at; needed where one looks at activations. It may be
+                the one that the loop iterates, as long as it is no iterator.
             validation_loader: What a `Trial` judges by.
             loss: Takes output and targets to a scalar; cross-entropy if None.
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from structure_net.evolution.batches import Batch, number_of_batches
+from structure_net.evolution.batches import Batch, aside, number_of_batches
 
 AsPair = Callable[[Any], Batch]
 
@@ -18,7 +18,8 @@ class LoopBatches:
 
     Of a `torch.utils.data.DataLoader` over a data set with a length, the data are read by a loader
     of its own, in this process, in an order that follows from the seed and the epoch: the loop's
-    own iterator, its workers and its random state are left alone. Anything else is iterated.
+    own iterator, its workers and its random state are left alone. Any other `DataLoader` is read
+    as `aside` says, and anything else is iterated.
 
     Args:
         loader: The loop's data.
@@ -42,7 +43,9 @@ class LoopBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         self._generator.manual_seed(self._seed + self._epoch)
-        return (self._as_pair(batch) for batch in self._loader)
+        loader = self._loader
+        found = aside(loader) if isinstance(loader, DataLoader) else loader
+        return (self._as_pair(batch) for batch in found)
 
     def __len__(self) -> int:
         number = number_of_batches(self._loader)

@@ -188,7 +188,7 @@ class _Run:
         self._context.network.train()
         blocks: list[tuple[Tensor, Tensor | None, Tensor]] = []
         tally = Tally()
-        for batch in self._context.train_batches():
+        for batch in self._context.train_batches(training=True):
             self._step(tally, *batch)
             if len(tally.losses) == _CHECK_EVERY:
                 blocks.append(self._checked(tally, len(blocks)))
