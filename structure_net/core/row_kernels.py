@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from structure_net.core.compiling import Template, compiled, compiled_by_type
-from structure_net.core.note_kernels import pick, pick_rows, take_in, take_sums
+from structure_net.core.note_kernels import pick, pick_rows, scratch, take_in, take_sums
 from structure_net.core.shared_counts import count_up
 from structure_net.core.simd import (
     LINE,
@@ -59,9 +59,11 @@ _pick = Template(pick.__wrapped__)
 _pick_rows = Template(pick_rows.__wrapped__)
 
 
-def room(units: int) -> int:
-    """The bytes that a call writes on."""
-    return 6 * (8 + LINE) * units + 6 * LINE
+def room(units: int, kind: int) -> int:
+    """The bytes that a call writes on, by how values lie."""
+    if kind == RUNS:
+        return 6 * (8 + LINE) * units
+    return scratch(units) if kind == ROWS else 0
 
 
 @compiled_by_type("void(float32, int64)", "void(float64, int64)")

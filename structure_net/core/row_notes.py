@@ -31,9 +31,10 @@ _HELP: Final = {
 }
 _BLOCKS: Final = 4
 """Blocks for each thread."""
+_ROOM: Final = 2
 _CLAIMED: Final = 12
-"""Columns of a table: how many blocks are claimed, and from where on all that says what is
-copied."""
+"""Columns of a table: the address of memory to write on, how many blocks are claimed, and from
+where on all that says what is copied."""
 _PICKED: Final = 13
 
 
@@ -55,8 +56,8 @@ class Told(NamedTuple):
     """What was noted of one activation.
 
     Args:
-        first: `unit_sums.SUMS` of the first batch; of what is no end the first two alone are told.
-            Shape ``(6, units)``, float64.
+        first: `unit_sums.SUMS` of the first batch, or the first two. Shape ``(6, units)`` or
+            ``(2, units)``, float64.
         others: The same of all batches behind it, if there are any.
         values: How many of each unit were summed.
     """
@@ -72,25 +73,27 @@ class _Table:
     Args:
         values: It.
         wanted: Of it.
-        addresses: Of its sums, and of `row_kernels.room` for it.
+        sums: Where its sums are.
 
     Attributes:
         numbers: See `row_kernels.COLUMNS`.
         address: Where they are.
         key: The shape, strides and type of what is noted.
         count: How many values each unit has.
+        room: The bytes that it is noted on.
         threads: How many are at work.
     """
 
-    def __init__(self, values: Tensor, wanted: Wanted, addresses: tuple[int, int]) -> None:
+    def __init__(self, values: Tensor, wanted: Wanted, sums: int) -> None:
         self.key = values.shape, values.stride(), values.dtype
         kind, runs, length, steps = _layout(values)
-        self.count, parts = runs * length, 6 if wanted.ends else 2
+        self.count, parts = runs * length, _parts(wanted)
+        self.room = row_kernels.room(wanted.units, kind)
         threads, work = torch.get_num_threads(), values.numel() * parts
         self.threads = threads if work >= SHARED_WORK else 1
         shape = wanted.units, runs, length, *steps
         blocks = _BLOCKS * self.threads
-        self.numbers = array("q", (0, *addresses, *shape, parts, 0, kind, blocks, *[0] * 7))
+        self.numbers = array("q", (0, sums, 0, *shape, parts, 0, kind, blocks, *[0] * 7))
         self.address: int = self.numbers.buffer_info()[0]
 
 
@@ -103,13 +106,14 @@ class RowNotes:
 
     def __init__(self, wanted: Sequence[Wanted]) -> None:
         self._wanted = tuple(wanted)
-        ends = list(accumulate((6 * one.units for one in wanted), initial=0))
-        self._starts = ends[:-1]
-        self._sums = np.zeros((2, ends[-1]))
-        for start, (units, _, _) in zip(self._starts, wanted, strict=True):
-            self._sums[:, start + 4 * units : start + 5 * units] = np.inf
-            self._sums[:, start + 5 * units : start + 6 * units] = -np.inf
-        self._room = np.empty(row_kernels.room(max(one.units for one in wanted)), np.uint8)
+        sizes = [_parts(one) * one.units for one in wanted]
+        self._ends = list(accumulate(sizes, initial=0))
+        self._sums = np.zeros((2, self._ends[-1]))
+        for end, (units, ends, _) in zip(self._ends[1:], wanted, strict=True):
+            if ends:
+                self._sums[:, end - 2 * units : end - units] = np.inf
+                self._sums[:, end - units : end] = -np.inf
+        self._room = np.empty(0, np.uint8)
         self._address: int = self._sums.ctypes.data
         self._tables: list[_Table | None] = [None] * len(self._wanted)
         self._counts = [0] * len(self._wanted)
@@ -143,7 +147,7 @@ class RowNotes:
                 values = values.relu() if gate else values
                 self.take(number, values.contiguous(), rows, picked, gate=False)
                 return values
-            table = self._tables[number] = self._table(number, values)
+            table = self._table(number, values)
         numbers = table.numbers
         numbers[0], numbers[9] = address_of(values), gate
         if rows is not None and picked is not None:
@@ -167,18 +171,29 @@ class RowNotes:
     def told(self) -> list[Told]:
         """What was noted of each activation, of at least one batch."""
         found = []
-        for start, (units, _, _), count in zip(
-            self._starts, self._wanted, self._counts, strict=True
-        ):
-            one, other = self._sums[:, start : start + 6 * units].reshape(2, 6, units)
-            others = torch.from_numpy(other) if self._batches > 1 else None
-            found.append(Told(torch.from_numpy(one), others, count))
+        for place, (one, count) in enumerate(zip(self._wanted, self._counts, strict=True)):
+            start, end, shape = *self._ends[place : place + 2], (_parts(one), one.units)
+            first, others = (
+                torch.from_numpy(part[start:end].reshape(shape)) for part in self._sums
+            )
+            found.append(Told(first, others if self._batches > 1 else None, count))
         return found
 
     def _table(self, number: int, values: Tensor) -> _Table:
         rest = self._sums.strides[0] if self._batches else 0
-        addresses = self._address + 8 * self._starts[number] + rest, self._room.ctypes.data
-        return _Table(values, self._wanted[number], addresses)
+        sums = self._address + 8 * self._ends[number] + rest
+        found = self._tables[number] = _Table(values, self._wanted[number], sums)
+        if found.room > len(self._room):
+            self._room = np.empty(found.room, np.uint8)
+        for table in self._tables:
+            if table is not None:
+                table.numbers[_ROOM] = self._room.ctypes.data
+        return found
+
+
+def _parts(wanted: Wanted) -> int:
+    """How many of the sums are wanted."""
+    return 6 if wanted.ends else 2
 
 
 def _note(table: _Table, kind: torch.dtype) -> None:

@@ -8,7 +8,8 @@ call that notes what it gives.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import zip_longest
 from typing import Any, Final, NamedTuple
 
@@ -20,11 +21,10 @@ from structure_net.core.network_factory import StandardNetwork
 from structure_net.core.noting import Chain
 from structure_net.core.row_notes import Wanted
 from structure_net.evolution.calls import Call, KnownChain, Take
-from structure_net.evolution.unit_layers import unit_axis
 
-_LINEAR: Final = frozenset((nn.Linear, StandardSparseLayer))
-_CONVOLUTIONS: Final = frozenset((nn.Conv1d, nn.Conv2d, nn.Conv3d))
-_LAYERS: Final = _LINEAR | _CONVOLUTIONS
+_LINEAR: Final[frozenset[type[nn.Module]]] = frozenset((nn.Linear, StandardSparseLayer))
+_CONVOLUTIONS: Final = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_LAYERS: Final[frozenset[type[nn.Module]]] = _LINEAR.union(_CONVOLUTIONS)
 _BETWEEN: Final[frozenset[type[nn.Module]]] = frozenset(
     (
         *(nn.ReLU, nn.Identity, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d),
@@ -48,7 +48,8 @@ class Row:
     Args:
         containers: The network, and what holds modules on the way to them.
         modules: All the others, in order.
-        names: Of the layers among them.
+        called: The layers' names.
+        plan: Of their kinds.
 
     Attributes:
         known: Its layers; what they read and end up with are numbers of what is ``wanted``.
@@ -60,32 +61,35 @@ class Row:
         self,
         containers: Sequence[nn.Module],
         modules: Sequence[nn.Module],
-        names: Mapping[nn.Module, str],
+        called: Sequence[str],
+        plan: _Plan,
     ) -> None:
         self._all = (*containers, *modules)
-        first = next(at for at, module in enumerate(modules) if module in names)
-        self._before, behind = modules[:first], modules[first:]
-        stages = _stages(behind)
-        reads, ends = [one.at for one in stages], [one.end for one in stages]
-        noted = sorted({*reads, *ends})
-        numbers = {place: number for number, place in enumerate(noted)}
-        self._steps = _steps(behind, stages, numbers)
+        self._before = modules[: plan.first]
+        self._steps = [*zip(modules[plan.first :], plan.numbers, plan.gates, strict=True)]
+        stages = [modules[one.at] for one in plan.stages]
+        widths = [*map(_widths, stages)]
+        calls = [
+            Call(name, layer, one.axis, number, size=width[1], done=True)
+            for number, (name, layer, one, width) in enumerate(
+                zip(called, stages, plan.stages, widths, strict=True)
+            )
+        ]
+        behind = [None if one.gate < 0 else modules[one.gate] for one in plan.stages]
         self.known = KnownChain(
-            tuple((one.layer, one.activation) for one in stages),
-            tuple(_call(names[one.layer], number, one) for number, one in enumerate(stages)),
-            tuple(numbers[place] for place in reads),
-            tuple(numbers[place] for place in ends),
+            tuple(zip(stages, behind, strict=True)), tuple(calls), plan.reads, plan.ends
         )
-        self.wanted: Sequence[Wanted] = _wanted(stages, noted)
+        self.wanted: Sequence[Wanted] = [
+            Wanted(widths[stage][ends], ends, rows) for stage, ends, rows in plan.noted
+        ]
         self.readers = {
-            names[one.layer]: () if after is None or one.flat else (names[after.layer],)
-            for one, after in zip_longest(stages, stages[1:])
+            name: () if one.flat or number + 1 == len(called) else (called[number + 1],)
+            for number, (name, one) in enumerate(zip(called, plan.stages, strict=True))
         }
-        self._dimensions = 2 if stages[0].axis == -1 else 1 - stages[0].axis
-        listed = [module for stage in self.known.stages for module in stage if module is not None]
-        self._chains = listed == list(behind) and all(
-            type(one.layer) is StandardSparseLayer for one in stages
-        )
+        axis = plan.stages[0].axis
+        self._dimensions = 2 if axis == -1 else 1 - axis
+        self._chains = plan.chains
+        self._chain: tuple[Chain, list[_Held]] | None = None
 
     def begin(self, inputs: object) -> Tensor | None:
         """What the first layer takes; None where the row cannot be noted.
@@ -107,8 +111,21 @@ class Row:
         return hidden if fits and hidden.shape[1] == self.wanted[0].units else None
 
     def chain(self, inputs: Tensor) -> Chain | None:
-        """The layers as one chain; None where they cannot run as one, or more stands between."""
-        return chain_of(self.known.stages, inputs) if self._chains else None
+        """The layers as one chain; None where they cannot run as one, or more stands between.
+
+        Args:
+            inputs: What `begin` gave, so that nobody looks.
+        """
+        if not self._chains:
+            return None
+        if self._chain is not None:
+            chain, held = self._chain
+            if inputs.dtype is chain.inputs.dtype and all(one.stands() for one in held):
+                return chain._replace(inputs=inputs)
+        found = chain_of(self.known.stages, inputs)
+        if found is not None:
+            self._chain = found, [_Held(layer) for layer, _ in self.known.stages]
+        return found
 
     def run(self, inputs: Tensor, take: Take) -> Tensor:
         """What the last module gives; ``take`` is given what is ``wanted``, each before the next
@@ -127,111 +144,98 @@ class Row:
         return hidden
 
 
-class _Step(NamedTuple):
-    """One module, the number of what is noted behind it (-1 if nothing is), and whether it is a
-    ReLU that runs as that is noted."""
+class _Held:
+    """What a live layer holds, as it was when it was found to be a part of a chain.
 
-    module: nn.Module
-    number: int
-    gate: bool
+    Args:
+        layer: The layer.
+    """
+
+    def __init__(self, layer: nn.Module) -> None:
+        self._parameters, self._buffers = layer._parameters, layer._buffers
+        self._weight, self._bias = layer._parameters["weight"], layer._parameters.get("bias")
+        # Edits exchange all tensors of an index.
+        self._columns = layer._buffers["columns"]
+        self._forms = _form(self._weight), _form(self._bias)
+
+    def stands(self) -> bool:
+        """Whether it holds the same tensors, and these are of the same form."""
+        weight, bias = self._parameters["weight"], self._parameters.get("bias")
+        return (
+            weight is self._weight
+            and bias is self._bias
+            and self._buffers["columns"] is self._columns
+            and (_form(weight), _form(bias)) == self._forms
+        )
 
 
-class _Stage:
+def _form(tensor: Tensor | None) -> object:
+    """What changes where a tensor is given data of another kind, size or place."""
+    if tensor is None:
+        return None
+    return tensor.shape, tensor.stride(), tensor.dtype, tensor.device
+
+
+class _Stage(NamedTuple):
     """A layer in a row of modules.
 
     Args:
-        layer: It.
-        at: The number of modules in front of it.
-
-    Attributes:
-        activation: The ReLU that its units end up behind, if any.
-        end: Behind how many modules they do.
-        flat: Whether units are no more told apart in front of the next layer.
+        at: Which module it is.
         axis: Of its units, negative.
+        gate: The ReLU that its units end up behind; -1 if there is none.
+        flat: Whether units are no more told apart in front of the next layer.
     """
 
-    def __init__(self, layer: nn.Module, at: int) -> None:
-        self.layer = layer
-        self.at = at
-        self.activation: nn.Module | None = None
-        self.end = at + 1
-        self.flat = False
-        axis = unit_axis(layer)
-        assert axis is not None
-        self.axis = axis
+    at: int
+    axis: int
+    gate: int
+    flat: bool
 
     @property
-    def widths(self) -> tuple[int, int]:
-        """How many units it reads, and has."""
-        one: Any = self.layer
-        if self.axis == -1:
-            return one.in_features, one.out_features
-        return one.in_channels, one.out_channels
+    def end(self) -> int:
+        """The module that gives what its units end up with."""
+        return max(self.at, self.gate)
 
 
-def _stages(modules: Iterable[nn.Module]) -> list[_Stage]:
-    """The layers among modules of which the first is one."""
-    found: list[_Stage] = []
-    for place, module in enumerate(modules):
-        kind = type(module)
-        if kind in _LAYERS:
-            found.append(_Stage(module, place))
-        elif kind is nn.Flatten:
-            found[-1].flat = True
-        elif kind is nn.ReLU and found[-1].activation is None and not found[-1].flat:
-            found[-1].activation, found[-1].end = module, place + 1
-    return found
-
-
-def _steps(
-    modules: Sequence[nn.Module], stages: Sequence[_Stage], numbers: Mapping[int, int]
-) -> list[_Step]:
-    """What runs, in order, and what is noted of it."""
-    gates = {one.end for one in stages if one.activation is not None}
-    return [
-        _Step(module, numbers.get(place, -1), place in gates)
-        for place, module in enumerate(modules, 1)
-    ]
-
-
-def _wanted(stages: Sequence[_Stage], noted: Sequence[int]) -> list[Wanted]:
-    """What is noted at each place."""
-    found = {one.at: Wanted(one.widths[0], ends=False, rows=False) for one in stages}
-    for one in stages:
-        found[one.end] = Wanted(one.widths[1], ends=True, rows=one.axis == -1)
-    return [found[place] for place in noted]
-
-
-def _call(name: str, number: int, stage: _Stage) -> Call:
-    """The call of a layer."""
-    return Call(name, stage.layer, stage.axis, number, size=stage.widths[1], done=True)
-
-
-def row_of(network: nn.Module, layers: Mapping[str, tuple[nn.Module, nn.Module]]) -> Row | None:
-    """The network as layers in a row; None where it is not known to be one.
+class _Plan(NamedTuple):
+    """What the kinds of the modules of a row say of it.
 
     Args:
-        network: Any.
-        layers: See `unit_layers.observed_layers`.
+        first: The first layer.
+        stages: All layers.
+        numbers: By module, from the first layer on: which of the tensors that are noted it gives;
+            -1 if none.
+        gates: By module, from the first layer on: whether it is a ReLU that runs as what it gives
+            is noted.
+        reads: By layer: which of the tensors that are noted it takes.
+        ends: By layer: which of them its units end up with.
+        noted: Of each tensor that is noted: the layer whose units these are, or which reads them;
+            whether it is the former; and whether its samples are rows.
+        chains: Whether there are layers of our own and ReLUs behind them, and nothing else.
     """
+
+    first: int
+    stages: tuple[_Stage, ...]
+    numbers: tuple[int, ...]
+    gates: tuple[bool, ...]
+    reads: tuple[int, ...]
+    ends: tuple[int, ...]
+    noted: tuple[tuple[int, bool, bool], ...]
+    chains: bool
+
+
+def row_of(network: nn.Module) -> Row | None:
+    """The network as layers in a row; None where it is not known to be one."""
     containers: list[nn.Module] = []
-    modules = [*_unrolled(network, containers)]
-    names = {layer: name for name, (layer, _) in layers.items()}
-    found = [module for module in modules if type(module) in _LAYERS]
-    if not found or len(set(found)) < len(found) or set(found) != names.keys():
+    found = [*_unrolled("", network, containers)]
+    plan = _plan(tuple([type(module) for _, module in found]))
+    modules = [module for _, module in found]
+    if plan is None or not all(map(_is_usual, modules)):
         return None
-    return Row(containers, modules, names) if _known(modules) else None
-
-
-def _known(modules: Iterable[nn.Module]) -> bool:
-    """Whether modules, some of which are layers, stand in an order that is known here."""
-    shape = "any"
-    for module in modules:
-        shapes = _SHAPES.get((type(module), shape)) if _is_usual(module) else None
-        if shapes is None:
-            return False
-        shape = shapes
-    return True
+    names = [found[one.at][0] for one in plan.stages]
+    if len({modules[one.at] for one in plan.stages}) < len(names):
+        return None
+    return Row(containers, modules, names, plan)
 
 
 def _is_usual(module: nn.Module) -> bool:
@@ -242,7 +246,66 @@ def _is_usual(module: nn.Module) -> bool:
         return bool(one.weight.is_contiguous())
     if type(module) is nn.Flatten:
         return bool(one.start_dim == 1 and one.end_dim == -1)
-    return not getattr(module, "return_indices", False)
+    return not getattr(module, "return_indices", False) if type(module) in _POOLING else True
+
+
+def _widths(layer: nn.Module) -> tuple[int, int]:
+    """How many units a layer reads, and has."""
+    one: Any = layer
+    if type(layer) is nn.Linear:
+        return one.in_features, one.out_features
+    return one.in_channels, one.out_channels
+
+
+@lru_cache
+def _plan(kinds: tuple[type[nn.Module], ...]) -> _Plan | None:
+    """What the kinds of modules say; None where they are no row that is known here."""
+    if _LAYERS.isdisjoint(kinds) or not _fit(kinds):
+        return None
+    stages: list[_Stage] = []
+    for place, kind in enumerate(kinds):
+        if kind in _LAYERS:
+            stages.append(_Stage(place, _axis(kind), -1, flat=False))
+        elif stages and kind is nn.Flatten:
+            stages[-1] = stages[-1]._replace(flat=True)
+        elif stages and kind is nn.ReLU and stages[-1].gate < 0 and not stages[-1].flat:
+            stages[-1] = stages[-1]._replace(gate=place)
+    first = stages[0].at
+    noted = {one.at - 1: (number, False, False) for number, one in enumerate(stages)}
+    for number, one in enumerate(stages):
+        noted[one.end] = number, True, one.axis == -1
+    numbers = {place: number for number, place in enumerate(sorted(noted))}
+    gates, behind = {one.gate for one in stages}, range(first, len(kinds))
+    own = (StandardSparseLayer, nn.ReLU)
+    return _Plan(
+        first=first,
+        stages=tuple(stages),
+        numbers=tuple(numbers.get(place, -1) for place in behind),
+        gates=tuple(place in gates for place in behind),
+        reads=tuple(numbers[one.at - 1] for one in stages),
+        ends=tuple(numbers[one.end] for one in stages),
+        noted=tuple(noted[place] for place in sorted(noted)),
+        chains=all(
+            kind in own and (kind is own[0] or place in gates)
+            for place, kind in enumerate(kinds[first:], first)
+        ),
+    )
+
+
+def _axis(kind: type[nn.Module]) -> int:
+    """The axis of the units of a layer, negative."""
+    return -1 if kind in _LINEAR else -2 - _CONVOLUTIONS.index(kind)
+
+
+def _fit(kinds: Iterable[type[nn.Module]]) -> bool:
+    """Whether modules of these kinds take what those in front of them give."""
+    shape = "any"
+    for kind in kinds:
+        behind = _SHAPES.get((kind, shape))
+        if behind is None:
+            return False
+        shape = behind
+    return True
 
 
 def _shapes() -> dict[tuple[type[nn.Module], str], str]:
@@ -260,21 +323,35 @@ def _shapes() -> dict[tuple[type[nn.Module], str], str]:
     return found | {(nn.Flatten, "any"): "any", (nn.Flatten, "positions"): "rows"}
 
 
-def _unrolled(module: nn.Module, containers: list[nn.Module]) -> Iterable[nn.Module]:
-    """The modules that run one behind the other in place of ``module``."""
-    if type(module) is StandardNetwork:
+def _unrolled(
+    name: str, module: nn.Module, containers: list[nn.Module]
+) -> Iterable[tuple[str, nn.Module]]:
+    """The modules that run one behind the other in place of ``module``, with their names."""
+    kind, parts = type(module), module._modules
+    if kind is StandardNetwork and parts.keys() == {"layers", "activations"}:
         containers.append(module)
-        yield nn.Flatten()
-        for pair in zip_longest(module.layers, module.activations):
+        yield "", _FLATTEN
+        layers, activations = (_named(name, p, parts[p]) for p in ("layers", "activations"))
+        for pair in zip_longest(layers, activations):
             for one in pair:
                 if one is not None:
-                    yield from _unrolled(one, containers)
-    elif type(module) is nn.Sequential:
+                    yield from _unrolled(one[0], one[1], containers)
+    elif kind is nn.Sequential:
         containers.append(module)
-        for one in module:
-            yield from _unrolled(one, containers)
+        for one in _named(name, "", module):
+            yield from _unrolled(one[0], one[1], containers)
     else:
-        yield module
+        yield name, module
 
 
+def _named(name: str, part: str, module: nn.Module | None) -> Iterable[tuple[str, nn.Module]]:
+    """The children of a module with their names."""
+    assert module is not None
+    before = ".".join(filter(None, (name, part)))
+    for number, child in module._modules.items():
+        assert child is not None
+        yield f"{before}.{number}" if before else number, child
+
+
+_FLATTEN: Final = nn.Flatten()
 _SHAPES: Final = _shapes()

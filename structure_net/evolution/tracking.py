@@ -78,7 +78,6 @@ class ActivationTracker:
     def __init__(self, network: nn.Module, listener: Listener) -> None:
         self._network = network
         self._listener = listener
-        self._layers = observed_layers(network)
         self._marks: dict[int, _Mark] = {}
         self._open: list[Call] = []
         self._activated: dict[tuple[str, int], bool] = {}
@@ -90,10 +89,10 @@ class ActivationTracker:
         self._hooks: set[int] = set()
         self._names: dict[nn.Module, str] = {}
         self._chains: dict[int, KnownChain] = {}
-        self._row = row_of(network, self._layers) if listener.chains else None
+        self._row = row_of(network) if listener.chains else None
         self._undo: Undoing | None = None
         self.order: list[str] = []
-        self.readers: dict[str, dict[str, None]] = {name: {} for name in self._layers}
+        self.readers: dict[str, dict[str, None]] = {}
 
     def open(self, undo: Undoing) -> None:
         """Begins, until ``undo`` undoes it. Hooks are placed when something has to be watched."""
@@ -119,7 +118,8 @@ class ActivationTracker:
 
     def _place_hooks(self, undo: Undoing) -> None:
         parts: set[nn.Module] = set()
-        for name, (layer, called) in self._layers.items():
+        for name, (layer, called) in observed_layers(self._network).items():
+            self.readers.setdefault(name, {})
             parts.update(called.modules())
             self._hook_layer(name, layer, called, undo)
         for module in self._network.modules():

@@ -50,6 +50,7 @@ class Pass:
         self._unit_readers = _told(reductions, "units")
         self._note_readers = _told(reductions, "noted")
         self._samplers = _told(reductions, "sample")
+        self._batch_readers = _told(reductions, "batch")
         self._notes_all = all(one.notes for one in self._reductions)
         self._notes: dict[int, tuple[KnownChain, ChainNotes]] = {}
         self._firsts: dict[int, tuple[int, list[Tensor]]] = {}
@@ -76,16 +77,19 @@ class Pass:
             for inputs, targets in data:
                 self._now = _samples(inputs, targets)
                 output = tracker.in_row(inputs)
-                if output is None:
+                watched = output is None
+                if watched:
                     with tracker.watching():
                         output = forward(self._network, inputs)
-                self.readers = {name: tuple(tracker.readers[name]) for name in tracker.order}
+                if watched or not self.readers:
+                    self.readers = {name: tuple(tracker.readers[name]) for name in tracker.order}
                 if loss is not None and self._differentiated:
                     self._differentiate(loss_of(loss, output, targets))
-                seen = BatchSeen(inputs, targets, output, self._now.number, self.readers)
-                with torch.no_grad():
-                    for reduction in self._reductions:
-                        reduction.batch(seen)
+                if self._batch_readers:
+                    seen = BatchSeen(inputs, targets, output, self._now.number, self.readers)
+                    with torch.no_grad():
+                        for tell in self._batch_readers:
+                            tell(seen)
                 self.batches += 1
                 self.samples += self._now.number
         self._tell_notes()
@@ -275,6 +279,10 @@ def _told(reductions: Sequence[Reduction], event: str) -> tuple[Any, ...]:
 
 def _samples(inputs: Any, targets: Any) -> Samples:
     """How many samples a batch has, by its targets where its inputs agree, and where they lie."""
+    if type(inputs) is Tensor is type(targets) and inputs.dim() and targets.dim():
+        number = inputs.size(0)
+        if 0 < number == targets.size(0):
+            return Samples(number)
     tensor = _first_tensor(inputs)
     said = batch_length(targets) if _first_tensor(targets) is not None else 0
     number = tensor.size(0) if tensor is not None and tensor.dim() else said

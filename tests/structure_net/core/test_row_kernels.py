@@ -56,7 +56,7 @@ def test_what_is_rectified_and_summed_is_what_torch_rectifies(
 ) -> None:
     values, shape = _laid(kind, dtype)
     expected, after, sums = _expected(values), values.relu(), _nothing()
-    memory = torch.empty(room(UNITS), dtype=torch.uint8)
+    memory = torch.empty(room(UNITS, kind), dtype=torch.uint8)
     addresses = values.data_ptr(), sums.data_ptr(), memory.data_ptr()
     table = array("q", (*addresses, UNITS, *shape, 6, 1, kind, 5, *[0] * 7))
     assert len(table) == COLUMNS
@@ -70,7 +70,7 @@ def test_what_is_rectified_and_summed_is_what_torch_rectifies(
 
 def test_who_comes_late_finds_nothing_to_do() -> None:
     values, shape = _laid(ROWS, torch.float64)
-    sums, memory = _nothing(), torch.empty(room(UNITS), dtype=torch.uint8)
+    sums, memory = _nothing(), torch.empty(room(UNITS, ROWS), dtype=torch.uint8)
     addresses = values.data_ptr(), sums.data_ptr(), memory.data_ptr()
     table = array("q", (*addresses, UNITS, *shape, 6, 0, ROWS, 5, *[0] * 7))
     help_with_doubles(table.buffer_info()[0])

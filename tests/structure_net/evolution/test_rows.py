@@ -12,11 +12,9 @@ from torch import Tensor, nn
 from structure_net import create_standard_network
 from structure_net.core.crossover import Storage, get_crossover, set_crossover
 from structure_net.core.row_notes import Wanted
-from structure_net.evolution import Need, Observation, observe
-from structure_net.evolution.reductions.passing import Pass
+from structure_net.evolution import Need, observe
 from structure_net.evolution.rows import Row, row_of
-from structure_net.evolution.unit_layers import observed_layers
-from tests.observations import compare
+from tests.observations import compare, watched
 
 NOTED = frozenset({Need.ACTIVATIONS, Need.PROBE})
 BATCHES = (20, 13, 600, 20)
@@ -77,43 +75,6 @@ def _nested() -> nn.Module:
     return nn.Sequential(first, nn.Sequential(nn.Sequential(nn.Linear(9, 33)), nn.ReLU()))
 
 
-def _images(*, inplace: bool = False) -> nn.Module:
-    network = nn.Sequential(
-        nn.BatchNorm2d(3),
-        nn.Conv2d(3, 5, 3, padding=1),
-        nn.BatchNorm2d(5),
-        nn.ReLU(inplace=inplace),
-        nn.Dropout2d(0.5),
-        nn.Conv2d(5, 40, 3, padding=1, bias=False),
-        nn.MaxPool2d(2),
-        nn.ReLU(inplace=inplace),
-        nn.Conv2d(40, 6, 1),
-        nn.Conv2d(6, 4, 3),
-        nn.AdaptiveAvgPool2d(2),
-        nn.Flatten(),
-        nn.ReLU(inplace=inplace),
-        nn.Linear(16, 9),
-        nn.ReLU(inplace=inplace),
-        nn.Linear(9, 3),
-    )
-    with torch.no_grad():
-        network.train()(torch.randn(50, 3, 11, 8))
-    return network
-
-
-def _pooled() -> nn.Module:
-    return nn.Sequential(
-        nn.AvgPool2d(2),
-        nn.Conv2d(3, 4, 2),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Conv2d(4, 7, 1),
-        nn.ReLU(),
-        nn.Conv2d(7, 1, 1),
-        nn.Flatten(),
-    )
-
-
 ROWS: dict[str, Callable[[], nn.Module]] = {
     "dense": lambda: nn.Sequential(
         nn.Flatten(), nn.Linear(12, 9), nn.ReLU(), nn.Linear(9, 150), nn.ReLU(), nn.Linear(150, 3)
@@ -146,32 +107,6 @@ OTHERS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-IMAGES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
-    "images": (_images, (3, 11, 8)),
-    "in place": (lambda: _images(inplace=True), (3, 11, 8)),
-    "pooled": (_pooled, (3, 4, 5)),
-    "series": (
-        lambda: nn.Sequential(nn.Conv1d(3, 5, 2), nn.BatchNorm1d(5), nn.ReLU(), nn.MaxPool1d(2)),
-        (3, 9),
-    ),
-    "volumes": (
-        lambda: nn.Sequential(nn.Conv3d(2, 3, 2), nn.ReLU(), nn.Conv3d(3, 2, 1)),
-        (2, 3, 4, 3),
-    ),
-}
-
-
-def _pictures(kind: str, dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:
-    generator = torch.Generator().manual_seed(1)
-    return [
-        (
-            torch.randn(count, *IMAGES[kind][1], generator=generator, dtype=dtype),
-            torch.randint(3, (count,), generator=generator),
-        )
-        for count in BATCHES
-    ]
-
-
 def _data(dtype: torch.dtype = torch.float32) -> list[tuple[Tensor, Tensor]]:
     generator = torch.Generator().manual_seed(1)
     return [
@@ -188,32 +123,6 @@ def _made(kind: str, dtype: torch.dtype = torch.float32) -> nn.Module:
     return ROWS[kind]().to(dtype)
 
 
-@pytest.fixture
-def noted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The samples of each batch that was noted without a hook."""
-    found: list[int] = []
-    note_row = Pass.note_row
-
-    def counted(self: Pass, row: Any, inputs: Tensor) -> Tensor | None:
-        output = note_row(self, row, inputs)
-        if output is not None:
-            found.append(len(inputs))
-        return output
-
-    monkeypatch.setattr(Pass, "note_row", counted)
-    return found
-
-
-def _watched(network: nn.Module, data: Any, **options: Any) -> Observation:
-    """The same look with hooks, because somebody else has one."""
-    last = list(network.modules())[-1]
-    hook = last.register_forward_hook(lambda *_: None)
-    try:
-        return observe(network, data, **options)
-    finally:
-        hook.remove()
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["single", "double"])
 @pytest.mark.parametrize("kind", ROWS)
 def test_what_is_noted_of_a_row_is_what_its_layers_tell(
@@ -222,52 +131,11 @@ def test_what_is_noted_of_a_row_is_what_its_layers_tell(
     network = _made(kind, dtype)
     found = observe(network, _data(dtype), needs=NOTED, probe_size=30)
     assert noted == list(BATCHES)
-    expected = _watched(network, _data(dtype), needs=NOTED, probe_size=30)
+    expected = watched(network, _data(dtype), needs=NOTED, probe_size=30)
     assert noted == list(BATCHES)
     compare(found, expected)
     assert found.probe is not None
     assert found.probe.values.keys() == found.layers.keys()
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["single", "double"])
-@pytest.mark.parametrize("kind", IMAGES)
-def test_what_is_noted_of_convolutions_is_what_these_tell(
-    kind: str, dtype: torch.dtype, noted: list[int]
-) -> None:
-    torch.manual_seed(0)
-    network = IMAGES[kind][0]().to(dtype)
-    options: dict[str, Any] = {"needs": NOTED, "probe_size": 30}
-    found = observe(network, _pictures(kind, dtype), **options)
-    assert noted == list(BATCHES)
-    expected = _watched(network, _pictures(kind, dtype), **options)
-    assert noted == list(BATCHES)
-    compare(found, expected)
-    assert found.probe is not None
-    assert found.probe.values.keys() == found.layers.keys()
-
-
-@pytest.mark.parametrize("inplace", [False, True])
-def test_the_inputs_of_a_row_are_not_written_to(inplace: bool) -> None:
-    torch.manual_seed(0)
-    network, inputs = _images(inplace=inplace).eval(), torch.randn(4, 3, 11, 8)
-    before = inputs.clone()
-    found = observe(network, [(inputs, torch.zeros(4))], needs=NOTED, probe_size=4)
-    assert torch.equal(inputs, before)
-    assert found.probe is not None
-    with torch.no_grad():
-        expected = network(inputs)
-    # The sample is in an order of its own.
-    assert torch.equal(found.probe.outputs.sort(0).values, expected.sort(0).values)
-
-
-def test_images_that_lie_channels_last_are_watched(noted: list[int]) -> None:
-    network = IMAGES["images"][0]()
-    last = [
-        (one.to(memory_format=torch.channels_last), other)
-        for one, other in _pictures("images", torch.float32)
-    ]
-    compare(observe(network, last), _watched(network, last))
-    assert not noted
 
 
 @pytest.mark.parametrize("kind", ["single", "live and dense"])
@@ -277,7 +145,7 @@ def test_long_batches_are_noted_like_others(kind: str, noted: list[int]) -> None
     network = _made(kind)
     found = observe(network, data, needs=NOTED, probe_size=30)
     assert noted == counts
-    compare(found, _watched(network, data, needs=NOTED, probe_size=30))
+    compare(found, watched(network, data, needs=NOTED, probe_size=30))
 
 
 def test_no_hook_is_placed_as_long_as_batches_are_noted(noted: list[int]) -> None:
@@ -317,15 +185,36 @@ def test_a_hook_that_comes_during_a_look_is_called_and_nothing_is_lost(
         assert torch.equal(found.probe.values[layer], expected.probe.values[layer])
 
 
+@pytest.mark.parametrize("way", ["other data", "other parameters", "other bias"])
+def test_weights_that_are_exchanged_during_a_look_are_those_that_count(
+    way: str, noted: list[int]
+) -> None:
+    def batches(network: Any) -> Iterator[tuple[Tensor, Tensor]]:
+        for number, batch in enumerate(_data()):
+            layer = network.layers[number % 2]
+            if number and way == "other data":
+                layer.weight.data = 2 * layer.weight.data
+            elif number and way == "other parameters":
+                layer.weight = nn.Parameter(2 * layer.weight.detach())
+            elif number:
+                layer.bias = nn.Parameter(layer.bias.detach() + 1)
+            yield batch
+
+    network, other = _made("live"), _made("live")
+    found = observe(network, batches(network), needs=NOTED, probe_size=30)
+    assert noted == list(BATCHES)
+    compare(found, watched(other, batches(other), needs=NOTED, probe_size=30))
+
+
 @pytest.mark.parametrize("kind", OTHERS)
-def test_what_is_no_row_is_watched(kind: str) -> None:
+def test_what_is_no_row_iswatched(kind: str) -> None:
     network = OTHERS[kind]()
-    assert row_of(network, observed_layers(network)) is None
+    assert row_of(network) is None
 
 
 def test_a_row_knows_who_reads_whom() -> None:
     network = _made("normalised")
-    row = row_of(network, observed_layers(network))
+    row = row_of(network)
     assert isinstance(row, Row)
     assert row.readers == {"2": ("6",), "6": ("8",), "8": ("12",), "12": ()}
     assert [stage[1] is None for stage in row.known.stages] == [False, True, False, True]
@@ -341,39 +230,12 @@ def test_a_row_knows_who_reads_whom() -> None:
     ]
 
 
-def test_a_row_of_convolutions_knows_who_reads_whom() -> None:
-    network = _images()
-    row = row_of(network, observed_layers(network))
-    assert isinstance(row, Row)
-    assert row.readers == {"1": ("5",), "5": ("8",), "8": ("9",), "9": (), "13": ("15",), "15": ()}
-    assert [stage[1] is None for stage in row.known.stages] == [
-        False,
-        False,
-        True,
-        True,
-        False,
-        True,
-    ]
-    assert [call.axis for call in row.known.calls] == [-3, -3, -3, -3, -1, -1]
-
-
 @pytest.mark.parametrize("inputs", [torch.zeros(2, 5), torch.zeros(2, 12).int(), "words"])
 def test_a_row_does_not_begin_with_what_it_cannot_take(inputs: object) -> None:
     network = _made("dense")
-    row = row_of(network, observed_layers(network))
+    row = row_of(network)
     assert row is not None
     assert row.begin(torch.zeros(2, 12)) is not None
-    assert row.begin(inputs) is None
-
-
-@pytest.mark.parametrize(
-    "inputs", [torch.zeros(3, 4, 5), torch.zeros(2, 12), torch.zeros(2, 4, 4, 5)]
-)
-def test_a_row_does_not_begin_with_other_images(inputs: Tensor) -> None:
-    network = nn.Sequential(nn.Conv2d(3, 4, 2), nn.ReLU())
-    row = row_of(network, observed_layers(network))
-    assert row is not None
-    assert row.begin(torch.zeros(2, 3, 4, 5)) is not None
     assert row.begin(inputs) is None
 
 
