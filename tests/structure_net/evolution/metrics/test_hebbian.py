@@ -18,7 +18,11 @@ from structure_net.evolution.metrics import (
     unconnected_pairs,
 )
 from structure_net.evolution.metrics import hebbian as tested
-from structure_net.evolution.metrics.hebbian import oja_by_blocks, unconnected_units
+from structure_net.evolution.metrics.hebbian import (
+    correlation_blocks,
+    oja_by_blocks,
+    unconnected_units,
+)
 from structure_net.surgery import AddConnections, MergeNeurons
 from structure_net.surgery import edit as edited
 
@@ -227,3 +231,15 @@ def test_statistics_of_blocks_are_those_of_all_units() -> None:
         got, want = getattr(found, field), getattr(whole, field)
         torch.testing.assert_close(got, want, rtol=0, atol=1e-12)
     assert isinstance(oja_by_blocks(weights.split(3), torch.zeros(4, 4)), Unavailable)
+
+
+@pytest.mark.parametrize("at_once", [1, 12, 10**6])
+def test_blocks_of_correlations_are_the_rows_of_all(
+    monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(tested, "_AT_ONCE", at_once)
+    x, y = drawn(30, 7), drawn(30, 5, seed=1)
+    blocks = list(correlation_blocks(x, y))
+    assert [start for start, _ in blocks] == list(range(0, 7, max(1, at_once // 5)))
+    found = torch.cat([block for _, block in blocks])
+    torch.testing.assert_close(found, correlation(x, y), rtol=0, atol=1e-12)
