@@ -18,7 +18,7 @@ from torch.optim import LBFGS, Optimizer
 
 from structure_net.core.changes import TensorChange
 from structure_net.core.holders import HOLDERS
-from structure_net.core.moments import carried_state, refusal
+from structure_net.core.moments import LeaveGroup, carried_state, refusal
 from structure_net.errors import SurgeryError
 
 
@@ -59,6 +59,23 @@ def carried(
             for parameter in changed
             if optimizer.state.get(parameter) or _flat(optimizer)
         )
+
+
+def leaving(parameters: Iterable[nn.Parameter]) -> tuple[LeaveGroup, ...]:
+    """What has all optimizers let go of parameters that a network no longer has; changes nothing.
+
+    An optimizer with one history of all its parameters, of which these are a part, keeps them.
+
+    Raises:
+        SurgeryError: An optimizer has an edit to follow, and cannot.
+    """
+    gone = list(parameters)
+    return tuple(
+        LeaveGroup(optimizer, one)
+        for optimizer in HOLDERS.of(gone)
+        if not isinstance(optimizer, LBFGS)
+        for one in gone
+    )
 
 
 def _carried(

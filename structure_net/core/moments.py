@@ -1,4 +1,5 @@
-"""What an optimizer remembers of one parameter, across a change of that parameter.
+"""What an optimizer remembers of one parameter, across a change of that parameter, and how it lets
+go of one.
 
 State is carried for every optimizer whose state tensors have the parameter's shape (SGD with
 momentum, Adam, AdamW with AMSGrad, RMSprop, Adagrad, NAdam, Rprop, ..., fused and foreach too), or
@@ -10,6 +11,7 @@ before anything is touched.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import torch
@@ -119,3 +121,33 @@ def fits(state: dict[str, Any], shape: torch.Size) -> bool:
         v.dim() == len(shape) and all(a in (b, 1) for a, b in zip(v.shape, shape, strict=True))
         for v in tensors
     )
+
+
+@dataclass(slots=True)
+class LeaveGroup:
+    """Takes a removed parameter, its name and its state out of an optimizer."""
+
+    optimizer: Optimizer
+    parameter: Tensor
+    _before: tuple[dict[str, Any], dict[str, Any], Any] | None = field(default=None, init=False)
+
+    def apply(self) -> None:
+        """Removes the parameter where it is."""
+        for group in self.optimizer.param_groups:
+            places = [n for n, one in enumerate(group["params"]) if one is not self.parameter]
+            if len(places) == len(group["params"]):
+                continue
+            state = self.optimizer.state.pop(self.parameter, None)
+            lists: dict[str, Any] = {k: group[k] for k in ("params", "param_names") if k in group}
+            self._before = (group, lists, state)
+            for key, held_there in lists.items():
+                group[key] = [held_there[n] for n in places if n < len(held_there)]
+            return
+
+    def revert(self) -> None:
+        """Puts it back at its place."""
+        if self._before is not None:
+            group, lists, state = self._before
+            group.update(lists)
+            if state is not None:
+                self.optimizer.state[self.parameter] = state

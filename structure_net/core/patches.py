@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from structure_net.core.carrying import carried
+from structure_net.core.carrying import carried, leaving
 from structure_net.core.changes import TensorChange, assign
 from structure_net.core.columns import columns_of, merge_indices
+from structure_net.core.moments import LeaveGroup
 from structure_net.core.sparsity import (
     Newborn,
     Pairs,
@@ -114,7 +115,7 @@ class TemporaryPatchLayer(SparseLayer):
         """Merges the trial connections into the layer below, in place.
 
         All optimizers of the layer below go on; the moments of the connections that it gains begin
-        at zero, as those of any new connection.
+        at zero, as those of any new connection, and those of the trial are gone with its weights.
 
         Returns:
             The layer below, to be put in this one's place. This one has no trial connections any
@@ -129,7 +130,7 @@ class TemporaryPatchLayer(SparseLayer):
                 "Tensors made under torch.inference_mode() cannot be trained; accept connections"
                 " outside of it, or use torch.no_grad()."
             )
-        trial = self.patch.pattern
+        trial, left = self.patch.pattern, leaving(self.patch.parameters())
         if len(trial):
             values = self.patch.live_weights.detach()
             changes = self.base.connected(torch.stack((trial.rows, trial.columns), 1), values)
@@ -138,16 +139,15 @@ class TemporaryPatchLayer(SparseLayer):
             self.base.settle()
             for state in states:
                 state.write()
-        return self.remove()
+        return self._without_trial(left)
 
     def remove(self) -> SparseLayer:
-        """Throws the trial connections away, in place.
+        """Throws the trial connections away, in place; optimizers let go of their weights.
 
         Returns:
             The layer below, to be put in this one's place.
         """
-        self.patch = self.base.branch(_pattern(self.base, ()))
-        return self.base
+        return self._without_trial(leaving(self.patch.parameters()))
 
     def reindexed(
         self,
@@ -221,6 +221,12 @@ class TemporaryPatchLayer(SparseLayer):
     def extra_repr(self) -> str:
         """The number of trial connections, as `print` shows it."""
         return f"trial_connections={len(self.patch.pattern)}"
+
+    def _without_trial(self, left: Sequence[LeaveGroup]) -> SparseLayer:
+        self.patch = self.base.branch(_pattern(self.base, ()))
+        for one in left:
+            one.apply()
+        return self.base
 
     def _union(self) -> tuple[SparsePattern, Tensor]:
         """Both patterns as one, and which connection of the two, one behind the other, each is."""

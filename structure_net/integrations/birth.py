@@ -15,10 +15,10 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from structure_net.core.moments import LeaveGroup
 from structure_net.core.sparsity import SparseLayer
 from structure_net.graph.tags import holdings
 from structure_net.surgery.committing import Settle, Step, SwapTensor, Undo, commit
-from structure_net.surgery.moments import LeaveGroup
 
 _REGISTRIES = ("_modules", "_parameters", "_buffers")
 

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from structure_net.core.moments import LeaveGroup
 from structure_net.core.weights import weights_among
 from structure_net.surgery.building import built_block, built_skip
 from structure_net.surgery.committing import Step
 from structure_net.surgery.grafts import Carrier, Grafted, HeadGate
-from structure_net.surgery.moments import JoinGroup, LeaveGroup
+from structure_net.surgery.moments import JoinGroup
 from structure_net.surgery.moves import AddGraft, Block, Move, RemoveGraft, SetGate
 from structure_net.surgery.optimizers import Record
 from structure_net.surgery.tensors import draws

@@ -84,29 +84,3 @@ class JoinGroup:
         if self._group is not None:
             self._group["params"] = [p for p in self._group["params"] if p is not self.new]
             self.optimizer.state.pop(self.new, None)
-
-
-@dataclass(slots=True)
-class LeaveGroup:
-    """Takes a removed parameter and its state out of an optimizer."""
-
-    optimizer: Optimizer
-    parameter: Tensor
-    _before: tuple[dict[str, Any], list[Tensor], Any] | None = field(default=None, init=False)
-
-    def apply(self) -> None:
-        """Removes the parameter where it is."""
-        for group in self.optimizer.param_groups:
-            if any(p is self.parameter for p in group["params"]):
-                state = self.optimizer.state.pop(self.parameter, None)
-                self._before = (group, group["params"], state)
-                group["params"] = [p for p in group["params"] if p is not self.parameter]
-                return
-
-    def revert(self) -> None:
-        """Puts it back at its place."""
-        if self._before is not None:
-            group, parameters, state = self._before
-            group["params"] = parameters
-            if state is not None:
-                self.optimizer.state[self.parameter] = state

@@ -27,10 +27,10 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from structure_net.core.averaging import guard_averages
 from structure_net.core.holders import HOLDERS
-from structure_net.core.moments import carried_state, fits, held, refusal
+from structure_net.core.moments import LeaveGroup, carried_state, fits, held, refusal
 from structure_net.core.once import Once
 from structure_net.errors import SurgeryError
-from structure_net.surgery.moments import Follow, JoinGroup, LeaveGroup, ReplaceState
+from structure_net.surgery.moments import Follow, JoinGroup, ReplaceState
 from structure_net.surgery.wrappers import WRAPPERS
 
 

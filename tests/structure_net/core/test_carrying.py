@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
+import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,14 +15,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from structure_net.core import StandardSparseLayer, TemporaryPatchLayer
-from structure_net.core.carrying import Carried, carried
+from structure_net.core import AveragedNetwork, StandardSparseLayer, TemporaryPatchLayer
+from structure_net.core.carrying import Carried, carried, leaving
 from structure_net.core.changes import TensorChange
 from structure_net.core.crossover import Storage, set_crossover
+from structure_net.core.moments import LeaveGroup
 from structure_net.core.optimizers import Adam
 from structure_net.core.storage import StoredLayer
 from structure_net.errors import SurgeryError
-from structure_net.surgery import RemoveConnections, edit, set_storage
+from structure_net.surgery import RemoveConnections, edit, save_checkpoint, set_storage
 
 KINDS: dict[str, Callable[[Any], Optimizer]] = {
     "own Adam": lambda held: Adam(held, lr=0.01),
@@ -225,6 +229,56 @@ def test_what_is_to_be_remembered_is_computed_first_and_written_by_itself() -> N
     found.write()
     assert optimizer.state[weight]["momentum_buffer"].tolist() == [1.0] * 3 + [0.0]
     assert not other.state
+
+
+@pytest.mark.parametrize("how", ["accept", "remove"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_weights_of_a_trial_that_ended_leave_their_optimizers(
+    kind: str, how: str, tmp_path: Path
+) -> None:
+    model = made()
+    optimizer = KINDS[kind](model.parameters())
+    model[0] = TemporaryPatchLayer(model[0], (~model[0].pattern.mask()).nonzero()[:3])
+    trial = list(model[0].patch.parameters())
+    optimizer.add_param_group({"params": trial})
+    alone, average = KINDS[kind](trial), AveragedNetwork(model)
+    train(model, optimizer, alone)
+    average.update()
+    gone = weakref.ref(trial.pop())
+    model[0] = getattr(model[0], how)()
+    train(model, optimizer)
+    alone.step()
+    average.update()
+    gc.collect()
+    assert gone() is None
+    held = [one for group in optimizer.param_groups for one in group["params"]]
+    assert set(map(id, held)) == set(map(id, model.parameters()))
+    save_checkpoint(tmp_path / "trial", model, optimizer=optimizer, example=drawn(2, 8))
+
+
+def test_a_trial_beside_a_flat_history_is_removed_and_its_weights_stay_there() -> None:
+    model = made()
+    model[0] = TemporaryPatchLayer(model[0], (~model[0].pattern.mask()).nonzero()[:3])
+    optimizer = torch.optim.LBFGS(model.parameters())
+    train(model, optimizer)
+    assert leaving(model[0].patch.parameters()) == ()
+    model[0] = model[0].remove()
+    train(model, optimizer)
+
+
+def test_what_leaves_takes_its_name_along_and_comes_back_with_it() -> None:
+    model = nn.Linear(2, 2)
+    optimizer = torch.optim.Adam(model.named_parameters())
+    (step,) = leaving([model.weight])
+    assert isinstance(step, LeaveGroup)
+    step.apply()
+    assert optimizer.param_groups[0]["param_names"] == ["bias"]
+    assert optimizer.param_groups[0]["params"] == [model.bias]
+    step.revert()
+    assert optimizer.param_groups[0]["param_names"] == ["weight", "bias"]
+    assert [id(one) for one in optimizer.param_groups[0]["params"]] == [
+        *map(id, model.parameters())
+    ]
 
 
 def test_schedulers_scalers_and_groups_go_on() -> None:
