@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
+import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from structure_net.core.sparsity import SparseLayer
-from structure_net.core.windows import windows
 from structure_net.errors import StructureNetError
 from structure_net.evolution.reductions.layer_gradients import LayerCall, LayerCalls
 from structure_net.evolution.reductions.reduction import Reduction, With
@@ -117,8 +118,17 @@ def _check_places(name: str, layer: SparseLayer) -> None:
 
 def _of_weight(call: LayerCall) -> Tensor:
     """The sum over samples. Shape ``(outputs, inputs, *kernel)``."""
-    seen = windows(call.geometry, call.inputs).movedim(1, -1).flatten(0, -2)
-    delta = call.gradient.movedim(1, -1).flatten(0, -2)
-    flat = delta.T @ seen
-    kernel = () if getattr(call.module, "channel_dim", -1) == -1 else call.geometry.kernel
-    return flat.view(delta.shape[1], -1, *kernel)
+    inputs, gradient = call.inputs, call.gradient
+    if getattr(call.module, "channel_dim", -1) == -1:
+        delta, seen = (one.movedim(1, -1).flatten(0, -2) for one in (gradient, inputs))
+        return delta.T @ seen
+    of = call.geometry
+    left, right, above, below = of.padding
+    if (left, above) != (right, below):
+        inputs, left, above = pad(inputs, of.padding), 0, 0
+    shape = gradient.shape[1], inputs.shape[1], *of.kernel
+    settings = of.stride, (above, left), of.dilation, False, (0, 0), 1, (False, True, False)
+    found: Tensor = torch.ops.aten.convolution_backward(
+        gradient, inputs, inputs.new_empty(1).expand(shape), None, *settings
+    )[1]
+    return found

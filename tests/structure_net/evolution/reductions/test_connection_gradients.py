@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from structure_net.core import SparseConv2d, SparseLayer, StandardSparseLayer
 from structure_net.errors import StructureNetError
@@ -87,6 +90,60 @@ def test_a_layer_that_is_called_twice_counts_both_calls() -> None:
     (expected,) = torch.autograd.grad(F.cross_entropy(outputs, targets), weight)
     found = _found(network, [(inputs, targets)])
     torch.testing.assert_close(found["0"].mean, expected, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("granularity", ["kernel", "weight"])
+@pytest.mark.parametrize(
+    ("kernel", "options"),
+    [
+        ((3, 2), {"stride": (2, 1), "padding": (1, 0)}),
+        (3, {"dilation": (1, 2), "padding": 2}),
+        (3, {"padding": "same"}),
+        (1, {"stride": 2}),
+    ],
+)
+def test_kernels_of_any_geometry_have_the_dense_gradient(
+    kernel: Any, options: dict[str, Any], granularity: Any
+) -> None:
+    draw = torch.Generator().manual_seed(3)
+    layer = SparseConv2d(
+        2, 3, kernel, density=0.4, generator=draw, granularity=granularity, **options
+    ).double()
+    inputs = torch.randn(4, 2, 7, 6, generator=draw, dtype=torch.float64)
+    weight = layer.dense_weight().detach().requires_grad_()
+    (expected,) = torch.autograd.grad(
+        F.conv2d(inputs, weight, layer.bias, **options).square().mean(), weight
+    )
+    reduction = ConnectionGradients()
+    passing = Pass(layer, (reduction,))
+    passing.run([(inputs, inputs)], lambda output, _: output.square().mean())
+    (found,) = reduction.result(passing.readers).values()
+    torch.testing.assert_close(found.mean, expected, atol=1e-12, rtol=0)
+
+
+class _Largest(TorchDispatchMode):
+    """Notes how many numbers the largest tensor has that an operation gives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        for one in found if isinstance(found, tuple) else (found,):
+            if isinstance(one, Tensor):
+                self.numbers = max(self.numbers, one.numel())
+        return found
+
+
+def test_no_image_is_unfolded_for_the_gradient_of_a_kernel() -> None:
+    draw = torch.Generator().manual_seed(4)
+    layer = SparseConv2d(4, 4, 3, padding=1, density=0.5, generator=draw)
+    images = torch.randn(8, 4, 10, 10, generator=draw)
+    passing = Pass(layer, (ConnectionGradients(),))
+    with _Largest() as largest:
+        passing.run([(images, images)], lambda output, _: output.square().mean())
+    assert largest.numbers <= 8 * 4 * 12 * 12
 
 
 def test_dense_layers_are_left_out() -> None:
