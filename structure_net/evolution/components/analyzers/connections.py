@@ -40,7 +40,7 @@ class ConnectionAnalyzer(Analyzer):
     """Takes the gradient of every possible connection of the sparse layers, over a few batches.
 
     Training does not have it: it masks the gradient of what is absent. It costs what dense layers
-    would: a product as large, and at its peak four numbers for each place of the layers, 4 GiB for
+    would: products as large, and at its peak three numbers for each place of the layers, 3 GiB for
     16384 x 16384; a layer of more than ``2 ** 28`` places is refused. `ConnectionCandidateAnalyzer`
     costs what its candidates do.
 
