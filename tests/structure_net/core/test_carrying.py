@@ -267,7 +267,7 @@ def test_a_trial_beside_a_flat_history_is_removed_and_its_weights_stay_there() -
 
 
 def test_what_leaves_takes_its_name_along_and_comes_back_with_it() -> None:
-    model = nn.Linear(2, 2)
+    model: Any = nn.Linear(2, 2)
     optimizer = torch.optim.Adam(model.named_parameters())
     (step,) = leaving([model.weight])
     assert isinstance(step, LeaveGroup)
