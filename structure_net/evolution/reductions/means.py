@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -36,8 +35,8 @@ class Summed(NamedTuple):
 class Means:
     """Means that are handed out at once, and hold their numbers once `take` was called.
 
-    What belongs to one layer lies in one piece of memory, so that who keeps a tensor of it keeps no
-    other layer's.
+    The outputs and the inputs of one layer each lie in one piece of memory, so that who keeps a
+    tensor of them keeps no other layer's.
     """
 
     def __init__(self) -> None:
@@ -54,19 +53,8 @@ class Means:
         Returns:
             Of all sums of outputs, then of both of inputs: shape ``(units,)``, float64.
         """
-        sizes = [outputs.one.shape[1]] * _OUTPUTS
-        if inputs is not None:
-            sizes += [inputs.one.shape[1]] * _INPUTS
-        # Torch takes longer to give memory out, and to part it.
-        ends = list(accumulate(sizes, initial=0))
-        memory = np.empty(ends[-1])
-        found = [torch.from_numpy(memory[start:end]) for start, end in pairwise(ends)]
-        self._kept += found
-        whole = torch.from_numpy(memory).data_ptr()  # which a part without numbers does not know
-        self._list(outputs, _OUTPUTS - _EXTREMA, _EXTREMA, whole)
-        if inputs is not None:
-            self._list(inputs, _INPUTS, 0, whole + 8 * ends[_OUTPUTS])
-        return found
+        found = self._list(outputs, _OUTPUTS, _EXTREMA)
+        return found if inputs is None else found + self._list(inputs, _INPUTS, 0)
 
     def take(self) -> int:
         """Computes them; how many units of outputs have a mean that is not finite."""
@@ -75,12 +63,17 @@ class Means:
         self._kept.clear()
         return broken
 
-    def _list(self, summed: Summed, sums: int, extrema: int, write: int) -> None:
-        """Lists what is to be written to an address."""
+    def _list(self, summed: Summed, rows: int, extrema: int) -> list[Tensor]:
+        """Lists sums of which so many rows are wanted; what is written, row by row."""
         one = self._read(summed.one)
         other = 0 if summed.other is None else self._read(summed.other)
         units = summed.one.shape[1]
-        self._table.extend((one, other, units, sums, extrema, summed.values, write))
+        # Torch takes longer to give memory out, and to part it.
+        found = [*map(torch.from_numpy, np.empty((rows, units)))]
+        self._kept += found
+        write = found[0].data_ptr()
+        self._table.extend((one, other, units, rows - extrema, extrema, summed.values, write))
+        return found
 
     def _read(self, sums: Tensor) -> int:
         """Where sums lie, on the processor in float64."""

@@ -92,8 +92,10 @@ def test_what_is_kept_of_one_layer_is_its_own() -> None:
     seen = observe(network, [(torch.ones(2, 3), torch.zeros(2))])
     first, last = seen.layers["0"], seen.layers["2"]
     assert first.input_second_moment is not None
+    assert first.input_mean is not None
     # Six numbers of each unit, and two of each input.
-    assert first.input_second_moment.data_ptr() - first.mean.data_ptr() == 8 * (6 * 4 + 3)
+    assert first.maximum.data_ptr() - first.mean.data_ptr() == 8 * 5 * 4
+    assert first.input_second_moment.data_ptr() - first.input_mean.data_ptr() == 8 * 3
     assert first.mean.untyped_storage().nbytes() == 8 * 4
     assert pickle.loads(pickle.dumps(last)).mean.equal(last.mean)
 
