@@ -143,6 +143,17 @@ def evaluate(model: nn.Module, undo: Undoing) -> None:
     _EVALUATIONS.enter(who, model)
 
 
+def train(model: nn.Module, undo: Undoing) -> None:
+    """Training mode, until ``undo`` has put back what `preserve` does.
+
+    A model that is in training mode runs as it is, with those of its modules that are in evaluation
+    mode (a frozen normalisation); of any other, `torch.nn.Module.train` is called.
+    """
+    preserve(model, undo)
+    if not model.training:
+        model.train()
+
+
 def preserve(model: nn.Module, undo: Undoing) -> None:
     """Whatever forward passes do to the model, it is as now once ``undo`` has undone it.
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from structure_net.evolution.acceptance import Acceptance
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.editing import Proposal, carry_out
-from structure_net.evolution.observation import Need
+from structure_net.evolution.observation import Mode, Need
 from structure_net.surgery.edits import Edit
 
 
@@ -25,8 +25,10 @@ class Analyzer(Component):
     enough; the pass sees as many as the most demanding analyzer asks for. ``probe_size`` is how
     many samples of `Need.PROBE` it wants; the probe has as many as the most demanding one asks for,
     and ``probe.first(n)`` is a smaller one. ``candidates`` is the same for
-    `Need.CONNECTION_SAMPLES`, whose first ones are always the same. ``provides`` names the keys
-    that it reports, for whoever looks for an analyzer of a key.
+    `Need.CONNECTION_SAMPLES`, whose first ones are always the same. ``mode`` is how the network
+    runs meanwhile: where some analyzers ask for evaluation and others for training, there are two
+    passes over the same batches, and ``context.observation.training`` is the other. ``provides``
+    names the keys that it reports, for whoever looks for an analyzer of a key.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset()
@@ -34,6 +36,7 @@ class Analyzer(Component):
     max_batches: int = 10
     probe_size: int = 0
     candidates: int = 0
+    mode: Mode = "evaluation"
 
     @abstractmethod
     def analyze(self, context: NetworkContext) -> Mapping[str, Any]:

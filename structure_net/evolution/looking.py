@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from structure_net.core.arguments import shown
 from structure_net.core.sections import listening, section
 from structure_net.evolution.analysis import Analysis, Lazy
-from structure_net.evolution.batches import random_state_kept
+from structure_net.evolution.batches import Batch, random_state_kept
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.interfaces import Analyzer, providers
-from structure_net.evolution.observation import observe
+from structure_net.evolution.observation import Observation, observe
 
 
 def look(context: NetworkContext, analyzers: Sequence[Analyzer]) -> tuple[NetworkContext, Analysis]:
@@ -54,22 +54,41 @@ def _timed(analyzer: str, value: Any) -> Any:
 
 
 def observed(context: NetworkContext, analyzers: Sequence[Analyzer]) -> NetworkContext:
-    """The context with what all of ``analyzers`` need, from one pass."""
-    needs = frozenset(need for analyzer in analyzers for need in analyzer.needs)
-    if not needs:
-        return replace(context, observation=None)
-    limit = max(analyzer.max_batches for analyzer in analyzers if analyzer.needs)
+    """The context with what all of ``analyzers`` need, from one pass for each mode."""
+    asking = [one for one in analyzers if one.needs]
+    training = [one for one in asking if one.mode == "training"]
+    evaluation = [one for one in asking if one.mode != "training"]
+    if not (training and evaluation):
+        if not asking:
+            return replace(context, observation=None)
+        data = context.train_batches(_limit(asking))
+        return replace(context, observation=_observation(context, asking, data))
     with random_state_kept(context.device):
-        seen = observe(
+        held = tuple(context.train_batches(_limit(asking)))
+    seen = _observation(context, evaluation, held[: _limit(evaluation)])
+    other = _observation(context, training, held[: _limit(training)])
+    return replace(context, observation=replace(seen, training=other))
+
+
+def _limit(analyzers: Sequence[Analyzer]) -> int:
+    return max(analyzer.max_batches for analyzer in analyzers)
+
+
+def _observation(
+    context: NetworkContext, analyzers: Sequence[Analyzer], data: Iterable[Batch]
+) -> Observation:
+    """What analyzers of one mode need, of ``data``."""
+    with random_state_kept(context.device):
+        return observe(
             context.network,
-            context.train_batches(limit),
-            needs=needs,
+            data,
+            needs=frozenset(need for analyzer in analyzers for need in analyzer.needs),
             loss=context.loss,
             probe_size=max(analyzer.probe_size for analyzer in analyzers),
             candidates=max(analyzer.candidates for analyzer in analyzers),
             seed=context.seed,
+            mode=analyzers[0].mode,
         )
-    return replace(context, observation=seen)
 
 
 def _checked(analyzer: str, found: Any) -> Mapping[str, Any]:

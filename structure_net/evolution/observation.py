@@ -2,8 +2,8 @@
 
 Analyzers say what they need (`Need`); the pass collects it once. What is kept are running sums and
 a sample of a fixed size, never all activations, so that memory does not depend on the number of
-batches. The network runs in evaluation mode and is left as it was: parameters, buffers, modes,
-gradients and hooks.
+batches. The network runs in evaluation mode, or in training mode where that is asked for, and is
+left as it was: parameters, buffers, modes, gradients, random states and hooks.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 from torch import Tensor, nn
 
@@ -40,6 +40,9 @@ from structure_net.evolution.reductions.sample_gradients import (
     SampleGradients,
 )
 from structure_net.evolution.reductions.units import UnitStatistics, UnitSums
+
+Mode = Literal["training", "evaluation"]
+"""How a network runs: as it learns, or as it is used."""
 
 
 class Need(Enum):
@@ -162,6 +165,8 @@ class Observation:
         places: By layer, one for each of its readers: see `Need.EXPANSION`.
         connections: By sparse layer: see `Need.CONNECTION_GRADIENTS`.
         connection_samples: By sparse layer: see `Need.CONNECTION_SAMPLES`.
+        mode: How the network ran.
+        training: What a second pass saw, in training mode, where analyzers ask for both modes.
     """
 
     layers: Mapping[str, LayerObservation] = field(default_factory=dict)
@@ -173,6 +178,8 @@ class Observation:
     places: Mapping[str, tuple[PlaceMoments, ...]] = field(default_factory=dict)
     connections: Mapping[str, ConnectionGradient] = field(default_factory=dict)
     connection_samples: Mapping[str, ConnectionSample] = field(default_factory=dict)
+    mode: Mode = "evaluation"
+    training: Observation | None = None
 
 
 _UNITS: Final = frozenset({Need.ACTIVATIONS})
@@ -197,6 +204,7 @@ def observe(  # noqa: PLR0913 - each names what one need asks for
     probe_size: int = 0,
     candidates: int = 0,
     seed: int = 0,
+    mode: Mode = "evaluation",
 ) -> Observation:
     """Runs ``network`` over ``data`` and reduces what its units do.
 
@@ -208,16 +216,20 @@ def observe(  # noqa: PLR0913 - each names what one need asks for
         probe_size: The samples of `Need.PROBE` and `Need.PROBE_VALUES`.
         candidates: The connections of each layer for `Need.CONNECTION_SAMPLES`.
         seed: What both are drawn with.
+        mode: How the network runs. In training mode batches are normalised by their own statistics
+            and dropout draws, from torch's global state; running statistics and random states are
+            put back. Modules that are in evaluation mode inside one that trains stay in it.
 
     Raises:
         ValueError: Gradients are asked for without a loss, a probe without a size, a batch has no
-            samples, or there is no batch.
+            samples, there is no batch, or there is no such mode.
         StructureNetError: A unit's activation is not finite, of which nothing can be said.
     """
+    check_mode(mode)
     if not needs:
-        return Observation()
+        return Observation(mode=mode)
     sums, shares = UnitSums(), _shares(needs, probe_size, candidates, seed)
-    passing = Pass(network, (sums, *shares.values()))
+    passing = Pass(network, (sums, *shares.values()), training=mode == "training")
     if passing.differentiates and loss is None:
         names = ", ".join(sorted(f"Need.{need.name}" for need in needs))
         raise ValueError(f"{names} take the gradient of a loss; got loss=None. Pass one.")
@@ -231,8 +243,19 @@ def observe(  # noqa: PLR0913 - each names what one need asks for
         _layers(units, readers, found),
         passing.batches,
         passing.samples,
+        mode=mode,
         **{_FIELDS[need]: value for need, value in found.items() if need in _FIELDS},
     )
+
+
+def check_mode(mode: str) -> None:
+    """Refuses what is no `Mode`.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if mode not in get_args(Mode):
+        raise ValueError(f"mode must be 'training' or 'evaluation'; got {mode!r}.")
 
 
 def _shares(needs: Set[Need], probe_size: int, candidates: int, seed: int) -> dict[Need, Reduction]:

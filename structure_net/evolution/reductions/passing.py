@@ -12,7 +12,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from structure_net.core.noting import Chain, ChainNotes, Picked
 from structure_net.core.row_notes import RowNotes
-from structure_net.core.running import evaluate, uncompile
+from structure_net.core.running import evaluate, train, uncompile
 from structure_net.core.undoing import Undoing
 from structure_net.evolution.activations import Activation
 from structure_net.evolution.batches import EMPTY_BATCH, Batch, Loss, batch_length, forward, loss_of
@@ -35,6 +35,7 @@ class Pass:
     Args:
         network: Any module; it is left as it was, and runs in evaluation mode.
         reductions: Are told in this order.
+        training: Whether it runs in training mode instead; see `structure_net.core.running.train`.
 
     Attributes:
         batches: How many were seen.
@@ -42,8 +43,11 @@ class Pass:
         readers: By layer, in order of first execution: the layers that read its units one by one.
     """
 
-    def __init__(self, network: nn.Module, reductions: Sequence[Reduction]) -> None:
+    def __init__(
+        self, network: nn.Module, reductions: Sequence[Reduction], *, training: bool = False
+    ) -> None:
         self._network = network
+        self._training = training
         self._reductions = tuple(reductions)
         self._input_readers = _told(reductions, "input")
         self._output_readers = _told(reductions, "output")
@@ -51,7 +55,8 @@ class Pass:
         self._note_readers = _told(reductions, "noted")
         self._samplers = _told(reductions, "sample")
         self._batch_readers = _told(reductions, "batch")
-        self._notes_all = all(one.notes for one in self._reductions)
+        # What notes layers in a row runs them as evaluation mode does.
+        self._notes_all = not training and all(one.notes for one in self._reductions)
         self._notes: dict[int, tuple[KnownChain, ChainNotes]] = {}
         self._firsts: dict[int, tuple[int, list[Tensor]]] = {}
         self._row: tuple[KnownChain, RowNotes] | None = None
@@ -68,7 +73,7 @@ class Pass:
         self._differentiated = loss is not None and bool(self.differentiates)
         undo = Undoing()
         with undo, undo:
-            evaluate(self._network, undo)
+            (train if self._training else evaluate)(self._network, undo)
             uncompile(undo)
             undo.later(partial(torch.set_grad_enabled, torch.is_grad_enabled()))
             torch.set_grad_enabled(self._differentiated)
@@ -97,7 +102,7 @@ class Pass:
     @property
     def chains(self) -> bool:
         """See `Listener.chains`."""
-        return not (self._differentiated or self._output_readers)
+        return not (self._training or self._differentiated or self._output_readers)
 
     def read(self, call: Call, inputs: Tensor, known: Any) -> None:
         """See `Listener.read`."""

@@ -19,7 +19,7 @@ from structure_net.evolution.reductions.probing import Probe
 
 
 def observed(context: NetworkContext, analyzer: Analyzer) -> Observation:
-    """The context's observation.
+    """The context's observation, of the analyzer's mode.
 
     Raises:
         StructureNetError: There is none.
@@ -29,7 +29,16 @@ def observed(context: NetworkContext, analyzer: Analyzer) -> Observation:
             f"{type(analyzer).__name__} reads context.observation, which is None. Let a"
             " ComposableEvolutionSystem call it, or put there what `observe` returns."
         )
-    return context.observation
+    seen = context.observation
+    if analyzer.mode == "training" and seen.training is not None:
+        seen = seen.training
+    if seen.mode != analyzer.mode:
+        raise StructureNetError(
+            f"{type(analyzer).__name__} reads an observation in {analyzer.mode} mode; the context's"
+            f" is of {seen.mode} mode. Observe with mode={analyzer.mode!r}, or make the analyzer"
+            f" with mode={seen.mode!r} where it has the choice."
+        )
+    return seen
 
 
 def probed(context: NetworkContext, analyzer: Analyzer) -> Probe:
