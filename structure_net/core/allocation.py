@@ -4,7 +4,8 @@ r"""How many connections each layer gets, for a density of the whole network.
 inputs the density :math:`\varepsilon (n + m) / (n m)`, which favours small layers;
 `erdos_renyi_kernel` counts the kernel of a convolution among the dimensions, :math:`\varepsilon (n
 + m + k_1 + k_2) / (n m k_1 k_2)`. In each, :math:`\varepsilon` is solved so that the network has
-the density asked for, with no layer beyond 1.
+the density asked for, with no layer beyond 1. These are the rules by themselves:
+`connection_counts`, by which networks are made, raises layers above a floor.
 
 References:
     Mocanu et al., "Scalable training of artificial neural networks with adaptive sparse

@@ -86,3 +86,14 @@ def test_wrong_arguments_are_refused() -> None:
         layer_densities(LENET, 0.1, "magnitude")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="all positive"):
         erdos_renyi([(3, 0)], 0.5)
+
+
+@pytest.mark.parametrize("allocation", ["uniform", "erdos_renyi", "erdos_renyi_kernel"])
+def test_no_layer_falls_below_one_connection_for_each_of_its_units(allocation: Allocation) -> None:
+    shapes = [(100, 100), (400, 100), (10, 400)]
+    counts = connection_counts(shapes, 0.02, allocation)
+    assert counts[2] == 400
+    assert sum(counts) == 1080
+    if allocation == "uniform":
+        assert counts == (136, 544, 400)
+    assert connection_counts(shapes, 0.005, "uniform") == (50, 200, 20)
