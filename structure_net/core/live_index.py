@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Self
+from typing import Any, Final, Self, cast
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch import Tensor
 from structure_net.core.arguments import shown
 from structure_net.core.capturing import capturing
 from structure_net.core.index_kernels import agrees
+from structure_net.core.plans import Plans
 from structure_net.core.sparsity import SparsePattern
 
 NAMES: Final = ("offsets", "columns", "column_offsets", "rows", "order")
@@ -43,6 +44,7 @@ class LiveIndex:
             tensors in the processor's memory.
         by_column: Those of ``column_offsets``, ``rows`` and ``order``.
         count: The number of weights, if plain tensors say it.
+        plans: Passes that were planned for products with its weights, if there are addresses.
 
     Raises:
         ValueError: The tensors differ in length, type or device from these, point outside, or say
@@ -58,6 +60,7 @@ class LiveIndex:
     by_row: tuple[int, ...] = field(init=False, repr=False, default=())
     by_column: tuple[int, ...] = field(init=False, repr=False, default=())
     count: int = field(init=False, repr=False, default=0)
+    plans: Plans[Any] = field(init=False, repr=False, default=cast("Plans[Any]", None))
     _held: tuple[Tensor, ...] = field(init=False, repr=False, default=())
     _flat: Tensor | None = field(init=False, repr=False, default=None)
 
@@ -165,6 +168,7 @@ class LiveIndex:
         object.__setattr__(self, "_held", held)
         object.__setattr__(self, "count", len(self))
         object.__setattr__(self, "_flat", None)
+        object.__setattr__(self, "plans", Plans())
         here = self.offsets.is_cpu
         object.__setattr__(self, "by_row", (*places[:2], 0) if here else ())
         object.__setattr__(self, "by_column", places[2:] if here else ())

@@ -8,7 +8,7 @@ for bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import accumulate, cycle
 from typing import Any, Final, NamedTuple
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from structure_net.core.live_index import LiveIndex
+from structure_net.core.plans import Plans
 from structure_net.core.sparse_compute import (
     address_of,
     features_first,
@@ -40,11 +41,15 @@ class Link(NamedTuple):
 
 
 class Links(tuple[Link, ...]):
-    """The products of a chain, in order, and the passes that were planned for them."""
+    """The products of a chain, in order.
+
+    Attributes:
+        plans: The passes that were planned for them.
+    """
 
     def __init__(self, links: Iterable[Link]) -> None:
         del links  # are there already
-        self._plans: dict[tuple[object, ...], Plan] = {}
+        self.plans: Plans[Plan] = Plans()
 
     @cached_property
     def widths(self) -> tuple[int, ...]:
@@ -60,20 +65,6 @@ class Links(tuple[Link, ...]):
     def sizes(self) -> tuple[int, ...]:
         """How many weights and biases each product has in turn."""
         return tuple(size for link in self for size in (link.places.count, link.places.shape[0]))
-
-    def plan(self, make: Callable[..., Plan], *how: Any) -> Plan:
-        """What ``make`` makes of the links and of ``how``, each time or the first time only."""
-        key = make, how, torch.get_num_threads()
-        found = self._plans.get(key)
-        if found is None:
-            if len(self._plans) >= _PLANS:
-                self._plans.clear()
-            self._plans[key] = found = make(self, *how)
-        return found
-
-
-_PLANS: Final = 16
-"""Both ways, for batches of some sizes."""
 
 
 class _Activations(NamedTuple):
@@ -179,7 +170,7 @@ def _forward(
     held = inputs.new_empty((links.between, batch))
     outputs = inputs.new_empty_strided((batch, links.widths[-1]), (1, batch))
     read, turned = _readable(inputs)
-    plan = links.plan(_planned_forward, batch, kind, turned, bool(sums))
+    plan = links.plans.of(_planned_forward, links, batch, kind, turned, bool(sums))
     addresses = [outputs.data_ptr(), address_of(read), held.data_ptr()]
     addresses += [0 if one is None else address_of(one) for one in parameters]
     summed = [one.data_ptr() for one in sums]
@@ -291,7 +282,7 @@ def _back(
         return [None] * len(needs)
     inputs, batch, kind = tensors[0], gradient.shape[0], gradient.dtype
     read, turns = _readable(gradient)
-    plan = links.plan(_planned_back, batch, kind, needs, (turned, turns))
+    plan = links.plans.of(_planned_back, links, batch, kind, needs, (turned, turns))
     lines = gradient.new_empty((sum(links.widths[1:]), batch))
     found = [like_features_first(inputs, inputs.shape[1]) if needs[0] else None]
     found += [

@@ -9,13 +9,14 @@ matrix for the time of a product.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
 from math import prod
 
 import torch
 from torch import Tensor
 
 from structure_net.core.live_index import LiveIndex
-from structure_net.core.sparse_passes import ZEROS, Pass, freed
+from structure_net.core.sparse_passes import ZEROS, Pass, Plan, freed, slot
 
 __all__ = [
     "ZEROS",
@@ -45,12 +46,17 @@ def features_first(tensor: Tensor) -> Tensor:
     lines = tensor.new_empty_strided(shape, strides_of(shape))
     if not tensor.is_cpu or (not tensor.is_contiguous() and address_of(tensor)):
         return lines.copy_(tensor)
-    height, width = batch_size(shape), shape[-1]
-    turning = Pass(height)
-    turning.transpose((tensor.data_ptr(), lines.data_ptr()), width, height)
-    turning.keep(tensor, lines)
-    turning.run(tensor.dtype)
+    turning = _turning(batch_size(shape), shape[-1])
+    turning.run((address_of(tensor), lines.data_ptr()), tensor.dtype, (tensor, lines))
     return lines
+
+
+@lru_cache(64)
+def _turning(height: int, width: int) -> Plan:
+    """A way from ``(height, width)`` to its transpose, in one thread: slots of both."""
+    way = Pass(height)
+    way.transpose((slot(0), slot(1)), width, height)
+    return way.planned()
 
 
 def lies_features_first(tensor: Tensor) -> bool:
@@ -92,17 +98,18 @@ def multiplied(inputs: Tensor, values: Tensor, bias: Tensor | None, index: LiveI
             lines = dense_weights(values, index) @ inputs.reshape(-1, index.shape[1]).T
             return _spread(lines if bias is None else lines + bias[:, None], inputs.shape)
     result = like_features_first(inputs, index.shape[0])
-    tensors = (
-        inputs.data_ptr(),
-        values.data_ptr(),
-        0 if bias is None else address_of(bias),
-        result.data_ptr(),
-    )
-    product = Pass(batch_size(inputs.shape))
-    product.multiply(tensors, index)
-    product.keep(inputs, values, bias, result)
-    product.run(inputs.dtype)
+    plan = index.plans.of(_multiplying, index, batch_size(inputs.shape))
+    place = 0 if bias is None else address_of(bias)
+    addresses = address_of(inputs), address_of(values), place, result.data_ptr()
+    plan.run(addresses, inputs.dtype, (index, inputs, values, bias, result))
     return result
+
+
+def _multiplying(index: LiveIndex, batch: int) -> Plan:
+    """The way of `multiplied`: slots of inputs, values, bias and the result."""
+    way = Pass(batch)
+    way.multiply((slot(0), slot(1), slot(2), slot(3)), index)
+    return way.planned(owner=index)
 
 
 def input_gradient(gradient: Tensor, values: Tensor, index: LiveIndex) -> Tensor:
@@ -112,12 +119,17 @@ def input_gradient(gradient: Tensor, values: Tensor, index: LiveIndex) -> Tensor
             lines = gradient.reshape(-1, index.shape[0]).T
             return _spread(dense_weights(values, index).T @ lines, gradient.shape)
     result = like_features_first(gradient, index.shape[1])
-    tensors = (gradient.data_ptr(), values.data_ptr(), 0, result.data_ptr())
-    product = Pass(batch_size(gradient.shape))
-    product.multiply(tensors, index, by_column=True)
-    product.keep(gradient, values, result)
-    product.run(gradient.dtype)
+    plan = index.plans.of(_multiplying_back, index, batch_size(gradient.shape))
+    addresses = address_of(gradient), address_of(values), result.data_ptr()
+    plan.run(addresses, gradient.dtype, (index, gradient, values, result))
     return result
+
+
+def _multiplying_back(index: LiveIndex, batch: int) -> Plan:
+    """The way of `input_gradient`: slots of the gradient, values and the result."""
+    way = Pass(batch)
+    way.multiply((slot(0), slot(1), 0, slot(2)), index, by_column=True)
+    return way.planned(owner=index)
 
 
 def value_gradient(gradient: Tensor, inputs: Tensor, index: LiveIndex) -> Tensor:
@@ -127,12 +139,17 @@ def value_gradient(gradient: Tensor, inputs: Tensor, index: LiveIndex) -> Tensor
             full = gradient.reshape(-1, index.shape[0]).T @ inputs.reshape(-1, index.shape[1])
         return full[index.row_order, index.columns]
     result = gradient.new_empty(index.count)
-    tensors = (gradient.data_ptr(), inputs.data_ptr(), result.data_ptr())
-    product = Pass(batch_size(gradient.shape))
-    product.sample(tensors, index)
-    product.keep(gradient, inputs, result)
-    product.run(gradient.dtype)
+    plan = index.plans.of(_sampling, index, batch_size(gradient.shape))
+    addresses = address_of(gradient), address_of(inputs), result.data_ptr()
+    plan.run(addresses, gradient.dtype, (index, gradient, inputs, result))
     return result
+
+
+def _sampling(index: LiveIndex, batch: int) -> Plan:
+    """The way of `value_gradient`: slots of the gradient, inputs and the result."""
+    way = Pass(batch)
+    way.sample((slot(0), slot(1), slot(2)), index)
+    return way.planned(owner=index)
 
 
 def differentiated(
@@ -152,19 +169,9 @@ def differentiated(
     if not index.by_row:
         of_inputs = input_gradient(gradient, values, index)
         return of_inputs, value_gradient(gradient, inputs, index)
-    of_inputs, of_values = torch.empty_like(inputs), torch.empty_like(values)
-    tensors = (
-        gradient.data_ptr(),
-        inputs.data_ptr(),
-        values.data_ptr(),
-        of_inputs.data_ptr(),
-        of_values.data_ptr(),
-    )
-    product = Pass(batch_size(gradient.shape))
-    product.differentiate(tensors, index)
-    product.keep(gradient, inputs, values, of_inputs, of_values)
-    product.run(gradient.dtype)
-    return of_inputs, of_values
+    made = torch.empty_like(inputs), torch.empty_like(values)
+    _derive(gradient, inputs, values, index, made)
+    return made
 
 
 def all_gradients(
@@ -186,13 +193,27 @@ def all_gradients(
         both = differentiated(gradient, inputs, values, index)
         return *both, bias_gradient(gradient, bias)
     made = torch.empty_like(inputs), torch.empty_like(values), torch.empty_like(bias)
-    read, x, v, dx, dv, db = (one.data_ptr() for one in (gradient, inputs, values, *made))
-    back = Pass(batch_size(gradient.shape))
-    back.add_up((read, db), index.shape[0])
-    back.differentiate((read, x, v, dx, dv), index)
-    back.keep(gradient, inputs, values, *made)
-    back.run(gradient.dtype)
+    _derive(gradient, inputs, values, index, made)
     return made
+
+
+def _derive(
+    gradient: Tensor, inputs: Tensor, values: Tensor, index: LiveIndex, made: tuple[Tensor, ...]
+) -> None:
+    """Writes the gradients of inputs and values, and of a bias where three are ``made``."""
+    plan = index.plans.of(_deriving, index, batch_size(gradient.shape), len(made) == 3)
+    read = (gradient, inputs, values)
+    addresses = [*map(address_of, read), *(one.data_ptr() for one in made)]
+    plan.run(addresses, gradient.dtype, (index, read, made))
+
+
+def _deriving(index: LiveIndex, batch: int, biased: bool, /) -> Plan:
+    """The way of `_derive`: slots of gradient, inputs, values, and what is made."""
+    way = Pass(batch)
+    if biased:
+        way.add_up((slot(0), slot(5)), index.shape[0])
+    way.differentiate((slot(0), slot(1), slot(2), slot(3), slot(4)), index)
+    return way.planned(owner=index)
 
 
 def address_of(tensor: Tensor) -> int:

@@ -225,9 +225,14 @@ class Pass:
         if self._length:
             Plan(self._table, self._work, self._batch, self._kept).run((), dtype)
 
-    def planned(self) -> Plan:
-        """The operations as they are now; addresses may be `slot`s, or some bytes behind one."""
-        return Plan(self._table, self._work, self._batch, self._kept, _slots_in(self._table))
+    def planned(self, *, owner: object = None) -> Plan:
+        """The operations as they are now; addresses may be `slot`s, or some bytes behind one.
+
+        Args:
+            owner: Who keeps the plan, and is not kept by it: whoever runs it does.
+        """
+        kept = [one for one in self._kept if one is not owner]
+        return Plan(self._table, self._work, self._batch, kept, _slots_in(self._table))
 
     def _add(
         self, row: tuple[int, ...], index: LiveIndex, lines: int, how: tuple[bool, bool, bool, int]
