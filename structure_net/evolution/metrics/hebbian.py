@@ -23,6 +23,9 @@ from structure_net.core.sparsity import SparsePattern
 from structure_net.evolution.metrics.ranks import checked_samples
 from structure_net.evolution.metrics.validity import Unavailable
 
+_STEPS: Final = 1e6
+"""Steps of a correlation that tell pairs apart."""
+
 _AT_ONCE: Final = 2**21
 """So many pairs of units are compared at a time."""
 
@@ -184,7 +187,8 @@ def unconnected_pairs(
 
     Returns:
         ``(output unit, input unit, correlation)``, as `AddConnections` takes the first two. By
-        absolute correlation: a connection may as well inhibit.
+        absolute correlation: a connection may as well inhibit. Those within a millionth of each
+        other count as equal, and of equals the first rows and columns come first.
 
     Raises:
         ValueError: The shapes differ or ``count`` is negative.
@@ -197,17 +201,29 @@ def unconnected_pairs(
     if count < 0:
         raise ValueError(f"count must be 0 or more; got {count}.")
     strength = correlations.detach().abs().nan_to_num(0.0)
-    flat = torch.where(connected, 0.0, strength).flatten().cpu()
-    chosen = torch.from_numpy(largest(flat.double().numpy(), min(count, len(flat))))
+    flat = torch.where(connected, 0.0, strength).flatten().cpu().double()
+    rounded = _rounded(flat)
+    chosen = torch.from_numpy(largest(rounded.numpy(), min(count, len(flat))))
     chosen = chosen[(flat[chosen] > 0) & (flat[chosen] >= least)]
-    chosen = chosen[torch.argsort(flat[chosen], descending=True, stable=True)]
+    chosen = chosen[torch.argsort(rounded[chosen], descending=True, stable=True)]
     rows, columns = chosen // strength.size(1), chosen % strength.size(1)
     values = correlations.cpu()[rows, columns].tolist()
     return tuple(zip(rows.tolist(), columns.tolist(), values, strict=True))
 
 
+def _rounded(strength: Tensor) -> Tensor:
+    """What is compared: rounding must not tell clones apart, which would depend on the kernels."""
+    return (strength * _STEPS).round()
+
+
 def unconnected_units(
-    reader: Tensor, layer: Tensor, pattern: SparsePattern, *, count: int, least: float = 0.0
+    reader: Tensor,
+    layer: Tensor,
+    pattern: SparsePattern,
+    *,
+    count: int,
+    least: float = 0.0,
+    same: bool = False,
 ) -> tuple[tuple[int, int, float], ...]:
     """`unconnected_pairs` of two layers, without a matrix of all their pairs.
 
@@ -220,6 +236,8 @@ def unconnected_units(
         pattern: Which connections exist, of shape ``(D, C)``.
         count: See `unconnected_pairs`.
         least: See there.
+        same: Whether both are the same units, of a layer that reads itself: then no unit is
+            connected to itself.
 
     Raises:
         ValueError: The shapes do not fit or ``count`` is negative.
@@ -235,10 +253,14 @@ def unconnected_units(
         first, last = torch.searchsorted(rows, ends).tolist()
         connected = torch.zeros(correlations.shape, dtype=torch.bool)
         connected[rows[first:last] - start, columns[first:last]] = True
+        if same:
+            connected.diagonal(start).fill_(True)
         connected = connected.to(correlations.device)
         part = unconnected_pairs(correlations, connected, count=count, least=least)
         found += [(row + start, column, value) for row, column, value in part]
-    return tuple(sorted(found, key=lambda pair: -abs(pair[2]))[:count])
+    order = _rounded(torch.tensor([abs(pair[2]) for pair in found], dtype=torch.float64))
+    best = torch.argsort(order, descending=True, stable=True)[:count]
+    return tuple(found[one] for one in best.tolist())
 
 
 def oja_step(weights: Tensor, inputs: Tensor, rate: float) -> Tensor:

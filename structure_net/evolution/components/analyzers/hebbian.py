@@ -58,7 +58,8 @@ class HebbianAnalysis(TypedDict):
     ``hebbian_redundant``: of the hidden layers, pairs of units of which one could stand for both,
     for `MergeNeurons`.
     ``hebbian_unconnected``: by reader, ``(output unit, input unit, correlation)`` of units that
-    fire together without a connection, for `AddConnections`; sparse readers only.
+    fire together without a connection, for `AddConnections`; sparse readers only. No unit of a
+    layer that reads itself is paired with itself.
 
     ``hebbian_oja``: how the layer's units lie to the principal directions of what they read.
 
@@ -181,6 +182,7 @@ class HebbianAnalyzer(Analyzer):
                     pattern,
                     count=self.pairs,
                     least=self.association,
+                    same=reader == name,
                 )
         return found
 

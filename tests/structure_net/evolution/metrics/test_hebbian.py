@@ -243,3 +243,24 @@ def test_blocks_of_correlations_are_the_rows_of_all(
     assert [start for start, _ in blocks] == list(range(0, 7, max(1, at_once // 5)))
     found = torch.cat([block for _, block in blocks])
     torch.testing.assert_close(found, correlation(x, y), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("at_once", [1, 20, 10**6])
+def test_a_unit_is_not_connected_to_itself(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    monkeypatch.setattr(tested, "_AT_ONCE", at_once)
+    x = drawn(40, 9)
+    pattern = SparsePattern.from_pairs([(0, 1), (3, 3)], (9, 9))
+    found = unconnected_units(x, x, pattern, count=100, same=True)
+    assert {pair[:2] for pair in found} == {
+        (row, column) for row in range(9) for column in range(9) if row != column
+    } - {(0, 1)}
+    assert unconnected_units(x, x, pattern, count=1)[0][:2] == (0, 0)
+
+
+def test_rounding_tells_no_pairs_apart() -> None:
+    correlations = torch.tensor([[0.5, 1.0 - 1e-12, 0.7], [1.0, 0.7 + 1e-9, 1.0 - 1e-9]]).double()
+    none = torch.zeros(2, 3, dtype=torch.bool)
+    expected = [(0, 1), (1, 0), (1, 2), (0, 2), (1, 1), (0, 0)]
+    for count in range(7):
+        found = unconnected_pairs(correlations, none, count=count)
+        assert [pair[:2] for pair in found] == expected[:count]

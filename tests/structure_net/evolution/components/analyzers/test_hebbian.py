@@ -210,6 +210,30 @@ def test_a_sparse_layer_is_described_as_the_matrix_that_it_stands_for() -> None:
     assert found["hebbian_ranking"] == pytest.approx(expected["hebbian_ranking"], abs=1e-10)
 
 
+class Again(nn.Module):
+    """A layer that reads what it gave."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.state = StandardSparseLayer(8, 8, density=0.3, generator=generator)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        state = inputs
+        for _ in range(3):
+            state = torch.tanh(self.state(state))
+        output: Tensor = self.head(state)
+        return output
+
+
+@pytest.mark.usefixtures("either_storage")
+def test_no_unit_of_a_layer_that_reads_itself_is_paired_with_itself() -> None:
+    pairs = analyzed(Again(), drawn(200, 8), association=0.01)["hebbian_unconnected"]["state"]
+    assert pairs
+    assert all(row != column for row, column, _ in pairs)
+
+
 def test_correlations_of_too_many_pairs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tested, "MOST_UNITS", 8)
     found = analyzed(network(), drawn(200, 6))
