@@ -193,6 +193,47 @@ def shares_by_momentum(
     return given
 
 
+def kernel_shares(
+    momentum: Mapping[str, float],
+    room: Mapping[str, int],
+    weights: int,
+    *,
+    entries: Mapping[str, int],
+) -> dict[str, int] | Unavailable:
+    """How many new connections each layer gets where kernels have several sizes.
+
+    The weights are shared as in `shares_by_momentum`. What does not fill a kernel goes to the layer
+    that lacks least of one more, while any fits.
+
+    Args:
+        momentum: By layer, the mean magnitude of the momentum of its live weights; 0 or more.
+        room: Free places of each layer, in connections.
+        weights: How many weights in all; no more than there is room.
+        entries: The weights of a connection of each layer.
+
+    Returns:
+        Connections by layer. Their weights sum to ``weights``, or to less by what no kernel fits
+        into; unavailable where all momenta are 0.
+
+    Raises:
+        ValueError: There is not room for so many.
+    """
+    unit = math.gcd(weights, *entries.values())
+    sizes = {name: count // unit for name, count in entries.items()}
+    space = {name: count * sizes[name] for name, count in room.items()}
+    shares = shares_by_momentum(momentum, space, weights // unit)
+    if isinstance(shares, Unavailable):
+        return shares
+    found = {name: share // sizes[name] for name, share in shares.items()}
+    left = weights // unit - sum(count * sizes[name] for name, count in found.items())
+    order = sorted(found, key=lambda name: sizes[name] - shares[name] % sizes[name])
+    while fitting := [n for n in order if sizes[n] <= left and found[n] < room[n]]:
+        found[fitting[0]] += 1
+        left -= sizes[fitting[0]]
+        order = [*(n for n in order if n != fitting[0]), fitting[0]]
+    return found
+
+
 def _whole(wanted: Mapping[str, float], total: int) -> dict[str, int]:
     """Whole numbers that sum to ``total``: the largest remainders go up."""
     down = {name: math.floor(value) for name, value in wanted.items()}

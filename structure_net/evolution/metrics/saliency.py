@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
@@ -112,13 +113,14 @@ def synflow_order(
 ) -> dict[str, Tensor]:
     r"""How long each connection stays where synaptic flow prunes round by round.
 
-    After round ``k`` of ``n`` there are :math:`\rho^{k/n}` of the connections left, and the flow is
-    computed anew: pruned at once, whole layers would go.
+    After round ``k`` of ``n`` there are :math:`\rho^{k/n}` of the weights left, and the flow is
+    computed anew: pruned at once, whole layers would go. A kernel counts the mean flow of its
+    entries, each of which is one of the weights that are left.
 
     Args:
         network: See `synflow_scores`.
         example: See there.
-        keep: :math:`\rho`, the share of the live connections that is left; in (0, 1].
+        keep: :math:`\rho`, the share of the live weights that is left; in (0, 1].
         rounds: ``n``.
 
     Returns:
@@ -138,18 +140,32 @@ def synflow_order(
         for name, layer in masked_layers(twin).items()
     }
     order = {name: torch.zeros(len(live), dtype=torch.float64) for name, live in alive.items()}
-    total = sum(map(len, alive.values()))
+    entries = {name: _entries(layer) for name, layer in masked_layers(twin).items()}
+    total = sum(len(live) * entries[name] for name, live in alive.items())
     for round_ in range(1, rounds + 1):
-        scores = synflow_scores(twin, example)
+        flows = synflow_scores(twin, example)
+        scores = {name: flow / entries[name] for name, flow in flows.items()}
         largest = max((float(one.max()) for one in scores.values() if len(one)), default=0.0) or 1.0
         left = max(1, round(total * keep ** (round_ / rounds)))
         values = torch.cat([scores[name][live] for name, live in alive.items()])
-        bound = values.sort(descending=True).values[min(left, len(values)) - 1]
+        sizes = torch.cat([torch.full((int(live.sum()),), entries[n]) for n, live in alive.items()])
+        bound = _bound(values, sizes, left)
         for name, live in alive.items():
             order[name][live] = round_ + scores[name][live] / (2 * largest)
             alive[name] = live & (scores[name] >= bound)
         _silence(twin, alive)
     return order
+
+
+def _entries(layer: StoredLayer) -> int:
+    return math.prod(layer.live_weights.shape[1:])
+
+
+def _bound(values: Tensor, sizes: Tensor, weights: int) -> Tensor:
+    """The least of the largest values that hold so many weights together, or all of them."""
+    order = values.argsort(descending=True)
+    enough = int((sizes[order].cumsum(0) < weights).sum())
+    return values[order[min(enough, len(order) - 1)]]
 
 
 def _silence(network: nn.Module, alive: Mapping[str, Tensor]) -> None:

@@ -8,6 +8,7 @@ many connections each layer has to begin with is decided when the network is mad
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ from structure_net.core.sparsity import SparseLayer
 from structure_net.core.statistics import sparse_layers
 from structure_net.core.weights import kernel_norms
 from structure_net.errors import StructureNetError
+from structure_net.evolution.components.strategies.frozen import (
+    check_layers_train,
+    training_layers,
+)
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.editing import Proposal, derived_seed
 from structure_net.evolution.interfaces import EditingStrategy
@@ -30,8 +35,8 @@ from structure_net.evolution.metrics.rewiring import (
     as_pairs,
     closest_to_zero,
     cosine_drop_rate,
+    kernel_shares,
     random_free,
-    shares_by_momentum,
     strongest_free,
     strongest_of,
     weakest,
@@ -56,12 +61,14 @@ class LayerDrop:
         kept: The places that stay taken, ``output * columns + column``, ascending. Shape ``(k,)``,
             int64, on the CPU.
         shape: That of the layer's pattern.
+        entries: The weights of each connection: 1, or the entries of a kernel.
     """
 
     pairs: Pairs
     live: int
     kept: Tensor
     shape: tuple[int, int]
+    entries: int = 1
 
     @property
     def room(self) -> int:
@@ -70,11 +77,12 @@ class LayerDrop:
 
 
 class DynamicSparseTraining(EditingStrategy):
-    r"""What the methods share: the rate, and that as many connections come as go.
+    r"""What the methods share: the rate, and that as many weights come as go.
 
     Of the live connections of each sparse layer the share :math:`\tfrac{\alpha}{2} (1 + \cos(\pi t
     / T))` is dropped after ``t`` epochs. A layer whose connections all exist is left alone, and so
-    is one that was not called, where its gradient is asked for.
+    is one that is frozen, whose weight does not require a gradient, and one that was not called,
+    where its gradient is asked for.
 
     Args:
         drop_rate: :math:`\alpha`, in (0, 1).
@@ -103,20 +111,20 @@ class DynamicSparseTraining(EditingStrategy):
         """For each sparse layer, what goes and what comes, in one edit.
 
         Raises:
-            StructureNetError: The network has no sparse layer.
+            StructureNetError: The network has no sparse layer, or all are frozen.
         """
-        layers = sparse_layers(context.network)
-        if not layers:
+        if not sparse_layers(context.network):
             raise StructureNetError(
                 f"{type(self).__name__} moves connections of sparse layers; this"
                 f" {type(context.network).__name__} has none. Make the network with"
                 " create_standard_network, or one of your own sparse with"
                 " structure_net.surgery.sparsify(model, density)."
             )
+        check_layers_train(context.network, "move")
         rate = self.rate(context.history.epoch)
         found = {
             name: self._dropped(layer, rate)
-            for name, layer in layers.items()
+            for name, layer in training_layers(context.network).items()
             if layer.density < 1 and self._sees(name, analysis)
         }
         drops = {name: drop for name, drop in found.items() if drop.pairs}
@@ -138,7 +146,8 @@ class DynamicSparseTraining(EditingStrategy):
         stays = np.ones(len(places), dtype=np.bool_)
         stays[chosen.numpy()] = False
         kept = torch.from_numpy(places.numpy()[np.flatnonzero(stays)])
-        return LayerDrop(as_pairs(places[chosen], shape[1]), len(places), kept, shape)
+        entries = math.prod(live.shape[1:])
+        return LayerDrop(as_pairs(places[chosen], shape[1]), len(places), kept, shape, entries)
 
     def _weakest(self, weights: Tensor, rate: float) -> Tensor:
         return weakest(weights.abs(), round(rate * len(weights)))
@@ -296,8 +305,9 @@ class SparseMomentum(DynamicSparseTraining):
     r"""Sparse momentum: connections move between layers too, to where the momentum is largest.
 
     Every layer drops its smallest magnitudes. What all layers dropped together comes back in shares
-    that follow the mean magnitude of the momentum of their live connections, and within a layer at
-    the absent connections with the largest momentum, with weight 0.
+    that follow the mean magnitude of the momentum of their live weights, and within a layer at the
+    absent connections with the largest momentum, with weight 0. What is shared are weights: where
+    kernels have several sizes, so many come as whole ones fit into what was dropped.
 
     The momentum is the gradient smoothed over the batches that `ConnectionAnalyzer` looks at, at
     the weights as they are: an optimizer that keeps no momentum of absent connections has none to
@@ -326,8 +336,11 @@ class SparseMomentum(DynamicSparseTraining):
     ) -> dict[str, Pairs]:
         score, means = analysis[_MOMENTUM], analysis["connection_ranking"]
         room = {name: drop.room for name, drop in drops.items()}
-        total = sum(len(drop.pairs) for drop in drops.values())
-        shares = shares_by_momentum({name: means.get(name, 0.0) for name in drops}, room, total)
+        entries = {name: drop.entries for name, drop in drops.items()}
+        total = sum(len(drop.pairs) * drop.entries for drop in drops.values())
+        # The analyzer gives norms of kernels: the root of the mean square of their entries.
+        momentum = {name: means.get(name, 0.0) / entries[name] ** 0.5 for name in drops}
+        shares = kernel_shares(momentum, room, total, entries=entries)
         if isinstance(shares, Unavailable):
             shares = {name: len(drop.pairs) for name, drop in drops.items()}
         return {
@@ -348,9 +361,10 @@ def _proposals(
     scale: float,
 ) -> Iterator[Proposal]:
     for name, drop in drops.items():
-        reason = f"drop the weakest {len(drop.pairs)} of {drop.live} connections ({rate:.1%})"
+        gone, live = len(drop.pairs) * drop.entries, drop.live * drop.entries
+        reason = f"drop the weakest {gone} of {live} connections ({rate:.1%})"
         if not grown[name]:
             yield Proposal(RemoveConnections(name, drop.pairs), reason)
             continue
-        reason = f"{reason}, make {len(grown[name])} connections {why}"
+        reason = f"{reason}, make {len(grown[name]) * drop.entries} connections {why}"
         yield Proposal(MoveConnections(name, drop.pairs, grown[name], scale=scale), reason)

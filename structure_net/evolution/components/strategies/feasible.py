@@ -14,6 +14,11 @@ from structure_net.core.arguments import shown
 from structure_net.core.sparsity import SparseLayer
 from structure_net.core.statistics import sparse_layers
 from structure_net.errors import SurgeryError, TraceError
+from structure_net.evolution.components.strategies.frozen import (
+    check_trains,
+    is_frozen,
+    touches_frozen,
+)
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.editing import derived_seed
 from structure_net.evolution.metrics.validity import Unavailable
@@ -28,9 +33,14 @@ _ROUNDS: Final = 16
 
 
 def sparse_layer(context: NetworkContext, name: str) -> SparseLayer | None:
-    """The layer of that name if it is sparse, else None."""
+    """The layer of that name if it is sparse and not frozen, else None.
+
+    Raises:
+        StructureNetError: Nothing of the network trains.
+    """
+    check_trains(context.network)
     layer = context.network.get_submodule(name)
-    return layer if isinstance(layer, SparseLayer) else None
+    return layer if isinstance(layer, SparseLayer) and not is_frozen(layer) else None
 
 
 def possible(context: NetworkContext, edit: Edit) -> bool:
@@ -45,7 +55,7 @@ def possible(context: NetworkContext, edit: Edit) -> bool:
 def editable_layers(
     context: NetworkContext, *, sparse_suffices: bool = False
 ) -> Mapping[str, ChannelGroup]:
-    """The layers whose width can be edited.
+    """The layers whose width can be edited, and whose units no frozen weight writes or reads.
 
     Args:
         context: Its network is traced, which takes a second.
@@ -53,16 +63,30 @@ def editable_layers(
             some and cannot be traced gives no layers then.
 
     Raises:
+        StructureNetError: Nothing of the network trains.
         TraceError: The network cannot be traced, so that there is nothing to act on.
     """
-    from structure_net.graph import graph_of
-
+    check_trains(context.network)
     try:
-        return graph_of(context.network, context.with_example().example).editable
+        every = _groups(context)
     except TraceError:
         if sparse_suffices and sparse_layers(context.network):
             return {}
         raise
+    network = context.network
+    return {name: group for name, group in every.items() if not touches_frozen(network, group)}
+
+
+def stands_at_frozen(context: NetworkContext, layer: str) -> bool:
+    """Whether a layer's width could be edited if no frozen weight wrote or read its units."""
+    group = _groups(context).get(layer)
+    return group is not None and touches_frozen(context.network, group)
+
+
+def _groups(context: NetworkContext) -> Mapping[str, ChannelGroup]:
+    from structure_net.graph import graph_of
+
+    return graph_of(context.network, context.with_example().example).editable
 
 
 def apart(group: ChannelGroup, others: Iterable[ChannelGroup]) -> bool:

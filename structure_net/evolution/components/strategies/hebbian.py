@@ -11,6 +11,7 @@ from structure_net.evolution.components.strategies.feasible import (
     editable_layers,
     possible,
     ranked_places,
+    sparse_layer,
 )
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.editing import Proposal
@@ -65,15 +66,15 @@ class HebbianGrowthStrategy(EditingStrategy):
 
     def propose(self, context: NetworkContext, analysis: Any) -> list[Proposal]:
         """Connections first, while all units have their numbers; then merges."""
-        connected = self._connected(analysis) if self.pairs else []
+        connected = self._connected(context, analysis) if self.pairs else []
         merged = self._merged(context, analysis) if self.mismatch is not None else []
         return [*connected, *merged]
 
-    def _connected(self, analysis: Any) -> list[Proposal]:
+    def _connected(self, context: NetworkContext, analysis: Any) -> list[Proposal]:
         found = {
             reader: offered[: self.pairs]
             for reader, offered in analysis["hebbian_unconnected"].items()
-            if offered
+            if offered and sparse_layer(context, reader) is not None
         }
         strength = {r: sum(abs(c) for _, _, c in offered) for r, offered in found.items()}
         return [

@@ -16,7 +16,11 @@ from structure_net.core.sparsity import SparsePattern
 from structure_net.core.statistics import sparse_layers
 from structure_net.core.weights import by_output
 from structure_net.errors import StructureNetError, SurgeryError
-from structure_net.evolution.components.strategies.budgets import costs_of
+from structure_net.evolution.components.strategies.budgets import (
+    costs_of,
+    kernel_entries,
+)
+from structure_net.evolution.components.strategies.frozen import touches_frozen
 from structure_net.graph.belonging import entries_of
 from structure_net.graph.channels import Axis, ChannelGroup, Role
 from structure_net.surgery import apply
@@ -55,13 +59,20 @@ class ConnectionTable:
         order = torch.argsort(self.scores, stable=True)
         return order[torch.tensor([place not in best for place in order.tolist()])]
 
-    def saved(self, network: nn.Module, example: Any, names: Sequence[str]) -> dict[str, Tensor]:
-        """What the network saves without each connection, by the names of a budget."""
+    def saved(
+        self, network: nn.Module, example: Any, names: Sequence[str], *, possible: int
+    ) -> dict[str, Tensor]:
+        """What the network saves without each connection, by the names of a budget.
+
+        Args:
+            network: Whose connections these are.
+            example: Inputs.
+            names: Of a budget.
+            possible: The weights of which a density is the share.
+        """
         found = {}
         if "density" in names:
-            layers = sparse_layers(network).values()
-            possible = sum(layer.pattern.shape[0] * layer.pattern.shape[1] for layer in layers)
-            found["density"] = torch.full_like(self.sizes, 1 / possible)
+            found["density"] = self.sizes / possible
         if "parameters" in names:
             found["parameters"] = self.sizes
         if "flops" in names:
@@ -103,7 +114,7 @@ def connection_table(network: nn.Module, scores: Mapping[str, Tensor]) -> Connec
         )
     patterns = [layer.pattern for layer in layers.values()]
     counts = torch.tensor([len(pattern) for pattern in patterns])
-    kernels = [layer.connections / max(len(layer.pattern), 1) for layer in layers.values()]
+    kernels = [kernel_entries(layer) for layer in layers.values()]
     values = [
         _at(scores[name].detach().cpu().double(), pattern)
         for name, pattern in zip(layers, patterns, strict=True)
@@ -163,12 +174,20 @@ class Prunable:
         return RemoveNeurons(self.group.layer, tuple(channels))
 
 
-def unit_groups(network: nn.Module, example: Any, *, heads: bool) -> list[ChannelGroup]:
+def unit_groups(
+    network: nn.Module, example: Any, *, heads: bool, frozen: bool = True
+) -> list[ChannelGroup]:
     """The groups whose units (or heads) can be removed, each once, by its first layer.
 
     Of groups that one layer writes (heads and what is in them, both halves of a split) only the
     first counts: a removal would renumber the others. A removal that surgery refuses, or that it
     would take back, leaves the group out.
+
+    Args:
+        network: It is left as it was.
+        example: Inputs.
+        heads: Whether heads are asked for, not units.
+        frozen: Whether groups count that a frozen weight writes or reads.
 
     Raises:
         TraceError: The network cannot be traced.
@@ -182,6 +201,7 @@ def unit_groups(network: nn.Module, example: Any, *, heads: bool) -> list[Channe
     for group in (one for layer in graph.editable for one in graph.groups_of(layer)):
         own = {axis.tensor for axis in group.axes if axis.role is Role.WRITES}
         fits = group.heads == heads and group.units > 1 and not own & written
+        fits = fits and (frozen or not touches_frozen(network, group))
         if fits and works(twin, example, Prunable(group, torch.empty(0)).removal([0])):
             found.append(group)
             written |= own

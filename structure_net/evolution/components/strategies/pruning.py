@@ -9,9 +9,24 @@ import torch
 from torch import Tensor, nn
 
 from structure_net.core.arguments import check_number, check_whole
+from structure_net.core.sparsity import SparseLayer
 from structure_net.core.statistics import sparse_layers
 from structure_net.errors import StructureNetError
-from structure_net.evolution.components.strategies.budgets import check_budget, costs_of
+from structure_net.evolution.components.strategies.budgets import (
+    check_budget,
+    costs_of,
+    in_whole_weights,
+    is_met,
+    possible_weights,
+)
+from structure_net.evolution.components.strategies.frozen import (
+    check_layers_train,
+    frozen_layers,
+    kept,
+    kept_frozen,
+    noted,
+    training_layers,
+)
 from structure_net.evolution.components.strategies.prunable import (
     ConnectionTable,
     Prunable,
@@ -58,13 +73,20 @@ class PruningGrowthStrategy(EditingStrategy):
     **What.** ``"connections"`` of sparse layers, compared over all of them; ``"units"`` of any
     layers whose width can change, each with everything that reads and writes it; ``"heads"`` of
     attention. One connection of each layer, one unit of each group and one head of each attention
-    stay. What is frozen is passed over.
+    stay. What surgery cannot remove is passed over.
+
+    **Frozen layers**, whose weight does not require a gradient, stay as they are unless ``frozen``,
+    and so do units that such a weight writes or reads; the reason names the layers. A density is
+    that of the layers that may be pruned; all else counts the whole network.
 
     **Score.** What a connection is worth; of units and heads, the sum over the weights that write
-    them:
+    them. A kernel is one connection and costs as many weights as it has entries, so that it counts
+    the mean of what they are worth (of magnitudes the root of the mean square), as in group Fisher
+    pruning: what goes is worth least for what it saves.
 
     - ``"magnitude"``: :math:`|w|` (of units the root of the sum of squares, relative to the mean of
-      their layer, since layers differ in scale);
+      their layer, since layers differ in scale). Compared over all layers, one whose weights are
+      smaller than elsewhere can lose all but one connection;
     - ``"gradient"``: :math:`|w g|`, the change of the loss to first order, with the mean gradient
       ``g``. On a network that was not trained this is SNIP, and ``"snip"`` is another name for it;
     - ``"fisher"``: :math:`w^2 F / 2`;
@@ -79,7 +101,13 @@ class PruningGrowthStrategy(EditingStrategy):
     beyond it is pruned again.
 
     **Regrowth.** Behind each pruning of connections the share ``regrowth`` of the live ones, those
-    worth least, moves to where the gradient is largest, as in `RigL` (GraNet's regeneration).
+    worth least, moves to where the gradient is largest, as in `RigL` (GraNet's regeneration). Only
+    in layers that train and were called, so that as many come as go.
+
+    **Budgets** are met from above: the least goes until the network costs no more, so that it costs
+    less by no more than the last that went, which may be a kernel. A density is one of weights, to
+    the nearest, as in `sparsify`, which lands as near as whole kernels come: within half of the
+    largest kernel nothing goes.
 
     A budget of latency is measured where the strategy is asked, so that the number of units that go
     is as repeatable as the clock. Units and heads go with everything that depends on them, so that
@@ -88,7 +116,7 @@ class PruningGrowthStrategy(EditingStrategy):
 
     Args:
         budget: What the network may cost; all must hold. Of ``density`` (live over possible
-            connections in sparse layers, at most 1), ``parameters`` (live), ``flops`` (of a forward
+            weights in sparse layers, at most 1), ``parameters`` (live), ``flops`` (of a forward
             pass, per sample) and ``latency`` (of a forward pass of the context's example, in
             seconds; not with connections, whose storage does not shrink).
         what: See above; density goes with connections only.
@@ -96,6 +124,7 @@ class PruningGrowthStrategy(EditingStrategy):
         start: The epoch from which on pruning is due.
         end: The epoch at which the budget is reached; ``start`` if None.
         regrowth: In [0, 1); with connections only.
+        frozen: Whether frozen layers are pruned, too.
 
     Raises:
         TypeError: A number is none or not whole, or the budget no mapping.
@@ -106,10 +135,11 @@ class PruningGrowthStrategy(EditingStrategy):
         or not to prune", 2017. Lee et al., "SNIP", ICLR 2019. Tanaka et al., "Pruning neural
         networks without any data by iteratively conserving synaptic flow", NeurIPS 2020. Liu et
         al., "Sparse training via boosting pruning plasticity with neuroregeneration" (GraNet),
-        NeurIPS 2021.
+        NeurIPS 2021. Liu et al., "Group Fisher pruning for practical network compression", ICML
+        2021.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - independent choices, each with a default
         self,
         budget: Mapping[str, float],
         *,
@@ -118,6 +148,7 @@ class PruningGrowthStrategy(EditingStrategy):
         start: int = 0,
         end: int | None = None,
         regrowth: float = 0.0,
+        frozen: bool = False,
     ) -> None:
         if what not in get_args(What):
             raise ValueError(f"what must be one of {', '.join(get_args(What))}; got {what!r}.")
@@ -133,6 +164,7 @@ class PruningGrowthStrategy(EditingStrategy):
         self.start = start
         self.end = end
         self.regrowth = regrowth
+        self.frozen = frozen
         self._check_together()
         grown = {"connection_gradient"} if regrowth else set()
         self.requires = required_key(score) | grown
@@ -142,7 +174,7 @@ class PruningGrowthStrategy(EditingStrategy):
 
         Raises:
             StructureNetError: The budget cannot be met, or not without going below half of it, or
-                there is nothing to prune.
+                there is nothing to prune, or all that could go is frozen.
             TraceError: Units or heads are to go, and the network cannot be traced.
         """
         epoch = context.history.epoch
@@ -150,9 +182,10 @@ class PruningGrowthStrategy(EditingStrategy):
             return []
         if set(self.budget) & {"flops", "latency"} or self.what != "connections":
             context = context.with_example()
+        layers = self._layers(context.network)
         costs = self._costs(context)
-        targets = self._targets(context, costs)
-        if all(costs[name] <= target for name, target in targets.items()):
+        targets = in_whole_weights(self._targets(context, costs), layers.values())
+        if is_met(costs, targets, layers.values()):
             return []
         if self.what == "connections":
             return self._connections(context, analysis, costs, targets)
@@ -179,7 +212,7 @@ class PruningGrowthStrategy(EditingStrategy):
 
     def _costs(self, context: NetworkContext) -> dict[str, float]:
         def measure() -> dict[str, float]:
-            return costs_of(context.network, context.example, self.budget)
+            return costs_of(context.network, context.example, self.budget, frozen=self.frozen)
 
         return self._steady(context, "costs", measure)
 
@@ -208,47 +241,67 @@ class PruningGrowthStrategy(EditingStrategy):
         targets: Mapping[str, float],
     ) -> list[Proposal]:
         network = context.network
+        if not self.frozen:
+            check_layers_train(network, "prune", " Or let frozen layers lose theirs: frozen=True.")
         keep = min(target / costs[name] for name, target in targets.items())
-        table = connection_table(
-            network, connection_worth(self.score, context, analysis, min(keep, 1.0))
-        )
+        worth = connection_worth(self.score, context, analysis, min(keep, 1.0))
+        left = self._left(network)
+        table = connection_table(network, {n: one for n, one in worth.items() if n not in left})
         order = table.order()
         excess = {name: costs[name] - target for name, target in targets.items()}
-        saved = table.saved(network, context.example, list(targets))
+        possible = possible_weights(self._layers(network).values())
+        saved = table.saved(network, context.example, list(targets), possible=possible)
         count = fewest(saved, order, excess)
         if count is None:
-            raise self._unreachable(costs)
-        moved = self._moved(len(table.scores) - count, len(order) - count)
-        removals = table.removals(order[: count + moved])
-        said = self._said(count, len(table.scores), "connections", targets)
-        grown = self._regrown(network, analysis, table, order[: count + moved], moved)
-        return [_moving(edit, grown.get(edit.layer), said) for edit in removals]
+            raise self._unreachable(costs, kept(network, left, table.layers))
+        moving = self._moving(network, analysis, table, order, count)
+        gone = torch.cat((order[:count], moving))
+        live = sum(layer.connections for layer in sparse_layers(network).values())
+        said = self._said(int(table.sizes[order[:count]].sum()), live, "connections", targets)
+        said += noted(left)
+        grown = self._regrown(analysis, table, gone, moving)
+        return [_moving(edit, grown.get(edit.layer), said) for edit in table.removals(gone)]
 
-    def _moved(self, live: int, most: int) -> int:
-        return min(round(self.regrowth * live), most)
+    def _layers(self, network: nn.Module) -> dict[str, SparseLayer]:
+        """The sparse layers that may be pruned."""
+        return sparse_layers(network) if self.frozen else training_layers(network)
+
+    def _left(self, network: nn.Module) -> tuple[str, ...]:
+        """The frozen layers that stay as they are; where connections go, sparse ones."""
+        if self.frozen:
+            return ()
+        found = frozen_layers(network)
+        if self.what != "connections":
+            return found
+        sparse = sparse_layers(network)
+        return tuple(name for name in found if name in sparse)
+
+    def _moving(
+        self, network: nn.Module, analysis: Any, table: ConnectionTable, order: Tensor, count: int
+    ) -> Tensor:
+        """The connections that move once the first ``count`` of an order are gone, by index."""
+        if not self.regrowth:
+            return order[:0]
+        # A layer that was not called has no gradient, and one that is frozen would keep zeros.
+        trains, seen = training_layers(network), analysis["connection_gradient"]
+        able = torch.tensor([name in trains and name in seen for name in table.layers])
+        live = int(able[table.owner].sum()) - int(able[table.owner[order[:count]]].sum())
+        rest = order[count:]
+        return rest[able[table.owner[rest]]][: round(self.regrowth * live)]
 
     def _regrown(
-        self,
-        network: nn.Module,
-        analysis: Any,
-        table: ConnectionTable,
-        gone: Tensor,
-        moved: int,
+        self, analysis: Any, table: ConnectionTable, gone: Tensor, moving: Tensor
     ) -> dict[str, Pairs]:
         """Connections at the largest gradients, as many in each layer as it gave up to move."""
-        if not moved:
-            return {}
-        gradient, layers = analysis["connection_gradient"], sparse_layers(network)
         found = {}
-        shares = torch.bincount(table.owner[gone[-moved:]], minlength=len(table.layers)).tolist()
+        shares = torch.bincount(table.owner[moving], minlength=len(table.layers)).tolist()
         for number, (name, share) in enumerate(zip(table.layers, shares, strict=True)):
-            mine = table.owner == number
-            mine[gone] = False
-            width = layers[name].pattern.shape[1]
-            taken = table.rows[mine] * width + table.columns[mine]
-            if name not in gradient:  # it was not called
-                continue
-            found[name] = strongest_free(gradient[name], taken, share)
+            if share:
+                gradient = analysis["connection_gradient"][name]
+                mine = table.owner == number
+                mine[gone] = False
+                taken = table.rows[mine] * gradient.shape[1] + table.columns[mine]
+                found[name] = strongest_free(gradient, taken, share)
         return found
 
     def _units(
@@ -259,10 +312,13 @@ class PruningGrowthStrategy(EditingStrategy):
         targets: Mapping[str, float],
     ) -> list[Proposal]:
         network, example = context.network, context.example
+        left = self._left(network)
         worth = unit_worth(self.score, network, analysis)
         candidates = [
             Prunable(group, scores)
-            for group in unit_groups(network, example, heads=self.what == "heads")
+            for group in unit_groups(
+                network, example, heads=self.what == "heads", frozen=self.frozen
+            )
             if (scores := worth(group)) is not None
         ]
 
@@ -274,14 +330,14 @@ class PruningGrowthStrategy(EditingStrategy):
 
         found = self._steady(context, "units", choose)
         if found is None:
-            raise self._unreachable(costs)
-        chosen, left = found
-        self._check_left(costs, left)
+            raise self._unreachable(costs, kept_frozen(left))
+        chosen, after = found
+        self._check_left(costs, after)
         return [
             Proposal(
                 candidates[number].removal(units),
                 self._said(len(units), candidates[number].group.units, self.what, targets)
-                + f" (all removals together: {_change(costs, left)})",
+                + f" (all removals together: {_change(costs, after)}){noted(left)}",
             )
             for number, units in chosen.items()
         ]
@@ -295,12 +351,12 @@ class PruningGrowthStrategy(EditingStrategy):
                 " something else."
             )
 
-    def _unreachable(self, costs: Mapping[str, float]) -> StructureNetError:
+    def _unreachable(self, costs: Mapping[str, float], kept: str) -> StructureNetError:
         wanted = ", ".join(f"{name} {value:.4g}" for name, value in self.budget.items())
         now = ", ".join(f"{name} {costs[name]:.4g}" for name in self.budget)
         return StructureNetError(
             f"The budget ({wanted}) cannot be met by pruning {self.what}, of which one stays in"
-            f" each place (now: {now}). Allow more, or prune something else."
+            f" each place{kept} (now: {now}). Allow more, or prune something else."
         )
 
     def _said(self, count: int, of: int, what: str, targets: Mapping[str, float]) -> str:

@@ -11,6 +11,7 @@ from structure_net.evolution.components.strategies.feasible import (
     editable_layers,
     possible,
     ranked_places,
+    stands_at_frozen,
 )
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.editing import Proposal
@@ -86,7 +87,8 @@ class WidthGrowthStrategy(EditingStrategy):
                 passed.append(f"{layer} is widened with another layer")
                 continue
             if group is None or not possible(context, self._edit(layer, group)):
-                passed.append(f"{layer} cannot be widened")
+                frozen = group is None and stands_at_frozen(context, layer)
+                passed.append(f"{layer} {'is frozen' if frozen else 'cannot be widened'}")
                 continue
             widened.append(group)
             reason = f"{self.score} of {score:.3g}, {group.size} units"

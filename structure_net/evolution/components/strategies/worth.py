@@ -36,7 +36,11 @@ def required_key(score: str) -> frozenset[str]:
 def connection_worth(
     score: str, context: NetworkContext, analysis: Any, keep: float
 ) -> dict[str, Tensor]:
-    """What each connection of the sparse layers is worth.
+    """What each connection of the sparse layers is worth for each weight that it costs.
+
+    A kernel is one connection and costs all its entries, so that it counts their mean (of
+    magnitudes the root of the mean square): of all that save as many weights, those go whose worth
+    adds up to the least. An own key of the analysis is taken as it is.
 
     Args:
         score: The name of a score, or a key of the analysis.
@@ -51,13 +55,13 @@ def connection_worth(
     if score == SYNFLOW:
         return synflow_order(context.network, context.with_example().example, keep)
     if score == _MAGNITUDE:
-        return {name: _norms(layer.live_weights.detach()) for name, layer in layers.items()}
+        return {name: _sizes(layer.live_weights.detach()) for name, layer in layers.items()}
     if score not in _BY_PARAMETER:
         found = analysis[score].items()
         return {n: value for n, value in found if isinstance(value, Tensor) and value.dim() == 2}
     by_parameter = _by_parameter(score, analysis)
     named = {name: by_parameter.get(f"{name}.weight" if name else "weight") for name in layers}
-    return {name: _sums(layers[name], value) for name, value in named.items() if value is not None}
+    return {name: _means(layers[name], value) for name, value in named.items() if value is not None}
 
 
 def unit_worth(
@@ -106,18 +110,18 @@ def _relative(norms: Tensor) -> Tensor:
     return norms / mean if mean > 0 else norms
 
 
-def _norms(weights: Tensor) -> Tensor:
-    """Of each connection, which is a weight or a kernel."""
+def _sizes(weights: Tensor) -> Tensor:
+    """The root mean square of the weights of each connection, which is a weight or a kernel."""
     values = weights.double()
-    return values.flatten(1).norm(dim=1) if values.dim() > 1 else values.abs()
+    return values.flatten(1).square().mean(1).sqrt() if values.dim() > 1 else values.abs()
 
 
-def _sums(layer: SparseLayer, importance: Tensor) -> Tensor:
-    """What the weights of each connection are worth together."""
+def _means(layer: SparseLayer, importance: Tensor) -> Tensor:
+    """What the weights of each connection are worth on average."""
     pattern, values = layer.pattern, importance.detach().double()
     if values.shape == layer.live_weights.shape:
         each = values.reshape(len(pattern), -1)
     else:
         rows, columns = (one.to(values.device) for one in (pattern.rows, pattern.columns))
         each = values.reshape(*pattern.shape, -1)[rows, columns]
-    return each.sum(1)
+    return each.mean(1)

@@ -90,7 +90,8 @@ def test_iterative_pruning_with_rewinding_trains_tickets() -> None:
         ]
     )
     context = system.evolve_network(_context(born), 7)
-    assert sum(layer.connections for layer in sparse_layers(context.network).values()) == 21
+    # A fifth of 108 weights is 21.6: the nearest whole one, as `sparsify` has it.
+    assert sum(layer.connections for layer in sparse_layers(context.network).values()) == 22
     check_trainer(LotteryRewind(), example_context())
 
 

@@ -9,6 +9,7 @@ from structure_net.evolution.metrics.rewiring import (
     as_pairs,
     closest_to_zero,
     cosine_drop_rate,
+    kernel_shares,
     random_free,
     shares_by_momentum,
     strongest_free,
@@ -128,3 +129,18 @@ def test_what_a_layer_has_no_room_for_goes_to_the_others() -> None:
 
 def test_no_momentum_gives_no_shares() -> None:
     assert isinstance(shares_by_momentum({"a": 0.0}, {"a": 2}, 1), Unavailable)
+
+
+def test_whole_kernels_share_what_was_dropped() -> None:
+    """Of 20 weights a kernel of 9 and single ones get theirs; of kernels alone what fits."""
+    momentum, room = {"a": 1.0, "b": 1.0}, {"a": 10, "b": 100}
+    assert kernel_shares(momentum, room, 20, entries={"a": 9, "b": 1}) == {"a": 1, "b": 11}
+    assert kernel_shares(momentum, room, 20, entries={"a": 9, "b": 4}) == {"a": 1, "b": 2}
+    assert kernel_shares(momentum, {"a": 10, "b": 1}, 20, entries={"a": 4, "b": 4}) == {
+        "a": 4,
+        "b": 1,
+    }
+    equal = kernel_shares({"a": 2.0, "b": 1.0}, room, 90, entries={"a": 9, "b": 9})
+    assert equal == shares_by_momentum({"a": 2.0, "b": 1.0}, room, 10)
+    nothing = kernel_shares({"a": 0.0}, {"a": 2}, 2, entries={"a": 1})
+    assert isinstance(nothing, Unavailable)

@@ -166,7 +166,9 @@ def test_connections_are_worth_their_weights_and_no_matrix_is_made(
     importance = torch.rand(layer.weight.shape, generator=_drawn(1), dtype=torch.float64)
     values = layer.live_weights.detach().double() if score == "magnitude" else importance
     expected = values.reshape(len(layer.pattern), -1)
-    expected = expected.norm(dim=1) if score == "magnitude" else expected.sum(1)
+    # A kernel counts what its weights are worth on average: it costs all of them.
+    squares = expected.square().mean(1).sqrt()
+    expected = squares if score == "magnitude" else expected.mean(1)
 
     def refused(_: StoredLayer) -> torch.Tensor:
         raise AssertionError("a matrix was made")
