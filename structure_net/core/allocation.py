@@ -17,7 +17,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Literal, get_args
+
+from structure_net.core.arguments import shown
 
 Allocation = Literal["uniform", "erdos_renyi", "erdos_renyi_kernel"]
 Shape = tuple[int, ...]
@@ -74,6 +77,7 @@ def layer_densities(
     """The densities that the rule named ``allocation`` gives.
 
     Raises:
+        TypeError: ``density`` is no number; True and False are none.
         ValueError: The rule is unknown, or ``density`` is not in (0, 1].
     """
     rules = {
@@ -128,6 +132,9 @@ def _floors(shapes: Sequence[Shape], units: Sequence[int], budget: int) -> list[
 
 
 def _check(shapes: Sequence[Shape], density: float) -> None:
+    given: object = density
+    if isinstance(given, bool) or not isinstance(given, Real):
+        raise TypeError(f"density must be a number in (0, 1]; got {shown(given)}.")
     if not 0 < density <= 1:
         raise ValueError(f"density must be in (0, 1]; got {density}.")
     for shape in shapes:

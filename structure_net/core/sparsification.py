@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from structure_net.core.allocation import Allocation, connection_counts
+from structure_net.core.arguments import check_module, check_whole
 from structure_net.core.drawing import random_pattern
 from structure_net.core.largest import largest
 from structure_net.core.layer_arguments import padding_of
@@ -120,7 +121,8 @@ def plan_sparsity(  # noqa: PLR0913 - independent choices, each with a default
 
     Args:
         model: Any module.
-        density: The fraction of the weights of the chosen layers that stays, in (0, 1].
+        density: The fraction of the weights of the chosen layers that stays, in (0, 1]; a tensor
+            without dimensions is a number, too.
         by: Which connections of a layer stay. ``"magnitude"``: the largest by absolute value, of
             kernels by the root of the sum of squares. ``"random"``: any, such that no unit is left
             without one where their number allows it (`random_pattern`).
@@ -135,6 +137,7 @@ def plan_sparsity(  # noqa: PLR0913 - independent choices, each with a default
         The plan. A layer that stands in several places is listed once.
 
     Raises:
+        TypeError: ``model`` is no module, ``density`` no number or ``seed`` not whole.
         ValueError: An argument is out of range or unknown, a layer that is named cannot be sparse,
             or none can, or magnitudes are not a number.
 
@@ -150,6 +153,9 @@ def plan_sparsity(  # noqa: PLR0913 - independent choices, each with a default
         2             Linear    174 of 320  0.5437
         all of these             474  0.2002
     """
+    check_module(model)
+    check_whole(None, seed=seed)
+    density = _single(density)
     for name, value, known in (("by", by, Choice), ("granularity", granularity, Granularity)):
         if value not in get_args(known):
             raise ValueError(f"{name} must be one of {', '.join(get_args(known))}; got {value!r}.")
@@ -217,6 +223,11 @@ def dense_twin(layer: StandardSparseLayer | SparseConv2d) -> nn.Linear | nn.Conv
         device="meta",
         dtype=kind,
     )
+
+
+def _single(density: Any) -> Any:
+    """The number in a tensor without dimensions; anything else as it is."""
+    return density.item() if isinstance(density, Tensor) and not density.dim() else density
 
 
 def _chosen(

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from structure_net.core.allocation import Allocation
+from structure_net.core.arguments import check_module
 from structure_net.core.changes import TensorChange
 from structure_net.core.layers import Granularity, SparseConv2d, StandardSparseLayer
 from structure_net.core.masking import spread
@@ -83,6 +84,7 @@ def sparsify(  # noqa: PLR0913 - independent choices, each with a default
         ``model``.
 
     Raises:
+        TypeError: ``model`` is no module, ``density`` no number or ``seed`` not whole.
         ValueError: An argument is out of range or unknown, a layer that is named cannot be sparse,
             or none can; the message says why.
         SurgeryError: The model cannot be edited, optimizer state cannot follow, or an optimizer is
@@ -93,6 +95,7 @@ def sparsify(  # noqa: PLR0913 - independent choices, each with a default
         >>> sparsify(model, 0.2)[0]
         StandardSparseLayer(in_features=64, out_features=32, density=0.1465, bias=True)
     """
+    check_module(model)
     refuse_uneditable(model)
     plan = plan_sparsity(
         model,
@@ -132,11 +135,13 @@ def densify(
         ``model``.
 
     Raises:
+        TypeError: ``model`` is no module.
         ValueError: A layer is of another kind, or there is no sparse one.
         SurgeryError: The model cannot be edited, a weight is computed from others or shared with
             another layer, optimizer state cannot follow, or an optimizer is of another model.
             Nothing was changed.
     """
+    check_module(model)
     refuse_uneditable(model)
     chosen = _sparse(model, layers)
     refuse_shared(model, chosen, biases=False)

@@ -230,3 +230,33 @@ def test_a_plan_counts_weights_and_shows_a_row_for_every_layer() -> None:
     assert (layer.entries, layer.connections, layer.possible) == (9, 72, 144)
     assert (plan.connections, plan.density) == (72, 0.5)
     assert [line.split()[0] for line in str(plan).splitlines()] == ["0", "all", "1"]
+
+
+@pytest.mark.parametrize(
+    ("given_as", "message"),
+    [
+        ({"density": "0.1"}, r"density must be a number in \(0, 1\]; got '0.1'"),
+        ({"density": None}, "density must be a number"),
+        ({"density": 0.1j}, "density must be a number"),
+        ({"density": True}, "density must be a number"),
+        ({"density": torch.tensor([0.1, 0.2])}, r"density must be a number.*got tensor\(\["),
+        ({"density": torch.tensor(0.1j)}, "density must be a number"),
+        ({"density": 0.1, "seed": "a"}, "seed must be a whole number; got 'a'"),
+        ({"density": 0.1, "model": 3}, r"model must be a torch\.nn\.Module; got 3"),
+    ],
+)
+@pytest.mark.parametrize("call", [plan_sparsity, sparsify])
+def test_what_is_no_number_or_no_model_is_refused(
+    call: Callable[..., object], given_as: dict[str, Any], message: str
+) -> None:
+    model = Named()
+    with pytest.raises(TypeError, match=message):
+        call(**{"model": model, **given_as})
+    assert not sparse_layers(model)
+    with pytest.raises(TypeError, match="model must be"):
+        densify("model")  # type: ignore[arg-type]
+
+
+def test_a_density_may_be_a_tensor_of_one_number() -> None:
+    dense = torch.tensor(0.25, requires_grad=True)
+    assert str(plan_sparsity(Named(), dense)) == str(plan_sparsity(Named(), 0.25))  # type: ignore[arg-type]
