@@ -113,8 +113,10 @@ class KnownChains:
 
     def whole(self, stages: list[Stage], inputs: Tensor) -> Chain | None:
         """All stages as one chain, where they were that last and nothing but numbers changed."""
-        whole = self._whole
-        return None if whole is None else whole.again(stages, inputs)
+        # A program must not depend on what was noted.
+        if capturing() or (whole := self._whole) is None:
+            return None
+        return whole.again(stages, inputs)
 
     def note(self, stages: list[Stage], chain: Chain) -> None:
         """All stages were one chain."""
