@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from structure_net.core.pair_packing import PackedPairs
+
 Pair = tuple[int, int]
 
 _LARGEST: Final = 2**63 - 1
@@ -55,17 +57,19 @@ else:
 class PairTable(_Pairs):
     """Pairs of whole numbers that become a tuple of tuples when they are first read one by one.
 
-    It compares, hashes, prints and is stored as that tuple, and copies are plain tuples. It is none
-    itself, so that `json.dumps`, which reads tuples past Python, refuses it: give it
-    ``tuple(pairs)``, or of a whole edit what `structure_net.surgery.records.edit_to_data` makes.
+    It compares, hashes, prints and is stored as that tuple, and copies are plain tuples where it is
+    not `packed`. It is none itself, so that `json.dumps`, which reads tuples past Python, refuses
+    it: give it ``tuple(pairs)``, or of a whole edit what
+    `structure_net.surgery.records.edit_to_data` makes.
 
-    Attributes:
-        table: Shape ``(n, 2)``, int64, read-only.
+    Pairs that are only kept, as those in a journal, are held `packed`, in about a byte each, and
+    are unpacked anew each time that they are read.
     """
 
-    __slots__ = ("_tuple", "table")
+    __slots__ = ("_packed", "_table", "_tuple")
 
-    table: NDArray[np.int64]
+    _packed: PackedPairs | None
+    _table: NDArray[np.int64] | None
     _tuple: tuple[Pair, ...] | None
 
     @classmethod
@@ -80,17 +84,48 @@ class PairTable(_Pairs):
             ValueError: It has another shape, or numbers beyond int64.
         """
         made = cls()
-        made.table = _held(table)
-        made._tuple = None
+        made._table, made._tuple, made._packed = _held(table), None, None
         return made
 
+    @classmethod
+    def unpacked_from(cls, packed: PackedPairs) -> Self:
+        """The pairs that were packed."""
+        made = cls()
+        made._table, made._tuple, made._packed = None, None, packed
+        return made
+
+    @property
+    def table(self) -> NDArray[np.int64]:
+        """Shape ``(n, 2)``, int64, read-only."""
+        if self._table is not None:
+            return self._table
+        assert self._packed is not None, "pairs are held as a table or packed"
+        table = self._packed.table()
+        table.flags.writeable = False
+        return table
+
+    @property
+    def packed(self) -> PackedPairs | None:
+        """The packed pairs; None where they are held as they are."""
+        return self._packed
+
+    def pack(self) -> None:
+        """Holds the pairs packed from now on, if they can be; they stay the same pairs."""
+        if self._table is not None:
+            self._packed = PackedPairs.of(self._table)
+        if self._packed is not None:
+            self._table = self._tuple = None
+
     def _read(self) -> tuple[Pair, ...]:
-        if self._tuple is None:
-            self._tuple = _plain(self.table)
-        return self._tuple
+        if self._tuple is not None:
+            return self._tuple
+        pairs = _plain(self.table)
+        if self._packed is None:
+            self._tuple = pairs
+        return pairs
 
     def __len__(self) -> int:
-        return len(self.table)
+        return len(self._table) if self._packed is None else self._packed.count  # type: ignore[arg-type]
 
     @overload
     def __getitem__(self, place: SupportsIndex) -> Pair: ...
@@ -99,13 +134,17 @@ class PairTable(_Pairs):
     def __getitem__(self, place: slice) -> tuple[Pair, ...]: ...
 
     def __getitem__(self, place: Any) -> Any:
-        return self._read()[place]
+        if self._tuple is None:  # kept even where packed: who asks for one asks for the next
+            self._tuple = self._read()
+        return self._tuple[place]
 
     def __iter__(self) -> Iterator[Pair]:
         return iter(self._read())
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, PairTable):
+            if self._packed is not None and self._packed == other._packed:
+                return True
             return np.array_equal(self.table, other.table)
         if not isinstance(other, tuple):
             return NotImplemented
@@ -127,9 +166,14 @@ class PairTable(_Pairs):
         return np.array(self.table, dtype=dtype)
 
     def __copy__(self) -> tuple[Pair, ...]:
-        return self._read()
+        return self if self._packed is not None else self._read()
 
-    def __reduce__(self) -> tuple[type[tuple[Any, ...]], tuple[list[Pair]]]:
+    def __deepcopy__(self, memo: dict[int, object]) -> tuple[Pair, ...]:
+        return self.__copy__()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._packed is not None:
+            return type(self).unpacked_from, (self._packed,)
         return tuple, (list(self._read()),)
 
 

@@ -45,6 +45,7 @@ from structure_net.evolution.touching import (
 )
 from structure_net.evolution.triggers import Progress, Trigger
 from structure_net.surgery.entries import OPAQUE, REJECTED, START, EditEntry, EventEntry
+from structure_net.surgery.labels import noted_edit
 from structure_net.surgery.lineage import architecture
 
 
@@ -361,7 +362,7 @@ class EvolutionSession:
     ) -> Event:
         proposals = [proposal for one in candidates for proposal in one.propose()]
         edits, reasons = [p.edit for p in proposals], [p.reason for p in proposals]
-        detail = {"trigger": trigger, "edits": [str(e) for e in edits], **measured}
+        detail = {"trigger": trigger, "edits": [noted_edit(e) for e in edits], **measured}
         entry = EventEntry(REJECTED, self._context.iteration, rule.name, detail)
         self._context.journal.append(entry)
         said = {"edits": tuple(edits), "reasons": tuple(reasons), "trigger": trigger}

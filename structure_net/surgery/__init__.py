@@ -43,7 +43,7 @@ from structure_net.surgery.initialisers import (
     ZeroOutgoing,
 )
 from structure_net.surgery.journal import Journal
-from structure_net.surgery.lineage import JournalDiff, architecture, diff
+from structure_net.surgery.lineage import JournalDiff, architecture, diff, trimmed
 from structure_net.surgery.operating import operate
 from structure_net.surgery.optimal import OptimalUnits
 from structure_net.surgery.planning import plan
@@ -108,4 +108,5 @@ __all__ = [
     "save_checkpoint",
     "set_storage",
     "sparsify",
+    "trimmed",
 ]

@@ -1,8 +1,9 @@
 """Checkpoints: a network whose architecture changed and all that its training needs, in one file.
 
 The file is a safetensors file; see `structure_net.surgery.containers`. It holds every tensor of the
-network and its optimizer once, and as JSON the journal, the history, the states of schedulers and
-of random number generators, and the recipe of a network of ours. Gradients are not in it.
+network and its optimizer once, the journal (its JSON, as a tensor of bytes named ``journal``), and
+as JSON the history, the states of schedulers and of random number generators, and the recipe of a
+network of ours. Gradients are not in it.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from structure_net.surgery.containers import (
     describe_tensor,
     opened,
     storable,
-    tensor_problem,
     write_container,
 )
 from structure_net.surgery.examples import example_state
 from structure_net.surgery.fitting import brought_to, trace_inputs
 from structure_net.surgery.journal import Journal
+from structure_net.surgery.journal_tensors import JOURNAL, journal_tensor, stored_journal
 from structure_net.surgery.model_states import (
     adopt_types,
     check_fit,
@@ -195,7 +196,6 @@ def save_checkpoint(  # noqa: PLR0913 - independent parts of a training run, eac
             as it was and no other file is left.
     """
     from structure_net.surgery.checkpoint_records import CHECKPOINT_FORMAT, CHECKPOINT_VERSION
-    from structure_net.surgery.records import journal_to_data
 
     model = unwrapped(model)
     state = model_state(model)
@@ -210,10 +210,12 @@ def save_checkpoint(  # noqa: PLR0913 - independent parts of a training run, eac
         "extra": state.extra,
     }
     packed = {name: pack(part, name, tensors) for name, part in parts.items()}
+    if journal is not None:
+        tensors[JOURNAL] = journal_tensor(journal)
     stored = apart({name: storable(name, tensor) for name, tensor in tensors.items()})
     header = {
         "format": CHECKPOINT_FORMAT,
-        "version": CHECKPOINT_VERSION,
+        "version": 1 if journal is None else CHECKPOINT_VERSION,
         "iteration": iteration,
         "model": {
             "kind": state.kind,
@@ -225,22 +227,25 @@ def save_checkpoint(  # noqa: PLR0913 - independent parts of a training run, eac
             "fixed": list(state.fixed),
         },
         "tensors": {name: describe_tensor(tensor) for name, tensor in stored.items()},
-        "journal": None if journal is None else journal_to_data(journal),
+        "journal": None,
         **packed,
     }
     write_container(path, stored, json.dumps(header, allow_nan=False))
 
 
 def read_header(path: str | Path) -> CheckpointHeader:
-    """What a checkpoint says of itself; its tensors are not read.
+    """What a checkpoint says of itself; of its tensors only the journal is read.
 
     Raises:
         CheckpointError: There is no such file, it is no checkpoint, or its header is damaged.
     """
-    from structure_net.surgery.checkpoint_records import read_record
+    from structure_net.surgery.checkpoint_records import check_tensors, read_record
 
-    with opened(path) as (text, _):
-        return _header(read_record(text, str(path)))
+    with opened(path) as (text, read_tensors):
+        record = read_record(text, str(path))
+        tensors = read_tensors([JOURNAL])
+    check_tensors(path, record, tensors, names=record.tensors.keys() & {JOURNAL})
+    return _header(path, record, tensors)
 
 
 def verify_checkpoint(path: str | Path) -> None:
@@ -250,8 +255,7 @@ def verify_checkpoint(path: str | Path) -> None:
         CheckpointError: There is no such file, it is no checkpoint, or it is damaged; the message
             names what is.
     """
-    record, _ = _read(path)
-    _header(record)
+    _header(path, *_read(path))
 
 
 def load_checkpoint(
@@ -291,7 +295,7 @@ def load_checkpoint(
     record, tensors = _read(path)
     stored = record.model
     network = rebuilt(stored.kind, stored.recipe) if model is None else unwrapped(model)
-    checkpoint = Checkpoint(_header(record), network, _states(record, tensors))
+    checkpoint = Checkpoint(_header(path, record, tensors), network, _states(record, tensors))
     named = {name: tensors[f"model.{name}"] for name in stored.tensors}
     kept = None if record.example is None else unpack(record.example, tensors)
     inputs = trace_inputs(network, example, kept)
@@ -316,29 +320,24 @@ def load_checkpoint(
 
 
 def _read(path: str | Path) -> tuple[CheckpointRecord, dict[str, Tensor]]:
-    from structure_net.surgery.checkpoint_records import read_record
+    from structure_net.surgery.checkpoint_records import check_tensors, read_record
 
     with opened(path) as (text, read_tensors):
         record = read_record(text, str(path))
         tensors = read_tensors()
-    if set(tensors) != set(record.tensors):
-        raise CheckpointError(f"'{path}' is damaged: its header lists other tensors than it holds.")
-    for name, wanted in record.tensors.items():
-        problem = tensor_problem(tensors[name], wanted.dtype, wanted.shape, wanted.crc32)
-        if problem:
-            raise CheckpointError(f"'{path}' is damaged: tensor '{name}' {problem}.")
+    check_tensors(path, record, tensors, names=record.tensors.keys())
     return record, tensors
 
 
-def _header(record: CheckpointRecord) -> CheckpointHeader:
-    from structure_net.surgery.records import journal_from_record
-
+def _header(
+    path: str | Path, record: CheckpointRecord, tensors: Mapping[str, Tensor]
+) -> CheckpointHeader:
     optimizer, scheduler = record.optimizer, record.scheduler
     return CheckpointHeader(
         kind=record.model.kind,
         recipe=record.model.recipe,
         iteration=record.iteration,
-        journal=Journal(() if record.journal is None else journal_from_record(record.journal)),
+        journal=stored_journal(path, record, tensors),
         history=unpack(record.history, None),
         metadata=unpack(record.metadata, None),
         optimizer=optimizer and {key: unpack(optimizer[key], None) for key in ("class", "groups")},

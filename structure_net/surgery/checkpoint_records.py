@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Set
+from pathlib import Path
 from typing import Any, Final, Literal
 
 from pydantic import JsonValue, NonNegativeInt, ValidationError
+from torch import Tensor
 
 from structure_net.errors import CheckpointError
+from structure_net.surgery.containers import tensor_problem
 from structure_net.surgery.records import JournalRecord, Record, first_problem
 
 CHECKPOINT_FORMAT: Final = "structure_net.checkpoint"
-CHECKPOINT_VERSION: Final = 1
+CHECKPOINT_VERSION: Final = 2
+"""The newest; written where there is a journal, else 1, which older programs read too."""
 
 
 class TensorRecord(Record):
@@ -43,11 +48,12 @@ class ModelRecord(Record):
 class CheckpointRecord(Record):
     """All of a checkpoint but the bytes of its tensors; states are packed as `packing` says.
 
-    ``extra``: entries of the network's state dict that are no tensors.
+    ``extra``: entries of the network's state dict that are no tensors. ``journal``: in a file of
+    version 1; since version 2 it is the tensor ``journal``, the bytes of its JSON.
     """
 
     format: Literal["structure_net.checkpoint"]
-    version: Literal[1]
+    version: Literal[1, 2]
     iteration: NonNegativeInt
     model: ModelRecord
     tensors: dict[str, TensorRecord]
@@ -73,6 +79,23 @@ def read_record(text: str, source: str) -> CheckpointRecord:
     except ValidationError as error:
         _check_version(text, source)
         raise CheckpointError(f"{source}: {first_problem(error)}") from error
+
+
+def check_tensors(
+    path: str | Path, record: CheckpointRecord, tensors: Mapping[str, Tensor], *, names: Set[str]
+) -> None:
+    """Refuses tensors that are not those that the header lists under ``names``.
+
+    Raises:
+        CheckpointError: One is missing, too many, or not as the header says.
+    """
+    if tensors.keys() != names:
+        raise CheckpointError(f"'{path}' is damaged: its header lists other tensors than it holds.")
+    for name, tensor in tensors.items():
+        told = record.tensors[name]
+        problem = tensor_problem(tensor, told.dtype, told.shape, told.crc32)
+        if problem:
+            raise CheckpointError(f"'{path}' is damaged: tensor '{name}' {problem}.")
 
 
 def _check_version(text: str, source: str) -> None:

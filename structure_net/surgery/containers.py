@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -106,8 +107,9 @@ def write_container(path: str | Path, tensors: Mapping[str, Tensor], header: str
     """
     if len(header) > _LARGEST_HEADER:
         raise CheckpointError(
-            f"The checkpoint's header (history, journal, metadata) has {len(header):,} characters; "
-            f"the largest that can be read back has {_LARGEST_HEADER:,}. Keep the history apart."
+            f"The checkpoint's header has {len(header):,} characters, and the largest that can be "
+            f"read back has {_LARGEST_HEADER:,}. Most of them: {_largest_parts(header)}. Keep in "
+            "a file of its own what a resumed run does not need."
         )
     try:
         with replacing(path) as draft:
@@ -125,8 +127,8 @@ def write_container(path: str | Path, tensors: Mapping[str, Tensor], header: str
 
 
 @contextmanager
-def opened(path: str | Path) -> Iterator[tuple[str, Callable[[], dict[str, Tensor]]]]:
-    """Yields a file's header and a function that reads all of its tensors.
+def opened(path: str | Path) -> Iterator[tuple[str, Callable[..., dict[str, Tensor]]]]:
+    """Yields a file's header and a function that reads its tensors: all, or those of some names.
 
     Raises:
         CheckpointError: There is no such file, it is no safetensors file, it is cut off, or its
@@ -134,7 +136,7 @@ def opened(path: str | Path) -> Iterator[tuple[str, Callable[[], dict[str, Tenso
     """
     try:
         with safe_open(path, framework="pt") as file:
-            yield _checked_header(file.metadata() or {}, path), lambda: _read_all(path)
+            yield _checked_header(file.metadata() or {}, path), partial(_read_tensors, path)
     except OSError as error:
         raise CheckpointError(
             f"The checkpoint '{path}' cannot be read: {error.strerror or error}."
@@ -167,6 +169,15 @@ def _checked_header(metadata: Mapping[str, str], path: str | Path) -> str:
     return header
 
 
+def _largest_parts(header: str) -> str:
+    """The three longest entries of a header, with their lengths."""
+    data = json.loads(header)
+    parts = data if isinstance(data, dict) else {"the whole": data}
+    sizes = {name: len(json.dumps(part)) for name, part in parts.items()}
+    longest = sorted(sizes, key=lambda name: -sizes[name])[:3]
+    return ", ".join(f"'{name}' with {sizes[name]:,}" for name in longest)
+
+
 def _sealed(header: str) -> str:
     return header[:-1] + _seal(header)
 
@@ -188,8 +199,10 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _read_all(path: str | Path) -> dict[str, Tensor]:
+def _read_tensors(path: str | Path, names: Collection[str] | None = None) -> dict[str, Tensor]:
     """The tensors of a file that safetensors has found well formed, each with memory of its own.
+
+    Those in ``names``, as far as they are there; all if None.
 
     safetensors' own ``get_tensor`` leaks two integers a call, which adds up where networks go to
     the disk and back for hours.
@@ -200,6 +213,8 @@ def _read_all(path: str | Path) -> dict[str, Tensor]:
         header = json.loads(file.read(length))
         header.pop("__metadata__", None)
         for name, told in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+            if names is not None and name not in names:
+                continue
             if told["dtype"] not in _READ:
                 raise SafetensorError(f"'{name}' has the type {told['dtype']}")
             tensor = torch.empty(told["shape"], dtype=_READ[told["dtype"]])

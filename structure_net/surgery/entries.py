@@ -14,11 +14,17 @@ from itertools import chain
 from numbers import Integral, Real
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from structure_net.core.pairs import PairTable, PairTuple
-from structure_net.surgery.edits import Edit
+from structure_net.surgery.edits import ConnectionEdit, Edit
 
 START: Final = "start"
 """The kind of the event that holds the start architecture (`lineage.architecture`)."""
+
+STANDS_FOR: Final = "changes"
+"""In the detail of a start: how many changes of an earlier journal it stands for (`trimmed`)."""
 
 OPAQUE: Final = "opaque"
 """The kind of the event that notes a change made by hand, which cannot be replayed."""
@@ -47,6 +53,9 @@ def _now() -> str:
 class EditEntry:
     """An edit that was carried out and kept.
 
+    Connections, from 64 on, are held packed (`PairTable.pack`): the same pairs in about a byte
+    each, unpacked whenever they are read.
+
     Args:
         edit: What was done.
         iteration: The iteration in which it was done, from 0.
@@ -70,7 +79,7 @@ class EditEntry:
     time: str = field(default_factory=_now, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "edit", _plain_edit(self.edit))
+        object.__setattr__(self, "edit", _packed_edit(_plain_edit(self.edit)))
         object.__setattr__(self, "changes", tuple(self.changes))
 
 
@@ -104,6 +113,9 @@ class EventEntry:
 Entry = EditEntry | EventEntry
 
 _SCALARS: Final = frozenset({int, str, bool, type(None)})
+LEAST_PACKED: Final = 64
+"""From how many pairs on they are packed; a journal shows fewer as they are."""
+
 _TABLES: Final = frozenset({PairTuple, PairTable})
 
 
@@ -161,6 +173,32 @@ def _plain_edit(edit: Edit) -> Edit:
         if isinstance(value, Real) and not math.isfinite(value):
             raise ValueError(f"'{name}' of an edit must be finite; got {value} in {edit}.")
     return type(edit)(**{name: _tuples(plain(value, name)) for name, value in values.items()})
+
+
+def _packed_edit(edit: Edit) -> Edit:
+    """``edit`` with its long lists of connections packed."""
+    if not isinstance(edit, ConnectionEdit):
+        return edit
+    changed: dict[str, Any] = {}
+    for item in dataclasses.fields(edit):
+        pairs = getattr(edit, item.name)
+        if isinstance(pairs, str | float) or len(pairs) < LEAST_PACKED:
+            continue
+        if not isinstance(pairs, PairTable):
+            table = pairs.table if isinstance(pairs, PairTuple) else _table(pairs)
+            if table is None:
+                continue
+            changed[item.name] = pairs = PairTable.of(table)
+        pairs.pack()
+    return dataclasses.replace(edit, **changed) if changed else edit
+
+
+def _table(pairs: tuple[tuple[int, int], ...]) -> NDArray[np.int64] | None:
+    """Pairs as a table; None where a number is beyond int64."""
+    try:
+        return np.array(pairs, np.int64)
+    except OverflowError:
+        return None
 
 
 def _is_plain(value: Any) -> bool:

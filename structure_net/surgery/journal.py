@@ -13,7 +13,7 @@ from typing import Self, overload
 
 from structure_net.errors import JournalError
 from structure_net.surgery.edits import changes_of
-from structure_net.surgery.entries import EditEntry, Entry, EventEntry
+from structure_net.surgery.entries import STANDS_FOR, START, EditEntry, Entry, EventEntry
 
 
 class Journal(Sequence[Entry]):
@@ -53,7 +53,8 @@ class Journal(Sequence[Entry]):
 
     @property
     def changes(self) -> int:
-        """How many things happened: an entry each, and two where connections moved.
+        """How many things happened: an entry each, and two where connections moved; those before
+        a journal was `trimmed`, too.
 
         Seeds follow from it, so that a run draws the same whether its connections move by one edit
         or by one that removes and one that adds.
@@ -74,7 +75,11 @@ class Journal(Sequence[Entry]):
         )
 
     def to_json(self) -> str:
-        """The journal as JSON, one entry a line, as ``schemas/journal.v1.schema.json`` says."""
+        """The journal as JSON, one entry a line, as ``schemas/journal.v2.schema.json`` says.
+
+        Edits of 64 connections and more hold them packed (`PackedPairs`), about 1.3 characters
+        each.
+        """
         from structure_net.surgery import records
 
         return records.journal_to_json(self._entries)
@@ -157,4 +162,6 @@ class Journal(Sequence[Entry]):
 
 
 def _changes(entry: Entry) -> int:
-    return changes_of(entry.edit) if isinstance(entry, EditEntry) else 1
+    if isinstance(entry, EditEntry):
+        return changes_of(entry.edit)
+    return int(entry.detail.get(STANDS_FOR, 1)) if entry.kind == START else 1

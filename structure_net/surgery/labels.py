@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import fields
 from itertools import chain
 
 from structure_net.surgery import edits as e
+from structure_net.surgery.entries import LEAST_PACKED
 
 # How one edit reads, and how several are added up in a label (None: named in turn).
 _WORDS: dict[type[object], tuple[str, str | None]] = {
@@ -49,6 +51,15 @@ def describe_edit(edit: e.Edit) -> str:
         target=getattr(edit, "target", ""),
         wide="" if width is None else f" ({width} wide)",
     )
+
+
+def noted_edit(edit: e.Edit) -> str:
+    """An edit as it would be written; one that names many connections in a few words."""
+    if isinstance(edit, e.ConnectionEdit):
+        lists = (getattr(edit, item.name) for item in fields(edit))
+        if any(len(one) >= LEAST_PACKED for one in lists if not isinstance(one, str | float)):
+            return describe_edit(edit)
+    return str(edit)
 
 
 def describe_edits(edits: Sequence[e.Edit]) -> str:

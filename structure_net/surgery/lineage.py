@@ -17,6 +17,7 @@ from structure_net.core.statistics import network_stats
 from structure_net.surgery.edits import Edit
 from structure_net.surgery.entries import (
     OPAQUE,
+    STANDS_FOR,
     START,
     EditEntry,
     Entry,
@@ -228,3 +229,26 @@ def _table(rows: list[tuple[str, ...]]) -> list[str]:
         for row in rows
     ]
     return [lines[0], "  ".join("-" * span for span in spans), *lines[1:]]
+
+
+def trimmed(journal: Journal, model: nn.Module) -> Journal:
+    """A journal that begins with ``model`` as it stands, for runs of many thousand edits.
+
+    Events stay, but for the start and changes by hand; edits go, and a `START` of the network as it
+    is now follows. It counts for all that went (`Journal.changes`), so that a run goes on with the
+    same seeds. Replay, undo by replay and loading into a network at the start then begin at
+    ``model``, connections included: save it with what is returned, and load that into a network of
+    its widths. What strategies read from edits is forgotten: the ages of units, copies that are
+    still to be handed over, and when a schedule of pruning last removed something.
+
+    Args:
+        journal: The network's own; it stays as it is.
+        model: The network at the journal's end.
+    """
+    kept = [e for e in journal.events() if e.kind not in (START, OPAQUE)]
+    detail = {**architecture(model), STANDS_FOR: journal.changes - len(kept)}
+    return Journal([*kept, EventEntry(START, _last_iteration(journal), detail=detail)])
+
+
+def _last_iteration(journal: Journal) -> int:
+    return journal[-1].iteration if len(journal) else 0

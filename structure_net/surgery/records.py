@@ -7,6 +7,7 @@ does not know.
 
 from __future__ import annotations
 
+import binascii
 import dataclasses
 import json
 import operator
@@ -17,22 +18,29 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args, get_
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     JsonValue,
     NonNegativeInt,
+    PositiveInt,
+    Tag,
     TypeAdapter,
     ValidationError,
+    ValidationInfo,
     create_model,
+    field_validator,
 )
 
 from structure_net.core.arguments import shown
+from structure_net.core.pair_packing import PackedPairs
 from structure_net.core.pairs import PairTable
 from structure_net.errors import JournalError
-from structure_net.surgery.edits import Edit
+from structure_net.surgery.edits import ConnectionEdit, Edit
 from structure_net.surgery.entries import EditEntry, Entry, EventEntry, WidthChange
 
 JOURNAL_FORMAT: Final = "structure_net.journal"
-JOURNAL_VERSION: Final = 1
+JOURNAL_VERSION: Final = 2
+"""The newest; written where pairs are packed, else 1, which older programs read too."""
 
 
 class Record(BaseModel):
@@ -41,12 +49,41 @@ class Record(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+class PackedPairsRecord(Record):
+    """Many pairs of whole numbers: ``packed`` is the base64 of `PackedPairs.data`."""
+
+    count: NonNegativeInt
+    width: PositiveInt
+    packed: str
+
+    @field_validator("packed")
+    @classmethod
+    def _holds_pairs(cls, packed: str, info: ValidationInfo) -> str:
+        if len(info.data) == 2:
+            _unpacked(packed=packed, **info.data).table()
+        return packed
+
+
+def _unpacked(*, count: int, width: int, packed: str) -> PackedPairs:
+    return PackedPairs(count, width, binascii.a2b_base64(packed, strict_mode=True))
+
+
+_Pairs = tuple[tuple[int, int], ...]
+_LIST, _PACKED = "list of pairs", "packed pairs"
+PairsRecord = Annotated[
+    Annotated[_Pairs, Tag(_LIST)] | Annotated[PackedPairsRecord, Tag(_PACKED)],
+    Discriminator(lambda data: _PACKED if isinstance(data, dict | PackedPairsRecord) else _LIST),
+]
+
+
 def _edit_record(kind: type[Any]) -> type[Record]:
     hints = get_type_hints(kind)
     fields: dict[str, Any] = {"type": (Literal[kind.__name__], ...)}
     for item in dataclasses.fields(kind):
         default = ... if item.default is dataclasses.MISSING else item.default
-        fields[item.name] = (hints[item.name], default)
+        hint = hints[item.name]
+        pairs = issubclass(kind, ConnectionEdit) and hint == _Pairs
+        fields[item.name] = (PairsRecord if pairs else hint, default)
     summary = (kind.__doc__ or "").partition("\n")[0]
     return create_model(kind.__name__, __base__=Record, __doc__=summary, **fields)
 
@@ -100,12 +137,15 @@ class JournalRecord(Record):
     """The edits and events of one network, in order."""
 
     format: Literal["structure_net.journal"]
-    version: Literal[1]
+    version: Literal[1, 2]
     entries: tuple[EntryRecord, ...]
 
 
 def edit_to_data(edit: Edit) -> dict[str, Any]:
-    """``edit`` as JSON data, with its class under ``"type"``; `edit_from_data` reads it."""
+    """``edit`` as JSON data, with its class under ``"type"``; `edit_from_data` reads it.
+
+    Packed pairs stay packed: ``{"count": COUNT, "width": WIDTH, "packed": BASE64}``.
+    """
     return {"type": type(edit).__name__, **_fields(edit)}
 
 
@@ -139,14 +179,31 @@ def entry_to_data(entry: Entry) -> dict[str, Any]:
 def _fields(value: Edit | Entry | WidthChange) -> dict[str, Any]:
     # Unlike `dataclasses.asdict` this copies nothing, which long lists of connections would feel.
     found = ((item.name, getattr(value, item.name)) for item in dataclasses.fields(value))
-    return {name: tuple(one) if isinstance(one, PairTable) else one for name, one in found}
+    return {name: _pairs(one) if isinstance(one, PairTable) else one for name, one in found}
+
+
+def _pairs(pairs: PairTable) -> Any:
+    packed = pairs.packed
+    if packed is None:
+        return tuple(pairs)
+    text = binascii.b2a_base64(packed.data, newline=False).decode()
+    return {"count": packed.count, "width": packed.width, "packed": text}
 
 
 def journal_to_json(entries: Iterable[Entry]) -> str:
     """Entries as the JSON text of a journal, one entry a line."""
+    entries = tuple(entries)
     lines = [json.dumps(entry_to_data(entry), allow_nan=False) for entry in entries]
-    head = f'{{"format": "{JOURNAL_FORMAT}", "version": {JOURNAL_VERSION}, "entries": ['
+    version = JOURNAL_VERSION if any(map(_holds_packed, entries)) else 1
+    head = f'{{"format": "{JOURNAL_FORMAT}", "version": {version}, "entries": ['
     return head + ("\n" if lines else "") + ",\n".join(lines) + ("\n" if lines else "") + "]}\n"
+
+
+def _holds_packed(entry: Entry) -> bool:
+    if not isinstance(entry, EditEntry) or not isinstance(entry.edit, ConnectionEdit):
+        return False
+    values = (getattr(entry.edit, item.name) for item in dataclasses.fields(entry.edit))
+    return any(isinstance(one, PairTable) and one.packed is not None for one in values)
 
 
 def journal_from_json(text: str | bytes, *, source: str) -> list[Entry]:
@@ -161,15 +218,6 @@ def journal_from_json(text: str | bytes, *, source: str) -> list[Entry]:
         _check_version(text, source)
         raise JournalError(f"{source}: {first_problem(error)}") from error
     return journal_from_record(record)
-
-
-def journal_to_data(entries: Iterable[Entry]) -> dict[str, Any]:
-    """Entries as the JSON data of a journal."""
-    return {
-        "format": JOURNAL_FORMAT,
-        "version": JOURNAL_VERSION,
-        "entries": [entry_to_data(entry) for entry in entries],
-    }
 
 
 def journal_from_record(record: JournalRecord) -> list[Entry]:
@@ -238,7 +286,7 @@ def first_problem(error: ValidationError) -> str:
 def _place(location: tuple[int | str, ...]) -> str:
     # pydantic names the chosen member of a tagged union between the fields, which says nothing to a
     # reader.
-    tags = {*EDITS, "edit", "event"}
+    tags = {*EDITS, "edit", "event", _LIST, _PACKED}
     parts = list(location)
     words = []
     if parts[:1] == ["entries"] and len(parts) > 1:
@@ -268,6 +316,12 @@ def _entry(record: EditEntryRecord | EventEntryRecord) -> Entry:
 def _edit(record: Record) -> Edit:
     kind = EDITS[type(record).__name__]
     edit: Edit = kind(
-        **{item.name: getattr(record, item.name) for item in dataclasses.fields(kind)}
+        **{item.name: _value(getattr(record, item.name)) for item in dataclasses.fields(kind)}
     )
     return edit
+
+
+def _value(stored: Any) -> Any:
+    if not isinstance(stored, PackedPairsRecord):
+        return stored
+    return PairTable.unpacked_from(_unpacked(**dict(stored)))

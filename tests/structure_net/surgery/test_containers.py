@@ -107,7 +107,7 @@ def rewritten(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda h: h.update(version=2), "it has version 2; this program reads up to 1. Update"),
+        (lambda h: h.update(version=3), "it has version 3; this program reads up to 2. Update"),
         (lambda h: h.update(format="x"), "this is no checkpoint of ours"),
         (lambda h: h.update(mood="good"), "field 'mood' is not known"),
         (lambda h: h["model"].pop("kind"), "field 'model.kind' is missing"),

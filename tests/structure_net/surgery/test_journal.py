@@ -215,7 +215,7 @@ def broken(change: Any) -> str:
         (b"\xff\xfe", r"j.json: this is no JSON"),
         ("[]", r"j.json: this is no journal; 'format' must be 'structure_net.journal'"),
         (broken(lambda c: c.update(format="x")), r"this is no journal"),
-        (broken(lambda c: c.update(version=2)), r"version 2; this program reads up to 1. Update"),
+        (broken(lambda c: c.update(version=3)), r"version 3; this program reads up to 2. Update"),
         (broken(lambda c: c.update(version="1")), r"'version' must be a whole number .* got '1'"),
         (broken(lambda c: c.update(mood="good")), r"j.json: field 'mood' is not known"),
         (broken(lambda c: c.pop("entries")), r"j.json: field 'entries' is missing"),

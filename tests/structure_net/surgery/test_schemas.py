@@ -25,7 +25,7 @@ from structure_net.surgery.records import journal_schema
 
 ROOT = Path(__file__).parents[3]
 JOURNAL = ROOT / "tests" / "golden" / "journal.v1.json"
-CHECKPOINT = ROOT / "tests" / "golden" / "checkpoint.v1.safetensors"
+CHECKPOINTS = {n: ROOT / "tests" / "golden" / f"checkpoint.v{n}.safetensors" for n in (1, 2)}
 TIME = "2026-01-01T00:00:00.000+00:00"
 
 EXAMPLES: tuple[Edit, ...] = (
@@ -64,7 +64,7 @@ def golden_journal() -> Journal:
 
 @pytest.mark.parametrize(
     ("name", "make"),
-    [("journal.v1", journal_schema), ("checkpoint.v1", checkpoint_schema)],
+    [("journal.v2", journal_schema), ("checkpoint.v2", checkpoint_schema)],
 )
 def test_the_schema_in_the_tree_is_the_codes(
     name: str, make: Callable[[], dict[str, Any]], regenerate: bool
@@ -74,6 +74,13 @@ def test_the_schema_in_the_tree_is_the_codes(
     if regenerate:
         path.write_text(text, encoding="utf-8")
     assert path.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_journal_from_an_older_program_fits_the_schemas_since(version: int) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    text = (ROOT / "schemas" / f"journal.v{version}.schema.json").read_text(encoding="utf-8")
+    jsonschema.validate(json.loads(JOURNAL.read_text(encoding="utf-8")), json.loads(text))
 
 
 def test_every_edit_stands_in_the_golden_journal() -> None:
@@ -92,14 +99,16 @@ def test_a_journal_from_an_older_program_is_read() -> None:
     assert {entry.time for entry in journal} == {TIME}
 
 
-def test_a_checkpoint_from_an_older_program_is_read(regenerate: bool) -> None:
+@pytest.mark.parametrize("version", CHECKPOINTS)
+def test_a_checkpoint_from_an_older_program_is_read(version: int, regenerate: bool) -> None:
+    path = CHECKPOINTS[version]
     network = create_standard_network([3, 4, 2], density=0.5, seed=0)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
-    if regenerate:
+    if regenerate and version == max(CHECKPOINTS):  # nothing writes older ones
         network(torch.ones(1, 3)).sum().backward()
         optimizer.step()
         save_checkpoint(
-            CHECKPOINT,
+            path,
             network,
             optimizer=optimizer,
             journal=golden_journal()[:1],
@@ -107,12 +116,12 @@ def test_a_checkpoint_from_an_older_program_is_read(regenerate: bool) -> None:
             iteration=3,
             metadata={"name": "golden", "shape": (1, 2)},
         )
-    header = read_header(CHECKPOINT)
+    header = read_header(path)
     assert header.iteration == 3
     assert header.history == [{"epoch": 1, "loss": float("inf")}]
     assert header.metadata == {"name": "golden", "shape": (1, 2)}
     assert header.recipe == network.recipe
-    checkpoint = load_checkpoint(CHECKPOINT, network, optimizer=optimizer)
+    checkpoint = load_checkpoint(path, network, optimizer=optimizer)
     moment = optimizer.state[network.get_parameter("layers.1.bias")]["momentum_buffer"]
     assert moment.tolist() == [1.0, 1.0]
     assert checkpoint.journal == golden_journal()[:1]
