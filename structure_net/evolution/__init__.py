@@ -14,6 +14,7 @@ from structure_net.evolution.interfaces import (
     GrowthStrategy,
     Trainer,
 )
+from structure_net.evolution.losses import OtherLossWarning
 from structure_net.evolution.observation import LayerObservation, Need, Observation, observe
 from structure_net.evolution.serialising import part_from_dict, part_to_dict
 from structure_net.evolution.session import EvolutionSession
@@ -67,6 +68,7 @@ __all__ = [
     "Not",
     "Observation",
     "Observer",
+    "OtherLossWarning",
     "Plateau",
     "Progress",
     "Proposal",

@@ -113,16 +113,9 @@ def aside(loader: Iterable[Batch]) -> Iterable[Batch]:
     iterates it anew sets back to its start: the loop that had it would never end. So a look reads
     through a copy, with the same data set, sampler, workers (of its own, which end with it) and
     generator.
-
-    Raises:
-        ValueError: The loader, or the data set that it reads in this process, is an iterator: what
-            a look takes would be missing from the loop.
     """
     if not isinstance(loader, DataLoader):
-        _refuse_spent("The data_loader", loader)
         return loader
-    if not loader.num_workers:
-        _refuse_spent("The data_loader's dataset", loader.dataset)
     if not loader.persistent_workers and loader._iterator is None:
         return loader
     mine: DataLoader[Any] = copy(loader)
@@ -130,11 +123,20 @@ def aside(loader: Iterable[Batch]) -> Iterable[Batch]:
     return mine
 
 
-def _refuse_spent(what: str, source: object) -> None:
-    if isinstance(source, Iterator):
+def refuse_iterators(loader: Iterable[Batch]) -> None:
+    """Refuses what a look would spend, in front of a loop that may iterate it, too.
+
+    Raises:
+        ValueError: The loader, or the data set that it reads in this process, is an iterator: what
+            a look takes would be missing from the loop.
+    """
+    what: tuple[str, object] = "The data_loader", loader
+    if isinstance(loader, DataLoader) and not loader.num_workers:
+        what = "The data_loader's dataset", loader.dataset
+    if isinstance(what[1], Iterator):
         raise ValueError(  # noqa: TRY004 - as of a loader that gives nothing more
-            f"{what} is an iterator, and a look would take batches away from who iterates it;"
-            f" got {shown(source)}. {ITERABLE_AGAIN}"
+            f"{what[0]} is an iterator, and a look would take batches away from who iterates it;"
+            f" got {shown(what[1])}. {ITERABLE_AGAIN}"
         )
 
 

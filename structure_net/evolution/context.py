@@ -179,9 +179,6 @@ class NetworkContext:
             training: Whether it is the loop that trains who asks. It iterates the loader itself,
                 whose ``persistent_workers`` persist; whoever else asks leaves that loop's place in
                 the loader alone, as `aside` says.
-
-        Raises:
-            ValueError: The loader is an iterator, and it is not to train.
         """
         # To ask a Protocol takes longer than all the rest.
         set_epoch = getattr(self.data_loader, "set_epoch", None)

@@ -17,11 +17,12 @@ from structure_net.core.wrapping import wrapped
 from structure_net.errors import SurgeryError, TrainingDivergedError
 from structure_net.evolution.acceptance import Acceptance, Always
 from structure_net.evolution.analysis import Analysis
-from structure_net.evolution.batches import Batch, Loss
+from structure_net.evolution.batches import Batch, Loss, refuse_iterators
 from structure_net.evolution.context import NetworkContext
 from structure_net.evolution.events import Event, EventKind, Observer, Observers
 from structure_net.evolution.interfaces import Analyzer, Component, GrowthStrategy, Trainer
 from structure_net.evolution.looking import look
+from structure_net.evolution.losses import note_loss
 from structure_net.evolution.memory import AnalysisMemory
 from structure_net.evolution.session import EvolutionSession, Rule
 from structure_net.evolution.triggers import Trigger
@@ -263,7 +264,8 @@ class ComposableEvolutionSystem:
 
         Raises:
             TypeError: An argument is of the wrong kind.
-            ValueError: ``optimizer`` holds none of the model's parameters.
+            ValueError: ``optimizer`` holds none of the model's parameters, or ``data_loader`` is an
+                iterator.
             SurgeryError: A strategy is to edit the model, which is compiled, scripted or wrapped.
         """
         check_module(model)
@@ -287,9 +289,18 @@ class ComposableEvolutionSystem:
         """`attach` for a network that has a past: its history and journal are gone on with.
 
         Args:
-            context: Its network is edited in place.
+            context: Its network is edited in place. It has the loss of the past: a context takes
+                cross-entropy where none is given.
             done: Steps and samples so far, where the past ends in the middle of an epoch.
+
+        Raises:
+            ValueError: The data_loader is an iterator, which a look would spend.
+
+        Warns:
+            OtherLossWarning: The journal was begun with a loss of another name.
         """
+        refuse_iterators(context.data_loader)
+        note_loss(context)
         return EvolutionSession(
             context,
             self._analyzers,
