@@ -37,8 +37,8 @@ def possible_weights(layers: Iterable[SparseLayer]) -> int:
 
 def kernel_entries(layer: SparseLayer) -> int:
     """The weights of each connection of a sparse layer: 1, or the entries of a kernel."""
-    count = len(layer.places)
-    return layer.connections // count if count else math.prod(layer.live_weights.shape[1:])
+    live = layer.density * layer.out_channels * len(layer.sources)
+    return round(layer.connections / live) if live else math.prod(layer.live_weights.shape[1:])
 
 
 _MEASURES: Final[Mapping[str, Callable[[nn.Module, Any, bool], float]]] = {

@@ -106,8 +106,9 @@ def check_trains(network: nn.Module) -> None:
     Raises:
         StructureNetError: It has parameters, and none requires a gradient.
     """
-    parameters = list(network.parameters())
-    if parameters and not any(parameter.requires_grad for parameter in parameters):
+    if any(parameter.requires_grad for parameter in network.parameters()):
+        return
+    if any(True for _ in network.parameters()):
         raise StructureNetError(
             f"Every parameter of this {type(network).__name__} is frozen (none requires a"
             f" gradient), so that nothing new could learn. {_WAY_OUT}."
