@@ -254,7 +254,7 @@ def is_plain(inputs: Tensor) -> bool:
         and inputs.dtype in ZEROS
         and inputs.is_cpu
         and plain_now()
-        and not torch.is_autocast_enabled("cpu")
+        and not torch._C._is_any_autocast_enabled()
         and not _has_any_global_hook()
     )
 
