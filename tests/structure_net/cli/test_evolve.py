@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 
 from structure_net import __version__
 from structure_net.cli import main
-from structure_net.surgery.checkpoint import load_checkpoint
+from structure_net.surgery import Journal
+from structure_net.surgery.checkpoint import load_checkpoint, read_header
 
 FLAGS = ["--iterations", "2", "--epochs", "1", "--density", "0.05", "--seed", "3"]
 
@@ -115,13 +116,18 @@ def test_the_checkpoint_alone_holds_the_evolved_network(finished: Path) -> None:
     assert checkpoint.header.optimizer is not None
 
 
+def journal_in(folder: Path) -> Journal:
+    return read_header(folder / "checkpoint.safetensors").journal
+
+
 def test_the_same_seed_gives_the_same_weights_bit_for_bit(finished: Path, tmp_path: Path) -> None:
     assert main(["evolve", *FLAGS, "--json", "--out", str(tmp_path / "again")]) == 0
     one = load_file(finished / "checkpoint.safetensors")
     two = load_file(tmp_path / "again" / "checkpoint.safetensors")
     assert one.keys() == two.keys()
-    names = [name for name in one if not name.startswith("random.")]
+    names = [name for name in one if not name.startswith(("random.", "journal"))]
     assert all(one[name].equal(two[name]) for name in names)
+    assert journal_in(finished) == journal_in(tmp_path / "again")
 
 
 def test_show_prints_what_happened(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -180,8 +186,9 @@ def test_a_finished_run_can_be_carried_further(
     run(capsys, "evolve", *flags, "--iterations", "2", "--out", tmp_path / "whole")
     one = load_file(tmp_path / "run" / "checkpoint.safetensors")
     two = load_file(tmp_path / "whole" / "checkpoint.safetensors")
-    names = [name for name in one if not name.startswith("random.")]
+    names = [name for name in one if not name.startswith(("random.", "journal"))]
     assert all(one[name].equal(two[name]) for name in names)
+    assert journal_in(tmp_path / "run") == journal_in(tmp_path / "whole")
 
 
 def test_a_dry_run_says_what_would_be_edited_and_writes_nothing(
