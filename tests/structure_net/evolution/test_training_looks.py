@@ -70,7 +70,7 @@ def test_the_gradient_of_all_places_is_that_of_the_mode(
     try:
         network, data = made()
     finally:
-        set_crossover("auto")
+        set_crossover(None)
     expected = dense_gradients(network, data, training=mode == "training")
     system = ComposableEvolutionSystem(
         [ConnectionAnalyzer(3, mode=mode), ConnectionCandidateAnalyzer(50, 3, mode=mode)]

@@ -237,9 +237,10 @@ class SparseEvolutionaryTraining(DynamicSparseTraining):
 class RigL(DynamicSparseTraining):
     r"""RigL: the smallest magnitudes go, and connections come where the loss's gradient is largest.
 
-    The gradient is that of the dense weight, averaged over the batches that `ConnectionAnalyzer`
-    looks at (the paper takes one batch). New weights are 0; a connection that goes may come back
-    with 0.
+    The gradient is that of the dense weight in training mode, as the paper has it, averaged over
+    the batches that `ConnectionAnalyzer` looks at: ten unless it is told otherwise; the paper takes
+    one. The analyzer says what a batch costs, and takes ``mode="evaluation"``. New weights are 0; a
+    connection that goes may come back with 0.
 
     With ``candidates`` the largest of so many places drawn at random are taken, which
     `ConnectionCandidateAnalyzer` offers: the cost follows the candidates and not the places, and
@@ -309,9 +310,9 @@ class SparseMomentum(DynamicSparseTraining):
     absent connections with the largest momentum, with weight 0. What is shared are weights: where
     kernels have several sizes, so many come as whole ones fit into what was dropped.
 
-    The momentum is the gradient smoothed over the batches that `ConnectionAnalyzer` looks at, at
-    the weights as they are: an optimizer that keeps no momentum of absent connections has none to
-    ask.
+    The momentum is the gradient in training mode, smoothed over the batches that
+    `ConnectionAnalyzer` looks at, at the weights as they are: an optimizer that keeps no momentum
+    of absent connections has none to ask.
 
     Args:
         drop_rate: See `DynamicSparseTraining`; .5 in the paper.
