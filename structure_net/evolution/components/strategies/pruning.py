@@ -256,7 +256,7 @@ class PruningGrowthStrategy(EditingStrategy):
             raise self._unreachable(costs, kept(network, left, table.layers))
         moving = self._moving(network, analysis, table, order, count)
         gone = torch.cat((order[:count], moving))
-        live = sum(layer.connections for layer in sparse_layers(network).values())
+        live = sum(layer.connections for layer in self._layers(network).values())
         said = self._said(int(table.sizes[order[:count]].sum()), live, "connections", targets)
         said += noted(left)
         grown = self._regrown(analysis, table, gone, moving)

@@ -106,7 +106,9 @@ def test_a_frozen_layer_keeps_its_weights_and_the_others_their_budget(
     pruned = isinstance(strategy, PruningGrowthStrategy)
     assert trained == (16 if pruned else counts["2"] + counts["4"])
     if pruned:
-        assert "frozen layers stay as they are: '0'" in after.journal.edits[0].reason
+        reason, lives = after.journal.edits[0].reason, counts["2"] + counts["4"]
+        assert f"prune {lives - 16} of {lives} connections" in reason
+        assert "frozen layers stay as they are: '0'" in reason
 
 
 def test_frozen_layers_are_pruned_where_that_is_asked_for() -> None:
