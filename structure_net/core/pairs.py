@@ -97,8 +97,9 @@ class PairTable(_Pairs):
     @property
     def table(self) -> NDArray[np.int64]:
         """Shape ``(n, 2)``, int64, read-only."""
-        if self._table is not None:
-            return self._table
+        held = self._table  # read once: another thread may pack the pairs meanwhile
+        if held is not None:
+            return held
         assert self._packed is not None, "pairs are held as a table or packed"
         table = self._packed.table()
         table.flags.writeable = False
