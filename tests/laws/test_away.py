@@ -150,18 +150,24 @@ def test_adam_goes_on_here_where_the_fused_one_of_the_device_stopped(storage: St
         torch.testing.assert_close(other, one, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("storage", STORAGES)
-def test_convolutions_are_those_of_the_cpu(storage: Storage) -> None:
-    draw = torch.Generator().manual_seed(0)
+def convolutional(storage: Storage) -> nn.Sequential:
+    """Whole kernels, single weights of kernels, and a linear layer."""
+    draw = torch.Generator().manual_seed(1)
     with crossover(storage):
-        here = nn.Sequential(
+        return nn.Sequential(
             SparseConv2d(2, 8, 3, padding=1, density=0.5, generator=draw),
             nn.Tanh(),
             SparseConv2d(8, 8, 3, stride=2, density=0.2, granularity="weight", generator=draw),
             nn.Flatten(),
             StandardSparseLayer(32, 3, density=0.4, generator=draw),
         ).double()
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_convolutions_are_those_of_the_cpu(storage: Storage) -> None:
+    here = convolutional(storage)
     there = deepcopy(here).to(away())
+    draw = torch.Generator().manual_seed(0)
     images = torch.randn(5, 2, 6, 6, generator=draw, dtype=torch.float64)
     for model in (here, there):
         inputs = images.to(next(model.parameters()).device)

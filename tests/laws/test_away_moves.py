@@ -24,7 +24,7 @@ from structure_net.evolution.components import (
 from structure_net.surgery import MoveConnections, apply
 from tests.elsewhere import away
 from tests.laws.storages import STORAGES, Storage, crossover, layers
-from tests.laws.test_away import same, same_state
+from tests.laws.test_away import convolutional, same, same_state
 
 pytestmark = pytest.mark.away
 
@@ -38,19 +38,6 @@ STRATEGIES: dict[str, tuple[Component, ...]] = {
     "RigL by candidates": (ConnectionCandidateAnalyzer(60), RigL(0.3, candidates=60)),
     "sparse momentum": (ConnectionAnalyzer(), SparseMomentum(0.3)),
 }
-
-
-def convolutional(storage: Storage) -> nn.Sequential:
-    """Whole kernels, single weights of kernels, and a linear layer."""
-    draw = torch.Generator().manual_seed(1)
-    with crossover(storage):
-        return nn.Sequential(
-            SparseConv2d(2, 8, 3, padding=1, density=0.5, generator=draw),
-            nn.Tanh(),
-            SparseConv2d(8, 8, 3, stride=2, density=0.2, granularity="weight", generator=draw),
-            nn.Flatten(),
-            StandardSparseLayer(32, 3, density=0.4, generator=draw),
-        ).double()
 
 
 def step(model: nn.Module, optimizer: torch.optim.Optimizer) -> Tensor:
