@@ -12,7 +12,6 @@ from itertools import accumulate, pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -29,7 +28,8 @@ from structure_net.core.unit_kernels import LONGEST
 
 _READ: Final = 1
 """Columns of a table (`pass_kernels`): what is read, where a product is written, and of what is
-noted where rows are, from where on all that says which."""
+noted where sums stand and where rows are, from where on all that says which."""
+_SUMMED: Final = 2
 _WRITTEN: Final = 4
 _ROWS: Final = 3
 
@@ -56,57 +56,41 @@ class Picked(NamedTuple):
     rows: Sequence[Tensor]
 
 
-class Notes:
-    """Sums that go on from batch to batch.
-
-    Args:
-        widths: How many units each of them has.
-
-    Attributes:
-        count: The number of samples.
-        sums: `unit_sums.SUMS`. Shape ``(6, units)`` each, float64.
-    """
-
-    def __init__(self, widths: Sequence[int]) -> None:
-        self.count = 0
-        self._ends = list(accumulate((6 * width for width in widths), initial=0))
-        self._none = np.concatenate([_nothing(width) for width in widths])
-        self._all = self._none.copy()
-        self.sums = self._parts(self._all)
-
-    def told(self) -> tuple[int, list[Tensor]]:
-        """``count`` and ``sums`` as they are, which begin anew."""
-        count, sums = self.count, self._parts(self._all.copy())
-        self.count = 0
-        self._all[:] = self._none
-        return count, sums
-
-    def _parts(self, flat: npt.NDArray[np.float64]) -> list[Tensor]:
-        places = pairwise(self._ends)
-        return [torch.from_numpy(flat[start:end].reshape(6, -1)) for start, end in places]
-
-
-class ChainNotes(Notes):
+class ChainNotes:
     """What is noted of one chain, over all batches.
 
     Of the inputs, the first two sums alone are added up; then come those of each product behind its
     ReLU.
+
+    Attributes:
+        count: The number of samples.
+        sums: `unit_sums.SUMS`, of inputs the first two, float64. Shape ``(6, units)`` or
+            ``(2, units)`` each; none before the first batch.
     """
 
     def __init__(self, links: Links) -> None:
-        super().__init__([links[0].places.shape[1], *(link.places.shape[0] for link in links)])
+        self.count = 0
+        self.sums: list[Tensor] = []
+        self._widths = links.widths
         self._known: tuple[object, ...] = ()
         self._held = torch.empty(0)
         self._pass = Pass(0)
-        self._first, self._last, self._notes = -1, 0, [0]
+        self._first, self._last = -1, 0
+        self._notes: list[int] = []
+
+    def told(self) -> tuple[int, list[Tensor]]:
+        """``count`` and ``sums`` as they are, which begin anew."""
+        told = self.count, self.sums
+        self.count, self.sums = 0, []
+        return told
 
     def fits(self, chain: Chain) -> bool:
         """Whether `run` can compute ``chain``, which must be one that `chained` can compute."""
-        inputs, widths = chain.inputs, [sums.shape[1] for sums in self.sums]
-        found = [chain.links[0].places.shape[1], *(link.places.shape[0] for link in chain.links)]
+        inputs, links = chain.inputs, chain.links
         most = LONGEST * LINE // inputs.element_size()
         lies = inputs.is_contiguous() or lies_features_first(inputs)
-        return found == widths and 0 < len(inputs) <= most and lies and not inputs.is_neg()
+        fits = links.widths == self._widths and 0 < len(inputs) <= most
+        return fits and lies and not inputs.is_neg()
 
     def run(self, chain: Chain, picked: Picked | None) -> Tensor:
         """Computes a chain and notes what it gives.
@@ -125,6 +109,11 @@ class ChainNotes(Notes):
         turned, read = not lies_features_first(inputs), address_of(inputs)
         places = [0 if one is None else address_of(one) for one in parameters]
         known = inputs.shape, inputs.dtype, turned, links, places, torch.get_num_threads()
+        if not self.sums:
+            sums = _nothing(self._widths)
+            for note, one in zip(self._notes, sums, strict=False):
+                self._pass.place(note, _SUMMED, (one.data_ptr(),))
+            self.sums = sums
         if known != self._known:
             self._plan(chain, turned)
             self._known = known
@@ -139,7 +128,7 @@ class ChainNotes(Notes):
             for note, rows in zip(self._notes[1:], picked.rows, strict=True):
                 way.place(note, _ROWS, (rows.data_ptr(), *some, *reversed(rows.stride())))
             way.keep(picked.which, picked.places, *picked.rows)
-        way.keep(inputs, outputs, *parameters)
+        way.keep(inputs, outputs, *parameters, *self.sums)
         way.run(inputs.dtype)
         self.count += inputs.shape[0]
         return outputs
@@ -173,12 +162,18 @@ class ChainNotes(Notes):
             made = address, self.sums[number + 1].data_ptr()
             self._notes.append(way.note(made, index.shape[0], 6, behind=True))
             read, address = address, address + index.shape[0] * step
-        way.keep(self._held, *self.sums)
+        way.keep(self._held)
         self._pass = way
 
 
-def _nothing(width: int) -> npt.NDArray[np.float64]:
-    """The `unit_sums.SUMS` of no values, one behind the other."""
-    sums = np.zeros(6 * width)
-    sums[4 * width : 5 * width], sums[5 * width :] = np.inf, -np.inf
-    return sums
+def _nothing(widths: Sequence[int]) -> list[Tensor]:
+    """The sums of no values: of inputs, and of each product."""
+    inputs, *products = widths
+    ends = [*accumulate((6 * width for width in products), initial=2 * inputs)]
+    flat = np.zeros(ends[-1])
+    parts = [flat[: ends[0]].reshape(2, -1)]
+    for start, end in pairwise(ends):
+        part = flat[start:end].reshape(6, -1)
+        part[4], part[5] = np.inf, -np.inf
+        parts.append(part)
+    return [*map(torch.from_numpy, parts)]
