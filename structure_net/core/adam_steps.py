@@ -111,6 +111,7 @@ class StepBefore:
         self._places = self._where()
         self._kinds = [*map(_KIND, self._parameters)]
         self._sizes = [*map(Tensor.numel, self._parameters)]
+        self._state_sizes = [*map(Tensor.numel, self._states)]
 
     def step(
         self, groups: list[dict[str, Any]], states: Mapping[Tensor, dict[str, Tensor]]
@@ -126,7 +127,9 @@ class StepBefore:
             ends.append(len(moved))
         if ends != self._groups or [*map(id, moved)] != self._identities[0]:
             return False
-        held = [one for parameter in moved for one in map(states[parameter].get, _MOMENTS)]
+        held: list[Any] = [
+            one for parameter in moved for one in map(states[parameter].get, _MOMENTS)
+        ]
         if [*map(id, held)] != self._identities[1] or self._where() != self._places:
             return False
         gradients: list[Any] = [one.grad for one in moved]
@@ -135,10 +138,13 @@ class StepBefore:
         for of in (moved, gradients):
             if [*map(_KIND, of)] != self._kinds or [*map(Tensor.numel, of)] != self._sizes:
                 return False
-        if not all(map(Tensor.is_contiguous, gradients)):
+        contiguous = all(map(Tensor.is_contiguous, (*moved, *gradients, *held)))
+        if not contiguous or [*map(Tensor.numel, held)] != self._state_sizes:
             return False
-        self._table[:, 1] = [*map(Tensor.data_ptr, gradients)]
-        _step(self._table, [*map(settings_of, groups)], moved, (gradients, held))
+        # A copy: threads may still be at the step before, which an interrupt ended.
+        table = self._table.copy()
+        table[:, 1] = [*map(Tensor.data_ptr, gradients)]
+        _step(table, [*map(settings_of, groups)], moved, (gradients, held))
         return True
 
     def _where(self) -> list[int]:

@@ -50,6 +50,15 @@ def other_strides(optimizer: Optimizer, held: list[nn.Parameter]) -> None:
     held[1].data = held[1].data.t().contiguous().t()
 
 
+def turned_in_place(optimizer: Optimizer, held: list[nn.Parameter]) -> None:
+    held[1].data = held[1].data.as_strided((9, 5), (1, 9))
+
+
+def turned_moments(optimizer: Optimizer, held: list[nn.Parameter]) -> None:
+    mean = optimizer.state[held[1]]["exp_avg"]
+    mean.data = mean.data.as_strided((9, 5), (1, 9))
+
+
 def other_moments(optimizer: Optimizer, held: list[nn.Parameter]) -> None:
     optimizer.state[held[0]]["exp_avg"] = torch.ones(17).double()
 
@@ -88,6 +97,8 @@ CHANGES: list[Change] = [
     new_rate,
     new_memory,
     other_strides,
+    turned_in_place,
+    turned_moments,
     other_moments,
     moments_of_another,
     nothing_known,
@@ -126,6 +137,46 @@ def test_gradients_are_read_as_they_are(given: Callable[[Tensor], Tensor]) -> No
             optimizer.step()
         ends.append(held[1].detach())
     torch.testing.assert_close(ends[0], ends[1], rtol=0, atol=1e-12)
+
+
+def test_gradients_of_other_strides_than_their_parameter_are_read_as_they_are() -> None:
+    ends = []
+    for kind in (Adam, torch.optim.Adam):
+        optimizer, held = training(kind)
+        turned_in_place(optimizer, held)
+        for _ in range(2):
+            held[1].grad = torch.arange(45).double().view(9, 5)
+            optimizer.step()
+        ends.append(held[1].detach())
+    torch.testing.assert_close(ends[0], ends[1], rtol=0, atol=1e-12)
+
+
+def test_moments_that_were_cut_are_refused() -> None:
+    optimizer, held = training(Adam)
+    mean = optimizer.state[held[0]]["exp_avg"]
+    mean.data = mean.data[:5]
+    with pytest.raises(RuntimeError, match="changed without it"):
+        one_step(optimizer, held)
+
+
+def test_a_step_leaves_the_table_alone_that_threads_may_still_be_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    optimizer, held = training(Adam)
+    tables: list[Any] = []
+    run = adam_kernels.step
+
+    def noted(table: Any, settings: Any) -> None:
+        tables.append(table)
+        run(table, settings)
+
+    monkeypatch.setattr(adam_kernels, "step", noted)
+    kept = [torch.ones_like(p) for p in held]
+    for gradients in (kept, [one.clone() for one in kept]):
+        for parameter, gradient in zip(held, gradients, strict=True):
+            parameter.grad = gradient
+        optimizer.step()
+    assert tables[0][:, 1].tolist() == [one.data_ptr() for one in kept]
 
 
 def test_steps_in_a_row_look_at_their_tensors_once(monkeypatch: pytest.MonkeyPatch) -> None:
