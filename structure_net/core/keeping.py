@@ -87,7 +87,9 @@ class _Part:
 
 class _Tensor:
     def __init__(self, tensor: Tensor) -> None:
-        self._tensor, self._memory, self._gradient = tensor, tensor.data, tensor.grad
+        self._tensor, self._memory = tensor, tensor.data
+        # Torch warns of a look at what is none.
+        self._gradient = tensor.grad if tensor.is_leaf else None
         self._content: Tensor | None = None
 
     def copy(self) -> None:
@@ -99,7 +101,8 @@ class _Tensor:
         if self._content is not None:
             _each_once(self._memory).copy_(self._content)
         self._tensor.data = self._memory
-        self._tensor.grad = self._gradient
+        if self._tensor.is_leaf:
+            self._tensor.grad = self._gradient
 
 
 def by_name(load: _Load) -> _Load:

@@ -181,6 +181,18 @@ def test_a_buffer_that_repeats_one_number_is_put_back_too() -> None:
     assert torch.equal(own.get_buffer("repeated"), torch.ones(4))
 
 
+def test_a_buffer_that_is_computed_from_weights_is_loaded_without_a_warning() -> None:
+    own = StandardNetwork([6, 5, 3], density=0.5, seed=0)
+    own.register_buffer("computed", own.get_parameter("layers.0.bias") * 2)
+    state = {
+        name: value.detach() + 1
+        for name, value in own.state_dict().items()
+        if value.is_floating_point()
+    }
+    own.load_state_dict(state, strict=False)
+    assert torch.equal(own.get_buffer("computed"), state["computed"])
+
+
 class Copies(TorchDispatchMode):
     """Counts the bytes of all copies that are made."""
 
