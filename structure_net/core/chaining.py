@@ -106,8 +106,6 @@ class KnownChains:
         known = self._links.get(chain)
         if known == (*links,):
             return known
-        for later in [one for one in self._links if one > chain]:
-            self._links.pop(later, None)
         self._links[chain] = made = Links(links)
         return made
 
@@ -120,7 +118,16 @@ class KnownChains:
 
     def note(self, stages: list[Stage], chain: Chain) -> None:
         """All stages were one chain."""
+        self.keep({0})
         self._whole = _Whole(stages, chain)
+
+    def keep(self, chains: Iterable[int]) -> None:
+        """Lets go of the network as one chain, and of all chains but these, with what they hold."""
+        if capturing():
+            return
+        self._whole = None
+        for gone in {*self._links}.difference(chains):
+            self._links.pop(gone, None)
 
 
 class _Whole:
@@ -204,8 +211,10 @@ def through(stages: Iterable[Stage], inputs: Tensor, known: KnownChains | None =
     if onlooker is None and (chain := known.whole(stages, inputs)) is not None:
         return chained(*chain)
     run, number = _Run(inputs, onlooker, partial(known.links, 0)), 0
+    chains: set[int] = set()
     for layer, activation in stages:
         if run.takes(layer, activation):
+            chains.add(number)
             continue
         hidden = run.end()
         if onlooker is not None:
@@ -219,6 +228,8 @@ def through(stages: Iterable[Stage], inputs: Tensor, known: KnownChains | None =
         run = _Run(hidden, onlooker, partial(known.links, number))
     if not number and stages:
         known.note(stages, run.chain())
+    else:
+        known.keep(chains)
     hidden = run.end()
     if onlooker is not None:
         onlooker.resume()

@@ -239,7 +239,11 @@ def _as_it_was(
     if not (turned or lies_features_first(inputs)):
         return False
     sizes = [batch * links.widths[0], batch * links.between, *links.sizes]
-    return [*map(Tensor.data_ptr, saved)] == addresses[1:] and [*map(Tensor.numel, saved)] == sizes
+    if [*map(Tensor.data_ptr, saved)] != addresses[1:] or [*map(Tensor.numel, saved)] != sizes:
+        return False
+    return {one.dtype for one in saved} == {gradient.dtype} and all(
+        map(Tensor.is_contiguous, saved[1:])
+    )
 
 
 def _check_kept(tensors: tuple[Tensor | None, ...], links: Links, gradient: Tensor) -> None:

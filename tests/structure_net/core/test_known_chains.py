@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -171,6 +173,42 @@ def test_memory_that_was_freed_is_not_read(place: str, back: bool) -> None:
     if not back:
         with pytest.raises(RuntimeError, match="has no memory"):
             model(inputs)
+
+
+def test_weights_that_lie_otherwise_in_the_same_memory_are_read_as_they_lie() -> None:
+    found = []
+    for chain in (True, False):
+        model, inputs = trained(), random(9, 40).requires_grad_()
+        weight: Any = model.layers[1].weight
+        memory = torch.cat((weight.data, weight.data + 1))
+        weight.data = memory[: len(weight)]
+        outputs = model(inputs) if chain else one_by_one(model, inputs)
+        weight.data = memory[::2]
+        outputs.sum().backward()
+        found.append([inputs.grad])
+    assert same(*found)
+
+
+def test_weights_of_another_type_in_the_same_memory_are_refused_on_the_way_back() -> None:
+    model = trained()
+    weight: Any = model.layers[1].weight
+    outputs = model(random(9, 40)).sum()
+    memory, size = weight.data.untyped_storage(), weight.shape
+    weight.data = torch.empty(0).set_(memory, 0, size)  # type: ignore[call-overload]  # torch's
+    with pytest.raises(RuntimeError, match="must still be of shape"):
+        outputs.backward()
+
+
+@pytest.mark.parametrize("replaced", [0, 2])
+def test_layers_that_are_replaced_are_let_go_of_at_the_next_pass(replaced: int) -> None:
+    model = trained()
+    layer: Any = model.layers[replaced]
+    gone = weakref.ref(layer), weakref.ref(layer.index.offsets)
+    model.layers[replaced] = nn.Linear(WIDTHS[replaced], WIDTHS[replaced + 1]).double()
+    del layer
+    model(random(9, 40))
+    gc.collect()
+    assert [one() for one in gone] == [None, None]
 
 
 def test_passes_are_planned_once(monkeypatch: pytest.MonkeyPatch) -> None:
