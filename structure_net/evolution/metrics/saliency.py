@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -109,7 +109,12 @@ def _by_connection(layer: StoredLayer, scores: Tensor) -> Tensor:
 
 
 def synflow_order(
-    network: nn.Module, example: Any, keep: float, *, rounds: int = 100
+    network: nn.Module,
+    example: Any,
+    keep: float,
+    *,
+    rounds: int = 100,
+    staying: Collection[str] = (),
 ) -> dict[str, Tensor]:
     r"""How long each connection stays where synaptic flow prunes round by round.
 
@@ -122,10 +127,11 @@ def synflow_order(
         example: See there.
         keep: :math:`\rho`, the share of the live weights that is left; in (0, 1].
         rounds: ``n``.
+        staying: Sparse layers that lose nothing: what flows, flows through all of them.
 
     Returns:
-        By sparse layer: the larger, the later it goes; shape ``(n,)``, float64, in the order of its
-        pattern.
+        By sparse layer that may lose connections: the larger, the later it goes; shape ``(n,)``,
+        float64, in the order of its pattern.
 
     Raises:
         ValueError: An argument is out of range, or see `synflow_scores`.
@@ -138,13 +144,15 @@ def synflow_order(
     alive = {
         name: torch.ones(len(layer.pattern), dtype=torch.bool)
         for name, layer in masked_layers(twin).items()
+        if name not in staying
     }
     order = {name: torch.zeros(len(live), dtype=torch.float64) for name, live in alive.items()}
-    entries = {name: _entries(layer) for name, layer in masked_layers(twin).items()}
+    layers = masked_layers(twin)
+    entries = {name: _entries(layers[name]) for name in alive}
     total = sum(len(live) * entries[name] for name, live in alive.items())
     for round_ in range(1, rounds + 1):
         flows = synflow_scores(twin, example)
-        scores = {name: flow / entries[name] for name, flow in flows.items()}
+        scores = {name: flows[name] / entries[name] for name in alive}
         largest = max((float(one.max()) for one in scores.values() if len(one)), default=0.0) or 1.0
         left = max(1, round(total * keep ** (round_ / rounds)))
         values = torch.cat([scores[name][live] for name, live in alive.items()])
@@ -170,8 +178,10 @@ def _bound(values: Tensor, sizes: Tensor, weights: int) -> Tensor:
 
 def _silence(network: nn.Module, alive: Mapping[str, Tensor]) -> None:
     with torch.no_grad():
-        for name, layer in masked_layers(network).items():
-            gone = (~alive[name]).nonzero().flatten().to(layer.weight.device)
+        layers = masked_layers(network)
+        for name, live in alive.items():
+            layer = layers[name]
+            gone = (~live).nonzero().flatten().to(layer.weight.device)
             layer.fill(layer.live_weights.index_fill(0, gone, 0.0))
 
 

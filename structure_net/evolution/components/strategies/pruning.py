@@ -17,6 +17,7 @@ from structure_net.evolution.components.strategies.budgets import (
     costs_of,
     in_whole_weights,
     is_met,
+    kernel_entries,
     possible_weights,
 )
 from structure_net.evolution.components.strategies.frozen import (
@@ -243,9 +244,8 @@ class PruningGrowthStrategy(EditingStrategy):
         network = context.network
         if not self.frozen:
             check_layers_train(network, "prune", " Or let frozen layers lose theirs: frozen=True.")
-        keep = min(target / costs[name] for name, target in targets.items())
-        worth = connection_worth(self.score, context, analysis, min(keep, 1.0))
-        left = self._left(network)
+        keep, left = min(target / costs[n] for n, target in targets.items()), self._left(network)
+        worth = connection_worth(self.score, context, analysis, min(keep, 1.0), staying=left)
         table = connection_table(network, {n: one for n, one in worth.items() if n not in left})
         order = table.order()
         excess = {name: costs[name] - target for name, target in targets.items()}
@@ -259,8 +259,13 @@ class PruningGrowthStrategy(EditingStrategy):
         live = sum(layer.connections for layer in self._layers(network).values())
         said = self._said(int(table.sizes[order[:count]].sum()), live, "connections", targets)
         said += noted(left)
-        grown = self._regrown(analysis, table, gone, moving)
-        return [_moving(edit, grown.get(edit.layer), said) for edit in table.removals(gone)]
+        grown, layers = self._regrown(analysis, table, gone, moving), sparse_layers(network)
+        return [
+            _moving(
+                edit, grown.get(edit.layer, ()), said, entries=kernel_entries(layers[edit.layer])
+            )
+            for edit in table.removals(gone)
+        ]
 
     def _layers(self, network: nn.Module) -> dict[str, SparseLayer]:
         """The sparse layers that may be pruned."""
@@ -364,11 +369,12 @@ class PruningGrowthStrategy(EditingStrategy):
         return f"prune {count} of {of} {what} by {self.score} to {wanted}"
 
 
-def _moving(removal: RemoveConnections, grown: Pairs | None, said: str) -> Proposal:
-    """The removal, with what its layer grows instead."""
+def _moving(removal: RemoveConnections, grown: Pairs, said: str, *, entries: int) -> Proposal:
+    """The removal, with what its layer grows instead; all is counted in weights."""
     if not grown:
         return Proposal(removal, said)
-    reason = f"{said}, grow {len(grown)} connections anew where the gradient is largest"
+    count = len(grown) * entries
+    reason = f"{said}, grow {count} connections anew where the gradient is largest"
     return Proposal(MoveConnections(removal.layer, removal.pairs, grown), reason)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 import torch
@@ -18,6 +18,8 @@ from structure_net.evolution.metrics.validity import Unavailable
 from structure_net.graph.channels import ChannelGroup
 
 SYNFLOW: Final = "synflow"
+_LEAST: Final = 1e-9
+"""The least share that synaptic flow is asked for."""
 _MAGNITUDE: Final = "magnitude"
 _BY_PARAMETER: Final = {
     "gradient": "sensitivity_taylor",
@@ -34,7 +36,12 @@ def required_key(score: str) -> frozenset[str]:
 
 
 def connection_worth(
-    score: str, context: NetworkContext, analysis: Any, keep: float
+    score: str,
+    context: NetworkContext,
+    analysis: Any,
+    keep: float,
+    *,
+    staying: Collection[str] = (),
 ) -> dict[str, Tensor]:
     """What each connection of the sparse layers is worth for each weight that it costs.
 
@@ -46,14 +53,19 @@ def connection_worth(
         score: The name of a score, or a key of the analysis.
         context: Its network.
         analysis: What the analyzers found.
-        keep: The share of the connections that is left, which synaptic flow asks for.
+        keep: The share of the connections that is left, which synaptic flow asks for; 0 where a
+            density is less than that of one weight.
+        staying: Sparse layers that lose none, whose worth is not asked for.
 
     Returns:
         By sparse layer: shape ``(n,)`` in the order of its pattern, or the pattern's shape.
     """
     layers = sparse_layers(context.network)
     if score == SYNFLOW:
-        return synflow_order(context.network, context.with_example().example, keep)
+        if not layers:
+            return {}
+        example = context.with_example().example
+        return synflow_order(context.network, example, max(keep, _LEAST), staying=staying)
     if score == _MAGNITUDE:
         return {name: _sizes(layer.live_weights.detach()) for name, layer in layers.items()}
     if score not in _BY_PARAMETER:

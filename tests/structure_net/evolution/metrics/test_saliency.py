@@ -121,6 +121,22 @@ def test_pruned_round_by_round_no_layer_collapses() -> None:
     assert min(left(synflow_order(network, example, keep))) > 0
 
 
+def test_flow_goes_through_all_of_a_layer_that_stays() -> None:
+    draw = torch.Generator().manual_seed(0)
+    kept = nn.Linear(8, 8, bias=False)
+    nn.init.uniform_(kept.weight, -0.05, 0.05, generator=draw)
+    stays = StandardSparseLayer(8, 8, density=1.0, bias=False)
+    stays.fill(kept.weight.detach().flatten())
+    ends = [StandardSparseLayer(i, o, density=1.0, generator=draw) for i, o in ((6, 8), (8, 3))]
+    found, known = (
+        synflow_order(nn.Sequential(ends[0], one, ends[1]), torch.ones(1, 6), 0.1, staying=staying)
+        for one, staying in ((stays, ["1"]), (kept, []))
+    )
+    assert found.keys() == known.keys() == {"0", "2"}
+    for name, order in known.items():
+        torch.testing.assert_close(found[name], order, rtol=0, atol=1e-10)
+
+
 def test_whole_numbers_have_no_synaptic_flow() -> None:
     network = nn.Sequential(nn.Embedding(3, 4), StandardSparseLayer(4, 2, density=0.5))
     with pytest.raises(ValueError, match="cannot be"):

@@ -9,6 +9,7 @@ from torch import nn
 from structure_net.core import network_stats
 from structure_net.core.layers import Granularity
 from structure_net.core.statistics import sparse_layers
+from structure_net.errors import StructureNetError
 from structure_net.evolution import ComposableEvolutionSystem, NetworkContext
 from structure_net.evolution.components import ConnectionAnalyzer, PruningGrowthStrategy
 from structure_net.evolution.components.strategies.budgets import (
@@ -21,7 +22,7 @@ from structure_net.evolution.components.strategies.budgets import (
 )
 from structure_net.evolution.metrics.saliency import masked_layers
 from structure_net.surgery import sparsify
-from structure_net.surgery.edits import RemoveConnections
+from structure_net.surgery.edits import MoveConnections, RemoveConnections
 
 
 def _model() -> nn.Sequential:
@@ -70,6 +71,31 @@ def test_a_density_is_met_in_weights_to_less_than_a_kernel(score: str, regrowth:
     # What is said to go is what the layers have lost, without what came anew.
     lost = _live(network) - _live(after.network)
     assert f"prune {lost} of {_live(network)} connections" in after.journal.edits[0].reason
+
+
+def test_what_grows_anew_is_counted_in_weights() -> None:
+    network = sparsify(_model(), 0.5, by="random")
+    strategy = PruningGrowthStrategy({"density": 0.2}, regrowth=0.3)
+    system = ComposableEvolutionSystem([ConnectionAnalyzer(), strategy])
+    after = system.evolve_network(_context(network), 1)
+    said = {
+        entry.edit.layer: (len(entry.edit.added), entry.reason)
+        for entry in after.journal.edits
+        if isinstance(entry.edit, MoveConnections)
+    }
+    assert "2" in said  # whose kernels have 25 weights
+    for name, (made, reason) in said.items():
+        weights = made * kernel_entries(sparse_layers(network)[name])
+        assert f", grow {weights} connections anew" in reason
+
+
+@pytest.mark.parametrize("score", ["magnitude", "synflow"])
+def test_a_budget_without_a_weight_to_count_is_refused_in_its_own_words(score: str) -> None:
+    strategy = PruningGrowthStrategy({"density": 0.0001}, score=score)
+    with pytest.raises(StructureNetError, match="No sparse layer has scores"):
+        strategy.propose(_context(_model()), {})
+    with pytest.raises(StructureNetError, match=r"The budget \(density 0.0001\) cannot be met"):
+        strategy.propose(_context(sparsify(_model(), 0.5, by="random")), {})
 
 
 def test_of_equal_weights_none_go_for_the_size_of_their_kernel() -> None:

@@ -111,6 +111,22 @@ def test_a_frozen_layer_keeps_its_weights_and_the_others_their_budget(
         assert "frozen layers stay as they are: '0'" in reason
 
 
+def test_synaptic_flow_goes_through_all_of_a_frozen_layer() -> None:
+    """Pruned as if the frozen layer were none that could be: a plain one of the same weights."""
+    network = _network(density=1.0)
+    frozen = sparse_layers(network)["0"]
+    plain = nn.Linear(8, 12, bias=False).requires_grad_(False)
+    with torch.no_grad():
+        frozen.get_parameter("weight").mul_(0.05)  # else it would hardly lose any
+        plain.weight.copy_(frozen.dense_weight())
+    other = nn.Sequential(plain, *list(network.children())[1:])
+    system = ComposableEvolutionSystem([PruningGrowthStrategy({"density": 0.1}, score="synflow")])
+    found, known = (
+        sparse_layers(system.evolve_network(_context(one), 1).network) for one in (network, other)
+    )
+    assert all(found[name].pattern == known[name].pattern for name in ("2", "4"))
+
+
 def test_frozen_layers_are_pruned_where_that_is_asked_for() -> None:
     network = _network()
     context = _context(network)
