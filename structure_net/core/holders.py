@@ -92,7 +92,7 @@ class Holders:
         kinds = {Optimizer}
         while more := {kind for known in kinds for kind in known.__subclasses__()} - kinds:
             kinds |= more
-        for one in gc.get_objects():
+        for one in _objects():
             if type(one) in kinds:
                 self._add(one, copied=False)
 
@@ -104,6 +104,17 @@ class Holders:
             told = list(self._told)
         for made, again in told:
             (again if copied else made)(optimizer)
+
+
+def _objects() -> list[Any]:
+    """All objects that the garbage collector knows, those that it was told to leave alone, too."""
+    if not gc.get_freeze_count():
+        return gc.get_objects()
+    gc.unfreeze()
+    try:
+        return gc.get_objects()
+    finally:
+        gc.freeze()
 
 
 def _whole(optimizer: Optimizer) -> bool:

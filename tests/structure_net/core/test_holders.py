@@ -11,6 +11,7 @@ import weakref
 from threading import Barrier, Thread
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 from torch.optim import SGD, Optimizer
@@ -45,6 +46,21 @@ def test_the_holders_of_a_weight_are_found_whenever_and_however_they_were_made()
         assert HOLDERS.of([its]) == (twin,)
     assert set(HOLDERS.of([weight])) == {early, late}
     assert HOLDERS.of([nn.Parameter(torch.zeros(2))]) == ()
+
+
+def test_optimizers_that_the_garbage_collector_leaves_alone_are_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("__init__", "__getstate__", "__setstate__"):
+        monkeypatch.setattr(Optimizer, name, getattr(Optimizer, name))  # put back at the end
+    weight = nn.Parameter(torch.zeros(2))
+    optimizer = holding(weight)
+    gc.freeze()
+    try:
+        assert Holders().of([weight]) == (optimizer,)
+        assert gc.get_freeze_count()
+    finally:
+        gc.unfreeze()
 
 
 def test_no_optimizer_is_kept_alive() -> None:
