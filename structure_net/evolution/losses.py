@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import warnings
 from functools import partial
-from typing import Final
 
 from structure_net.evolution.batches import Loss
 from structure_net.evolution.context import NetworkContext
-from structure_net.surgery.entries import START, EventEntry
+from structure_net.surgery.entries import LOSS, START, EventEntry
 from structure_net.surgery.lineage import architecture
-
-_LOSS: Final = "loss"
 
 
 class OtherLossWarning(UserWarning):
@@ -45,12 +42,10 @@ def note_loss(context: NetworkContext) -> None:
     """
     name = loss_name(context.loss)
     if not len(context.journal):
-        detail = {**architecture(context.network), _LOSS: name}
+        detail = {**architecture(context.network), LOSS: name}
         context.journal.append(EventEntry(START, context.iteration, detail=detail))
         return
-    noted = next(
-        (e.detail[_LOSS] for e in context.journal.events(START) if _LOSS in e.detail), name
-    )
+    noted = next((e.detail[LOSS] for e in context.journal.events(START) if LOSS in e.detail), name)
     if noted != name:
         warnings.warn(
             f"This network evolved by the loss {noted!r} so far, and now analyzers and trials take"

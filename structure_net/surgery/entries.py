@@ -26,6 +26,9 @@ START: Final = "start"
 STANDS_FOR: Final = "changes"
 """In the detail of a start: how many changes of an earlier journal it stands for (`trimmed`)."""
 
+LOSS: Final = "loss"
+"""In the detail of a start: the name of the loss that the network evolves by, where it is noted."""
+
 OPAQUE: Final = "opaque"
 """The kind of the event that notes a change made by hand, which cannot be replayed."""
 

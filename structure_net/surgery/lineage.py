@@ -1,7 +1,7 @@
 """What a network looks like at a point of its lineage, and how two lineages differ.
 
 Two entries count as the same step when they do the same to an architecture: an edit with its seed,
-or a change by hand. Words, times and measurements do not count.
+or a change by hand. Words, times, measurements and the name of a loss do not count.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import nn
 from structure_net.core.statistics import network_stats
 from structure_net.surgery.edits import Edit
 from structure_net.surgery.entries import (
+    LOSS,
     OPAQUE,
     STANDS_FOR,
     START,
@@ -167,8 +168,13 @@ def _same(one: Entry, other: Entry) -> bool:
     if isinstance(one, EditEntry) and isinstance(other, EditEntry):
         return (one.edit, one.seed) == (other.edit, other.seed)
     if isinstance(one, EventEntry) and isinstance(other, EventEntry):
-        return (one.kind, one.detail) == (other.kind, other.detail)
+        return (one.kind, _built(one)) == (other.kind, _built(other))
     return False
+
+
+def _built(event: EventEntry) -> dict[str, Any]:
+    """What an event says of an architecture."""
+    return {key: value for key, value in event.detail.items() if key != LOSS}
 
 
 def describe(entry: Entry) -> str:
@@ -236,10 +242,11 @@ def trimmed(journal: Journal, model: nn.Module) -> Journal:
 
     Events stay, but for the start and changes by hand; edits go, and a `START` of the network as it
     is now follows. It counts for all that went (`Journal.changes`), so that a run goes on with the
-    same seeds. Replay, undo by replay and loading into a network at the start then begin at
-    ``model``, connections included: save it with what is returned, and load that into a network of
-    its widths. What strategies read from edits is forgotten: the ages of units, copies that are
-    still to be handed over, and when a schedule of pruning last removed something.
+    same seeds, and keeps the name of the loss. Replay, undo by replay and loading into a network at
+    the start then begin at ``model``, connections included: save it with what is returned, and load
+    that into a network of its widths. What strategies read from edits is forgotten: the ages of
+    units, copies that are still to be handed over, and when a schedule of pruning last removed
+    something.
 
     Args:
         journal: The network's own; it stays as it is.
@@ -247,6 +254,9 @@ def trimmed(journal: Journal, model: nn.Module) -> Journal:
     """
     kept = [e for e in journal.events() if e.kind not in (START, OPAQUE)]
     detail = {**architecture(model), STANDS_FOR: journal.changes - len(kept)}
+    known = [e.detail[LOSS] for e in journal.events(START) if LOSS in e.detail]
+    if known:
+        detail[LOSS] = known[0]
     return Journal([*kept, EventEntry(START, _last_iteration(journal), detail=detail)])
 
 

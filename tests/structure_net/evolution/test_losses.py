@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from structure_net.core.network_factory import create_standard_network
 from structure_net.evolution import ComposableEvolutionSystem, NetworkContext, OtherLossWarning
 from structure_net.evolution.losses import loss_name
-from structure_net.surgery import load_checkpoint, save_checkpoint
+from structure_net.surgery import Journal, diff, load_checkpoint, save_checkpoint, trimmed
 from structure_net.surgery.replaying import replay
 
 DATA = [(torch.zeros(2, 4), torch.zeros(2, 2))]
@@ -64,6 +64,22 @@ def test_a_resume_without_the_loss_of_the_past_says_so(tmp_path: Path, loss: Any
         system.resume(replace(context, loss=loss))
     assert len(context.journal) == before == 1
     replay(create_standard_network([4, 8, 2], density=0.5, seed=0), context.journal, DATA[0][0])
+
+
+def test_a_trimmed_journal_keeps_the_loss(tmp_path: Path) -> None:
+    context = saved(tmp_path, F.mse_loss)
+    once = trimmed(context.journal, context.network)
+    short = replace(context, journal=trimmed(once, context.network))
+    with pytest.warns(OtherLossWarning, match="evolved by the loss 'torch.nn.functional.mse_loss'"):
+        ComposableEvolutionSystem().resume(short)
+
+
+def test_another_loss_is_no_other_start(tmp_path: Path) -> None:
+    (one, other, silent) = (saved(tmp_path, loss).journal for loss in (F.mse_loss, None, None))
+    assert diff(one, other).same
+    (start,) = silent.events()
+    without = {key: value for key, value in start.detail.items() if key != "loss"}
+    assert diff(one, Journal([replace(start, detail=without)])).same
 
 
 def test_a_resume_with_the_default_is_silent_where_it_was_the_default(tmp_path: Path) -> None:
