@@ -48,8 +48,8 @@ class Record:
         gone: Removed parameters.
         number: Its place among all edits.
         restores: Where to note what takes back an optimizer's following; gone with the undo.
-        states: What followed already, by whichever of the optimizers that share it (Lookahead
-            around another one).
+        followed: Who followed already: their state may be another's, too (Lookahead around
+            another one). Held weakly, for the record waits for those that never step.
     """
 
     follows: list[tuple[Tensor, Follow]] = field(default_factory=list)
@@ -57,7 +57,7 @@ class Record:
     gone: list[Tensor] = field(default_factory=list)
     number: int = 0
     restores: weakref.ref[Restores] | None = None
-    states: list[object] = field(default_factory=list)
+    followed: weakref.WeakSet[Optimizer] = field(default_factory=weakref.WeakSet)
 
     def touched(self) -> tuple[Tensor, ...]:
         """The parameters from before that the edit changed, removed or extended."""
@@ -112,7 +112,7 @@ class Log:
     def add(self, record: Record, handed: Sequence[Optimizer]) -> None:
         """Writes an edit down; the optimizers in ``handed`` followed it already."""
         self._listen()
-        record.states += [one.state for one in handed]
+        record.followed.update(handed)
         with self._lock:
             self._last += 1
             record.number = self._last
@@ -196,13 +196,13 @@ class Log:
     @torch.no_grad()
     def _follow(self, optimizer: Optimizer, record: Record) -> None:
         refuse_flat(optimizer, record)
-        done = any(optimizer.state is one for one in record.states)
+        done = any(optimizer.state is one.state for one in record.followed)
         steps: list[ReplaceState | JoinGroup | LeaveGroup] = [
             ReplaceState(optimizer, parameter, _followed(optimizer, parameter, follow))
             for parameter, follow in record.follows
             if optimizer.state.get(parameter) and not done
         ]
-        record.states.append(optimizer.state)
+        record.followed.add(optimizer)
         steps += [
             JoinGroup(optimizer, new, near)
             for new, near in record.born

@@ -3,6 +3,7 @@
 import copy
 import gc
 import pickle
+import weakref
 
 import pytest
 import torch
@@ -216,6 +217,19 @@ def test_state_that_two_optimizers_share_follows_once(handed: str) -> None:
     assert len(inner.param_groups[0]["params"]) == len(list(model.parameters()))
     for a, b in zip(model.parameters(), twin.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_an_optimizer_that_never_steps_keeps_no_moments_of_others() -> None:
+    model = build()
+    idle = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer = torch.optim.Adam(model.parameters())
+    train(model, optimizer)
+    apply(model, AddNeurons("0", 2), X, optimizer=optimizer)
+    gone = [weakref.ref(state["exp_avg"]) for state in optimizer.state.values()]
+    del optimizer
+    gc.collect()
+    assert [one() for one in gone] == [None] * len(gone)
+    train(model, idle)
 
 
 def test_edits_that_were_followed_are_undone_one_by_one() -> None:
