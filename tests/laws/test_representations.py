@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -123,7 +124,8 @@ def test_pairs_worth_connecting_are_free_distinct_and_sorted(
     assert len({pair[:2] for pair in pairs}) == len(pairs) <= count
     assert all(not connected[row, column] for row, column, _ in pairs)
     strengths = [abs(value) for _, _, value in pairs]
-    assert strengths == sorted(strengths, reverse=True)
+    # Within 1e-6 they are ties, which places break.
+    assert all(one >= other - 1e-6 for one, other in pairwise(strengths))
     assert all(strength >= 0.3 for strength in strengths)
 
 
