@@ -202,7 +202,6 @@ class Log:
             for parameter, follow in record.follows
             if optimizer.state.get(parameter) and not done
         ]
-        record.followed.add(optimizer)
         steps += [
             JoinGroup(optimizer, new, near)
             for new, near in record.born
@@ -214,6 +213,7 @@ class Log:
             step.apply()
             if restores is not None:
                 restores.append(step.revert)
+        record.followed.add(optimizer)
 
     def _taken(self, new: Tensor, number: int) -> bool:
         """Whether an optimizer that was made after the edit holds the new parameter."""

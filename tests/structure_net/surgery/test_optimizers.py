@@ -21,7 +21,7 @@ from structure_net.surgery import (
     SplitNeurons,
     apply,
 )
-from structure_net.surgery.moments import Follow
+from structure_net.surgery.moments import Follow, ReplaceState
 from structure_net.surgery.optimizers import LOG
 
 X = torch.randn(5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -230,6 +230,26 @@ def test_an_optimizer_that_never_steps_keeps_no_moments_of_others() -> None:
     gc.collect()
     assert [one() for one in gone] == [None] * len(gone)
     train(model, idle)
+
+
+def test_an_optimizer_that_was_interrupted_follows_at_its_next_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = build()
+    optimizer = torch.optim.Adam(model.parameters())
+    train(model, optimizer)
+    apply(model, AddNeurons("0", 2), X)
+
+    def interrupted(step: ReplaceState) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ReplaceState, "apply", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(model, optimizer)
+    train(model, optimizer)
+    for parameter in model.parameters():
+        assert optimizer.state[parameter]["exp_avg"].shape == parameter.shape
 
 
 def test_edits_that_were_followed_are_undone_one_by_one() -> None:
