@@ -44,10 +44,12 @@ class Analyzer(Component):
 
 
 def providers(key: str) -> tuple[str, ...]:
-    """The names of the analyzers that provide a key, of all that are defined by now."""
-    return tuple(
-        kind.__name__ for kind in _derived(Analyzer) if key in vars(kind).get("provides", ())
-    )
+    """The names of the analyzers that provide a key, of all that are defined by now.
+
+    A class that was defined again, as by a cell of a notebook that ran twice, is named once.
+    """
+    found = (one.__name__ for one in _derived(Analyzer) if key in vars(one).get("provides", ()))
+    return tuple(dict.fromkeys(found))
 
 
 def _derived(kind: type) -> Iterator[type]:

@@ -6,7 +6,7 @@ from structure_net.core import create_standard_network
 from structure_net.errors import MissingAnalysisError, StructureNetError
 from structure_net.evolution import Analysis, ComposableEvolutionSystem, Lazy, NetworkContext
 from structure_net.evolution.components import RigL
-from structure_net.evolution.interfaces import providers
+from structure_net.evolution.interfaces import Analyzer, providers
 
 
 def test_a_lazy_value_is_computed_when_it_is_first_read_and_once() -> None:
@@ -44,6 +44,20 @@ def test_a_missing_metric_names_the_analyzer_that_provides_it() -> None:
         ComposableEvolutionSystem([RigL()]).evolve_network(context, 1)
     assert providers("extrema_dead") == ("StandardExtremaAnalyzer",)
     assert providers("nothing of the kind") == ()
+
+
+def test_an_analyzer_that_was_defined_again_is_named_once() -> None:
+    def defined() -> type[Analyzer]:
+        class Mine(Analyzer):
+            provides = frozenset({"of_a_notebook"})
+
+            def analyze(self, context: NetworkContext) -> dict[str, int]:
+                return {"of_a_notebook": 1}
+
+        return Mine
+
+    kinds = [defined(), defined()]
+    assert providers("of_a_notebook") == ("Mine",), kinds
 
 
 def test_get_has_a_default_like_a_dict() -> None:
