@@ -193,7 +193,7 @@ def _step_on_threads(table: Any, settings: Any, threads: int, held: object) -> N
     adam_kernels.count_steps(table, settings, rates)
     call = np.array([table.ctypes.data, rates.ctypes.data, len(table), 0], dtype=np.int64)
     place: int = call.ctypes.data
-    if in_team(adam_kernels.move, place, torch.get_num_threads()):
+    if in_team(adam_kernels.move, place, torch.get_num_threads(), wake=threads > 1):
         return
 
     def block(first: int, last: int, held: object = (held, table, rates, call)) -> None:

@@ -49,13 +49,16 @@ class _Team(threading.local):
 _TEAM: Final = _Team()
 
 
-def in_team(kernel: Kernel[[int], None], argument: int, threads: int) -> bool:
+def in_team(
+    kernel: Kernel[[int], None], argument: int, threads: int, *, wake: bool = False
+) -> bool:
     """Calls a kernel in several threads at once, of which one is the caller's, and waits for all.
 
     Args:
         kernel: Declared ``for_c``. Must get by with fewer threads.
         argument: What it is called with.
         threads: How many.
+        wake: Whether there is so much to do that threads that sleep are worth waking.
 
     Returns:
         Whether it was called. It is not where PyTorch has no such threads or where they sleep, nor
@@ -64,7 +67,7 @@ def in_team(kernel: Kernel[[int], None], argument: int, threads: int) -> bool:
     entry = _entry()
     if entry is None or os.getpid() != _PROCESS:
         return False
-    if time.monotonic() > _TEAM.worked + _WARM:
+    if not wake and time.monotonic() > _TEAM.worked + _WARM:
         _TEAM.left += 1
         if _TEAM.left < _AGAIN:
             return False

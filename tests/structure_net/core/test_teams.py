@@ -85,3 +85,16 @@ def test_there_is_no_team_without_openmp(monkeypatch: pytest.MonkeyPatch) -> Non
         assert not in_team(enter, 0, 2)
     finally:
         teams._entry.cache_clear()
+
+
+@OPENMP
+def test_threads_that_sleep_are_woken_where_that_is_worth_it(
+    team: teams._Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teams, "_WARM", float("-inf"))
+    count = np.zeros(1, np.int64)
+    called = [in_team(enter, count.ctypes.data, 1, wake=True) for _ in range(3)]
+    if not any(called):
+        pytest.skip("PyTorch's OpenMP has no entry of that name.")
+    assert all(called)
+    assert count[0] == 3
