@@ -178,7 +178,7 @@ def _parameters_of(layer: nn.Module) -> tuple[Tensor | None, Tensor | None]:
     """A layer's weight and bias."""
     held = layer._parameters
     bias = held.get("bias")
-    return held.get("weight"), layer.bias if bias is None else bias  # type: ignore[return-value]
+    return held.get("weight"), layer.bias if bias is None else bias  # type: ignore[return-value]  # None or a tensor
 
 
 def _size(tensor: Tensor | None) -> int:

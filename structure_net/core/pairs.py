@@ -118,15 +118,17 @@ class PairTable(_Pairs):
             self._table = self._tuple = None
 
     def _read(self) -> tuple[Pair, ...]:
-        if self._tuple is not None:
-            return self._tuple
+        known = self._tuple  # read once, as the table
+        if known is not None:
+            return known
         pairs = _plain(self.table)
         if self._packed is None:
             self._tuple = pairs
         return pairs
 
     def __len__(self) -> int:
-        return len(self._table) if self._packed is None else self._packed.count  # type: ignore[arg-type]
+        packed = self._packed  # read once, as the table
+        return len(self.table) if packed is None else packed.count
 
     @overload
     def __getitem__(self, place: SupportsIndex) -> Pair: ...
@@ -135,9 +137,9 @@ class PairTable(_Pairs):
     def __getitem__(self, place: slice) -> tuple[Pair, ...]: ...
 
     def __getitem__(self, place: Any) -> Any:
-        if self._tuple is None:  # kept even where packed: who asks for one asks for the next
-            self._tuple = self._read()
-        return self._tuple[place]
+        pairs = self._read()
+        self._tuple = pairs  # kept even where packed: who asks for one asks for the next
+        return pairs[place]
 
     def __iter__(self) -> Iterator[Pair]:
         return iter(self._read())
